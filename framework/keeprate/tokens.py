@@ -1,0 +1,169 @@
+"""What travels through a reduced backbone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """The tokens of a batch of images between two operations of a backbone.
+
+    `x` (B, N, C) embeddings, prefix tokens first; `size` (B, N) float32, how many patches each
+    token stands for; `image` (B,) int64, the index of each image in its data set; `owner` (B, P)
+    int64, for every patch of the input the position of the token it now lives in or -1 if it was
+    dropped (None unless traced); `valid` (B, N) bool, False for padding (None when every token
+    counts).
+    """
+
+    x: Tensor
+    size: Tensor
+    num_prefix: int
+    has_class_token: bool
+    image: Tensor
+    owner: Tensor | None = None
+    valid: Tensor | None = None
+    has_merged: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        x: Tensor,
+        *,
+        num_prefix: int = 0,
+        has_class_token: bool = False,
+        image: Tensor | None = None,
+        trace: bool = False,
+    ) -> Tokens:
+        """Wrap fresh embeddings `x` (B, N, C): every token stands for one patch."""
+        batch, count = x.shape[:2]
+        position = torch.arange(num_prefix, count, device=x.device)
+        return cls(
+            x=x,
+            size=torch.ones(batch, count, device=x.device),
+            num_prefix=num_prefix,
+            has_class_token=has_class_token,
+            image=torch.arange(batch, device=x.device) if image is None else image,
+            owner=position.expand(batch, -1) if trace else None,
+        )
+
+    @property
+    def count(self) -> int:
+        """Tokens per image, prefix and padding included."""
+        return self.x.shape[1]
+
+    @property
+    def num_patch_tokens(self) -> int:
+        """Patch tokens per image, padding included."""
+        return self.count - self.num_prefix
+
+    @property
+    def counts(self) -> int | Tensor:
+        """Tokens per image, prefix included, padding left out; int64 (B,) where images differ."""
+        return self.count if self.valid is None else self.valid.sum(dim=1)
+
+    def with_x(self, x: Tensor) -> Tokens:
+        """Return the same tokens with embeddings `x` (B, N, C)."""
+        return replace(self, x=x)
+
+    def rows(self, images: slice) -> Tokens:
+        """Return the tokens of some images of the batch."""
+        return replace(
+            self,
+            x=self.x[images],
+            size=self.size[images],
+            image=self.image[images],
+            owner=None if self.owner is None else self.owner[images],
+            valid=None if self.valid is None else self.valid[images],
+        )
+
+    def keep(self, index: Tensor) -> Tokens:
+        """Keep the tokens at `index` (B, K), in that order; drop the others."""
+        return replace(
+            self,
+            x=_take(self.x, index),
+            size=self.size.gather(1, index),
+            valid=None if self.valid is None else self.valid.gather(1, index),
+            owner=self._follow(_positions(index, self.count)),
+        )
+
+    def keep_top(self, score: Tensor, k: int) -> Tokens:
+        """Keep prefix tokens and the `k` patch tokens of highest `score` (B, N), in their order.
+
+        Ties go to the earlier token, on every device and in every batch.
+        """
+        return self.keep(self.top(score, k)[0])
+
+    def top(self, score: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """Split positions by `score` (B, N): prefix and the `k` best patch tokens, then the rest.
+
+        Returns int64 tensors (B, P + k) and (B, N - P - k), each in ascending order.
+        """
+        if self.valid is not None:
+            score = score.masked_fill(~self.valid, -torch.inf)
+        order = score[:, self.num_prefix :].argsort(dim=1, descending=True, stable=True)
+        order = order + self.num_prefix
+        kept, rest = order[:, :k].sort(dim=1).values, order[:, k:].sort(dim=1).values
+        return torch.cat([self._prefix_index(), kept], dim=1), rest
+
+    def merge(
+        self, source: Tensor, into: Tensor, order: Tensor | None = None, *, average: bool = True
+    ) -> Tokens:
+        """Merge the tokens at `source` (B, R) into those at `into` (B, R).
+
+        Each target becomes the size-weighted mean of itself and its sources, and its size their
+        sum. With `average=False` only sizes move and the features of the sources are discarded.
+        `order` (B, N - R) lists the positions that stay, in their new order; ascending when left
+        out.
+        """
+        size = self.size.scatter_add(1, into, self.size.gather(1, source))
+        x = self._averaged(source, into, size) if average else self.x
+        order = _others(source, self.count) if order is None else order
+        position = _positions(order, self.count)
+        position = position.scatter(1, source, position.gather(1, into))
+        return replace(
+            self,
+            x=_take(x, order),
+            size=size.gather(1, order),
+            valid=None if self.valid is None else self.valid.gather(1, order),
+            owner=self._follow(position),
+            has_merged=True,
+        )
+
+    def _averaged(self, source: Tensor, into: Tensor, size: Tensor) -> Tensor:
+        weight = self.size[..., None].to(self.x.dtype)  # (B, N, 1)
+        share = _take(self.x, source) * weight.gather(1, source[..., None])  # (B, R, C)
+        target = into[..., None].expand_as(share)
+        return (self.x * weight).scatter_add(1, target, share) / size[..., None].to(self.x.dtype)
+
+    def _prefix_index(self) -> Tensor:
+        prefix = torch.arange(self.num_prefix, device=self.x.device)
+        return prefix.expand(len(self.x), -1)
+
+    def _follow(self, position: Tensor) -> Tensor | None:
+        """Move `owner` along with tokens whose new positions (B, N) are given (-1 = dropped)."""
+        if self.owner is None:
+            return None
+        moved = position.gather(1, self.owner.clamp(min=0))
+        return torch.where(self.owner < 0, self.owner, moved)
+
+
+def _take(x: Tensor, index: Tensor) -> Tensor:
+    """Gather tokens: (B, N, C) at (B, K) -> (B, K, C)."""
+    return x.gather(1, index[..., None].expand(-1, -1, x.shape[-1]))
+
+
+def _positions(index: Tensor, count: int) -> Tensor:
+    """Invert `index` (B, K): where each of `count` tokens went, -1 if nowhere."""
+    gone = torch.full((len(index), count), -1, dtype=torch.int64, device=index.device)
+    new = torch.arange(index.shape[1], device=index.device).expand_as(index)
+    return gone.scatter(1, index, new)
+
+
+def _others(index: Tensor, count: int) -> Tensor:
+    """Return the positions, ascending, that `index` (B, R) leaves out of `count`."""
+    stays = torch.ones(len(index), count, device=index.device).scatter(1, index, 0.0)
+    return stays.argsort(dim=1, descending=True, stable=True)[:, : count - index.shape[1]]
