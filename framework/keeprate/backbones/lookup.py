@@ -1,0 +1,34 @@
+"""Find the family that runs a given model, or say why none does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..errors import KeeprateError
+from ..plugins import registry
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from .interface import Backbone
+
+
+def adapt(model: nn.Module) -> Backbone:
+    """Return the backbone that runs `model`.
+
+    Raises KeeprateError naming the model's class and what each near family misses, if none does.
+    """
+    reasons = []
+    for offer in registry().backbones.values():
+        reason = offer.cls.refusal(model)
+        if reason is None:
+            return offer.cls(model)
+        if reason:
+            reasons.append(f"{offer.name}: {reason}")
+    known = ", ".join(registry().backbones)
+    why = "; ".join(reasons) or f"it belongs to none of the known families ({known})"
+    raise KeeprateError(
+        f"Cannot reduce a model of class {type(model).__module__}.{type(model).__qualname__}: "
+        f"{why}. "
+        "Another family can be added with the keeprate_backbones hook."
+    )

@@ -1,0 +1,49 @@
+"""Pooling over tokens that stand for different numbers of patches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from ..tokens import Tokens
+
+
+def size_weighted(tokens: Tokens, pool: str, include_prefix: bool) -> Tensor:
+    """Rescale embeddings (B, N, C) so that a plain mean over tokens weighs each by its size.
+
+    Tokens that merged count as often as the patches they stand for; padding counts nothing. A
+    maximum is not affected by sizes, and a class-token head reads no patch token: both pass as they
+    are, with padding set to minus infinity for the maximum.
+    """
+    plain = not tokens.has_merged and tokens.valid is None
+    if plain or pool == "token":
+        return tokens.x
+    valid = torch.ones_like(tokens.size) if tokens.valid is None else tokens.valid.float()
+    if pool == "max":
+        return tokens.x.masked_fill(valid[..., None] == 0, -torch.inf)
+    weight = tokens.size * valid  # (B, N)
+    start = 0 if include_prefix else tokens.num_prefix
+    total = weight[:, start:].sum(dim=1, keepdim=True)
+    weight = weight * (tokens.count - start) / total
+    return tokens.x * weight[..., None].to(tokens.x.dtype)
+
+
+class SizeMask(TorchFunctionMode):
+    """Adds `mask` (B, 1, 1, N) to the logits of every fused attention call inside it."""
+
+    def __init__(self, mask: Tensor) -> None:
+        super().__init__()
+        self.mask = mask
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Pass everything on, fused attention with the mask."""
+        options = dict(kwargs or {})
+        if func is F.scaled_dot_product_attention:
+            options["attn_mask"] = self.mask
+        return func(*args, **options)

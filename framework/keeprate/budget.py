@@ -1,0 +1,115 @@
+"""Solve a schedule's one free scale so that a run costs what the budget allows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .errors import KeeprateError
+from .method import Stage
+
+TOLERANCE = 0.005
+"""A solved cost lies at most this share of the budget below it, or the shortfall is reported."""
+
+_LARGEST_SCALE = 2.0**16
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What one image may cost: `macs`, or a `share` of the unpruned model's."""
+
+    text: str
+    macs: int | None = None
+    share: float | None = None
+
+    def of(self, unpruned: int) -> int:
+        """Return the budget in multiply-accumulates for a model that costs `unpruned`."""
+        return self.macs if self.macs is not None else int((self.share or 0.0) * unpruned)
+
+
+@dataclass(frozen=True)
+class Solution:
+    """The stages found, what they cost, and the next cost above (None if nothing costs more)."""
+
+    stages: tuple[Stage, ...]
+    macs: int
+    next_macs: int | None
+    budget_macs: int
+
+    @property
+    def note(self) -> str | None:
+        """Say so where token counts are too coarse to come within the tolerance."""
+        if self.macs >= (1 - TOLERANCE) * self.budget_macs:
+            return None
+        above = "" if self.next_macs is None else f" and {gmacs(self.next_macs)}"
+        return (
+            f"Token counts are too coarse for {gmacs(self.budget_macs)}: the nearest reachable "
+            f"costs are {gmacs(self.macs)} (used){above}."
+        )
+
+
+def parse_budget(text: str | float) -> Budget:
+    """Parse `0.8` (GMACs), `0.8G`, `800M` or `65%` (of the unpruned model).
+
+    Raises KeeprateError for anything else and for shares outside (0, 100 %].
+    """
+    found = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*([GM%]?)\s*", str(text))
+    if not found or float(found[1]) <= 0 or (found[2] == "%" and float(found[1]) > 100):
+        raise KeeprateError(
+            f"'{text}' is not a budget. Write GMACs (0.8), 800M, or a share of the unpruned model "
+            "(65%)."
+        )
+    number, unit = float(found[1]), found[2]
+    if unit == "%":
+        return Budget(str(text), share=number / 100)
+    return Budget(str(text), macs=round(number * (1e6 if unit == "M" else 1e9)))
+
+
+def solve(
+    make: Callable[[float], tuple[Stage, ...]],
+    price: Callable[[tuple[Stage, ...]], int],
+    allowed: int,
+    what: str,
+) -> Solution:
+    """Return the costliest stages that cost at most `allowed` multiply-accumulates.
+
+    `make` gives the stages at a scale (0 = nothing removed, more removes more), `price` their total
+    MACs, overhead included; `what` names the schedule in errors. Raises KeeprateError if the budget
+    is out of reach, naming the costs that can be reached.
+    """
+
+    def at(scale: float) -> int:
+        return price(make(scale))
+
+    low, high = _bracket(at, allowed, what)
+    for _ in range(64):
+        middle = (low + high) / 2
+        low, high = (low, middle) if at(middle) <= allowed else (middle, high)
+    return Solution(make(high), at(high), at(low) if low < high else None, allowed)
+
+
+def _bracket(at: Callable[[float], int], allowed: int, what: str) -> tuple[float, float]:
+    """Return scales whose costs lie above and not above `allowed`."""
+    dearest = at(0.0)
+    if dearest <= allowed:
+        if dearest < (1 - TOLERANCE) * allowed:
+            raise KeeprateError(
+                f"A budget of {gmacs(allowed)} is more than {what} can spend: "
+                f"at most {gmacs(dearest)}."
+            )
+        return 0.0, 0.0
+    high = 1 / 64
+    while at(high) > allowed:
+        high *= 2
+        if high > _LARGEST_SCALE:
+            raise KeeprateError(
+                f"A budget of {gmacs(allowed)} is out of reach of {what}: "
+                f"it costs {gmacs(at(high))} at least and {gmacs(dearest)} at most."
+            )
+    return 0.0, high
+
+
+def gmacs(macs: float) -> str:
+    """Format multiply-accumulates for people: GMACs, or MMACs for small models."""
+    return f"{macs / 1e9:.4f} GMACs" if macs >= 1e8 else f"{macs / 1e6:.3f} MMACs"

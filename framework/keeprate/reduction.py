@@ -1,0 +1,247 @@
+"""A model that reduces its tokens: called like the original, images in and logits out."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from .attention import AttentionReader, score_in_chunks
+from .backbones import Backbone, adapt
+from .errors import KeeprateError
+from .method import Method, Place, Stage
+from .parameters import build
+from .plan import Plan, make_plan, preset_of
+from .ruler import Costs, attention_macs, head_macs, mlp_macs, pixels, projections_macs, shape_of
+from .tokens import Tokens
+
+
+@dataclass(frozen=True)
+class Survivors:
+    """Where the patches of the input are after one stage.
+
+    `owner` (B, P) int64: for every patch of the image the position, in the sequence that leaves the
+    stage, of the token it lives in; -1 if it was dropped. Patches with one owner have merged.
+    """
+
+    block: int
+    owner: Tensor
+
+
+@dataclass
+class Record:
+    """What one forward pass did: tokens that passed each half block, overhead, survivors."""
+
+    batch: int
+    image_size: tuple[int, int]
+    attention: list[int | Tensor] = field(default_factory=list)
+    feed_forward: list[int | Tensor] = field(default_factory=list)
+    after: list[int | Tensor] = field(default_factory=list)
+    overhead: int = 0
+    survivors: list[Survivors] = field(default_factory=list)
+
+    def per_image(self, number: int | Tensor) -> Tensor:
+        """Return `number` for each image, int64 (B,) on the CPU."""
+        return number.cpu() if isinstance(number, Tensor) else torch.full((self.batch,), number)
+
+
+@dataclass(frozen=True)
+class MacsPerImage:
+    """Multiply-accumulates of each image of a batch, int64 (B,) on the CPU."""
+
+    model: Tensor
+    overhead: Tensor
+
+    @property
+    def total(self) -> Tensor:
+        """Model and method together."""
+        return self.model + self.overhead
+
+
+class ReducedModel(nn.Module):
+    """A backbone whose tokens a method reduces at the stages of a plan.
+
+    Call it with images (B, 3, H, W) to get logits (B, K). Afterwards `token_counts`,
+    `macs_per_image` and, with `trace`, `survivors` tell what the last call did.
+    """
+
+    def __init__(self, backbone: Backbone, plan: Plan, *, trace: bool = False) -> None:
+        super().__init__()
+        self.model = backbone.model
+        self.backbone = backbone
+        self.method = plan.method
+        self.plan = plan
+        self.trace = trace
+        self._record: Record | None = None
+
+    def forward(self, images: Tensor, index: Tensor | None = None) -> Tensor:
+        """Return logits (B, K) for images (B, 3, H, W).
+
+        `index` (B,) int64, the images' numbers in their data set, makes random methods repeat
+        whatever the batch; it defaults to 0, 1, 2, ...
+        """
+        image_size = (images.shape[-2], images.shape[-1])
+        stages = {stage.block: stage for stage in self.plan.stages(image_size)}
+        record = Record(len(images), image_size)
+        tokens = Tokens.of(
+            self.backbone.embed(images),
+            num_prefix=self.backbone.num_prefix,
+            has_class_token=self.backbone.has_class_token,
+            image=index,
+            trace=self.trace,
+        )
+        for block in range(self.backbone.depth):
+            tokens = self._run_block(block, tokens, stages.get(block), record)
+        self._record = record
+        return self.backbone.classify(tokens, self._mask(tokens))
+
+    @property
+    def token_counts(self) -> Tensor:
+        """Tokens after each block in the last call, prefix included: int64 (B, depth), on CPU."""
+        record = self._last()
+        return torch.stack([record.per_image(tokens) for tokens in record.after], dim=1)
+
+    @property
+    def macs_per_image(self) -> MacsPerImage:
+        """Multiply-accumulates of each image of the last call, from its actual token counts."""
+        record, backbone = self._last(), self.backbone
+        model = (
+            projections_macs(backbone, record.attention)
+            + attention_macs(backbone, record.attention)
+            + mlp_macs(backbone, record.feed_forward)
+            + head_macs(backbone, record.after[-1])
+            + backbone.embed_macs(record.image_size)
+        )
+        return MacsPerImage(record.per_image(model), record.per_image(record.overhead))
+
+    @property
+    def survivors(self) -> list[Survivors]:
+        """Where each patch was after every stage of the last call (only with `trace`)."""
+        if not self.trace:
+            raise KeeprateError("Survivors are recorded only with trace=True.")
+        return self._last().survivors
+
+    def stages(self, image_size: int | tuple[int, int] | None = None) -> tuple[Stage, ...]:
+        """Return the stages for images of `image_size` pixels (the model's own by default)."""
+        return self.plan.stages(pixels(self.backbone, image_size))
+
+    def costs(self, image_size: int | tuple[int, int] | None = None) -> Costs:
+        """Return the multiply-accumulates of one image, part by part."""
+        return self.plan.costs(pixels(self.backbone, image_size))
+
+    def _last(self) -> Record:
+        if self._record is None:
+            raise KeeprateError("The model has not been called yet.")
+        return self._record
+
+    def _run_block(self, block: int, tokens: Tokens, stage: Stage | None, record: Record) -> Tokens:
+        if stage is not None and not self._removes(tokens, stage):
+            stage = None
+        record.attention.append(tokens.counts)
+        tokens, reader = self._attend(block, tokens, stage)
+        if reader is not None and self.method.place is Place.AFTER_ATTENTION:
+            tokens = self._reduce(tokens, reader, record)
+        if self.plan.empty_last_mlp and block == self.backbone.depth - 1:
+            tokens = tokens.keep_top(tokens.size, 0)
+        record.feed_forward.append(tokens.counts)
+        tokens = tokens.with_x(self.backbone.feed_forward(block, tokens.x))
+        if reader is not None and self.method.place is Place.AFTER_BLOCK:
+            tokens = self._reduce(tokens, reader, record)
+        record.after.append(tokens.counts)
+        return tokens
+
+    def _removes(self, tokens: Tokens, stage: Stage) -> bool:
+        return self.method.keeps_per_image or stage.keep < tokens.num_patch_tokens
+
+    def _attend(
+        self, block: int, tokens: Tokens, stage: Stage | None
+    ) -> tuple[Tokens, AttentionReader | None]:
+        reader = AttentionReader(self.method, tokens, stage) if stage is not None else None
+        x = self.backbone.attend(block, tokens.x, self._mask(tokens), reader)
+        return tokens.with_x(x), reader
+
+    def _reduce(self, tokens: Tokens, reader: AttentionReader, record: Record) -> Tokens:
+        attention, stage = reader.seen, reader.stage
+        if self.method.scores_block_output:
+            attention.given_score = score_in_chunks(self.method, tokens, attention, stage)
+        shape = shape_of(self.backbone, tokens.num_patch_tokens)
+        record.overhead += self.method.overhead_macs(shape, stage)
+        reduced = self.method.reduce(tokens, attention, stage)
+        refuse_broken(self.method, tokens, reduced, stage)
+        if reduced.owner is not None:
+            record.survivors.append(Survivors(stage.block, reduced.owner))
+        return reduced
+
+    def _mask(self, tokens: Tokens) -> Tensor | None:
+        """Return what enters the attention logits of every key, (B, 1, 1, N), or None."""
+        sized = self.method.proportional_attention and tokens.has_merged
+        if not sized and tokens.valid is None:
+            return None
+        bias = tokens.size.log() if sized else torch.zeros_like(tokens.size)
+        if tokens.valid is not None:
+            bias = bias.masked_fill(~tokens.valid, -torch.inf)
+        return bias[:, None, None, :].to(tokens.x.dtype)
+
+
+def refuse_broken(method: Method, before: Tokens, after: Tokens, stage: Stage) -> None:
+    """Raise KeeprateError if a method broke its promise about the tokens it returns."""
+    where = f"Method '{method.name}' at block {stage.block}"
+    if not isinstance(after, Tokens):
+        raise KeeprateError(f"{where} returned a {type(after).__name__}, not Tokens.")
+    if len(after.x) != len(before.x) or after.num_prefix != before.num_prefix:
+        raise KeeprateError(f"{where} changed the number of images or prefix tokens.")
+    left = after.num_patch_tokens
+    if left > before.num_patch_tokens or (not method.keeps_per_image and left != stage.keep):
+        raise KeeprateError(f"{where} kept {left} patch tokens where {stage.keep} were scheduled.")
+
+
+def reduce(
+    model: nn.Module | str,
+    method: Method | str,
+    schedule: str | None = None,
+    *,
+    budget: str | float | None = None,
+    empty_last_mlp: bool = False,
+    trace: bool = False,
+    **parameters: object,
+) -> ReducedModel:
+    """Return a copy of `model` in which `method` reduces the tokens; the original is left as it is.
+
+    `model` is a timm module, or a timm name (its published weights are then loaded). `method` is a
+    registered name with its `parameters`, or a `Method`. `schedule` is a spelling of
+    `keeprate.schedule` or a preset of the method; with `budget` (GMACs per image, or "65%") its
+    scale is solved so that the total cost fits. `empty_last_mlp` drops all patch tokens before the
+    last MLP of models whose head reads only the class token; `trace` records where every patch
+    goes.
+
+    Example: `keeprate.reduce(vit, "tome", "r=8", proportional_attention=True)`.
+    Raises KeeprateError for unknown names, unsuited models, schedules or budgets.
+    """
+    if isinstance(model, str):
+        from .models import load_model
+
+        model = load_model(model).model
+    chosen = _chosen_method(method, schedule, parameters)
+    backbone = adapt(copy.deepcopy(model))
+    plan = make_plan(backbone, chosen, schedule, budget, empty_last_mlp=empty_last_mlp)
+    return ReducedModel(backbone, plan, trace=trace)
+
+
+def _chosen_method(
+    method: Method | str, schedule: str | None, parameters: dict[str, object]
+) -> Method:
+    if isinstance(method, Method):
+        preset = preset_of(type(method), schedule)
+        if parameters or (preset is not None and preset.parameters):
+            raise KeeprateError(
+                "Parameters, and presets that set some, go with a method's name, not a Method."
+            )
+        return method
+    from .plugins import registry
+
+    cls = registry().method(method)
+    preset = preset_of(cls, schedule)
+    given = parameters if preset is None else {**preset.parameters, **parameters}
+    return build("method", cls, given)

@@ -1,0 +1,173 @@
+"""The ruler: multiply-accumulates per image, from the tokens that are really there.
+
+One multiply-accumulate counts as one (what the literature's "GFLOPs" count). Counted are
+convolutions, linear layers and both matrix products of attention, fused or not; a method's own
+products are counted apart, as overhead. Norms, activations, softmax and sorting count nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from .backbones import Backbone, adapt
+from .method import Method, Place, Shape, Stage
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+Count: TypeAlias = "int | Tensor"
+"""Tokens or multiply-accumulates: one number, or one per image, int64 (B,)."""
+
+
+@dataclass(frozen=True)
+class Passage:
+    """Tokens, prefix included, that pass each half of each block and reach the head."""
+
+    attention: tuple[int, ...]
+    feed_forward: tuple[int, ...]
+    after: tuple[int, ...]
+
+    @property
+    def pooled(self) -> int:
+        """Tokens that reach the head."""
+        return self.after[-1]
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Multiply-accumulates per image, part by part."""
+
+    embedding: int
+    projections: int
+    attention: int
+    mlp: int
+    head: int
+    overhead: int = 0
+
+    @property
+    def model(self) -> int:
+        """What the model itself computes."""
+        return self.embedding + self.projections + self.attention + self.mlp + self.head
+
+    @property
+    def total(self) -> int:
+        """Model and method together."""
+        return self.model + self.overhead
+
+
+def macs(model: nn.Module, image_size: int | tuple[int, int] | None = None) -> int:
+    """Return the multiply-accumulates per image of a plain or reduced model, overhead included.
+
+    `image_size` in pixels (a side, or height and width) defaults to the model's own. Computed from
+    shapes alone, so the model may live on the meta device. Raises KeeprateError for a model that no
+    backbone knows, or a method that keeps a different number of tokens in every image.
+    """
+    return costs(model, image_size).total
+
+
+def costs(model: nn.Module, image_size: int | tuple[int, int] | None = None) -> Costs:
+    """Return the parts `macs` sums up."""
+    from .reduction import ReducedModel
+
+    if isinstance(model, ReducedModel):
+        return model.costs(image_size)
+    backbone = adapt(model)
+    return count(backbone, pixels(backbone, image_size))
+
+
+def pixels(backbone: Backbone, image_size: int | tuple[int, int] | None) -> tuple[int, int]:
+    """Return (height, width) in pixels, the backbone's own where none is given."""
+    if image_size is None:
+        return backbone.image_size
+    return (image_size, image_size) if isinstance(image_size, int) else image_size
+
+
+def count(
+    backbone: Backbone,
+    image_size: tuple[int, int],
+    method: Method | None = None,
+    stages: Sequence[Stage] = (),
+    *,
+    empty_last_mlp: bool = False,
+) -> Costs:
+    """Return the costs of one image under a schedule of fixed counts."""
+    patches = backbone.num_patches(image_size)
+    place = Place.AFTER_BLOCK if method is None else method.place
+    tokens = passage(backbone, patches, place, stages, empty_last_mlp=empty_last_mlp)
+    spent = 0 if method is None else overhead(backbone, method, stages, patches)
+    return Costs(
+        embedding=backbone.embed_macs(image_size),
+        projections=int(projections_macs(backbone, tokens.attention)),
+        attention=int(attention_macs(backbone, tokens.attention)),
+        mlp=int(mlp_macs(backbone, tokens.feed_forward)),
+        head=int(head_macs(backbone, tokens.pooled)),
+        overhead=spent,
+    )
+
+
+def passage(
+    backbone: Backbone,
+    patches: int,
+    place: Place,
+    stages: Sequence[Stage],
+    *,
+    empty_last_mlp: bool = False,
+) -> Passage:
+    """Follow the number of tokens through the blocks."""
+    keep = {stage.block: stage.keep + backbone.num_prefix for stage in stages}
+    attention, feed_forward, after = [], [], []
+    left = patches + backbone.num_prefix
+    for block in range(backbone.depth):
+        attention.append(left)
+        reduced = keep.get(block, left)
+        between = reduced if place is Place.AFTER_ATTENTION else left
+        if empty_last_mlp and block == backbone.depth - 1:
+            between = reduced = backbone.num_prefix
+        feed_forward.append(between)
+        left = reduced
+        after.append(left)
+    return Passage(tuple(attention), tuple(feed_forward), tuple(after))
+
+
+def overhead(backbone: Backbone, method: Method, stages: Sequence[Stage], patches: int) -> int:
+    """Return what the method itself spends on an image; stages that remove nothing are skipped."""
+    spent, left = 0, patches
+    for stage in stages:
+        if stage.keep < left:
+            shape = shape_of(backbone, left)
+            spent += method.overhead_macs(shape, stage)
+        left = stage.keep
+    return spent
+
+
+def shape_of(backbone: Backbone, patches: int) -> Shape:
+    """Return the sizes a stage works on."""
+    return Shape(patches, backbone.num_prefix, backbone.heads, backbone.head_dim, backbone.channels)
+
+
+def projections_macs(backbone: Backbone, tokens: Sequence[Count]) -> Count:
+    """Return the cost of all attention projections, for the tokens entering each block."""
+    return _total([backbone.block_cost(i).attention_per_token * n for i, n in enumerate(tokens)])
+
+
+def attention_macs(backbone: Backbone, tokens: Sequence[Count]) -> Count:
+    """Return the cost of all attention matrices, for the tokens entering each block."""
+    return _total([backbone.block_cost(i).per_pair * n * n for i, n in enumerate(tokens)])
+
+
+def mlp_macs(backbone: Backbone, tokens: Sequence[Count]) -> Count:
+    """Return the cost of all feed-forward halves, for the tokens entering each."""
+    return _total([backbone.block_cost(i).mlp_per_token * n for i, n in enumerate(tokens)])
+
+
+def head_macs(backbone: Backbone, pooled: Count) -> Count:
+    """Return the cost of pooling and classifier, for the tokens that reach them."""
+    head = backbone.head_cost()
+    seen = pooled if head.reads_prefix else pooled - backbone.num_prefix
+    return seen * head.per_token + head.fixed
+
+
+def _total(parts: Sequence[Count]) -> Count:
+    return sum(parts[1:], start=parts[0])

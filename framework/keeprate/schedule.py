@@ -1,0 +1,241 @@
+"""From what a user writes to the one internal form: patch tokens kept at each stage.
+
+Spellings (blocks count from 0):
+
+- `keep=0.7@3,6,9`: the keep rate at these blocks; `keep=0.9,0.7,0.5@3,6,9` one rate each. The count
+  after the k-th stage is the number of patches times the product of the rates so far, rounded down
+  (at least 1). Without `@...` the method's own blocks are used, scaled with the depth.
+- `r=13`: remove 13 patch tokens at every block; `r=16..0`: linearly from the first block to the
+  last, each rounded down; `r=8,8,6,...`: one number per block.
+- `depth=13`, `sqrt-depth=13`: remove 13 per block on average, growing with the block's number (from
+  1) or its square root; the running total is rounded down.
+- `137@3,96@6,67@9`: explicit counts after the stage.
+- the name of one of the method's presets.
+
+A method that can remove only so many tokens at once (`Method.most_removed`) caps the `r` and
+profile forms; a keep rate or count beyond the cap is an error. With a budget the numbers of a form
+only give its proportions (and may be left out: `keep@3,6,9`, `r`, `depth`): a keep rate is raised
+to the free scale, a number of tokens multiplied by it with the running total rounded down.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import accumulate
+from math import exp, floor
+
+from .errors import KeeprateError
+from .method import Method, Place, Stage
+
+_FREE_RATE = Fraction(exp(-1))
+_STAGGER = 1e-6
+"""Rounds the running totals of a budget one block after another, never several at once."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A parsed schedule: `text` as written, and how to turn it into stages.
+
+    `form` is "keep", "remove" or "count"; `values` are keep rates, removals per block or counts;
+    `blocks` is None where the method or the depth decides; `is_linear` marks two values as the ends
+    of a line.
+    """
+
+    text: str
+    form: str
+    values: tuple[Fraction, ...]
+    blocks: tuple[int, ...] | None = None
+    profile: Callable[[int], tuple[float, ...]] | None = None
+    is_linear: bool = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a budget is needed to make stages of it."""
+        return not self.values
+
+    @property
+    def is_scalable(self) -> bool:
+        """Whether a budget can be solved for it."""
+        return self.form != "count"
+
+    def stages(
+        self, method: Method, patches: int, depth: int, scale: float | None = None
+    ) -> tuple[Stage, ...]:
+        """Return the stages for `patches` patch tokens and `depth` blocks.
+
+        `scale` is the free scale of a budget. Raises KeeprateError for blocks the model does not
+        have, an open schedule without scale, or more removals than the method can make.
+        """
+        if self.is_open and scale is None:
+            raise KeeprateError(f"Schedule '{self.text}' has no numbers: give a value or a budget.")
+        if self.form == "remove":
+            keeps = self._keeps_by_removal(method, patches, depth, scale)
+            return tuple(Stage(block, keep, depth) for block, keep in enumerate(keeps))
+        blocks = self._blocks(method, depth)
+        keeps = self._keeps_by_rate(patches, len(blocks), scale)
+        if scale is not None:
+            keeps = _capped(method, patches, keeps)
+        stages = tuple(Stage(b, k, depth) for b, k in zip(blocks, keeps, strict=True))
+        self._check(method, patches, stages)
+        return stages
+
+    def _blocks(self, method: Method, depth: int) -> tuple[int, ...]:
+        blocks = self.blocks if self.blocks is not None else scaled_blocks(method, depth)
+        if any(block >= depth for block in blocks):
+            raise KeeprateError(
+                f"Schedule '{self.text}' names block {max(blocks)}, but the model's blocks are "
+                f"0 to {depth - 1}."
+            )
+        return blocks
+
+    def _keeps_by_rate(self, patches: int, count: int, scale: float | None) -> list[int]:
+        if self.form == "count":
+            return [int(value) for value in self.values]
+        rates = self.values or (_FREE_RATE,)
+        rates = rates * count if len(rates) == 1 else rates
+        if len(rates) != count:
+            raise KeeprateError(
+                f"Schedule '{self.text}' gives {len(rates)} keep rates for {count} blocks."
+            )
+        products = accumulate(rates, lambda a, b: a * b)
+        if scale is None:
+            return [max(1, floor(patches * product)) for product in products]
+        return [max(1, floor(patches * float(product) ** scale)) for product in products]
+
+    def _keeps_by_removal(
+        self, method: Method, patches: int, depth: int, scale: float | None
+    ) -> list[int]:
+        removals = self._removals(depth)
+        if scale is not None or self.profile is not None:
+            removals = _staggered(removals, 1.0 if scale is None else scale)
+        keeps, left = [], patches
+        for removal in removals:
+            left -= min(floor(removal), method.most_removed(left))
+            keeps.append(left)
+        return keeps
+
+    def _removals(self, depth: int) -> Sequence[float]:
+        if self.profile is not None:
+            mean = float(self.values[0]) if self.values else 1.0
+            return [mean * weight for weight in self.profile(depth)]
+        values = [float(value) for value in self.values] or [1.0]
+        if self.is_linear:
+            return _linear(self.values[0], self.values[1], depth)
+        if len(values) not in (1, depth):
+            raise KeeprateError(
+                f"Schedule '{self.text}' gives {len(values)} removals for {depth} blocks."
+            )
+        return values * depth if len(values) == 1 else values
+
+    def _check(self, method: Method, patches: int, stages: tuple[Stage, ...]) -> None:
+        left = patches
+        for stage in stages:
+            if not 1 <= stage.keep <= left:
+                raise KeeprateError(
+                    f"Schedule '{self.text}' keeps {stage.keep} patch tokens at block "
+                    f"{stage.block}, where 1 to {left} are possible."
+                )
+            if left - stage.keep > method.most_removed(left):
+                most = method.most_removed(left)
+                raise KeeprateError(
+                    f"Schedule '{self.text}' removes {left - stage.keep} of {left} patch tokens at "
+                    f"block {stage.block}; method '{method.name}' can remove {most}."
+                )
+            left = stage.keep
+
+
+def parse_schedule(text: str) -> Schedule:
+    """Parse one of the spellings above.
+
+    Raises KeeprateError quoting `text` and listing the spellings if it is none of them.
+    """
+    name, _, value = text.strip().partition("=")
+    head, _, at = name.partition("@")
+    if re.fullmatch(r"\d+@\d+(,\d+@\d+)*", text.strip()):
+        pairs = [part.split("@") for part in text.strip().split(",")]
+        blocks = _ascending(text, [int(block) for _, block in pairs])
+        return Schedule(text, "count", tuple(Fraction(keep) for keep, _ in pairs), blocks)
+    if head == "keep":
+        rates, _, value_at = value.partition("@")
+        return _keep_rates(text, rates, at or value_at)
+    if name in PROFILES and (not value or _NUMBER.fullmatch(value)):
+        return Schedule(text, "remove", _fractions(value), profile=PROFILES[name])
+    if name == "r" and re.fullmatch(r"|\d+\.\.\d+|\d+(,\d+)*", value):
+        values = _fractions(value.replace("..", ","))
+        return Schedule(text, "remove", values, is_linear=".." in value)
+    raise _not_a_schedule(text)
+
+
+def _keep_rates(text: str, rates: str, at: str) -> Schedule:
+    if not re.fullmatch(r"\d+(,\d+)*|", at) or not re.fullmatch(rf"({_N}(,{_N})*)?", rates):
+        raise _not_a_schedule(text)
+    values = _fractions(rates)
+    if any(not 0 < value <= 1 for value in values):
+        raise KeeprateError(f"Schedule '{text}': a keep rate is over 0 and at most 1.")
+    blocks = _ascending(text, [int(block) for block in at.split(",")]) if at else None
+    return Schedule(text, "keep", values, blocks)
+
+
+def scaled_blocks(method: Method, depth: int) -> tuple[int, ...]:
+    """Return the method's default blocks, given for 12, at the same relative depth of `depth`.
+
+    A method that acts after the block keeps the relative depth of the block's end, any other that
+    of its start; never the end of the first block.
+    """
+    end = 1 if method.place is Place.AFTER_BLOCK else 0
+    places = (floor((block + end) * depth / 12 + 0.5) - end for block in method.default_blocks)
+    return tuple(sorted({min(max(place, end), depth - 1) for place in places}))
+
+
+def _linear(first: Fraction, last: Fraction, depth: int) -> list[float]:
+    steps = max(depth - 1, 1)
+    return [floor(first + (last - first) * block / steps) for block in range(depth)]
+
+
+def _staggered(removals: Sequence[float], scale: float) -> list[float]:
+    totals = [
+        floor(scale * total + _STAGGER * (block + 1))
+        for block, total in enumerate(accumulate(removals))
+    ]
+    return [after - before for before, after in zip([0, *totals], totals, strict=False)]
+
+
+def _capped(method: Method, patches: int, keeps: Sequence[int]) -> list[int]:
+    left, capped = patches, []
+    for keep in keeps:
+        left = min(left, max(keep, left - method.most_removed(left)))
+        capped.append(left)
+    return capped
+
+
+def _growing(weight: Callable[[int], float]) -> Callable[[int], tuple[float, ...]]:
+    def profile(depth: int) -> tuple[float, ...]:
+        weights = [weight(block + 1) for block in range(depth)]
+        return tuple(w * depth / sum(weights) for w in weights)
+
+    return profile
+
+
+def _fractions(text: str) -> tuple[Fraction, ...]:
+    return tuple(Fraction(part) for part in text.split(",")) if text else ()
+
+
+def _ascending(text: str, blocks: list[int]) -> tuple[int, ...]:
+    if blocks != sorted(set(blocks)):
+        raise KeeprateError(f"Schedule '{text}': blocks must ascend, each once.")
+    return tuple(blocks)
+
+
+def _not_a_schedule(text: str) -> KeeprateError:
+    return KeeprateError(
+        f"'{text}' is not a schedule. Write keep=0.7@3,6,9, r=13, r=16..0, r=8,8,6,... (one per "
+        "block), depth=13, sqrt-depth=13, 137@3,96@6, or a preset of the method."
+    )
+
+
+_N = r"(?:\d+\.?\d*|\.\d+)"
+_NUMBER = re.compile(_N)
+PROFILES = {"depth": _growing(float), "sqrt-depth": _growing(lambda number: number**0.5)}
