@@ -1,0 +1,18 @@
+"""The methods that ship with keeprate; a third-party plugin looks the same."""
+
+from __future__ import annotations
+
+from keeprate import Method, hookimpl
+
+
+@hookimpl
+def keeprate_methods() -> list[type[Method]]:
+    """Offer the built-in methods."""
+    from .attention_score import AttentionScore
+    from .class_attention import ClassAttention
+    from .full import Full
+    from .random_drop import RandomDrop
+    from .tome import ToMe
+    from .zero_tprune import ZeroTPrune
+
+    return [Full, RandomDrop, AttentionScore, ClassAttention, ToMe, ZeroTPrune]

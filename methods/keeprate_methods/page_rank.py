@@ -1,0 +1,122 @@
+"""Weighted page rank on the attention graph, and how its heads make one score."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+MOST_ITERATIONS = 100
+"""Where a tolerance alone decides, the iterations stop here at the latest."""
+
+
+def page_rank(
+    weights: Tensor,
+    *,
+    iterations: int,
+    emphasis: str = "none",
+    alive: Tensor | None = None,
+    renormalise: bool = True,
+    tolerance: float | None = None,
+) -> Tensor:
+    """Return the graph signal (B, H, N) of every token, float32 or wider, summing to 1.
+
+    `weights` (B, H, N, N) are row-stochastic; a token is important when important tokens attend to
+    it: s <- A^T s from a uniform start. `emphasis` counts the class token (position 0) sqrt(n)
+    times, before "every" iteration, at the "start" only, or not at all ("none"), n being the number
+    of nodes. `alive` (B, N) bool restricts the graph to some tokens, as many in every image; rows
+    of the restricted matrix are made to sum to 1 again if `renormalise`. With `tolerance` an
+    image's head stops when its signal changes by less (L1), after at most `MOST_ITERATIONS`.
+
+    Source: Zero-TPrune, Algorithm 1 (arXiv 2305.17328). Each step is one row vector times the
+    matrix as it lies in memory; the restriction is folded into the vector, so the matrix is never
+    copied.
+    """
+    if weights.dtype in (torch.float16, torch.bfloat16):
+        weights = weights.float()
+    nodes = torch.ones_like(weights[:, 0, 0]) if alive is None else alive.to(weights.dtype)
+    nodes = nodes[:, None, None, :]  # (B, 1, 1, N)
+    boost = torch.ones_like(nodes)
+    boost[..., 0] = nodes.sum(dim=-1).sqrt()
+    signal = _normalised((nodes * boost if emphasis == "start" else nodes).expand(_row(weights)))
+    gain = _row_gain(weights, nodes, renormalise) if alive is not None else nodes
+    if emphasis == "every":
+        gain = gain * boost
+    limit = iterations if tolerance is None else MOST_ITERATIONS
+    signal = _iterated(weights, signal, gain, nodes, limit, tolerance)
+    return signal[:, :, 0]
+
+
+def _iterated(
+    weights: Tensor,
+    signal: Tensor,
+    gain: Tensor,
+    nodes: Tensor,
+    limit: int,
+    tolerance: float | None,
+) -> Tensor:
+    for _ in range(limit):
+        after = _normalised(((signal * gain) @ weights) * nodes)  # (B, H, 1, N)
+        if tolerance is None:
+            signal = after
+            continue
+        moving = (after - signal).abs().sum(dim=-1, keepdim=True) >= tolerance
+        signal = torch.where(moving, after, signal)
+        if not moving.any():
+            break
+    return signal
+
+
+def _row(weights: Tensor) -> tuple[int, int, int, int]:
+    batch, heads, count = weights.shape[:3]
+    return batch, heads, 1, count
+
+
+def _row_gain(weights: Tensor, nodes: Tensor, renormalise: bool) -> Tensor:
+    """Return what each row's signal is multiplied by so that its restricted row sums to 1."""
+    if not renormalise:
+        return nodes
+    sums = (weights @ nodes.transpose(-2, -1)).transpose(-2, -1)  # (B, H, 1, N)
+    return nodes / sums.clamp_min(torch.finfo(weights.dtype).tiny)
+
+
+def _normalised(signal: Tensor) -> Tensor:
+    return signal / signal.sum(dim=-1, keepdim=True)
+
+
+def head_filter(signal: Tensor, patches: Tensor, v_min: float, v_max: float) -> Tensor:
+    """Return which heads count, (B, H) bool (the Variance-based Head Filter, VHF).
+
+    A head of `signal` (B, H, N) passes when the variance of its scores over the patch tokens
+    `patches` (B, N) bool, rescaled to mean 1, lies in [v_min, v_max]; where no head passes, all do.
+    Source: Zero-TPrune, section 3.2.
+    """
+    inside = patches[:, None].to(signal.dtype)  # (B, 1, N)
+    number = inside.sum(dim=-1, keepdim=True)
+    mean = (signal * inside).sum(dim=-1, keepdim=True) / number
+    spread = (signal / mean - 1).square() * inside
+    variance = spread.sum(dim=-1) / number[..., 0]
+    passes = (variance >= v_min) & (variance <= v_max)
+    return passes | ~passes.any(dim=1, keepdim=True)
+
+
+def aggregate(signal: Tensor, heads: Tensor, how: str) -> Tensor:
+    """Return one score per token (B, N) from `signal` (B, H, N) and the `heads` (B, H) that count.
+
+    `rms` is the paper's Emphasizing Informative Region (EIR), the root mean square; `mean`; `max`.
+    """
+    return AGGREGATIONS[how](signal, heads[..., None].to(signal.dtype))
+
+
+def _rms(signal: Tensor, counts: Tensor) -> Tensor:
+    return ((signal.square() * counts).sum(dim=1) / counts.sum(dim=1)).sqrt()
+
+
+def _mean(signal: Tensor, counts: Tensor) -> Tensor:
+    return (signal * counts).sum(dim=1) / counts.sum(dim=1)
+
+
+def _max(signal: Tensor, counts: Tensor) -> Tensor:
+    return (signal * counts).amax(dim=1)
+
+
+AGGREGATIONS = {"rms": _rms, "mean": _mean, "max": _max}

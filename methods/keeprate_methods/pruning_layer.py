@@ -1,0 +1,146 @@
+"""Zero-TPrune's pruning layer: the I'-, S- and I-stages in any pattern."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from keeprate import Attention, Stage, Tokens
+from keeprate.randomness import uniform
+
+from .page_rank import aggregate, head_filter, page_rank
+from .similarity import cosine, redundant, take
+
+if TYPE_CHECKING:
+    from .zero_tprune import ZeroTPrune
+
+
+@dataclass
+class Layer:
+    """One pruning layer at work on a few images: who is still alive, and how they rank."""
+
+    settings: ZeroTPrune
+    tokens: Tokens
+    attention: Attention
+    stage: Stage
+    alive: Tensor  # (B, N) bool
+    dropped: int = 0  # how many of each image's tokens are no longer alive
+    rank: Tensor | None = None  # (B, N), what the I'-stage found
+    signal: Tensor | None = None  # (B, N), what the I-stage found
+
+    @property
+    def patches(self) -> Tensor:
+        """Patch tokens still alive (B, N) bool."""
+        mask = self.alive.clone()
+        mask[:, : self.tokens.num_prefix] = False
+        return mask
+
+    def importance(self, iterations: int, tolerance: float | None = None) -> Tensor:
+        """Return the page rank of the tokens alive, heads filtered and aggregated (B, N)."""
+        settings = self.settings
+        signal = page_rank(
+            self.attention.weights,
+            iterations=iterations,
+            emphasis=settings.emphasis if self.tokens.has_class_token else "none",
+            alive=self.alive if self.dropped else None,
+            renormalise=settings.renormalise,
+            tolerance=tolerance,
+        )
+        heads = torch.ones_like(signal[..., 0], dtype=torch.bool)
+        if settings.head_filter:
+            heads = head_filter(signal, self.patches, settings.v_min, settings.v_max)
+        return aggregate(signal, heads, settings.heads)
+
+    def ranked(self, score: Tensor) -> Tensor:
+        """Return the positions of the patch tokens alive, best first (B, n)."""
+        patches = self.patches
+        order = score.masked_fill(~patches, -torch.inf).argsort(dim=1, descending=True, stable=True)
+        return order[:, : self.tokens.num_patch_tokens - self.dropped]
+
+    def drop(self, positions: Tensor) -> None:
+        """Take tokens at `positions` (B, r) out of the graph."""
+        self.alive = self.alive.scatter(1, positions, False)
+        self.dropped += positions.shape[1]
+
+
+@torch.no_grad()
+def layer_score(settings: ZeroTPrune, tokens: Tokens, attention: Attention, stage: Stage) -> Tensor:
+    """Return a score (B, N) whose best `stage.keep` patch tokens are those the layer keeps.
+
+    Tokens the layer drops score minus infinity, the others their latest importance.
+    """
+    alive = torch.ones_like(tokens.size, dtype=torch.bool)
+    layer = Layer(settings, tokens, attention, stage, alive)
+    removals = settings.removals(tokens.num_patch_tokens, stage.keep)
+    for part in settings.pattern.split("-"):
+        PARTS[part](layer, removals.get(part, 0))
+    score = layer.signal if layer.signal is not None else layer.rank
+    score = torch.zeros_like(tokens.size) if score is None else score
+    return score.masked_fill(~layer.alive, -torch.inf)
+
+
+def _pre_rank(layer: Layer, removed: int) -> None:
+    """I': one iteration ranks the tokens and drops none."""
+    layer.rank = layer.importance(1)
+
+
+def _similarity(layer: Layer, removed: int) -> None:
+    """S: of the most similar pairs one token goes."""
+    if not removed:
+        return
+    settings, rank = layer.settings, layer.rank
+    if rank is None or settings.partition == "random":
+        tokens, stream = layer.tokens, layer.stage.block
+        rank = uniform(tokens.image, tokens.count, seed=settings.seed, stream=stream)
+    features = FEATURES[settings.feature](layer.tokens, layer.attention, settings.feature_heads)
+    layer.drop(
+        redundant(
+            layer.ranked(rank), features.float(), removed, settings.partition, settings.similarity
+        )
+    )
+
+
+def _importance(layer: Layer, removed: int) -> None:
+    """I: the least important tokens of the graph that is left go."""
+    settings, stage = layer.settings, layer.stage
+    iterations = settings.iterations_at(stage.block, stage.depth)
+    signal = layer.importance(iterations, settings.tolerance)
+    ranked = layer.ranked(signal)
+    layer.drop(ranked[:, ranked.shape[1] - removed :])
+    layer.signal = signal
+
+
+PARTS: dict[str, Callable[[Layer, int], None]] = {
+    "I'": _pre_rank,
+    "S": _similarity,
+    "I": _importance,
+}
+
+
+def _of_heads(per_head: Tensor, heads: str) -> Tensor:
+    """Turn (B, H, N, d) into one vector per token: (B, N, H d) or the mean over heads (B, N, d)."""
+    return per_head.transpose(1, 2).flatten(2) if heads == "concat" else per_head.mean(dim=1)
+
+
+FEATURES: dict[str, Callable[[Tokens, Attention, str], Tensor]] = {
+    "key": lambda tokens, attention, heads: _of_heads(attention.k, heads),
+    "query": lambda tokens, attention, heads: _of_heads(attention.q, heads),
+    "value": lambda tokens, attention, heads: _of_heads(attention.v, heads),
+    "x_pre": lambda tokens, attention, heads: attention.x_pre,
+    "x": lambda tokens, attention, heads: tokens.x,
+}
+"""What the S-stage compares, (B, N, D)."""
+
+
+def absorb(settings: ZeroTPrune, tokens: Tokens, attention: Attention, stage: Stage) -> Tokens:
+    """Drop tokens; their size (and with `merge` features) goes to the most similar kept one."""
+    kept, dropped = tokens.top(attention.score, stage.keep)
+    patches = kept[:, tokens.num_prefix :]
+    features = FEATURES[settings.feature](tokens, attention, settings.feature_heads).float()
+    nearest = cosine(take(features, dropped), take(features, patches)).argmax(dim=2)
+    into = patches.gather(1, nearest)
+    return tokens.merge(dropped, into, kept, average=settings.on_drop == "merge")

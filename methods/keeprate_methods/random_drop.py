@@ -1,0 +1,31 @@
+"""Random pruning: the floor every method must beat."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from keeprate import Method
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from keeprate import Attention, Stage, Tokens
+
+
+class RandomDrop(Method):
+    """Keep patch tokens drawn uniformly at random: the floor every method must beat.
+
+    The draw depends on `seed`, the image's index and the block alone, so that a run repeats
+    whatever the batch size, the order of the images and the device.
+    """
+
+    name: ClassVar[str] = "random"
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+
+    def score(self, tokens: Tokens, attention: Attention, stage: Stage) -> Tensor:
+        """Return uniform random scores (B, N)."""
+        from keeprate.randomness import uniform
+
+        return uniform(tokens.image, tokens.count, seed=self.seed, stream=stage.block)

@@ -1,0 +1,141 @@
+"""Zero-TPrune: prune by weighted page rank on the attention graph, without training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from keeprate import KeeprateError, Method, Needs, Place, Preset, Shape
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from keeprate import Attention, Stage, Tokens
+
+Pattern = Literal["I'-S-I", "I'-S", "S-I", "I-S", "S", "I"]
+Partition = Literal["sequential-u", "sequential-i", "alternate", "random", "none"]
+Feature = Literal["key", "query", "value", "x_pre", "x"]
+Similarity = Literal[
+    "cosine",
+    "dot",
+    "manhattan",
+    "euclidean",
+    "minkowski-3",
+    "minkowski-4",
+    "minkowski-5",
+    "chebyshev",
+]
+
+
+class ZeroTPrune(Method):
+    """Prune by weighted page rank on the attention graph, after thinning out similar tokens.
+
+    A pruning layer between two blocks ranks the tokens (I'-stage), drops tokens most similar to a
+    better one (S-stage) and then the least important of the rest (I-stage), from the attention of
+    the block just run; no training. Source: Wang, Dedhia, Jha, "Zero-TPrune", CVPR 2024 (arXiv
+    2305.17328).
+
+    Parameters: `pattern` of the stages; `iterations` of the page rank in the first quarter, middle
+    half and last quarter of the blocks (one number: everywhere), or a `tolerance` to stop at; class
+    `emphasis` ("none" is the paper's Zero-TPrune-uni); aggregation of `heads` ("rms" is EIR) and
+    `head_filter` (VHF) with its bounds; `partition`, `feature`, `feature_heads` and `similarity` of
+    the S-stage; `s_removal`, the share (below 1) or number (from 1) of removed tokens that the
+    S-stage removes, rounded down; `renormalise` rows of the restricted graph; `on_drop`: drop the
+    token, leave its "mass" (size) to the most similar kept one, or "merge" it; `seed` of random
+    partitions.
+    """
+
+    name: ClassVar[str] = "zero-tprune"
+    place = Place.AFTER_BLOCK
+    needs = Needs.WEIGHTS
+    default_blocks: ClassVar[tuple[int, ...]] = (1, 3, 5, 7, 9)
+    presets: ClassVar[Mapping[str, Preset]] = {
+        "paper-deit-s": Preset(
+            "186@0,158@2,118@5,75@8,65@10",
+            {"s_removal": 10.0},
+            "unverified: the paper's DeiT-S setting as quoted from memory, for 196 patches",
+        )
+    }
+
+    def __init__(  # noqa: PLR0913  every ablation of the paper is a parameter
+        self,
+        pattern: Pattern = "I'-S-I",
+        iterations: tuple[int, ...] = (30, 5, 1),
+        tolerance: float | None = None,
+        emphasis: Literal["every", "start", "none"] = "every",
+        heads: Literal["rms", "mean", "max"] = "rms",
+        head_filter: bool = True,
+        v_min: float = 0.01,
+        v_max: float = 0.7,
+        partition: Partition = "sequential-u",
+        feature: Feature = "key",
+        feature_heads: Literal["concat", "mean"] = "concat",
+        similarity: Similarity = "cosine",
+        s_removal: float = 0.5,
+        renormalise: bool = True,
+        on_drop: Literal["drop", "mass", "merge"] = "drop",
+        seed: int = 0,
+    ) -> None:
+        if len(iterations) not in (1, 3) or min(iterations) < 1:
+            raise KeeprateError("iterations must be one number or three, each at least 1")
+        if feature_heads == "mean" and feature.startswith("x"):
+            raise KeeprateError(f"feature_heads=mean needs heads, which feature={feature} has not")
+        if s_removal < 0:
+            raise KeeprateError("s_removal must not be negative")
+        self.pattern, self.iterations, self.tolerance = pattern, iterations, tolerance
+        self.emphasis, self.heads = emphasis, heads
+        self.head_filter, self.v_min, self.v_max = head_filter, v_min, v_max
+        self.partition, self.similarity = partition, similarity
+        self.feature, self.feature_heads = feature, feature_heads
+        self.s_removal, self.renormalise = s_removal, renormalise
+        self.on_drop, self.seed = on_drop, seed
+        self.proportional_attention = on_drop != "drop"
+        self.scores_block_output = feature == "x"
+
+    def score(self, tokens: Tokens, attention: Attention, stage: Stage) -> Tensor:
+        """Return scores (B, N): minus infinity for tokens that go, importance for the others."""
+        from .pruning_layer import layer_score
+
+        return layer_score(self, tokens, attention, stage)
+
+    def reduce(self, tokens: Tokens, attention: Attention, stage: Stage) -> Tokens:
+        """Keep what the layer kept, and treat the rest as `on_drop` says."""
+        from .pruning_layer import absorb
+
+        if self.on_drop == "drop":
+            return tokens.keep_top(attention.score, stage.keep)
+        return absorb(self, tokens, attention, stage)
+
+    def removals(self, patches: int, keep: int) -> dict[str, int]:
+        """Return how many of `patches` patch tokens the S- and the I-stage each remove."""
+        removed, parts = patches - keep, self.pattern.split("-")
+        if "S" not in parts:
+            return {"I": removed}
+        if "I" not in parts:
+            return {"S": removed}
+        wanted = removed * self.s_removal if self.s_removal < 1 else self.s_removal
+        by_similarity = min(int(wanted), removed, self._most_similar(patches))
+        return {"S": by_similarity, "I": removed - by_similarity}
+
+    def iterations_at(self, block: int, depth: int) -> int:
+        """Return the page rank iterations after `block` of `depth`."""
+        if len(self.iterations) == 1:
+            return self.iterations[0]
+        part = (4 * block >= depth) + (4 * block >= 3 * depth)
+        return self.iterations[part]
+
+    def most_removed(self, patches: int) -> int:
+        """Return all but one, or group A where the S-stage alone removes."""
+        return patches - 1 if "I" in self.pattern.split("-") else self._most_similar(patches)
+
+    def overhead_macs(self, shape: Shape, stage: Stage) -> int:
+        """Count page rank steps, similarities and, where tokens are absorbed, their sums.
+
+        With a tolerance the iterations are counted at their upper bound.
+        """
+        from .overhead import layer_macs
+
+        return layer_macs(self, shape, stage)
+
+    def _most_similar(self, patches: int) -> int:
+        return patches - 1 if self.partition == "none" else patches // 2
