@@ -1,0 +1,41 @@
+# make compare    the main job: install, compare the methods on the data set that ships, print the table
+# make test       lint, types and tests, as CI runs them
+# make test-all   the same with the slow tests
+# make clean      remove the environment and every cache; results in runs/ stay
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --quiet --no-build-isolation --constraint constraints.txt
+
+.PHONY: compare test test-all check clean
+
+compare: .venv/runtime.stamp
+	$(BIN)/keeprate compare
+
+test: check
+	$(BIN)/pytest -n 2
+
+test-all: check
+	$(BIN)/pytest -n 2 -m ""
+
+check: .venv/development.stamp
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+.venv/build.stamp: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt hatchling editables
+	touch $@
+
+.venv/runtime.stamp: .venv/build.stamp
+	$(INSTALL) --editable .
+	touch $@
+
+.venv/development.stamp: .venv/build.stamp
+	$(INSTALL) --editable ".[dev]"
+	touch $@ .venv/runtime.stamp
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	find framework methods datasets reports scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +
