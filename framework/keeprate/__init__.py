@@ -1,0 +1,75 @@
+"""Compare token-reduction methods for Vision Transformers: the names a plugin author may import.
+
+Names are looked up when first used, so that `import keeprate` needs neither torch nor timm.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .attention import Attention
+    from .backbones import Backbone
+    from .data import DataSet, Sample
+    from .errors import KeeprateError
+    from .hookspecs import hookimpl
+    from .method import Method, Needs, Place, Preset, Shape, Stage
+    from .reduction import reduce
+    from .report import Report
+    from .ruler import macs
+    from .tokens import Tokens
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Attention",
+    "Backbone",
+    "DataSet",
+    "KeeprateError",
+    "Method",
+    "Needs",
+    "Place",
+    "Preset",
+    "Report",
+    "Sample",
+    "Shape",
+    "Stage",
+    "Tokens",
+    "__version__",
+    "hookimpl",
+    "macs",
+    "reduce",
+]
+
+_HOME = {
+    "Attention": "attention",
+    "Backbone": "backbones",
+    "DataSet": "data",
+    "KeeprateError": "errors",
+    "Method": "method",
+    "Needs": "method",
+    "Place": "method",
+    "Preset": "method",
+    "Report": "report",
+    "Sample": "data",
+    "Shape": "method",
+    "Stage": "method",
+    "Tokens": "tokens",
+    "hookimpl": "hookspecs",
+    "macs": "ruler",
+    "reduce": "reduction",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import the module that defines a public name, the first time the name is used."""
+    if name not in _HOME:
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    value: object = getattr(import_module(f".{_HOME[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,162 @@
+"""Every extension point of keeprate, on one page.
+
+A plugin is a Python module with some of the four functions below, each marked `@hookimpl`. It is
+found as an installed package's entry point of the group `keeprate`, as a file named with
+`--plugin FILE.py`, or as `keeprate_plugins.py` in the working directory. Each example below is a
+complete plugin file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    from .backbones import Backbone
+    from .data import DataSet
+    from .method import Method
+    from .report import Report
+
+PROJECT = "keeprate"
+"""pluggy's name for this project and the group of its entry points."""
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec
+def keeprate_methods() -> Iterable[type[Method]]:  # type: ignore[empty-body]
+    """Offer token-reduction methods: classes derived from `keeprate.Method`.
+
+    Example::
+
+        from torch import Tensor
+
+        from keeprate import Attention, Method, Needs, Stage, Tokens, hookimpl
+
+
+        class KeyNorm(Method):
+            \"\"\"Keeps the patch tokens with the longest keys.\"\"\"
+
+            name = "key-norm"
+            needs = Needs.KEYS
+
+            def __init__(self, power: float = 2.0) -> None:
+                self.power = power
+
+            def score(self, tokens: Tokens, attention: Attention, stage: Stage) -> Tensor:
+                return attention.k.norm(p=self.power, dim=-1).mean(dim=1)  # (B, H, N, d) -> (B, N)
+
+
+        @hookimpl
+        def keeprate_methods() -> list[type[Method]]:
+            return [KeyNorm]
+    """
+
+
+@hookspec
+def keeprate_backbones() -> Iterable[type[Backbone]]:  # type: ignore[empty-body]
+    """Offer families of models: classes derived from `keeprate.Backbone`.
+
+    Example, for classifiers that wrap a timm Vision Transformer::
+
+        from torch import nn
+
+        from keeprate import Backbone, hookimpl
+        from keeprate.backbones.timm_vit import TimmViT
+
+
+        class WrappedViT(TimmViT):
+            \"\"\"Classifiers that are a timm Vision Transformer in an attribute `vit`.\"\"\"
+
+            name = "wrapped-vit"
+
+            def __init__(self, model: nn.Module) -> None:
+                super().__init__(model.vit)
+
+            @classmethod
+            def refusal(cls, model: nn.Module) -> str | None:
+                inner = getattr(model, "vit", None)
+                return "" if inner is None else super().refusal(inner)
+
+
+        @hookimpl
+        def keeprate_backbones() -> list[type[Backbone]]:
+            return [WrappedViT]
+    """
+
+
+@hookspec
+def keeprate_datasets() -> Iterable[type[DataSet]]:  # type: ignore[empty-body]
+    """Offer data sets: classes derived from `keeprate.DataSet`.
+
+    Example::
+
+        from collections.abc import Sequence
+
+        import torch
+        from torch import Tensor
+
+        from keeprate import DataSet, KeeprateError, Sample, hookimpl
+
+
+        class Stripes(DataSet):
+            \"\"\"Draws stripes, upright (label 0) and lying (label 1) in turn.\"\"\"
+
+            name = "stripes"
+
+            def __init__(self, count: int = 100, size: int = 32) -> None:
+                self.count = count
+                self.size = size
+
+            def bind(self, num_classes: int, label_names: Sequence[str] | None) -> None:
+                if num_classes < 2:
+                    raise KeeprateError("stripes needs a model with at least 2 classes.")
+
+            def samples(self) -> list[Sample]:
+                return [Sample(f"stripes/{i:04d}", i % 2) for i in range(self.count)]
+
+            def image(self, index: int) -> Tensor:
+                row = (torch.arange(self.size) // 4 % 2 * 255).to(torch.uint8)
+                upright = row.expand(3, self.size, self.size)  # (3, H, W)
+                return upright.mT if index % 2 else upright
+
+
+        @hookimpl
+        def keeprate_datasets() -> list[type[DataSet]]:
+            return [Stripes]
+    """
+
+
+@hookspec
+def keeprate_reports() -> Iterable[type[Report]]:  # type: ignore[empty-body]
+    """Offer reports: classes derived from `keeprate.Report`.
+
+    Example::
+
+        from pathlib import Path
+
+        from keeprate import Report, hookimpl
+        from keeprate.summary import Summary
+
+
+        class Ranking(Report):
+            \"\"\"Lists the runs from the most to the least accurate.\"\"\"
+
+            name = "ranking"
+
+            def write(self, summary: Summary, folder: Path) -> list[Path]:
+                lines = [line for group in summary.groups for line in group.lines]
+                best = sorted(lines, key=lambda line: line.top1_percent, reverse=True)
+                ranks = [f"{line.top1_percent:.1f} {line.label}" for line in best]
+                path = folder / "ranking.txt"
+                path.write_text("\\n".join(ranks))
+                return [path]
+
+
+        @hookimpl
+        def keeprate_reports() -> list[type[Report]]:
+            return [Ranking]
+    """

@@ -1,0 +1,89 @@
+"""What plugins offer: the four kinds of thing, and what makes an offered class acceptable."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Generic, TypeVar
+
+from .errors import KeeprateError
+from .parameters import parameters_of
+
+T_co = TypeVar("T_co", covariant=True)
+
+RESERVED = frozenset(
+    {"model", "method", "schedule", "budget", "image_size", "empty_last_mlp", "trace"}
+)
+"""Arguments of `keeprate.reduce`, beside which a method's parameters stand: no names for those."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of thing plugins offer: its word, its hook, and the class it is derived from."""
+
+    word: str
+    hook: str
+    module: str
+    interface: str
+    has_parameters: bool = False
+
+
+KINDS = {
+    "methods": Kind("method", "keeprate_methods", "method", "Method", has_parameters=True),
+    "backbones": Kind("backbone", "keeprate_backbones", "backbones", "Backbone"),
+    "datasets": Kind("data set", "keeprate_datasets", "data", "DataSet", has_parameters=True),
+    "reports": Kind("report", "keeprate_reports", "report", "Report"),
+}
+
+
+@dataclass(frozen=True)
+class Offer(Generic[T_co]):
+    """A class offered under a name: by which plugin, from where, which version ("" if unknown)."""
+
+    name: str
+    cls: type[T_co]
+    plugin: str
+    origin: str
+    version: str
+
+    @property
+    def description(self) -> str:
+        """The first sentence of the class's docstring, "" if it has none."""
+        written = inspect.cleandoc(self.cls.__doc__ or "")
+        if written.startswith(f"{self.cls.__name__}("):  # what dataclasses put in its place
+            return ""
+        paragraph = " ".join(written.split("\n\n")[0].split())
+        sentence = re.match(r".+?[.!?](?=\s+[A-Z]|$)", paragraph)
+        return sentence[0] if sentence else paragraph
+
+
+def check_offer(kind: Kind, cls: object) -> str:
+    """Return the name of `cls`; raise KeeprateError, saying why, if it is no `kind` to offer."""
+    if not isinstance(cls, type):
+        raise KeeprateError(f"{kind.hook} must return classes, not {cls!r}")
+    name = getattr(cls, "name", None)
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        allowed = "letters, digits, '.', '_' and '-'"
+        raise KeeprateError(f"{cls.__name__}.name must be text of {allowed}, not {name!r}")
+    interface = getattr(import_module(f".{kind.module}", __package__), kind.interface)
+    if not issubclass(cls, interface):
+        raise KeeprateError(f"{cls.__name__} is not a subclass of keeprate.{kind.interface}")
+    missing = sorted(getattr(cls, "__abstractmethods__", ()))
+    if missing:
+        raise KeeprateError(f"{cls.__name__} does not implement {', '.join(missing)}")
+    if kind.has_parameters:
+        _check_parameters(kind, cls)
+    return name
+
+
+def _check_parameters(kind: Kind, cls: type) -> None:
+    names = {each.name for each in parameters_of(cls)}
+    taken = sorted(names & RESERVED) if kind is KINDS["methods"] else []
+    if taken:
+        raise KeeprateError(
+            f"{cls.__name__} has a parameter {taken[0]}, a name keeprate.reduce keeps for itself"
+        )

@@ -1,0 +1,177 @@
+"""Find plugins and index what they offer by name; a broken one never takes the others with it.
+
+Plugins come, in this order, from installed packages (entry points of the group `keeprate`), from
+`keeprate_plugins.py` in the working directory, and from files named with `--plugin`. The
+environment variable KEEPRATE_PLUGINS limits them, except that keeprate's own plugins and files
+named with `--plugin` always load. Unset: everything loads. Empty: nothing else loads. A comma list:
+only the entry points of these names load, and each item that ends in ".py" is a plugin file
+(`keeprate_plugins.py`, too, then loads only if listed).
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .discovery import BrokenPlugin, Plugin, Source, find_sources
+from .errors import KeeprateError, unknown_name
+from .offers import KINDS, Kind, Offer, check_offer
+
+if TYPE_CHECKING:
+    from .backbones import Backbone
+    from .data import DataSet
+    from .method import Method
+    from .report import Report
+
+__all__ = ["BrokenPlugin", "Offer", "Plugin", "Registry", "activate", "load", "registry"]
+
+
+class Registry:
+    """Everything the loaded plugins offer, by kind and name.
+
+    A plugin is asked what it offers of a kind only when that kind is first looked at, so that a
+    report can be written without importing any method. `on_broken` hears of each plugin that
+    fails, when it does.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        *,
+        strict: bool = False,
+        on_broken: Callable[[BrokenPlugin], None] | None = None,
+    ) -> None:
+        self._strict, self._on_broken = strict, on_broken
+        self._broken: list[BrokenPlugin] = []
+        loaded = [self._opened(source) for source in sources]
+        self.plugins = tuple(plugin for plugin in loaded if plugin is not None)
+
+    @cached_property
+    def methods(self) -> Mapping[str, Offer[Method]]:
+        """The methods by name, in the order of their plugins."""
+        return self._collected(KINDS["methods"])
+
+    @cached_property
+    def backbones(self) -> Mapping[str, Offer[Backbone]]:
+        """The backbones by name, in the order of their plugins."""
+        return self._collected(KINDS["backbones"])
+
+    @cached_property
+    def datasets(self) -> Mapping[str, Offer[DataSet]]:
+        """The data sets by name, in the order of their plugins."""
+        return self._collected(KINDS["datasets"])
+
+    @cached_property
+    def reports(self) -> Mapping[str, Offer[Report]]:
+        """The reports by name, in the order of their plugins."""
+        return self._collected(KINDS["reports"])
+
+    @property
+    def broken(self) -> tuple[BrokenPlugin, ...]:
+        """Every plugin that failed, with the cause; asks all plugins for all kinds first."""
+        for kind in KINDS:
+            getattr(self, kind)
+        return tuple(self._broken)
+
+    def method(self, name: str) -> type[Method]:
+        """Return the method of this name; KeeprateError with the nearest name if none is."""
+        return _looked_up("method", name, self.methods)
+
+    def backbone(self, name: str) -> type[Backbone]:
+        """Return the backbone of this name; KeeprateError with the nearest name if none is."""
+        return _looked_up("backbone", name, self.backbones)
+
+    def dataset(self, name: str) -> type[DataSet]:
+        """Return the data set of this name; KeeprateError with the nearest name if none is."""
+        return _looked_up("data set", name, self.datasets)
+
+    def report(self, name: str) -> type[Report]:
+        """Return the report of this name; KeeprateError with the nearest name if none is."""
+        return _looked_up("report", name, self.reports)
+
+    def _opened(self, source: Source) -> Plugin | None:
+        try:
+            return source.open()
+        except (Exception, SystemExit) as error:
+            self._failed(source.name, source.origin, error)
+            return None
+
+    def _collected(self, kind: Kind) -> dict[str, Offer[Any]]:
+        found: dict[str, Offer[Any]] = {}
+        for offer in chain.from_iterable(self._offered(kind, each) for each in self.plugins):
+            if offer.name in found:
+                raise KeeprateError(
+                    f"Two plugins offer a {kind.word} named '{offer.name}': "
+                    f"{found[offer.name].origin} and {offer.origin}. Rename or leave out one."
+                )
+            found[offer.name] = offer
+        return found
+
+    def _offered(self, kind: Kind, plugin: Plugin) -> list[Offer[Any]]:
+        try:
+            found = plugin.ask(kind.hook)
+            names = [check_offer(kind, cls) for cls in found]
+        except (Exception, SystemExit) as error:
+            self._failed(plugin.name, plugin.origin, error)
+            return []
+        where = (plugin.name, plugin.origin, plugin.version)
+        return [Offer(name, cls, *where) for name, cls in zip(names, found, strict=True)]
+
+    def _failed(self, name: str, origin: str, error: BaseException) -> None:
+        broken = BrokenPlugin.of(name, origin, error)
+        if self._strict:
+            raise KeeprateError(f"Plugin {broken}") from error
+        self._broken.append(broken)
+        if self._on_broken is not None:
+            self._on_broken(broken)
+
+
+def _looked_up(kind: str, name: str, known: Mapping[str, Offer[Any]]) -> type[Any]:
+    if name not in known:
+        raise unknown_name(kind, name, known)
+    return known[name].cls
+
+
+def load(
+    files: Sequence[Path] = (),
+    *,
+    strict: bool = False,
+    environ: Mapping[str, str] | None = None,
+    directory: Path | None = None,
+    on_broken: Callable[[BrokenPlugin], None] | None = None,
+) -> Registry:
+    """Load every plugin the environment allows, and the plugin `files`, each once.
+
+    `environ` and `directory` stand for the process's environment and working directory.
+    `on_broken` is called with each plugin that fails, when it does; with `strict` the first one
+    raises KeeprateError.
+    """
+    environ = os.environ if environ is None else environ
+    sources = find_sources(files, environ, directory or Path.cwd())
+    found = Registry(sources, strict=strict, on_broken=on_broken)
+    if strict:
+        _ = found.broken
+    return found
+
+
+_active: list[Registry] = []
+
+
+def registry() -> Registry:
+    """Return the registry of this process: the activated one, otherwise `load()`, once.
+
+    Plugins that fail are then named in a warning.
+    """
+    if not _active:
+        activate(load(on_broken=lambda broken: warnings.warn(f"Plugin {broken}", stacklevel=2)))
+    return _active[0]
+
+
+def activate(registry: Registry) -> None:
+    """Make `registry` the one this process looks names up in."""
+    _active[:] = [registry]
