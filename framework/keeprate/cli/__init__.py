@@ -1,0 +1,91 @@
+"""The `keeprate` command: its subcommands are imported only when they run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from traceback import print_exception
+from typing import Any
+
+import click
+
+from .. import __version__
+from ..errors import KeeprateError
+from .options import settings, shared_options
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A subcommand not yet imported: the module and the name it is under, and its line of help."""
+
+    module: str
+    name: str
+    help: str
+
+
+COMMANDS = {
+    "compare": Entry(
+        "compare", "compare", "Run methods on a model and a data set; write a report."
+    ),
+    "report": Entry("report", "report", "Write reports of results already there."),
+    "macs": Entry("macs", "macs", "Count a model's multiply-accumulates, part by part."),
+    "list": Entry("listing", "list_", "Show methods, backbones, data sets, reports, plugins."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name and help alone, and says errors in one line."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the commands, in the order they are shown."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command of this name, None if there is none."""
+        if cmd_name not in COMMANDS:
+            return None
+        entry = COMMANDS[cmd_name]
+        found: object = getattr(import_module(f".{entry.module}", __name__), entry.name)
+        if not isinstance(found, click.Command):
+            raise TypeError(f"{entry.module}.{entry.name} is not a click command")
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.help) for name, entry in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; a user's mistake ends it with status 2, any other error with 1."""
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise
+        except KeeprateError as error:
+            _fail(f"Error: {error}", 2, error)
+        except Exception as error:
+            kind = type(error).__name__
+            said = " ".join(str(error).split())
+            hint = "Run again with --traceback to see where."
+            _fail(
+                f"Error: {kind}: {said} ({hint})" if said else f"Error: {kind} ({hint})", 1, error
+            )
+
+
+def _fail(message: str, status: int, error: Exception) -> None:
+    """End the process with a one-line message, after the traceback if that was asked for."""
+    if settings().traceback:
+        print_exception(error)
+    click.echo(message, err=True)
+    raise click.exceptions.Exit(status)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="keeprate")
+@shared_options
+def keeprate() -> None:
+    """Compare token-reduction methods for Vision Transformers.
+
+    Without installing anything else, `keeprate compare` runs the methods on the data set and the
+    classifier that come with keeprate.
+    """

@@ -1,0 +1,135 @@
+"""`keeprate list`: what can be named on the command line, and where it comes from."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+
+import click
+
+from ..offers import KINDS, Kind, Offer
+from ..parameters import Parameter, parameters_of
+from ..plugins import Plugin, Registry, registry
+from .options import plugin_options
+
+PLUGINS = "plugins"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One listed thing."""
+
+    name: str
+    description: str
+    parameters: tuple[Parameter, ...]
+    origin: str
+    version: str
+
+    @property
+    def source(self) -> str:
+        """Origin and version, the version once."""
+        return self.origin if self.version in self.origin else f"{self.origin} {self.version}"
+
+
+@click.command("list")
+@click.argument("kind", type=click.Choice([*KINDS, PLUGINS]), required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+@plugin_options
+def list_(kind: str | None, as_json: bool) -> None:
+    """Show methods, backbones, data sets, reports and plugins, or only those of one KIND.
+
+    Each with its description, its parameters with types and defaults, and where it comes from.
+    """
+    wanted = [*KINDS, PLUGINS] if kind is None else [kind]
+    tables = {each: _rows(registry(), each) for each in wanted}
+    if as_json:
+        shown = {each: [_record(row) for row in rows] for each, rows in tables.items()}
+        click.echo(json.dumps(shown, indent=2, default=str))
+    elif _is_terminal():
+        _print_tables(tables)
+    else:
+        click.echo("\n\n".join(_text(each, rows) for each, rows in tables.items()))
+
+
+def _rows(found: Registry, kind: str) -> list[Row]:
+    if kind == PLUGINS:
+        return _plugin_rows(found)
+    offers: dict[str, Offer[object]] = getattr(found, kind)
+    return [_row(KINDS[kind], offers[name]) for name in sorted(offers)]
+
+
+def _row(kind: Kind, offer: Offer[object]) -> Row:
+    parameters = parameters_of(offer.cls) if kind.has_parameters else ()
+    return Row(offer.name, offer.description, parameters, offer.origin, offer.version)
+
+
+def _plugin_rows(found: Registry) -> list[Row]:
+    """Return each loaded plugin with the names it offers, then each that failed with the cause."""
+    broken = [Row(each.name, f"failed: {each.cause}", (), each.origin, "") for each in found.broken]
+    return [
+        Row(each.name, ", ".join(_offered(found, each)), (), each.origin, each.version)
+        for each in found.plugins
+    ] + broken
+
+
+def _offered(found: Registry, plugin: Plugin) -> list[str]:
+    offers: list[Offer[object]] = [each for kind in KINDS for each in getattr(found, kind).values()]
+    source = (plugin.name, plugin.origin)
+    return [each.name for each in offers if (each.plugin, each.origin) == source]
+
+
+def _record(row: Row) -> dict[str, object]:
+    return {
+        **asdict(row),
+        "parameters": [
+            {
+                "name": each.name,
+                "type": each.annotation,
+                "default": each.default,
+                "required": each.required,
+            }
+            for each in row.parameters
+        ],
+    }
+
+
+def _is_terminal() -> bool:
+    return sys.stdout.isatty()
+
+
+def _heading(kind: str) -> str:
+    return f"{KINDS[kind].word if kind in KINDS else 'plugin'}s".capitalize()
+
+
+def _described(parameter: Parameter) -> str:
+    return f"{parameter.text} (required)" if parameter.required else parameter.text
+
+
+def _text(kind: str, rows: Iterable[Row]) -> str:
+    """Return a heading and, under each name, its description and parameters, one per line."""
+    lines = [_heading(kind)]
+    for row in rows:
+        lines.append(f"  {row.name}  ({row.source})")
+        details = [row.description, *map(_described, row.parameters)]
+        lines += [f"      {detail}" for detail in details if detail]
+    return "\n".join(lines)
+
+
+def _print_tables(tables: Mapping[str, Iterable[Row]]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console()
+    for kind, rows in tables.items():
+        table = Table("Name", "Description", title=_heading(kind), title_justify="left")
+        with_parameters = kind in KINDS and KINDS[kind].has_parameters
+        if with_parameters:
+            table.add_column("Parameters")
+        table.add_column("Origin")
+        for row in rows:
+            parameters = ["\n".join(map(_described, row.parameters))] * with_parameters
+            table.add_row(*map(escape, (row.name, row.description, *parameters, row.source)))
+        console.print(table)

@@ -1,0 +1,102 @@
+"""Options every command takes, before its name or after it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import wraps
+from pathlib import Path
+from traceback import print_exception
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from ..plugins import BrokenPlugin
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass
+class Settings:
+    """What the shared options said so far, wherever on the command line they stood."""
+
+    files: list[Path] = field(default_factory=list)
+    strict: bool = False
+    traceback: bool = False
+
+
+def settings() -> Settings:
+    """Return the settings of the command that is running."""
+    return click.get_current_context().find_root().ensure_object(Settings)
+
+
+def shared_options(command: Callable[P, R]) -> Callable[P, R]:
+    """Add --plugin, --strict-plugins and --traceback to a command or a group of commands."""
+    for option in reversed(
+        (
+            click.option(
+                "--plugin",
+                type=click.Path(path_type=Path),
+                metavar="FILE.py",
+                multiple=True,
+                expose_value=False,
+                callback=_take_files,
+                help="Also load this plugin file; may be given several times.",
+            ),
+            click.option(
+                "--strict-plugins",
+                is_flag=True,
+                expose_value=False,
+                callback=_take_strict,
+                help="Stop if a plugin fails to load.",
+            ),
+            click.option(
+                "--traceback",
+                is_flag=True,
+                expose_value=False,
+                callback=_take_traceback,
+                help="Show where an error comes from.",
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def plugin_options(command: Callable[P, R]) -> Callable[P, R]:
+    """Give a subcommand the shared options and load the plugins before it runs.
+
+    Goes between `@click.command()` and the function. Inside the command
+    `keeprate.plugins.registry()` holds what the options ask for; each plugin that fails is named
+    once on stderr.
+    """
+
+    @wraps(command)
+    def with_plugins(*args: P.args, **kwargs: P.kwargs) -> R:
+        from ..plugins import activate, load
+
+        said = settings()
+        activate(load(said.files, strict=said.strict, on_broken=_warn))
+        return command(*args, **kwargs)
+
+    return shared_options(with_plugins)
+
+
+def _warn(broken: BrokenPlugin) -> None:
+    click.echo(f"Warning: plugin {broken}", err=True)
+    if settings().traceback:
+        print_exception(broken.error)
+
+
+def _take_files(context: click.Context, option: click.Parameter, files: tuple[Path, ...]) -> None:
+    context.find_root().ensure_object(Settings).files.extend(files)
+
+
+def _take_strict(context: click.Context, option: click.Parameter, given: bool) -> None:
+    context.find_root().ensure_object(Settings).strict |= given
+
+
+def _take_traceback(context: click.Context, option: click.Parameter, given: bool) -> None:
+    context.find_root().ensure_object(Settings).traceback |= given
