@@ -13,9 +13,12 @@ from inspect import Parameter as Argument
 from inspect import formatannotation, signature
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from .errors import KeeprateError, suggestion
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
 
 T = TypeVar("T")
 
@@ -94,7 +97,7 @@ def build(kind: str, cls: type[T], values: Mapping[str, object]) -> T:
         raise KeeprateError(f"{label}: {error}") from error
 
 
-def values_of(instance: object) -> dict[str, object]:
+def values_of(instance: object) -> dict[str, JsonValue]:
     """Return the parameter values of a built instance by name, fit for JSON.
 
     A Path becomes text and a tuple a list; `build` accepts both again. Raises KeeprateError if the
@@ -102,7 +105,7 @@ def values_of(instance: object) -> dict[str, object]:
     say.
     """
     cls = type(instance)
-    values = {}
+    values: dict[str, JsonValue] = {}
     for each in parameters_of(cls):
         if not hasattr(instance, each.name):
             raise KeeprateError(
@@ -274,7 +277,7 @@ def _shown(default: object) -> str:
     return repr(str(default)) if isinstance(default, Path) else repr(default)
 
 
-def _plain(what: str, value: object) -> object:
+def _plain(what: str, value: object) -> JsonValue:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, Path):
