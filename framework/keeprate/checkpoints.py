@@ -1,0 +1,94 @@
+"""Weights files: what is in them without reading it all, and what does not fit a model."""
+
+from __future__ import annotations
+
+import argparse
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from .errors import KeeprateError
+
+WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model")
+PREFIXES = ("_orig_mod.", "module.", "_orig_mod.")
+
+Shapes = Mapping[str, tuple[int, ...]]
+"""Weights by name: their shapes."""
+
+
+def read_shapes(path: Path) -> Shapes:
+    """Names and shapes of the weights in a file, without reading the weights.
+
+    .safetensors, or a PyTorch checkpoint without code (`weights_only=True`), whose weights may
+    lie under "state_dict", "model" and the like. Raises KeeprateError for anything else.
+    """
+    if not path.is_file():
+        raise KeeprateError(f"No weights file '{path}'.")
+    try:
+        if path.suffix == ".safetensors":
+            with safe_open(path, framework="pt") as file:
+                names = list(file.keys())
+                return {name: tuple(file.get_slice(name).get_shape()) for name in names}
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            checkpoint = torch.load(path, map_location="meta", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise KeeprateError(
+            f"'{path}' is not a checkpoint of plain weights: it is damaged or holds code, which is "
+            "never run. Save its weights as FILE.safetensors."
+        ) from error
+    except Exception as error:  # damaged files make torch.load raise nearly anything
+        raise KeeprateError(f"Cannot read the weights '{path}': {first_line(error)}.") from error
+    return _unwrapped(path, checkpoint)
+
+
+def _unwrapped(path: Path, checkpoint: object) -> Shapes:
+    """Shapes of the weights inside a training checkpoint, found where timm finds them."""
+    if isinstance(checkpoint, dict):
+        wrapper = next((key for key in WRAPPERS if checkpoint.get(key) is not None), None)
+        checkpoint = checkpoint[wrapper] if wrapper else checkpoint
+    if not isinstance(checkpoint, dict):
+        raise KeeprateError(f"'{path}' holds a {type(checkpoint).__name__}, not weights by name.")
+    return {
+        _without_prefixes(str(name)): tuple(value.shape)
+        for name, value in checkpoint.items()
+        if isinstance(value, Tensor)
+    }
+
+
+def _without_prefixes(name: str) -> str:
+    for prefix in PREFIXES:
+        name = name.removeprefix(prefix)
+    return name
+
+
+def differences(found: Shapes, expected: Shapes) -> str:
+    """Say in one line which weights are missing, unexpected or of another shape; "" for none."""
+    reshaped = [
+        f"{name} {found[name]} for {expected[name]}"
+        for name in sorted(expected.keys() & found.keys())
+        if found[name] != expected[name]
+    ]
+    kinds = {
+        "missing": sorted(expected.keys() - found.keys()),
+        "unexpected": sorted(found.keys() - expected.keys()),
+        "of another shape": reshaped,
+    }
+    return "; ".join(
+        f"{len(names)} {kind} ({_few(names)})" for kind, names in kinds.items() if names
+    )
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:3] + ["..."] * (len(names) > 3))
+
+
+def first_line(error: BaseException) -> str:
+    """Return an error's first line without its full stop, with its type where that says more."""
+    lines = str(error).strip().splitlines()
+    if not lines or isinstance(error, LookupError):
+        return " ".join([type(error).__name__, *lines[:1]])
+    return lines[0].rstrip(".:")

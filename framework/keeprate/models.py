@@ -1,0 +1,225 @@
+"""Load a timm model with local, downloaded or random weights, and refuse what does not fit."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import huggingface_hub
+import timm
+import torch
+from torch import nn
+
+from .checkpoints import Shapes, differences, first_line, read_shapes
+from .errors import KeeprateError, unknown_name
+
+REMEDY = "Give local weights: --weights FILE.safetensors."
+HUB_FILES = ("model.safetensors", "pytorch_model.bin")
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model in eval mode and where its weights come from.
+
+    `weights` is a file name, "pretrained" or "random"; `weights_sha256` is what the function of
+    that name returns.
+    """
+
+    model: nn.Module
+    name: str
+    weights: str
+    weights_sha256: str
+
+
+def load_model(
+    name: str,
+    *,
+    weights: Path | None = None,
+    pretrained: bool = True,
+    image_size: int | None = None,
+    num_classes: int | None = None,
+) -> LoadedModel:
+    """Create the timm model `name` with the weights of a file, of its hub page, or random ones.
+
+    Every weight must be there and fit. `image_size` (pixels, square) resamples the position
+    embedding to another size than the weights were trained at; without it a file made for another
+    size is refused. `num_classes` is read from the file where it is not given. Raises
+    KeeprateError, in one line, for whatever does not fit and for weights that cannot be had.
+    """
+    check_name(name)
+    request = _Request(name, image_size, num_classes)
+    skeleton = request.skeleton()
+    if image_size is not None:
+        _check_image_size(skeleton, image_size)
+    if weights is not None:
+        model, source = _from_file(request, weights, skeleton), weights.name
+    elif pretrained:
+        model, source = _from_hub(request, config_of(skeleton)), "pretrained"
+    else:
+        model, source = request.create(), "random"
+    return LoadedModel(model.eval(), name, source, weights_sha256(model))
+
+
+def weights_sha256(model: nn.Module) -> str:
+    """SHA-256 (hex) of a model's weights: names, types, shapes and bytes, sorted by name."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def config_of(model: nn.Module) -> dict[str, Any]:
+    """Return timm's description of a model: input size, mean, classes, "label_names" if any."""
+    return cast(dict[str, Any], getattr(model, "pretrained_cfg", {}))
+
+
+def check_name(name: str) -> None:
+    """Raise KeeprateError, with the nearest name, unless timm knows the model and its tag."""
+    source, colon, place = name.partition(":")
+    if colon:  # "hf-hub:..." and "local-dir:...", which timm looks up elsewhere
+        _check_place(name, source, place)
+        return
+    architecture, _, tag = name.partition(".")
+    if not timm.is_model(architecture):
+        close = difflib.get_close_matches(architecture, timm.list_models(), n=1)
+        if not close:
+            raise KeeprateError(f"No model '{name}'. timm.list_models() lists them all.")
+        raise unknown_name("model", name, close)
+    known = timm.list_pretrained(f"{architecture}.*")
+    if tag and name not in known:
+        raise unknown_name("model", name, [architecture, *known])
+
+
+def _check_place(name: str, source: str, place: str) -> None:
+    """Refuse a model on the hub at once where the hub is out of reach and nothing is cached."""
+    if source not in ("hf-hub", "hf_hub"):
+        return
+    try:
+        cached = huggingface_hub.try_to_load_from_cache(place.partition("@")[0], "config.json")
+    except ValueError as error:
+        raise KeeprateError(f"No model '{name}': {first_line(error)}.") from error
+    if not isinstance(cached, str) and (reason := _hub_problem()):
+        raise KeeprateError(f"Cannot look the model '{name}' up: {reason}.")
+
+
+@dataclass(frozen=True)
+class _Request:
+    name: str
+    image_size: int | None
+    num_classes: int | None
+
+    def create(self, *, pretrained: bool = False, **overlay: object) -> nn.Module:
+        """Create the model; `overlay` replaces entries of timm's description of it."""
+        if self.image_size is not None:  # so that images are resized to it
+            overlay["input_size"] = (3, self.image_size, self.image_size)
+        sizes = {"img_size": self.image_size, "num_classes": self.num_classes}
+        arguments = {key: value for key, value in sizes.items() if value is not None}
+        return timm.create_model(
+            self.name, pretrained, pretrained_cfg_overlay=overlay, **cast(Any, arguments)
+        )
+
+    def skeleton(self) -> nn.Module:
+        """The model without weights, for its shapes."""
+        try:
+            with torch.device("meta"):
+                return self.create()
+        except TypeError as error:
+            if "img_size" not in str(error):
+                raise
+            raise KeeprateError(f"Model '{self.name}' has no image size to set.") from error
+        except (OSError, RuntimeError, ValueError) as error:
+            reason = first_line(error)
+            raise KeeprateError(f"Cannot create the model '{self.name}': {reason}.") from error
+
+
+def _check_image_size(skeleton: nn.Module, image_size: int) -> None:
+    patch_size = max(getattr(getattr(skeleton, "patch_embed", None), "patch_size", (1,)))
+    if image_size < patch_size:
+        raise KeeprateError(
+            f"Image size {image_size} is smaller than one patch of the model ({patch_size} pixels)."
+        )
+    if image_size % patch_size:
+        below = image_size - image_size % patch_size
+        raise KeeprateError(
+            f"Image size {image_size} is not a multiple of the model's patch size {patch_size}: "
+            f"use {below} or {below + patch_size}."
+        )
+
+
+def _from_file(request: _Request, path: Path, skeleton: nn.Module) -> nn.Module:
+    found = read_shapes(path)
+    if request.num_classes is None:
+        request = replace(request, num_classes=_classes_in(found, config_of(skeleton)))
+        skeleton = request.skeleton()
+    expected = {name: tuple(tensor.shape) for name, tensor in skeleton.state_dict().items()}
+    if request.image_size is None:
+        _check_positions(path, found, expected)
+    overlay: dict[str, Any] = {"file": str(path), "source": "file"}
+    if request.num_classes is not None:  # or else timm leaves a head of another size untrained
+        overlay["num_classes"] = request.num_classes
+    try:
+        return request.create(pretrained=True, **overlay)
+    except (RuntimeError, KeyError, ValueError, AssertionError) as error:
+        reason = differences(found, expected) or first_line(error)
+        message = f"The weights in '{path}' do not fit the model '{request.name}': {reason}."
+        raise KeeprateError(message) from error
+
+
+def _classes_in(found: Shapes, config: dict[str, Any]) -> int | None:
+    """The number of classes of the head in a weights file, None where it has none."""
+    classifier = config.get("classifier")
+    first = classifier[0] if isinstance(classifier, tuple | list) else classifier
+    shape = found.get(f"{first}.weight")
+    return shape[0] - config.get("label_offset", 0) if shape else None
+
+
+def _check_positions(path: Path, found: Shapes, expected: Shapes) -> None:
+    """Refuse a position embedding that timm would silently resample to another number."""
+    theirs, ours = (shapes.get("pos_embed", ())[-2:-1] for shapes in (found, expected))
+    if theirs and ours and theirs != ours:
+        raise KeeprateError(
+            f"'{path}' has {theirs[0]} position embeddings, the model has {ours[0]}: it was made "
+            "for another image size. Say which: --image-size PIXELS."
+        )
+
+
+def _from_hub(request: _Request, config: dict[str, Any]) -> nn.Module:
+    if request.num_classes not in (None, config["num_classes"]):
+        raise KeeprateError(
+            f"The pretrained weights of '{request.name}' have {config['num_classes']} classes, not "
+            f"{request.num_classes}. {REMEDY}"
+        )
+    overlay: dict[str, Any] = {}
+    if "hf_hub_id" in config and (reason := _hub_problem()):
+        cached = _cached(config)
+        if cached is None:
+            raise _no_weights(request.name, reason)
+        overlay = {"file": cached, "source": "file"}
+    try:
+        return request.create(pretrained=True, **overlay)
+    except Exception as error:  # whatever the hub's client, its transport or timm raises
+        raise _no_weights(request.name, first_line(error)) from error
+
+
+def _no_weights(name: str, reason: str) -> KeeprateError:
+    return KeeprateError(f"Cannot get the pretrained weights of '{name}': {reason}. {REMEDY}")
+
+
+def _hub_problem() -> str | None:
+    """Why the hub cannot be reached; asked once, where its client would retry for a minute."""
+    try:
+        huggingface_hub.get_session().head(huggingface_hub.constants.ENDPOINT, timeout=10)
+    except Exception as error:  # the transport's own types, which differ between versions
+        return first_line(error)
+    return None
+
+
+def _cached(config: dict[str, Any]) -> str | None:
+    """Path of a model's weights in the hub's local cache."""
+    names = [config["hf_hub_filename"]] if "hf_hub_filename" in config else HUB_FILES
+    found = [huggingface_hub.try_to_load_from_cache(config["hf_hub_id"], name) for name in names]
+    return next((path for path in found if isinstance(path, str)), None)
