@@ -1,0 +1,19 @@
+"""The built-in data sets, offered like anyone else's; one data set per module."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from keeprate.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from keeprate.data import DataSet
+
+
+@hookimpl
+def keeprate_datasets() -> list[type[DataSet]]:
+    from .digits import Digits
+    from .image_folder import ImageFolder
+    from .imagenet import ImageNet
+
+    return [Digits, ImageNet, ImageFolder]

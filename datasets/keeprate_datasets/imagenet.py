@@ -1,0 +1,64 @@
+"""ImageNet-1k and its variations: folders named by WordNet id."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from timm.data.imagenet_info import ImageNetInfo
+
+from keeprate.errors import KeeprateError
+
+from .folders import ClassFolders, class_folders, did_you_mean
+
+
+class ImageNet(ClassFolders):
+    """ImageNet-1k, or any part of it: a folder of folders named by WordNet id (n01440764).
+
+    Any of the 1000 classes may be missing (Imagenette, ImageNet-A, -R, -O, -Sketch); predictions
+    are always among all 1000. Folders named 0 to 999, as in ImageNet-V2, are class indices. WordNet
+    ids get theirs from timm's table. Refused: models without exactly these 1000 classes.
+    """
+
+    name: ClassVar[str] = "imagenet"
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def bind(self, num_classes: int, label_names: Sequence[str] | None) -> None:
+        wordnet_ids: list[str] = ImageNetInfo().label_names()  # type: ignore[no-untyped-call]
+        if num_classes != len(wordnet_ids):
+            raise KeeprateError(
+                f"Data set '{self.name}' needs a model with {len(wordnet_ids)} classes, this one "
+                f"has {num_classes}. For other classes use the data set 'image-folder'."
+            )
+        if label_names is not None and list(label_names) != wordnet_ids:
+            raise KeeprateError(
+                f"The model names its 1000 classes, but not by the WordNet ids of '{self.name}' in "
+                "their order. Use the data set 'image-folder' with labels=FILE."
+            )
+        self.assign(self._class_indices(wordnet_ids))
+
+    def _class_indices(self, wordnet_ids: list[str]) -> dict[str, int]:
+        folders = class_folders(self.root)
+        if all(folder.isascii() and folder.isdecimal() for folder in folders):
+            indices = {folder: int(folder) for folder in folders}
+            for folder, index in indices.items():
+                if index >= len(wordnet_ids):
+                    raise self._refusal(folder, "outside the head: class indices are 0 to 999")
+            return indices
+        for folder in folders:
+            if folder not in wordnet_ids:
+                raise self._refusal(folder, "not a WordNet id of ImageNet-1k", wordnet_ids)
+        return {folder: wordnet_ids.index(folder) for folder in folders}
+
+    def _refusal(self, folder: str, reason: str, wordnet_ids: Sequence[str] = ()) -> KeeprateError:
+        inside = self.root / folder
+        hint = did_you_mean(folder, wordnet_ids)
+        if any((inside / wordnet_id).is_dir() for wordnet_id in wordnet_ids):
+            hint = f" Did you mean the folder '{inside}'?"
+        return KeeprateError(
+            f"Class folder '{folder}' in '{self.root}' is {reason}.{hint} For classes of your own "
+            "use the data set 'image-folder'."
+        )
