@@ -1,0 +1,134 @@
+"""Handwritten digits and a small trained classifier, both inside the package: no download."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cached_property
+from importlib import resources
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import timm
+import torch
+from safetensors.torch import load as load_safetensors
+from sklearn.datasets import load_digits
+from torch import Tensor, nn
+
+from keeprate.data import DataSet, Sample
+from keeprate.errors import KeeprateError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SPLIT_SEED = 20240613
+HELD_OUT_PER_CLASS = 60
+IMAGE_SIZE = 32
+NUM_CLASSES = 10
+WEIGHTS = "digits.safetensors"
+TRAINING_LOG = "digits.json"
+
+
+class Digits(DataSet):
+    """600 held-out handwritten digits, with a small ViT trained on the other 1197.
+
+    The images are scikit-learn's `load_digits` (1797 digits of 8x8 pixels by 13 writers, from the
+    test part of "Optical Recognition of Handwritten Digits", Alpaydin & Kaynak 1998, UCI),
+    enlarged to 32x32. Sample ids are "test/" and the position in scikit-learn's order.
+    """
+
+    name: ClassVar[str] = "digits"
+    embedded: ClassVar[bool] = True
+
+    def samples(self) -> Sequence[Sample]:
+        return self._samples
+
+    def image(self, index: int) -> Tensor:
+        return self._images[index]  # (3, 32, 32)
+
+    def bind(self, num_classes: int, label_names: Sequence[str] | None) -> None:
+        if num_classes != NUM_CLASSES:
+            raise KeeprateError(
+                f"Data set '{self.name}' has {NUM_CLASSES} classes, the model's head has "
+                f"{num_classes}. Leave the model out to use the classifier that ships with it."
+            )
+
+    def classifier(self) -> nn.Module:
+        return load_classifier()
+
+    @cached_property
+    def _samples(self) -> tuple[Sample, ...]:
+        labels = load_digits().target
+        return tuple(Sample(f"test/{i:04d}", int(labels[i])) for i in held_out_positions())
+
+    @cached_property
+    def _images(self) -> Tensor:  # (600, 3, 32, 32)
+        return enlarged(load_digits().images[held_out_positions()])
+
+
+def held_out_positions() -> np.ndarray:
+    """The 600 held-out positions in scikit-learn's order, sorted: 60 of each class, drawn once.
+
+    Drawn with NumPy's legacy generator, whose stream is frozen, so that every version draws alike.
+    """
+    labels = load_digits().target
+    shuffled = np.random.RandomState(SPLIT_SEED).permutation(len(labels))
+    per_class = [shuffled[labels[shuffled] == c][:HELD_OUT_PER_CLASS] for c in range(NUM_CLASSES)]
+    return np.sort(np.concatenate(per_class))
+
+
+def training_positions() -> np.ndarray:
+    """The 1197 positions that are not held out, sorted."""
+    return np.setdiff1d(np.arange(len(load_digits().target)), held_out_positions())
+
+
+def enlarged(images: np.ndarray) -> Tensor:
+    """Grey images (N, 8, 8) with values 0..16 as (N, 3, 32, 32) uint8.
+
+    Bilinear weights for a factor of four are multiples of 1/64, so the result is exact and the
+    same on every machine.
+    """
+    grey = torch.from_numpy(images).float()[:, None]  # (N, 1, 8, 8)
+    size = (IMAGE_SIZE, IMAGE_SIZE)
+    large = nn.functional.interpolate(grey, size=size, mode="bilinear", align_corners=False)
+    return (large * (255 / 16)).round().to(torch.uint8).repeat(1, 3, 1, 1)
+
+
+def new_classifier(*, drop_path_rate: float = 0.0) -> nn.Module:
+    """The classifier with random weights: 12 blocks, 64 patches, class token, 0.6 M parameters."""
+    config = {
+        "url": None,
+        "hf_hub_id": None,
+        "input_size": (3, IMAGE_SIZE, IMAGE_SIZE),
+        "mean": (0.5, 0.5, 0.5),
+        "std": (0.5, 0.5, 0.5),
+        "crop_pct": 1.0,
+        "interpolation": "bilinear",
+        "num_classes": NUM_CLASSES,
+        "label_names": tuple(str(digit) for digit in range(NUM_CLASSES)),
+    }
+    return timm.create_model(
+        "vit_tiny_patch16_224",
+        pretrained_cfg_overlay=config,
+        img_size=IMAGE_SIZE,
+        patch_size=4,
+        embed_dim=64,
+        depth=12,
+        num_heads=4,
+        num_classes=NUM_CLASSES,
+        drop_path_rate=drop_path_rate,
+    )
+
+
+def load_classifier() -> nn.Module:
+    """The trained classifier in eval mode; refuses weights other than those of the training log."""
+    folder = resources.files(__package__)
+    data = folder.joinpath(WEIGHTS).read_bytes()
+    expected = json.loads(folder.joinpath(TRAINING_LOG).read_text(encoding="utf-8"))["sha256"]
+    if hashlib.sha256(data).hexdigest() != expected:
+        raise KeeprateError(
+            f"{WEIGHTS} is not the file that {TRAINING_LOG} describes. Install keeprate again."
+        )
+    model = new_classifier()
+    model.load_state_dict(load_safetensors(data))
+    return model.eval()
