@@ -140,7 +140,7 @@ def test_unknown_models_are_named() -> None:
 
 def test_random_weights_on_request() -> None:
     loaded = load_model(NAME, pretrained=False, num_classes=5)
-    assert loaded.weights == "random"
+    assert loaded.weights == "random weights"
     assert loaded.model.get_parameter("head.bias").shape == (5,)
 
 

@@ -97,6 +97,9 @@ def enlarged(images: np.ndarray) -> Tensor:
 def new_classifier(*, drop_path_rate: float = 0.0) -> nn.Module:
     """The classifier with random weights: 12 blocks, 64 patches, class token, 0.6 M parameters."""
     config = {
+        "architecture": "vit_digits",
+        "tag": None,
+        "custom_load": False,
         "url": None,
         "hf_hub_id": None,
         "input_size": (3, IMAGE_SIZE, IMAGE_SIZE),

@@ -24,8 +24,8 @@ HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 class LoadedModel:
     """A model in eval mode and where its weights come from.
 
-    `weights` is a file name, "pretrained" or "random"; `weights_sha256` is what the function of
-    that name returns.
+    `weights` is a file name, "pretrained" or "random weights"; `weights_sha256` is what the
+    function of that name returns.
     """
 
     model: nn.Module
@@ -59,7 +59,7 @@ def load_model(
     elif pretrained:
         model, source = _from_hub(request, config_of(skeleton)), "pretrained"
     else:
-        model, source = request.create(), "random"
+        model, source = request.create(), "random weights"
     return LoadedModel(model.eval(), name, source, weights_sha256(model))
 
 
