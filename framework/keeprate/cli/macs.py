@@ -1,0 +1,95 @@
+"""`keeprate macs`: what a model costs, part by part, plain and reduced."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import KeeprateError
+from .options import plugin_options
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from ..reduction import ReducedModel
+    from ..ruler import Costs
+
+
+@click.command()
+@click.argument("model")
+@click.option("--method", metavar="NAME[:PARAMETERS]", help="Reduce tokens with this method.")
+@click.option("--schedule", metavar="SCHEDULE", help="As r=13 or keep=0.7@3,6,9.")
+@click.option("--budget", metavar="COST", help="GMACs (0.8) or a share (65%).")
+@click.option("--image-size", type=click.IntRange(1), metavar="PIXELS", help="Side of images.")
+@click.option("--empty-last-mlp", is_flag=True, help="Drop all patches before the last MLP.")
+@plugin_options
+def macs(
+    model: str,
+    method: str | None,
+    schedule: str | None,
+    budget: str | None,
+    image_size: int | None,
+    empty_last_mlp: bool,
+) -> None:
+    """Count the multiply-accumulates per image of the timm model MODEL, part by part.
+
+    One multiply-accumulate counts as one, what papers call FLOPs. Nothing is downloaded or run.
+    """
+    if method is None and (schedule or budget or empty_last_mlp):
+        raise KeeprateError("--schedule, --budget and --empty-last-mlp need --method NAME.")
+    from ..ruler import costs
+
+    plain = _without_weights(model, image_size)
+    columns = {"unpruned": costs(plain)}
+    if method is not None:
+        reduced = _reduced(plain, method, schedule, budget, empty_last_mlp)
+        columns[method] = reduced.costs()
+        note = reduced.plan.note(reduced.backbone.image_size)
+        if note:
+            click.echo(f"Note: {note}", err=True)
+    click.echo("\n".join(table(columns)))
+    if method is not None:
+        click.echo(f"Patch tokens kept: {stages_text(reduced)}")
+
+
+def table(columns: dict[str, Costs]) -> list[str]:
+    """Return the lines of a table of costs in MMACs, with each reduced model's share."""
+    unpruned = next(iter(columns.values())).total
+    parts = ("embedding", "projections", "attention", "mlp", "head", "model", "overhead", "total")
+    width = max(12, *(len(name) + 2 for name in columns))
+    lines = ["MMACs per image".ljust(16) + "".join(name.rjust(width) for name in columns)]
+    for part in parts:
+        cells = (f"{getattr(each, part) / 1e6:.3f}".rjust(width) for each in columns.values())
+        lines.append(part.ljust(16) + "".join(cells))
+    shares = (f"{each.total / unpruned:.1%}".rjust(width) for each in columns.values())
+    return [*lines, "of unpruned".ljust(16) + "".join(shares)]
+
+
+def stages_text(reduced: ReducedModel) -> str:
+    """Return the schedule as explicit counts, as `--schedule` would take them."""
+    return ",".join(f"{stage.keep}@{stage.block}" for stage in reduced.stages())
+
+
+def _reduced(
+    plain: nn.Module, method: str, schedule: str | None, budget: str | None, empty: bool
+) -> ReducedModel:
+    from ..parameters import parse_spec
+    from ..reduction import reduce
+
+    name, texts = parse_spec(method)
+    values: dict[str, Any] = dict(texts)
+    return reduce(plain, name, schedule, budget=budget, empty_last_mlp=empty, **values)
+
+
+def _without_weights(name: str, image_size: int | None) -> nn.Module:
+    """Build the model's shapes alone, on the meta device."""
+    import timm
+    import torch
+
+    from ..models import check_name
+
+    check_name(name)
+    sized: dict[str, Any] = {} if image_size is None else {"img_size": image_size}
+    with torch.device("meta"):
+        return timm.create_model(name, **sized)

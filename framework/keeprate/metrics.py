@@ -1,0 +1,76 @@
+"""What is measured of each image's prediction, and its average over a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+TOP = 5
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Per image (B,): `prediction`, `correct`, `correct_top5`, `confidence`, `agrees`, `kl`.
+
+    `top5` (B, min(5, K)) lists the best classes, best first. `kl` is in nats.
+    """
+
+    prediction: Tensor
+    correct: Tensor
+    top5: Tensor
+    correct_top5: Tensor
+    confidence: Tensor
+    agrees: Tensor
+    kl: Tensor
+
+
+def judge(logits: Tensor, labels: Tensor, reference: Tensor) -> Predictions:
+    """Compare logits (B, K) with labels (B,) and with the unpruned model's logits (B, K).
+
+    `kl` is KL(unpruned || reduced), computed in float64. Ties go to the lower class.
+    """
+    ours = logits.double().log_softmax(dim=1)
+    theirs = reference.double().log_softmax(dim=1)
+    best = logits.argsort(dim=1, descending=True, stable=True)[:, :TOP]
+    prediction = best[:, 0]
+    return Predictions(
+        prediction=prediction,
+        correct=prediction == labels,
+        top5=best,
+        correct_top5=(best == labels[:, None]).any(dim=1),
+        confidence=ours.gather(1, prediction[:, None])[:, 0].exp(),
+        agrees=prediction == reference.argsort(dim=1, descending=True, stable=True)[:, 0],
+        kl=(theirs.exp() * (theirs - ours)).sum(dim=1).clamp_min(0),
+    )
+
+
+class PairedAccuracy(Metric):
+    """Top-1, top-5, agreement with and divergence from the unpruned model, over all images.
+
+    One metric for the four, since each update would otherwise sort the logits again; sums are kept
+    in float64 and add up over processes.
+    """
+
+    full_state_update = False
+    sums: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        zero = torch.zeros(5, dtype=torch.float64)
+        self.add_state("sums", default=zero, dist_reduce_fx="sum")
+
+    def update(self, seen: Predictions) -> None:
+        """Add the images of one batch."""
+        shares = [seen.correct, seen.correct_top5, seen.agrees, seen.kl]
+        counts = [torch.ones_like(seen.kl), *(share.double() for share in shares)]
+        self.sums += torch.stack(counts).sum(dim=1).to(self.sums)
+
+    def compute(self) -> dict[str, Tensor]:
+        """Return `images`, and the means `top1`, `top5`, `agreement` (0 to 1) and `kl` (nats)."""
+        images = self.sums[0]
+        means = self.sums[1:] / images
+        names = ("top1", "top5", "agreement", "kl")
+        return {"images": images, **dict(zip(names, means, strict=True))}

@@ -1,0 +1,96 @@
+"""How fast a reduced model runs beside the unpruned one, measured apart from accuracy."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor, nn
+
+from .records import Throughput
+from .reduction import ReducedModel
+
+DTYPES = {"32": torch.float32, "64": torch.float64, "16": torch.float16, "bf16": torch.bfloat16}
+
+
+def measure_throughput(
+    reduced: ReducedModel,
+    *,
+    precision: str = "32-true",
+    accelerator: str = "auto",
+    batch_size: int = 64,
+    rounds: int = 5,
+    most_seconds: float = 20.0,
+) -> Throughput:
+    """Time forward passes of `reduced` and of its own plain model in turns, on random images.
+
+    After one warm-up batch each, both run a batch per round; the ratio is the median over rounds of
+    (plain seconds / reduced seconds), so a machine whose speed drifts slows both. At least three
+    rounds are timed, then as many of `rounds` as fit in `most_seconds`.
+    """
+    device = device_of(accelerator)
+    kind, _, mode = precision.partition("-")
+    weights_dtype = torch.float32 if mode == "mixed" else DTYPES[kind]
+    reduced.eval().to(device=device, dtype=weights_dtype)
+    height, width = reduced.backbone.image_size
+    images = torch.randn(batch_size, 3, height, width, device=device, dtype=weights_dtype)
+    mixed = torch.autocast(device.type, DTYPES[kind]) if mode == "mixed" else nullcontext()
+    plain_seconds, reduced_seconds = _in_turns(
+        _timed(reduced.model, images, mixed), _timed(reduced, images, mixed), rounds, most_seconds
+    )
+    ratios = [a / b for a, b in zip(plain_seconds, reduced_seconds, strict=True)]
+    return Throughput(
+        images_per_second=batch_size / statistics.median(reduced_seconds),
+        unpruned_images_per_second=batch_size / statistics.median(plain_seconds),
+        ratio=statistics.median(ratios),
+        device=device_name(device),
+        precision=precision,
+        batch_size=batch_size,
+        rounds=len(ratios),
+    )
+
+
+def device_of(accelerator: str) -> torch.device:
+    """Return the device Lightning would pick: a GPU where there is one, unless told otherwise."""
+    if accelerator in ("gpu", "cuda") or (accelerator == "auto" and torch.cuda.is_available()):
+        return torch.device("cuda")
+    if accelerator == "mps" or (accelerator == "auto" and torch.backends.mps.is_available()):
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def device_name(device: torch.device) -> str:
+    """Name a device for people: the GPU's model, or the CPU with its threads."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type} ({torch.get_num_threads()} threads)"
+
+
+def _timed(
+    model: nn.Module, images: Tensor, mixed: AbstractContextManager[object]
+) -> Callable[[], float]:
+    def run() -> float:
+        started = time.perf_counter()
+        with torch.inference_mode(), mixed:
+            model(images)
+        if images.device.type == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter() - started
+
+    return run
+
+
+def _in_turns(
+    a: Callable[[], float], b: Callable[[], float], rounds: int, most_seconds: float
+) -> tuple[list[float], list[float]]:
+    a(), b()
+    started, ours, theirs = time.perf_counter(), [], []
+    for done in range(rounds):
+        if done >= 3 and time.perf_counter() - started > most_seconds:
+            break
+        ours.append(a())
+        theirs.append(b())
+    return ours, theirs
