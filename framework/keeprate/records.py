@@ -1,0 +1,161 @@
+"""What was asked of a run and what came out of it: typed, frozen, versioned."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, JsonValue, PositiveInt
+
+FORMAT_VERSION: Final = 1
+
+
+def _plain(value: object) -> object:
+    """Lists for tuples, and the texts that `float` reads for numbers JSON has no spelling for."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(float(value))
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+Values = Annotated[dict[str, JsonValue], BeforeValidator(_plain)]
+"""Free-form values by name. Infinities and NaN are kept as the texts `inf`, `-inf` and `nan`."""
+
+
+class Record(BaseModel):
+    """Base of everything stored: frozen, unknown fields refused, infinities and NaN kept."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+
+class BackboneInfo(Record):
+    """Which model ran: `cls` is its class, `image_size` is (height, width) in pixels."""
+
+    name: str
+    cls: str
+    weights: str
+    weights_sha256: str
+    num_parameters: int
+    image_size: tuple[int, int]
+
+
+class DataInfo(Record):
+    """Which images were shown and how they were prepared; `skipped` maps sample id to reason."""
+
+    name: str
+    parameters: Values
+    images: int
+    fingerprint: str
+    transform: Values
+    skipped: dict[str, str]
+
+
+class StageInfo(Record):
+    """After block `block` (from 0), `keep` patch tokens were to be left."""
+
+    block: int
+    keep: int
+
+
+class RunInfo(Record):
+    """The full description of what was asked; two runs that ask the same have the same `id`.
+
+    `reduces` is False for the unpruned reference, `empty_last_mlp` says whether the last block's
+    MLP ran on the class token alone.
+    """
+
+    method: str
+    method_origin: str
+    parameters: Values
+    schedule: str
+    budget: str | None
+    stages: tuple[StageInfo, ...]
+    backbone: BackboneInfo
+    data: DataInfo
+    seed: int
+    precision: str
+    empty_last_mlp: bool
+    reduces: bool
+
+    @property
+    def id(self) -> str:
+        """`<method>-<12 hex digits>`, fit for a file name; equal wherever the description is.
+
+        The digits are of the SHA-256 of the description as JSON with sorted keys, without
+        `method_origin`: where a method was installed from does not make it another run.
+        """
+        content = self.model_dump(mode="json", exclude={"method_origin"})
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        method = re.sub(r"[^A-Za-z0-9_-]", "_", self.method)[:80]
+        return f"{method}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+class Macs(Record):
+    """Multiply-accumulates per image, mean over the images; `overhead` is the method's own."""
+
+    model: float
+    overhead: float
+    total: float
+    unpruned: PositiveInt
+
+
+class Throughput(Record):
+    """Images per second beside the unpruned model's, and what they were measured on."""
+
+    images_per_second: float
+    unpruned_images_per_second: float
+    ratio: float
+    device: str
+    precision: str
+    batch_size: int
+    rounds: int
+
+
+class Measured(Record):
+    """What came out. Shares (`top1`, `top5`, `agreement`) are from 0 to 1.
+
+    `kl` is the mean Kullback-Leibler divergence of the reduced from the unpruned prediction in
+    nats; `tokens` the mean number of patch and prefix tokens after each block.
+    """
+
+    images: PositiveInt
+    top1: float
+    top5: float
+    agreement: float
+    kl: float
+    macs: Macs
+    tokens: tuple[float, ...]
+    wall_seconds: float
+    throughput: Throughput | None
+
+
+class Environment(Record):
+    """What the run ran on; `started` is an ISO 8601 time."""
+
+    versions: dict[str, str]
+    device: str
+    git_revision: str | None
+    started: str
+    batch_size: int
+    workers: int
+
+
+class Result(Record):
+    """One finished run: what was asked, what came out, and where."""
+
+    format_version: Literal[1] = FORMAT_VERSION
+    run: RunInfo
+    measured: Measured
+    environment: Environment
+
+    @property
+    def id(self) -> str:
+        """The id of the run."""
+        return self.run.id

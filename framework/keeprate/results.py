@@ -1,0 +1,192 @@
+"""The folder that keeps what was asked of each run, what came out of it, and its rows."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from pydantic_core import from_json
+
+from .atomic import write_together
+from .errors import KeeprateError, unknown_name
+from .records import (
+    FORMAT_VERSION,
+    BackboneInfo,
+    DataInfo,
+    Environment,
+    Macs,
+    Measured,
+    Result,
+    RunInfo,
+    StageInfo,
+    Throughput,
+)
+
+__all__ = [
+    "ROW_SCHEMA",
+    "BackboneInfo",
+    "DataInfo",
+    "Environment",
+    "Macs",
+    "Measured",
+    "Result",
+    "RunInfo",
+    "StageInfo",
+    "Store",
+    "Throughput",
+]
+
+_COLUMNS: Final[dict[str, pl.DataType | type[pl.DataType]]] = {
+    "sample": pl.String,
+    "label": pl.Int64,
+    "prediction": pl.Int64,
+    "correct": pl.Boolean,
+    "top5": pl.List(pl.Int64),
+    "correct_top5": pl.Boolean,
+    "confidence": pl.Float64,
+    "agrees": pl.Boolean,
+    "kl": pl.Float64,
+    "tokens": pl.List(pl.Int64),
+    "macs": pl.Int64,
+}
+ROW_SCHEMA: Final = pl.Schema(_COLUMNS)
+"""The per-image rows of a run: one row per image, see `Store.write`."""
+
+
+class Store:
+    """A folder of finished runs: `<id>.json` and `<id>.parquet` for each.
+
+    Files appear whole or not at all, and a run's JSON appears last, so that a JSON means finished.
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+
+    def path_of(self, run_id: str, suffix: str) -> Path:
+        """The file of a run with a suffix such as `.json`, whether or not it exists."""
+        return self.folder / f"{run_id}{suffix}"
+
+    def has(self, run_id: str) -> bool:
+        """Whether the run is finished and readable by this version."""
+        try:
+            self._load(run_id)
+        except (OSError, ValueError):
+            return False
+        return True
+
+    def read(self, run_id: str) -> Result:
+        """The result of a run. Raises KeeprateError if it is missing or cannot be read."""
+        try:
+            return self._load(run_id)
+        except FileNotFoundError:
+            known = (path.stem for path in self.folder.glob("*.json"))
+            raise unknown_name("run", run_id, known) from None
+        except (OSError, ValueError) as error:
+            raise KeeprateError(f"{self.path_of(run_id, '.json')}: {error}.") from error
+
+    def results(self) -> tuple[list[Result], list[str]]:
+        """All readable results, by id, and in a line each what is wrong with the other files."""
+        found, problems = [], []
+        for path in sorted(self.folder.glob("*.json")):
+            try:
+                found.append(self._load(path.stem))
+            except (OSError, ValueError) as error:
+                problems.append(f"{path.name}: {error}")
+        return found, problems
+
+    def rows(self, run_id: str, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        """The per-image rows (columns of `ROW_SCHEMA`). Raises KeeprateError if unreadable."""
+        path = self.path_of(run_id, ".parquet")
+        try:
+            return pl.read_parquet(path, columns=list(columns or ROW_SCHEMA))
+        except (OSError, pl.exceptions.PolarsError) as error:
+            raise KeeprateError(f"{path}: {_first_line(error)}") from error
+
+    def write(self, result: Result, rows: pl.DataFrame) -> None:
+        """Store a finished run, replacing what an earlier one with the same id left.
+
+        Raises ValueError for rows that do not have the columns of `ROW_SCHEMA` or are not one per
+        image, KeeprateError for a folder that cannot be written to.
+        """
+        if rows.height != result.measured.images:
+            raise ValueError(f"{rows.height} rows for {result.measured.images} images")
+        if rows.schema != ROW_SCHEMA:
+            raise ValueError(f"rows must have the columns {ROW_SCHEMA}, not {rows.schema}")
+        buffer = io.BytesIO()
+        rows.write_parquet(buffer)
+        text = result.model_dump_json(indent=2) + "\n"
+        parts = {".parquet": buffer.getvalue(), ".json": text.encode()}
+        write_together({self.path_of(result.id, suffix): part for suffix, part in parts.items()})
+
+    def write_logits(self, run_id: str, ids: Sequence[str], logits: NDArray[Any]) -> None:
+        """Store logits (N, classes) of N sample ids beside a run, for later runs to compare with.
+
+        Raises ValueError unless there is one id per row, KeeprateError as `write` does.
+        """
+        if logits.ndim != 2 or len(ids) != len(logits):
+            raise ValueError(f"{len(ids)} sample ids for logits of shape {logits.shape}")
+        names = np.array(list(ids), dtype=np.str_)
+        fields = [("sample", names.dtype), ("logits", logits.dtype, (logits.shape[1],))]
+        table = np.empty(len(ids), dtype=fields)
+        table["sample"], table["logits"] = names, logits
+        buffer = io.BytesIO()
+        np.save(buffer, table, allow_pickle=False)
+        write_together({self.path_of(run_id, ".npy"): buffer.getvalue()})
+
+    def read_logits(self, run_id: str, ids: Sequence[str] | None = None) -> NDArray[Any]:
+        """Stored logits (N, classes), in the order of `ids`, or as they were written without.
+
+        Raises KeeprateError if they are missing, unreadable, or lack one of the ids.
+        """
+        path = self.path_of(run_id, ".npy")
+        try:
+            table = np.load(path, allow_pickle=False)
+            logits: NDArray[Any] = table["logits"]
+            if ids is None:
+                return logits
+            place = {str(name): row for row, name in enumerate(table["sample"])}
+            return logits[[place[name] for name in ids]]
+        except KeyError as error:
+            raise KeeprateError(f"{path}: no logits of sample {error}.") from error
+        except (OSError, ValueError, IndexError, EOFError) as error:
+            raise KeeprateError(f"{path}: {_first_line(error)}") from error
+
+    def _load(self, run_id: str) -> Result:
+        """Raises OSError, or ValueError saying in one line what is wrong."""
+        result = _parse(self.path_of(run_id, ".json").read_bytes())
+        if result.id != run_id:
+            raise ValueError(f"holds the run {result.id}, not the one it is named after")
+        rows = self.path_of(run_id, ".parquet")
+        if not rows.is_file():
+            raise ValueError(f"its rows, {rows.name}, are missing")
+        try:
+            missing = set(ROW_SCHEMA) - set(pl.read_parquet_schema(rows))
+        except pl.exceptions.PolarsError as error:
+            raise ValueError(f"its rows, {rows.name}, are broken: {_first_line(error)}") from error
+        if missing:
+            raise ValueError(f"its rows, {rows.name}, lack {', '.join(sorted(missing))}")
+        return result
+
+
+def _parse(data: bytes) -> Result:
+    """Raises ValueError saying in one line what is wrong."""
+    content = from_json(data)
+    version = content.get("format_version") if isinstance(content, dict) else None
+    if version != FORMAT_VERSION:
+        raise ValueError(f"has format_version {version}, this keeprate reads {FORMAT_VERSION}")
+    try:
+        return Result.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise ValueError(f"{place}: {first['msg']}") from error
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
