@@ -213,6 +213,12 @@ def test_a_broken_plugin_is_fatal_on_request(broken: str) -> None:
     assert result.stderr.startswith(f"Error: Plugin broken ({broken}) failed: ModuleNotFoundError")
 
 
+def test_a_plugin_file_that_is_not_there_is_a_usage_error() -> None:
+    result = run("list", "--plugin", "absent.py")
+    assert result.exit_code == 2
+    assert "Invalid value for '--plugin': File 'absent.py' does not exist." in result.stderr
+
+
 def test_the_traceback_of_a_broken_plugin_can_be_seen(broken: str) -> None:
     result = run("--traceback", "list", "reports", "--plugin", broken)
     assert result.exit_code == 0

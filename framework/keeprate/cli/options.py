@@ -38,7 +38,7 @@ def shared_options(command: Callable[P, R]) -> Callable[P, R]:
         (
             click.option(
                 "--plugin",
-                type=click.Path(path_type=Path),
+                type=click.Path(exists=True, dir_okay=False, path_type=Path),
                 metavar="FILE.py",
                 multiple=True,
                 expose_value=False,
