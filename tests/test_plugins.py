@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import sys
 import textwrap
-from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -30,8 +29,6 @@ class Mine(Method):
 def keeprate_methods():
     return [Mine]
 """
-
-BUILT_IN = {each.name for each in entry_points(group="keeprate")}
 
 
 def write(path: Path, code: str) -> Path:
