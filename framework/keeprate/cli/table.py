@@ -1,0 +1,98 @@
+"""The comparison as a table in the terminal, as wide as there is room."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from ..report import Column
+    from ..summary import Group, Summary
+
+_WIDE = 10_000
+"""Characters of a line that is not printed on a terminal: never wrapped."""
+_GAP = 3
+"""Characters between two columns."""
+_WORDS = 20
+"""Characters that a column of words is wrapped to where there is no room for more."""
+
+
+def print_table(summary: Summary) -> None:
+    """Print each group's table on stdout, the problems on stderr.
+
+    Columns that a terminal has no room for are left out; elsewhere the table has all.
+    """
+    for group in summary.groups:
+        _print_group(group)
+    for problem in summary.problems:
+        click.echo(f"Warning: {problem}", err=True)
+
+
+def _print_group(group: Group) -> None:
+    from rich.console import Console
+
+    from ..report import table
+
+    columns = table(group)
+    if sys.stdout.isatty():
+        console = Console(highlight=False)
+        console.print(_grid(group.title, columns, console.width))
+        return
+    console = Console(width=_WIDE, highlight=False)
+    with console.capture() as captured:
+        console.print(_grid(group.title, columns, _WIDE))
+    text = "\n".join(line.rstrip() for line in captured.get().splitlines())
+    encoding = sys.stdout.encoding or "utf-8"
+    click.echo(text.encode(encoding, "replace").decode(encoding))
+
+
+def _grid(title: str, columns: Sequence[Column], width: int) -> Table:
+    """The most important columns, as many as `width` characters hold."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    kept = _fitting(columns, width)
+    grid = Table(title=Text(title), title_justify="left", box=box.SIMPLE)
+    for column, characters in zip(kept, _widths(kept, width), strict=True):
+        side: Literal["left", "right"] = "right" if column.figures else "left"
+        grid.add_column(Text(column.heading), justify=side, width=characters)
+    for row in zip(*(column.texts for column in kept), strict=True):
+        grid.add_row(*map(Text, row))
+    return grid
+
+
+def _fitting(columns: Sequence[Column], width: int) -> list[Column]:
+    kept = list(columns)
+    while _room(kept, width) < 0 and any(column.rank for column in kept):
+        kept.remove(max(kept, key=lambda column: column.rank))
+    return kept
+
+
+def _widths(columns: Sequence[Column], width: int) -> list[int]:
+    """Characters for each column: what it needs, and what it would like while there is room."""
+    room = max(0, _room(columns, width))
+    widths = []
+    for column in columns:
+        needed = _least_width(column)
+        liked = max(needed, len(column.heading), *map(len, column.texts))
+        widths.append(min(liked, needed + room))
+        room -= widths[-1] - needed
+    return widths
+
+
+def _room(columns: Sequence[Column], width: int) -> int:
+    """Characters to spare when every column has what it needs."""
+    return width - 1 - sum(_least_width(column) + _GAP for column in columns)
+
+
+def _least_width(column: Column) -> int:
+    """Characters a column needs for its figures; headings and words may wrap."""
+    texts = max(map(len, column.texts))
+    heading = max(map(len, column.heading.split()))
+    return max(heading, texts if column.figures else min(texts, _WORDS))

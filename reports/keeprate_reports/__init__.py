@@ -1,0 +1,21 @@
+"""The reports that come with keeprate: a table, a spreadsheet and a plot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from keeprate.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from keeprate.report import Report
+
+
+@hookimpl
+def keeprate_reports() -> Iterable[type[Report]]:
+    """Offer the built-in reports."""
+    from keeprate_reports.accuracy_plot import AccuracyPlot
+    from keeprate_reports.csv_table import CsvTable
+    from keeprate_reports.markdown_table import MarkdownTable
+
+    return [MarkdownTable, CsvTable, AccuracyPlot]

@@ -1,0 +1,84 @@
+"""The comparison as a Markdown table, with what its figures mean and were measured on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from keeprate.report import Column, Report, Unit, macs_unit, table
+
+if TYPE_CHECKING:
+    from keeprate.summary import Facts, Group, Summary
+
+_MEANING = """\
+- Costs are multiply-accumulates (MACs) per image, mean over the images, one multiply-accumulate \
+counted as one: what papers call FLOPs. *Model* is what the network computes on the tokens it \
+has left, *overhead* what the method itself adds; the share and the order are of their sum.
+- *vs unpruned*: difference in top-1, in percentage points, to the unpruned model on the same \
+images, with the 95 % interval for paired proportions of Agresti and Min (2005). *p*: McNemar's \
+exact test of that difference, two-sided, not corrected for the number of comparisons.
+- *Agreement*: how often the prediction is the unpruned model's, right or wrong. *KL*: mean \
+divergence of the prediction from the unpruned model's.
+"""
+
+
+class MarkdownTable(Report):
+    """Table of all runs by cost, with differences to the unpruned model, in table.md."""
+
+    name: ClassVar[str] = "markdown"
+
+    def write(self, summary: Summary, folder: Path) -> list[Path]:
+        """Write table.md."""
+        parts = [_section(group) for group in summary.groups]
+        parts.append("## What the figures mean\n\n" + _MEANING)
+        if summary.problems:
+            parts.append("## Problems\n\n" + _bullets(map(escape, summary.problems)))
+        path = folder / "table.md"
+        path.write_text("# Token reduction compared\n\n" + "\n".join(parts), encoding="utf-8")
+        return [path]
+
+
+def escape(text: str) -> str:
+    """`text` so that Markdown shows it as it is, on one line, also inside a table."""
+    flat = " ".join(text.split())
+    entities = flat.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*\[\]|~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))", r"\\\1", entities)
+
+
+def _section(group: Group) -> str:
+    facts = _bullets(_facts(group.facts, macs_unit(group)))
+    return f"## {escape(group.title)}\n\n{_markdown(table(group))}\n{facts}"
+
+
+def _markdown(columns: Sequence[Column]) -> str:
+    headings = [column.heading for column in columns]
+    rules = ["---:" if column.figures else "---" for column in columns]
+    rows = zip(*(column.texts for column in columns), strict=True)
+    return "".join(f"| {' | '.join(_cells(row))} |\n" for row in [headings, rules, *rows])
+
+
+def _cells(row: Iterable[str]) -> list[str]:
+    return [escape(text) for text in row]
+
+
+def _facts(facts: Facts, unit: Unit) -> list[str]:
+    height, width = facts.image_size
+    lines = [
+        f"Model: {facts.backbone} ({facts.backbone_class}), {facts.num_parameters:,} parameters, "
+        f"{height} x {width} pixels, {facts.unpruned_macs / unit.size:.3f} {unit.name} unpruned, "
+        f"weights {facts.weights} (SHA-256 {facts.weights_sha256[:12]})",
+        f"Images: {facts.images:,} of {facts.data}",
+        f"Computed on {', '.join(facts.devices)}, {facts.precision}",
+    ]
+    if facts.skipped:
+        lines[1] += f", and {facts.skipped:,} skipped as unreadable"
+    if facts.throughputs:
+        where = "; ".join(facts.throughputs)
+        lines.append(f"Images/s measured on {where}; speed-up is against the unpruned model")
+    return [escape(line) + "." for line in lines]
+
+
+def _bullets(lines: Iterable[str]) -> str:
+    return "".join(f"- {line}\n" for line in lines)

@@ -1,0 +1,278 @@
+"""The reports show what the summary says, whatever names it has, and need no model library."""
+
+from __future__ import annotations
+
+import csv
+import re
+import subprocess
+import sys
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from keeprate.plugins import load
+from keeprate.report import Report, macs_unit, table
+from keeprate.results import Store
+from keeprate.summary import Group, Line, Summary, summarise
+from keeprate_reports.accuracy_chart import chart
+from keeprate_reports.accuracy_plot import AccuracyPlot
+from keeprate_reports.csv_table import CsvTable
+from keeprate_reports.markdown_table import MarkdownTable, escape
+from results_factory import (
+    fill,
+    make_backbone,
+    make_data,
+    make_result,
+    make_rows,
+    make_run,
+    make_throughput,
+    put,
+)
+
+NASTY = "<script>alert('|`*_x_*`|')</script> & [a](b)\n# no heading"
+
+
+@pytest.fixture
+def summary(tmp_path: Path) -> Summary:
+    return summarise(fill(tmp_path / "store"))
+
+
+def renamed(group: Group, label: str) -> Group:
+    lines = tuple(replace(line, label=label) if line.reduces else line for line in group.lines)
+    return replace(group, lines=lines)
+
+
+def scaled(group: Group, factor: float) -> Group:
+    lines = tuple(replace(line, macs_total=line.macs_total * factor) for line in group.lines)
+    return replace(group, lines=lines)
+
+
+def test_the_built_in_reports_are_registered() -> None:
+    offers = load(environ={"KEEPRATE_PLUGINS": ""}).reports
+    assert set(offers) == {"markdown", "csv", "plot"}
+    for offer in offers.values():
+        assert issubclass(offer.cls, Report)
+        assert offer.description
+
+
+@pytest.mark.parametrize("report", [MarkdownTable, CsvTable, AccuracyPlot])
+@pytest.mark.parametrize("case", ["many runs", "one run", "no unpruned run", "several groups"])
+def test_every_report_writes_files_for_every_kind_of_store(
+    report: type[Report], case: str, tmp_path: Path
+) -> None:
+    store = Store(tmp_path / "store")
+    match case:
+        case "many runs":
+            fill(store.folder)
+        case "one run":
+            put(store, make_run("full"))
+        case "no unpruned run":
+            put(store, make_run("tome", 40))
+        case _:
+            fill(store.folder)
+            put(store, make_run("tome", 30, backbone=make_backbone("other", "00")))
+    paths = report().write(summarise(store), tmp_path)
+    assert paths
+    for path in paths:
+        assert path.parent == tmp_path
+        assert path.stat().st_size > 100
+
+
+class TestTable:
+    def test_has_the_figures_of_the_lines(self, summary: Summary) -> None:
+        columns = {column.heading: column.texts for column in table(summary.groups[0])}
+        assert columns["Method"] == ("random", "tome", "random", "tome", "full")
+        assert columns["MMACs"][-1] == "43.250"
+        assert columns["model + overhead"][-1] == "43.250 + 0.000"
+        assert columns["% of unpruned"][-1] == "100.0"
+        assert columns["vs unpruned, points [95%]"][-1] == "unpruned"
+        line = summary.lines[0]
+        assert columns["vs unpruned, points [95%]"][0] == (
+            f"{line.difference_points:+.2f} "
+            f"[{line.difference_low_points:+.2f}, {line.difference_high_points:+.2f}]"
+        )
+
+    def test_leaves_out_what_was_not_measured(self, summary: Summary, tmp_path: Path) -> None:
+        assert not {"Speed-up", "Images/s"} & {each.heading for each in table(summary.groups[0])}
+        run, store = make_run("full"), Store(tmp_path)
+        store.write(make_result(run, make_rows(run), make_throughput(1.25)), make_rows(run))
+        columns = {each.heading: each.texts for each in table(summarise(store).groups[0])}
+        assert (columns["Speed-up"], columns["Images/s"]) == (("1.25",), ("1250",))
+
+    @pytest.mark.parametrize(
+        ("p_value", "text"), [(0.0004, "<0.001"), (0.0312, "0.031"), (1.0, "1.000"), (None, "")]
+    )
+    def test_p_values(self, p_value: float | None, text: str, summary: Summary) -> None:
+        group = summary.groups[0]
+        lines = (replace(group.lines[0], p_value=p_value), replace(group.lines[1], p_value=0.5))
+        columns = {each.heading: each.texts for each in table(replace(group, lines=lines))}
+        assert columns["p"] == (text, "0.500")
+
+    @pytest.mark.parametrize(
+        ("factor", "name"), [(1, "MMACs"), (30, "GMACs"), (1e4, "GMACs"), (1e-2, "MMACs"),
+                             (1e-3, "kMACs"), (1e-6, "kMACs")]
+    )  # fmt: skip
+    def test_the_unit_suits_the_cost(self, factor: float, name: str, summary: Summary) -> None:
+        assert macs_unit(scaled(summary.groups[0], factor)).name == name
+
+
+class TestMarkdown:
+    def text(self, summary: Summary, folder: Path) -> str:
+        (path,) = MarkdownTable().write(summary, folder)
+        return path.read_text(encoding="utf-8")
+
+    def test_says_what_is_counted_and_what_was_run(self, summary: Summary, tmp_path: Path) -> None:
+        text = self.text(summary, tmp_path)
+        for said in (
+            "one multiply-accumulate counted as one",
+            "Agresti and Min (2005)",
+            "McNemar's exact test",
+            "digits_vit (VisionTransformer), 672,000 parameters, 32 x 32 pixels",
+            "43.250 MMACs unpruned",
+            "weights shipped with digits (SHA-256 5e5e5e5e5e5e)",
+            "Images: 200 of digits.",
+            "Computed on cpu, float32.",
+        ):
+            assert said in text
+        assert "## Problems" not in text
+
+    def test_names_problems_skipped_images_and_throughput(self, tmp_path: Path) -> None:
+        store = Store(tmp_path)
+        run = make_run("tome", 40, data=make_data(skipped={"a": "empty", "b": "empty"}))
+        store.write(make_result(run, make_rows(run), make_throughput()), make_rows(run))
+        text = self.text(summarise(store), tmp_path)
+        assert "Images: 200 of digits, and 2 skipped as unreadable." in text
+        assert "Images/s measured on cpu, float32, batch size 64" in text
+        assert "no unpruned run to compare with" in text.split("## Problems")[1]
+
+    def test_every_row_has_as_many_cells(self, summary: Summary, tmp_path: Path) -> None:
+        nasty = replace(summary, groups=(renamed(summary.groups[0], NASTY),))
+        rows = [row for row in self.text(nasty, tmp_path).splitlines() if row.startswith("|")]
+        assert len(rows) == 2 + len(summary.lines)
+        assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) == 1
+
+    def test_shows_any_name_as_text(self, summary: Summary, tmp_path: Path) -> None:
+        nasty = replace(
+            summary,
+            groups=(replace(renamed(summary.groups[0], NASTY), title=NASTY),),
+            problems=(NASTY,),
+        )
+        text = self.text(nasty, tmp_path)
+        assert "<script>" not in text
+        assert "\n# no heading" not in text
+        assert "[a](b)" not in text
+
+    @pytest.mark.parametrize(
+        ("text", "shown"),
+        [
+            ("on_drop=merge", "on_drop=merge"),
+            ("_x_", r"\_x\_"),
+            ("a|b", r"a\|b"),
+            (r"a\|b", r"a\\\|b"),
+            ("<0.001", "&lt;0.001"),
+            ("I'-S", "I'-S"),
+        ],
+    )
+    def test_escapes_no_more_than_needed(self, text: str, shown: str) -> None:
+        assert escape(text) == shown
+
+
+def test_csv_has_every_field_of_every_line_unrounded(summary: Summary, tmp_path: Path) -> None:
+    first = replace(summary.groups[0].lines[0], label='a,"b"\nc')
+    group = replace(summary.groups[0], lines=(first, *summary.groups[0].lines[1:]))
+    (path,) = CsvTable().write(replace(summary, groups=(group,)), tmp_path)
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == [field.name for field in fields(Line)]
+    assert len(rows) == len(group.lines)
+    for row, line in zip(rows, group.lines, strict=True):
+        assert row["label"] == line.label
+        assert float(row["top1_low_percent"]) == line.top1_low_percent
+    assert rows[-1]["p_value"] == ""
+
+
+class TestPlot:
+    def specification(self, summary: Summary) -> dict[str, Any]:
+        found: dict[str, Any] = chart(summary).to_dict()
+        return found
+
+    def panel(self, summary: Summary) -> dict[str, Any]:
+        panel: dict[str, Any] = self.specification(summary)["concat"][0]
+        return panel
+
+    def test_says_macs_and_draws_intervals_lines_points_and_the_rule(
+        self, summary: Summary
+    ) -> None:
+        rule, bars, lines, points = self.panel(summary)["layer"]
+        assert rule["mark"]["strokeDash"]
+        assert [bars["mark"]["type"], bars["encoding"]["y2"]["field"]] == ["rule", "high"]
+        assert [lines["mark"]["type"], points["mark"]["type"]] == ["line", "point"]
+        x, y = (points["encoding"][axis] for axis in "xy")
+        assert x["title"] == "Multiply-accumulates per image (MMACs)"
+        assert y["title"] == "Top-1 accuracy (%)"
+        assert y["scale"]["zero"] is False
+
+    def test_gives_every_method_a_colour_and_a_shape_of_its_own(self, tmp_path: Path) -> None:
+        store = fill(tmp_path, {f"m{number:02d}": (40,) for number in range(42)})
+        encoding = self.panel(summarise(store))["layer"][3]["encoding"]
+        names = encoding["color"]["scale"]["domain"]
+        looks = [
+            *zip(*(encoding[what]["scale"]["range"] for what in ("color", "shape")), strict=True)
+        ]
+        assert names[0] == "full (unpruned)"
+        assert len(set(names)) == len(set(looks)) == 43
+
+    def test_draws_runs_of_one_cost_side_by_side_within_the_axis(self, tmp_path: Path) -> None:
+        store = fill(tmp_path, {f"m{number:02d}": (40,) for number in range(12)})
+        specification = self.specification(summarise(store))
+        domain = specification["concat"][0]["layer"][3]["encoding"]["x"]["scale"]["domain"]
+        (points,) = [rows for rows in specification["datasets"].values() if len(rows) == 13]
+        places = sorted(row["cost"] for row in points)
+        assert len(set(places)) == 13
+        assert domain[0] < places[0]
+        assert places[-1] < domain[1]
+        middle = sum(places[:12]) / 12
+        assert middle == pytest.approx(summarise(store).lines[0].macs_total / 1e6)
+
+    def test_leaves_runs_of_different_cost_where_they_are(self, tmp_path: Path) -> None:
+        found = summarise(fill(tmp_path, {"tome": (60, 40, 20)}))
+        (points,) = [
+            rows for rows in self.specification(found)["datasets"].values() if len(rows) == 4
+        ]
+        costs = [line.macs_total / 1e6 for line in found.lines]
+        assert [row["cost"] for row in points] == pytest.approx(costs)
+
+    def test_has_a_panel_for_each_group_and_one_legend(self, tmp_path: Path) -> None:
+        store = fill(tmp_path)
+        put(store, make_run("tome", 30, backbone=make_backbone("other", "00")))
+        specification = self.specification(summarise(store))
+        assert len(specification["concat"]) == 2
+        assert specification["resolve"]["scale"]["color"] == "shared"
+        assert len(specification["concat"][1]["layer"]) == 3
+
+    def test_the_svg_shows_any_name_as_text(self, summary: Summary, tmp_path: Path) -> None:
+        nasty = replace(summary, groups=(renamed(summary.groups[0], NASTY),))
+        svg, png = AccuracyPlot().write(nasty, tmp_path)
+        content = svg.read_text(encoding="utf-8")
+        assert "<script" not in content
+        assert "alert(" in "".join(ElementTree.fromstring(content).itertext())
+        assert png.read_bytes().startswith(b"\x89PNG")
+
+
+def test_reports_import_neither_torch_nor_lightning(tmp_path: Path) -> None:
+    fill(tmp_path)
+    code = (
+        "import sys, pathlib\n"
+        "from keeprate.cli.report import write_reports\n"
+        "print(*write_reports(pathlib.Path(sys.argv[1])), sep='\\n')\n"
+        "heavy = {'torch', 'lightning', 'timm', 'torchmetrics', 'sklearn', 'pandas'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    names = {Path(line).name for line in done.stdout.splitlines()}
+    assert names == {"table.md", "table.csv", "accuracy.svg", "accuracy.png"}

@@ -1,0 +1,221 @@
+"""A summary pairs every run with the unpruned one, and says what it cannot compare."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from keeprate.labels import labels_of
+from keeprate.results import RunInfo, Store
+from keeprate.statistics import mcnemar_exact, paired_difference, wilson_interval
+from keeprate.summary import Line, summarise
+from results_factory import (
+    UNPRUNED_MACS,
+    fill,
+    make_backbone,
+    make_data,
+    make_result,
+    make_rows,
+    make_run,
+    make_throughput,
+    put,
+)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path)
+
+
+def line_of(store: Store, run: RunInfo) -> Line:
+    return next(line for line in summarise(store).lines if line.id == run.id)
+
+
+def write(store: Store, run: RunInfo, rows: pl.DataFrame) -> None:
+    store.write(make_result(run, rows), rows)
+
+
+def test_lines_are_sorted_by_cost_and_the_unpruned_run_is_found(tmp_path: Path) -> None:
+    summary = summarise(fill(tmp_path))
+    assert summary.problems == ()
+    (group,) = summary.groups
+    costs = [line.macs_total for line in group.lines]
+    assert costs == sorted(costs)
+    assert group.unpruned == group.lines[-1]
+    assert group.unpruned.method == "full"
+    assert group.facts.unpruned_macs == UNPRUNED_MACS
+    assert group.title == "digits_vit on digits, 200 images, float32"
+    assert summary.lines == group.lines
+
+
+def test_figures_are_those_of_the_statistics(store: Store) -> None:
+    plain, reduced = make_run("full"), make_run("tome", 40, budget="65%")
+    put(store, plain, accuracy=0.95)
+    put(store, reduced, accuracy=0.85)
+    line = line_of(store, reduced)
+    a, b = (make_rows(run, share)["correct"] for run, share in ((reduced, 0.85), (plain, 0.95)))
+    hits = int(a.sum())
+    assert line.top1_percent == pytest.approx(100 * hits / 200)
+    low, high = wilson_interval(hits, 200)
+    assert (line.top1_low_percent, line.top1_high_percent) == (100 * low, 100 * high)
+    difference, low, high = paired_difference(a.to_numpy(), b.to_numpy())
+    assert line.difference_points == pytest.approx(100 * difference)
+    assert line.difference_low_points == pytest.approx(100 * low)
+    assert line.difference_high_points == pytest.approx(100 * high)
+    assert line.p_value == mcnemar_exact(a.to_numpy(), b.to_numpy())
+    assert line.macs_model + line.macs_overhead == pytest.approx(line.macs_total)
+    assert line.share_percent == pytest.approx(100 * line.macs_total / UNPRUNED_MACS)
+    assert (line.budget, line.schedule, line.asked) == ("65%", "40@3", "65%")
+    assert line.tokens == "65, 65, 65, 65, 41, 41, 41, 41, 41, 41, 41, 41"
+    assert line.throughput_ratio is None
+
+
+def test_runs_are_paired_by_sample_whatever_the_order_of_their_rows(store: Store) -> None:
+    plain, reduced = make_run("full"), make_run("tome", 40)
+    put(store, plain, accuracy=0.95)
+    rows = make_rows(reduced, 0.9)
+    write(store, reduced, rows)
+    expected = line_of(store, reduced)
+    write(store, reduced, rows.sample(fraction=1.0, shuffle=True, seed=5))
+    assert line_of(store, reduced) == expected
+
+
+def test_the_unpruned_run_has_no_difference_to_itself(store: Store) -> None:
+    put(store, make_run("full"))
+    line = line_of(store, make_run("full"))
+    assert line.difference_points is None
+    assert line.p_value is None
+
+
+def test_without_an_unpruned_run_differences_are_left_out_and_it_is_said(store: Store) -> None:
+    put(store, make_run("tome", 40))
+    summary = summarise(store)
+    assert summary.lines[0].difference_points is None
+    assert summary.groups[0].unpruned is None
+    assert summary.problems == (
+        "digits_vit on digits, 200 images, float32: no unpruned run to compare with",
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"backbone": make_backbone(weights_sha256="ff" * 32)},
+        {"data": make_data(fingerprint="ff" * 32)},
+        {"data": make_data(transform={"interpolation": "nearest"})},
+        {"data": make_data(images=100)},
+        {"data": make_data(skipped={"test/0001": "empty file"})},
+        {"precision": "bfloat16"},
+    ],
+)
+def test_only_like_is_compared_with_like(change: dict[str, Any], store: Store) -> None:
+    put(store, make_run("full"))
+    put(store, make_run("tome", 40, **change))
+    summary = summarise(store)
+    assert len(summary.groups) == 2
+    assert len({group.title for group in summary.groups}) == 2
+    (other,) = [group for group in summary.groups if group.unpruned is None]
+    assert other.lines[0].difference_points is None
+    assert len(summary.problems) == 1
+
+
+def test_runs_on_other_samples_are_not_paired(store: Store) -> None:
+    put(store, make_run("full"))
+    run = make_run("tome", 40)
+    write(store, run, make_rows(run).with_columns(pl.col("sample").str.replace("test", "train")))
+    summary = summarise(store)
+    assert summary.problems == (f"{run.id}: other images than {make_run('full').id}",)
+    assert line_of(store, run).p_value is None
+
+
+def test_several_models_and_data_sets_are_groups_of_their_own(store: Store) -> None:
+    for model in ("small", "large"):
+        for data in ("digits", "photos"):
+            info: dict[str, Any] = {
+                "backbone": make_backbone(model, weights_sha256=model),
+                "data": make_data(data, fingerprint=data),
+            }
+            put(store, make_run("full", **info))
+            put(store, make_run("tome", 40, **info))
+    summary = summarise(store)
+    assert [group.title.split(",")[0] for group in summary.groups] == [
+        "large on digits",
+        "large on photos",
+        "small on digits",
+        "small on photos",
+    ]
+    assert all(group.unpruned and len(group.lines) == 2 for group in summary.groups)
+    assert summary.problems == ()
+
+
+def test_of_several_unpruned_runs_the_plain_one_is_the_reference(store: Store) -> None:
+    for changes in ({"empty_last_mlp": True}, {"seed": 2}, {"seed": 1}):
+        put(store, make_run("full", **changes))
+    (group,) = summarise(store).groups
+    assert group.unpruned is not None
+    assert group.unpruned.id == make_run("full", seed=1).id
+    assert [line.difference_points for line in group.lines].count(None) == 1
+
+
+def test_figures_that_are_not_those_of_the_rows_are_left_out(store: Store) -> None:
+    put(store, make_run("full"))
+    run = make_run("tome", 40)
+    result = make_result(run, make_rows(run, accuracy=0.9))
+    store.write(result, make_rows(run, accuracy=0.5))
+    summary = summarise(store)
+    assert [line.method for line in summary.lines] == ["full"]
+    assert summary.problems == (f"{run.id}.json: its figures are not those of its rows",)
+
+
+def test_what_the_store_cannot_read_is_a_problem(store: Store) -> None:
+    put(store, make_run("full"))
+    store.path_of("bad-1", ".json").write_text("{")
+    summary = summarise(store)
+    assert len(summary.lines) == 1
+    assert summary.problems[0].startswith("bad-1.json: ")
+
+
+def test_an_empty_store_has_no_groups(store: Store) -> None:
+    assert summarise(store).groups == ()
+
+
+def test_facts_say_what_throughput_was_measured_on(store: Store) -> None:
+    run = make_run("full")
+    store.write(make_result(run, make_rows(run), make_throughput(1.5)), make_rows(run))
+    put(store, make_run("tome", 40))
+    (group,) = summarise(store).groups
+    assert group.facts.throughputs == ("cpu, float32, batch size 64",)
+    assert group.unpruned is not None
+    assert (group.unpruned.throughput_ratio, group.unpruned.images_per_second) == (1.5, 1500.0)
+
+
+def labels(*runs: RunInfo) -> list[str]:
+    return list(labels_of(runs).values())
+
+
+def test_a_label_is_the_method_and_what_tells_its_runs_apart() -> None:
+    shared = {"iterations": [30, 5, 1], "uniform": False}
+    assert labels(
+        make_run("zt", parameters=shared | {"pattern": "I'-S"}),
+        make_run("zt", parameters=shared | {"pattern": "I", "uniform": True}),
+        make_run("tome", 40, parameters={"proportional_attention": True}),
+        make_run("tome", 30, parameters={"proportional_attention": True}),
+    ) == ["zt uniform=false pattern=I'-S", "zt uniform=true pattern=I", "tome", "tome"]
+
+
+def test_a_label_has_the_seed_and_the_empty_mlp_where_they_differ() -> None:
+    assert labels(make_run(seed=0), make_run(seed=1)) == ["tome seed=0", "tome seed=1"]
+    assert labels(make_run(), make_run(empty_last_mlp=True)) == [
+        "tome empty_last_mlp=false",
+        "tome empty_last_mlp=true",
+    ]
+    assert labels(make_run("a", seed=0), make_run("b", seed=1)) == ["a", "b"]
+
+
+def test_lists_are_spelled_as_on_the_command_line() -> None:
+    assert labels(
+        make_run(parameters={"iterations": [30, 5, 1]}), make_run(parameters={"iterations": [1]})
+    ) == ["tome iterations=30,5,1", "tome iterations=1"]
