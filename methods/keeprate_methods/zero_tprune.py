@@ -115,6 +115,8 @@ class ZeroTPrune(Method):
             return {"S": removed}
         wanted = removed * self.s_removal if self.s_removal < 1 else self.s_removal
         by_similarity = min(int(wanted), removed, self._most_similar(patches))
+        if parts.index("I") < parts.index("S") and self.partition != "none":
+            by_similarity = min(by_similarity, keep)  # at most half of what the I-stage leaves
         return {"S": by_similarity, "I": removed - by_similarity}
 
     def iterations_at(self, block: int, depth: int) -> int:
