@@ -86,8 +86,9 @@ def _chart(rows: Sequence[Mapping[str, object]]) -> alt.Chart:
 def _points(group: Group, unit: float, domain: Sequence[float]) -> list[dict[str, object]]:
     names = _series(group)
     pixel = (domain[1] - domain[0]) / _WIDTH
-    lines = sorted(group.lines, key=lambda line: (line.macs_total, names[line.id]))
-    places = _side_by_side([line.macs_total / unit / pixel for line in lines])
+    pixels = {line.id: line.macs_total / unit / pixel for line in group.lines}
+    lines = sorted(group.lines, key=lambda line: (pixels[line.id] // _STEP_PIXELS, names[line.id]))
+    places = _side_by_side([pixels[line.id] for line in lines])
     return [
         {
             "series": names[line.id],
@@ -101,7 +102,7 @@ def _points(group: Group, unit: float, domain: Sequence[float]) -> list[dict[str
 
 
 def _side_by_side(places: Sequence[float]) -> list[float]:
-    """Ascending places in pixels, those that crowd moved apart about their common middle."""
+    """Places in pixels from left to right, those that crowd moved apart about their middle."""
     moved: list[float] = []
     for crowd in _crowds(places):
         step = min(_STEP_PIXELS, _SPREAD_PIXELS / len(crowd))
@@ -114,7 +115,7 @@ def _side_by_side(places: Sequence[float]) -> list[float]:
 
 
 def _crowds(places: Sequence[float]) -> list[list[float]]:
-    """Ascending places in groups, each of which needs more room than it has."""
+    """The places in groups, each of which needs more room than it has."""
     crowds: list[list[float]] = []
     for place in places:
         if crowds and place - crowds[-1][0] < _STEP_PIXELS * len(crowds[-1]):
