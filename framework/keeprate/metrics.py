@@ -50,8 +50,9 @@ def judge(logits: Tensor, labels: Tensor, reference: Tensor) -> Predictions:
 class PairedAccuracy(Metric):
     """Top-1, top-5, agreement with and divergence from the unpruned model, over all images.
 
-    One metric for the four, since each update would otherwise sort the logits again; sums are kept
-    in float64 and add up over processes.
+    One metric for the four, since each update would otherwise sort the logits again. Sums are kept
+    in float64 even where the loop casts the metric together with the model, and add up over
+    processes.
     """
 
     full_state_update = False
@@ -66,7 +67,7 @@ class PairedAccuracy(Metric):
         """Add the images of one batch."""
         shares = [seen.correct, seen.correct_top5, seen.agrees, seen.kl]
         counts = [torch.ones_like(seen.kl), *(share.double() for share in shares)]
-        self.sums += torch.stack(counts).sum(dim=1).to(self.sums)
+        self.sums = self.sums.double() + torch.stack(counts).sum(dim=1).to(self.sums.device)
 
     def compute(self) -> dict[str, Tensor]:
         """Return `images`, and the means `top1`, `top5`, `agreement` (0 to 1) and `kl` (nats)."""

@@ -1,0 +1,162 @@
+"""`keeprate compare`: true tables, finished runs kept, mistakes told before any work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+from click.testing import CliRunner, Result
+
+from keeprate.cli import keeprate
+from keeprate.results import Store
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(keeprate, [str(argument) for argument in arguments])
+
+
+def compare(runs: Path, *arguments: str) -> Result:
+    small = ("--limit", "12", "--no-throughput", "--accelerator", "cpu", "--runs", runs)
+    return run("compare", *small, *arguments)
+
+
+def test_the_embedded_comparison_writes_rows_descriptions_table_and_plot(tmp_path: Path) -> None:
+    done = compare(tmp_path, "--method", "tome", "--method", "random", "--budget", "65%")
+    assert done.exit_code == 0, done.output
+    folder = tmp_path / "digits"
+    results, problems = Store(folder).results()
+    assert problems == []
+    assert sorted(result.run.method for result in results) == ["full", "random", "tome"]
+    for result in results:
+        assert result.measured.images == 12
+        assert result.measured.macs.total <= result.measured.macs.unpruned
+        assert result.environment.versions.keys() >= {"torch", "timm", "keeprate", "python"}
+    reduced = [result for result in results if result.run.reduces]
+    assert all(0.64 < r.measured.macs.total / r.measured.macs.unpruned <= 0.65 for r in reduced)
+    assert {path.suffix for path in folder.iterdir()} >= {".md", ".csv", ".svg", ".png", ".parquet"}
+    assert "tome" in done.output
+
+
+def test_a_finished_run_is_not_computed_again_unless_forced(tmp_path: Path) -> None:
+    arguments = ("--method", "random", "--schedule", "r=2")
+    compare(tmp_path, *arguments)
+    rows = next((tmp_path / "digits").glob("random-*.parquet"))
+    first = rows.stat().st_mtime_ns
+    again = compare(tmp_path, *arguments)
+    assert "finished before" in again.output
+    assert rows.stat().st_mtime_ns == first
+    compare(tmp_path, *arguments, "--force")
+    assert rows.stat().st_mtime_ns > first
+
+
+def test_a_run_interrupted_before_its_end_leaves_nothing_half(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import keeprate.comparison as comparison
+
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(comparison, "evaluate", interrupted)
+    assert compare(tmp_path, "--method", "random").exit_code == 1
+    assert not list(tmp_path.rglob("*.json"))
+    monkeypatch.undo()
+    assert compare(tmp_path, "--method", "random", "--budget", "50%").exit_code == 0
+
+
+def test_same_seed_same_rows_whatever_the_batch(tmp_path: Path) -> None:
+    def rows(folder: str, *options: str) -> pl.DataFrame:
+        arguments = ("--method", "random", "--schedule", "r=3", *options)
+        assert compare(tmp_path / folder, *arguments).exit_code == 0
+        found = next((tmp_path / folder / "digits").glob("random-*.parquet"))
+        return pl.read_parquet(found).select(pl.exclude("confidence", "kl"))
+
+    first = rows("a", "--seed", "1")
+    assert first.equals(rows("b", "--seed", "1", "--batch-size", "5", "--workers", "1"))
+    assert not first.equals(rows("c", "--seed", "2")) or first["correct"].all()
+
+
+def test_a_preset_brings_its_schedule_and_parameters(tmp_path: Path) -> None:
+    done = compare(tmp_path, "--method", "zero-tprune", "--schedule", "paper-deit-s")
+    assert done.exit_code == 2  # made for 196 patches, these images have 64
+    assert "186@0" in done.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--method", "tom"), "Error: No method 'tom'. Did you mean 'tome'?"),
+        (("--data", "digit"), "Error: No data set 'digit'. Did you mean 'digits'?"),
+        (("--method", "tome:proportional=1"), "No parameter 'proportional' in method 'tome'"),
+        (("--budget", "lots"), "'lots' is not a budget"),
+        (("--schedule", "r13"), "'r13' is not a schedule"),
+        (("--method", "tome", "--budget", "1%"), "out of reach"),
+        (("--precision", "bf16"), "No precision 'bf16'. Did you mean"),
+        (("--weights", "w.safetensors"), "--weights and --image-size need --model NAME."),
+        (("--model", "vit_tinny_patch16_224"), "Did you mean 'vit_tiny_patch16_224'?"),
+        (("--data", "imagenet:nowhere"), "'imagenet' ships no classifier: name one with --model"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_mistakes_are_one_line_with_status_2(
+    tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    failed = compare(tmp_path, *arguments)
+    assert failed.exit_code == 2
+    assert message in failed.stderr
+    assert len(failed.stderr.strip().splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_traceback_is_shown_when_asked_for(tmp_path: Path) -> None:
+    failed = compare(tmp_path, "--method", "tom", "--traceback")
+    assert failed.exit_code == 2
+    assert "Traceback" in failed.stderr
+
+
+THIRD_PARTY = '''
+"""Keep the patch tokens with the longest keys."""
+from keeprate import Method, Needs, hookimpl
+
+
+class KeyNorm(Method):
+    """Keep the patch tokens with the longest keys."""
+
+    name = "key-norm"
+    needs = Needs.KEYS
+
+    def score(self, tokens, attention, stage):
+        return attention.k.norm(dim=-1).mean(dim=1)
+
+
+@hookimpl
+def keeprate_methods():
+    return [KeyNorm]
+'''
+
+
+def test_a_method_from_one_file_runs_beside_the_built_in_ones(tmp_path: Path) -> None:
+    plugin = tmp_path / "key_norm.py"
+    plugin.write_text(THIRD_PARTY)
+    methods = ("--method", "key-norm", "--method", "tome", "--budget", "65%")
+    done = compare(tmp_path / "runs", "--plugin", str(plugin), *methods)
+    assert done.exit_code == 0, done.output
+    results, _ = Store(tmp_path / "runs" / "digits").results()
+    origins = {result.run.method: result.run.method_origin for result in results}
+    assert origins["key-norm"] == str(plugin)
+
+
+def test_macs_prints_the_parts_and_what_is_kept() -> None:
+    done = run("macs", "deit_small_patch16_224", "--method", "tome", "--schedule", "r=13")
+    assert done.exit_code == 0, done.output
+    lines = {line.split("  ")[0]: line.split()[-2:] for line in done.output.splitlines()}
+    assert lines["model"] == ["4598.882", "2702.701"]
+    assert lines["total"] == ["4598.882", "2706.172"]
+    assert "40@11" in done.output
+
+
+def test_macs_of_an_unknown_model_suggests_a_name() -> None:
+    failed = run("macs", "deit_smal_patch16_224")
+    assert failed.exit_code == 2
+    assert "Did you mean 'deit_small_patch16_224'?" in failed.output
