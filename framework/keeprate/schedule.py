@@ -153,14 +153,12 @@ def parse_schedule(text: str) -> Schedule:
     Raises KeeprateError quoting `text` and listing the spellings if it is none of them.
     """
     name, _, value = text.strip().partition("=")
-    head, _, at = name.partition("@")
     if re.fullmatch(r"\d+@\d+(,\d+@\d+)*", text.strip()):
         pairs = [part.split("@") for part in text.strip().split(",")]
         blocks = _ascending(text, [int(block) for _, block in pairs])
         return Schedule(text, "count", tuple(Fraction(keep) for keep, _ in pairs), blocks)
-    if head == "keep":
-        rates, _, value_at = value.partition("@")
-        return _keep_rates(text, rates, at or value_at)
+    if keep := _KEEP.fullmatch(text.strip()):
+        return _keep_rates(text, keep[1] or "", keep[2] or "")
     if name in PROFILES and (not value or _NUMBER.fullmatch(value)):
         return Schedule(text, "remove", _fractions(value), profile=PROFILES[name])
     if name == "r" and re.fullmatch(r"|\d+\.\.\d+|\d+(,\d+)*", value):
@@ -170,8 +168,6 @@ def parse_schedule(text: str) -> Schedule:
 
 
 def _keep_rates(text: str, rates: str, at: str) -> Schedule:
-    if not re.fullmatch(r"\d+(,\d+)*|", at) or not re.fullmatch(rf"({_N}(,{_N})*)?", rates):
-        raise _not_a_schedule(text)
     values = _fractions(rates)
     if any(not 0 < value <= 1 for value in values):
         raise KeeprateError(f"Schedule '{text}': a keep rate is over 0 and at most 1.")
@@ -238,4 +234,5 @@ def _not_a_schedule(text: str) -> KeeprateError:
 
 _N = r"(?:\d+\.?\d*|\.\d+)"
 _NUMBER = re.compile(_N)
+_KEEP = re.compile(rf"keep(?:=({_N}(?:,{_N})*)?)?(?:@(\d+(?:,\d+)*))?")
 PROFILES = {"depth": _growing(float), "sqrt-depth": _growing(lambda number: number**0.5)}
