@@ -2,8 +2,9 @@
 
     python benchmarks/photographs.py WEIGHTS.safetensors IMAGENET_FOLDER [--name NAME]
 
-WEIGHTS are timm's `vit_tiny_patch16_224` (AugReg), IMAGENET_FOLDER holds WordNet-id folders. Results go
-to runs/NAME-*: finished runs are not run again. The tables of docs/benchmarks.md are made with it.
+WEIGHTS are timm's `vit_tiny_patch16_224` (AugReg), IMAGENET_FOLDER holds WordNet-id folders.
+Results go to runs/NAME-*: finished runs are not run again. The tables of docs/benchmarks.md are
+made with it.
 """
 
 from __future__ import annotations

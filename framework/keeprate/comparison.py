@@ -21,7 +21,7 @@ from .evaluation import LoopOptions, Outcome, evaluate, is_first_process
 from .images import ModelInput, build_transform
 from .method import Method
 from .models import LoadedModel
-from .parameters import values_of
+from .parameters import parameters_of, values_of
 from .plan import Plan, make_plan
 from .plugins import registry
 from .reduction import ReducedModel
@@ -145,7 +145,7 @@ class Comparison:
     def _job(self, plan: Plan) -> Job:
         model = ReducedModel(self.backbone, plan)
         info = self._describe(plan)
-        return Job(model, info, " ".join(filter(None, [info.method, info.schedule, info.budget])))
+        return Job(model, info, _label(plan.method, info))
 
     def _describe(self, plan: Plan) -> RunInfo:
         method, schedule = plan.method, plan.schedule
@@ -254,6 +254,16 @@ def unpruned_method() -> Method:
         if not offer.cls.reduces:
             return offer.cls()
     raise KeeprateError("No registered method stands for the unpruned model (reduces = False).")
+
+
+def _label(method: Method, info: RunInfo) -> str:
+    """Name a run for people: the method, the parameters that are not its defaults, the cost."""
+    changed = [
+        f"{parameter.name}={getattr(method, parameter.name)}"
+        for parameter in parameters_of(type(method))
+        if getattr(method, parameter.name) != parameter.default
+    ]
+    return " ".join(filter(None, [info.method, *changed, info.schedule, info.budget]))
 
 
 def _bind(data: DataSet, loaded: LoadedModel) -> None:

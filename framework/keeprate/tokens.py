@@ -84,7 +84,7 @@ class Tokens:
         """Keep the tokens at `index` (B, K), in that order; drop the others."""
         return replace(
             self,
-            x=_take(self.x, index),
+            x=take_rows(self.x, index),
             size=self.size.gather(1, index),
             valid=None if self.valid is None else self.valid.gather(1, index),
             owner=self._follow(_positions(index, self.count)),
@@ -119,25 +119,33 @@ class Tokens:
         `order` (B, N - R) lists the positions that stay, in their new order; ascending when left
         out.
         """
-        size = self.size.scatter_add(1, into, self.size.gather(1, source))
-        x = self._averaged(source, into, size) if average else self.x
         order = _others(source, self.count) if order is None else order
         position = _positions(order, self.count)
         position = position.scatter(1, source, position.gather(1, into))
+        size = torch.zeros_like(self.size).scatter_add(1, position, self.size)
+        x = take_rows(self.x, order)
         return replace(
             self,
-            x=_take(x, order),
-            size=size.gather(1, order),
+            x=self._averaged(x, source, order, position, size) if average else x,
+            size=size[:, : order.shape[1]],
             valid=None if self.valid is None else self.valid.gather(1, order),
             owner=self._follow(position),
             has_merged=True,
         )
 
-    def _averaged(self, source: Tensor, into: Tensor, size: Tensor) -> Tensor:
-        weight = self.size[..., None].to(self.x.dtype)  # (B, N, 1)
-        share = _take(self.x, source) * weight.gather(1, source[..., None])  # (B, R, C)
-        target = into[..., None].expand_as(share)
-        return (self.x * weight).scatter_add(1, target, share) / size[..., None].to(self.x.dtype)
+    def _averaged(
+        self, x: Tensor, source: Tensor, order: Tensor, position: Tensor, size: Tensor
+    ) -> Tensor:
+        """Return x (B, K, C), the tokens that stay, with the share of those that merge added.
+
+        `position` (B, N) says where each token goes, `size` (B, N) the sizes there.
+        """
+        exact = torch.promote_types(x.dtype, self.size.dtype)
+        part = self.size.to(exact) / size.gather(1, position)  # (B, N), of the merged token
+        part = part.to(x.dtype)
+        into = position.gather(1, source)[..., None].expand(-1, -1, x.shape[-1])
+        share = take_rows(self.x, source) * part.gather(1, source)[..., None]  # (B, R, C)
+        return (x * part.gather(1, order)[..., None]).scatter_add_(1, into, share)
 
     def _prefix_index(self) -> Tensor:
         prefix = torch.arange(self.num_prefix, device=self.x.device)
@@ -151,9 +159,15 @@ class Tokens:
         return torch.where(self.owner < 0, self.owner, moved)
 
 
-def _take(x: Tensor, index: Tensor) -> Tensor:
-    """Gather tokens: (B, N, C) at (B, K) -> (B, K, C)."""
-    return x.gather(1, index[..., None].expand(-1, -1, x.shape[-1]))
+def take_rows(x: Tensor, index: Tensor) -> Tensor:
+    """Return rows of x (B, N, C) at index (B, K), as (B, K, C).
+
+    Copies whole rows, which is several times faster on a CPU than gathering element by element.
+    """
+    batch, count, channels = x.shape
+    first = torch.arange(0, batch * count, count, device=x.device)[:, None]
+    rows = x.reshape(batch * count, channels).index_select(0, (index + first).flatten())
+    return rows.view(batch, index.shape[1], channels)
 
 
 def _positions(index: Tensor, count: int) -> Tensor:

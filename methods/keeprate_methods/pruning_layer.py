@@ -11,9 +11,10 @@ from torch import Tensor
 
 from keeprate import Attention, Stage, Tokens
 from keeprate.randomness import uniform
+from keeprate.tokens import take_rows
 
 from .page_rank import aggregate, head_filter, page_rank
-from .similarity import cosine, redundant, take
+from .similarity import cosine, redundant
 
 if TYPE_CHECKING:
     from .zero_tprune import ZeroTPrune
@@ -141,6 +142,6 @@ def absorb(settings: ZeroTPrune, tokens: Tokens, attention: Attention, stage: St
     kept, dropped = tokens.top(attention.score, stage.keep)
     patches = kept[:, tokens.num_prefix :]
     features = FEATURES[settings.feature](tokens, attention, settings.feature_heads).float()
-    nearest = cosine(take(features, dropped), take(features, patches)).argmax(dim=2)
+    nearest = cosine(take_rows(features, dropped), take_rows(features, patches)).argmax(dim=2)
     into = patches.gather(1, nearest)
     return tokens.merge(dropped, into, kept, average=settings.on_drop == "merge")

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from keeprate.tokens import take_rows
+
 
 def cosine(a: Tensor, b: Tensor) -> Tensor:
     """Return the cosine of every pair: a (B, M, D), b (B, N, D) -> (B, M, N)."""
@@ -40,11 +42,6 @@ SIMILARITIES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
-def take(x: Tensor, index: Tensor) -> Tensor:
-    """Gather rows: x (B, N, D) at index (B, K) -> (B, K, D)."""
-    return x.gather(1, index[..., None].expand(-1, -1, x.shape[-1]))
-
-
 def redundant(
     ranked: Tensor, features: Tensor, removed: int, partition: str, similarity: str
 ) -> Tensor:
@@ -55,10 +52,10 @@ def redundant(
     pairs go. Source: Zero-TPrune, section 3.3.
     """
     if partition == "none":
-        group_a, best = ranked, _best_higher_ranked(take(features, ranked), similarity)
+        group_a, best = ranked, _best_higher_ranked(take_rows(features, ranked), similarity)
     else:
         group_a, group_b = PARTITIONS[partition](ranked)
-        pairs = SIMILARITIES[similarity](take(features, group_a), take(features, group_b))
+        pairs = SIMILARITIES[similarity](take_rows(features, group_a), take_rows(features, group_b))
         best = pairs.amax(dim=2)  # (B, |A|)
     worst = best.argsort(dim=1, descending=True, stable=True)[:, :removed]
     return group_a.gather(1, worst)
