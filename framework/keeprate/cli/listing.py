@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 
 import click
 
+from ..method import Preset
 from ..offers import KINDS, Kind, Offer
 from ..parameters import Parameter, parameters_of
 from ..plugins import Plugin, Registry, registry
@@ -62,7 +63,15 @@ def _rows(found: Registry, kind: str) -> list[Row]:
 
 def _row(kind: Kind, offer: Offer[object]) -> Row:
     parameters = parameters_of(offer.cls) if kind.has_parameters else ()
-    return Row(offer.name, offer.description, parameters, offer.origin, offer.version)
+    description = offer.description + _presets(offer.cls)
+    return Row(offer.name, description, parameters, offer.origin, offer.version)
+
+
+def _presets(cls: type[object]) -> str:
+    """Return a sentence on the schedules a method knows by name, empty for anything else."""
+    presets: Mapping[str, Preset] = getattr(cls, "presets", {})
+    told = (f"{name} ({each.schedule}; {each.note})" for name, each in presets.items())
+    return f" Preset schedules: {', '.join(told)}." if presets else ""
 
 
 def _plugin_rows(found: Registry) -> list[Row]:
