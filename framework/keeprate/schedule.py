@@ -24,6 +24,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from itertools import accumulate
 from math import exp, floor
 
@@ -207,12 +208,10 @@ def _capped(method: Method, patches: int, keeps: Sequence[int]) -> list[int]:
     return capped
 
 
-def _growing(weight: Callable[[int], float]) -> Callable[[int], tuple[float, ...]]:
-    def profile(depth: int) -> tuple[float, ...]:
-        weights = [weight(block + 1) for block in range(depth)]
-        return tuple(w * depth / sum(weights) for w in weights)
-
-    return profile
+def _growing(power: float, depth: int) -> tuple[float, ...]:
+    """Return what each block removes, growing with its number to a power; the mean is 1."""
+    weights = [float(block + 1) ** power for block in range(depth)]
+    return tuple(weight * depth / sum(weights) for weight in weights)
 
 
 def _fractions(text: str) -> tuple[Fraction, ...]:
@@ -235,4 +234,4 @@ def _not_a_schedule(text: str) -> KeeprateError:
 _N = r"(?:\d+\.?\d*|\.\d+)"
 _NUMBER = re.compile(_N)
 _KEEP = re.compile(rf"keep(?:=({_N}(?:,{_N})*)?)?(?:@(\d+(?:,\d+)*))?")
-PROFILES = {"depth": _growing(float), "sqrt-depth": _growing(lambda number: number**0.5)}
+PROFILES = {"depth": partial(_growing, 1.0), "sqrt-depth": partial(_growing, 0.5)}
