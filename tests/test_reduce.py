@@ -13,6 +13,7 @@ from torch import nn
 
 import keeprate
 from keeprate import KeeprateError
+from keeprate.attention import CHUNK_BYTES
 from references.tiny import images_for, tiny_vit
 
 METHODS = [
@@ -202,6 +203,27 @@ def test_costs_and_counts_of_every_image_are_those_of_the_schedule(
     assert spent.model.tolist() == [costs.model] * 2
     assert spent.overhead.tolist() == [costs.overhead] * 2
     assert spent.total.tolist() == [keeprate.macs(reduced)] * 2
+
+
+@every_method
+def test_scoring_a_few_images_at_a_time_changes_nothing(
+    vit: nn.Module,
+    method: str,
+    parameters: dict[str, object],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reduced = keeprate.reduce(vit, method, "keep=0.6@0,1,2", trace=True, **parameters)
+    images = images_for(vit, batch=5)
+    one_image = 3 * 26 * 26 * 8
+    found = []
+    for limit in (1, 2 * one_image, 100 * one_image):
+        monkeypatch.setitem(CHUNK_BYTES, "cpu", limit)
+        with torch.inference_mode():
+            logits = reduced(images)
+        found.append((logits, torch.stack([s.owner for s in reduced.survivors])))
+    for logits, owners in found[1:]:
+        torch.testing.assert_close(logits, found[0][0], rtol=1e-9, atol=1e-9)
+        assert torch.equal(owners, found[0][1])
 
 
 def test_what_the_last_call_did_is_asked_for_after_a_call(vit: nn.Module) -> None:

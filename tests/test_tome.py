@@ -134,9 +134,21 @@ def test_attention_logits_of_later_blocks_gain_the_log_of_the_size(vit: nn.Modul
         assert call.tokens.size.max() > 1
 
 
-def test_a_run_equals_an_unmerged_one_in_which_merged_patches_are_averaged_in_place() -> None:
-    """A token of size s with log(s) on its logit attends like s equal tokens do."""
-    model = tiny_vit(depth=2, seed=5).double()
+@pytest.mark.parametrize(
+    "name",
+    [
+        "vit_tiny_patch16_224",
+        "vit_base_patch16_siglip_gap_224",
+        "beit3_base_patch16_224",
+        "vit_base_patch16_siglip_224",
+    ],
+)
+def test_a_run_equals_an_unmerged_one_in_which_merged_patches_are_averaged_in_place(
+    name: str,
+) -> None:
+    """A token of size s with log(s) on its logit counts like s equal tokens, in pooling too."""
+    model = tiny_vit(name, depth=2, seed=5).double()
+    prefix = model.num_prefix_tokens
     images = images_for(model, batch=1)
     reduced = keeprate.reduce(model, "tome", "r=10,5", trace=True)
     with torch.inference_mode():
@@ -144,18 +156,18 @@ def test_a_run_equals_an_unmerged_one_in_which_merged_patches_are_averaged_in_pl
         x = model.norm_pre(model._pos_embed(model.patch_embed(images)))
         for block, survivors in zip(model.blocks, reduced.survivors, strict=True):
             x = x + block.ls1(block.attn(block.norm1(x)))
-            x = averaged_in_place(x, survivors.owner[0].tolist())
+            x = averaged_in_place(x, prefix, survivors.owner[0].tolist())
             x = x + block.ls2(block.mlp(block.norm2(x)))
         expected = model.forward_head(model.norm(x))
     torch.testing.assert_close(logits, expected, rtol=1e-6, atol=1e-6)
 
 
-def averaged_in_place(x: Tensor, owner: list[int]) -> Tensor:
-    """Give every patch of x (1, 1 + P, C) the mean of the patches of the same owner."""
+def averaged_in_place(x: Tensor, prefix: int, owner: list[int]) -> Tensor:
+    """Give every patch of x (1, prefix + P, C) the mean of the patches of the same owner."""
     out = x.clone()
     for patch, token in enumerate(owner):
-        members = [1 + other for other, home in enumerate(owner) if home == token]
-        out[0, 1 + patch] = sum(x[0, member] for member in members) / len(members)
+        members = [prefix + other for other, home in enumerate(owner) if home == token]
+        out[0, prefix + patch] = sum(x[0, member] for member in members) / len(members)
     return out
 
 
