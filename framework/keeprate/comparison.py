@@ -76,7 +76,7 @@ class Reporter:
     """Where a comparison tells what it does: one line at a time, and callbacks for the loop."""
 
     say: Callable[[str], None] = lambda line: None
-    callbacks: Callable[[str, int, int], Sequence[Callback]] = lambda label, images, batch: ()
+    callbacks: Callable[[str], Sequence[Callback]] = lambda label: ()
 
 
 @dataclass(frozen=True)
@@ -197,7 +197,7 @@ class Comparison:
     def _run(self, job: Job, store: Store, reference: Tensor | None, reporter: Reporter) -> Outcome:
         started = datetime.now(UTC).isoformat(timespec="seconds")
         loop = self.options.loop
-        callbacks = reporter.callbacks(job.label, len(self.samples), loop.batch_size)
+        callbacks = reporter.callbacks(job.label)
         outcome = evaluate(job.model, self.samples, reference, loop, callbacks)
         if not is_first_process():
             return outcome

@@ -111,6 +111,7 @@ def compare(**options: Any) -> None:
     check_loop(asked)
 
     from ..comparison import Comparison, Reporter
+    from ..evaluation import is_first_process
     from ..results import Store
     from .progress import progress
     from .report import print_table, summarise_folder, write_reports
@@ -121,6 +122,8 @@ def compare(**options: Any) -> None:
         wanted = [each for each in wanted if _fits(each.method, loaded)]
     comparison = Comparison(loaded, data, wanted, loop_options(asked, data))
     comparison.run(store, Reporter(lambda line: click.echo(line, err=True), progress))
+    if not is_first_process():
+        return
     summary = summarise_folder(store.folder)
     print_table(summary)
     for path in write_reports(store.folder, summary=summary):
