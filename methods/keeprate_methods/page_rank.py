@@ -90,13 +90,18 @@ def head_filter(signal: Tensor, patches: Tensor, v_min: float, v_max: float) -> 
     `patches` (B, N) bool, rescaled to mean 1, lies in [v_min, v_max]; where no head passes, all do.
     Source: Zero-TPrune, section 3.2.
     """
+    variance = head_variance(signal, patches)
+    passes = (variance >= v_min) & (variance <= v_max)
+    return passes | ~passes.any(dim=1, keepdim=True)
+
+
+def head_variance(signal: Tensor, patches: Tensor) -> Tensor:
+    """Return the variance (B, H) of each head's scores over `patches`, rescaled to mean 1."""
     inside = patches[:, None].to(signal.dtype)  # (B, 1, N)
     number = inside.sum(dim=-1, keepdim=True)
     mean = (signal * inside).sum(dim=-1, keepdim=True) / number
     spread = (signal / mean - 1).square() * inside
-    variance = spread.sum(dim=-1) / number[..., 0]
-    passes = (variance >= v_min) & (variance <= v_max)
-    return passes | ~passes.any(dim=1, keepdim=True)
+    return spread.sum(dim=-1) / number[..., 0]
 
 
 def aggregate(signal: Tensor, heads: Tensor, how: str) -> Tensor:
