@@ -33,7 +33,7 @@ from .method import Method, Place, Stage
 
 _FREE_RATE = Fraction(exp(-1))
 _STAGGER = 1e-6
-"""Rounds the running totals of a budget one block after another, never several at once."""
+"""Added to running totals before rounding: as the scale grows, no two blocks gain at once."""
 
 
 @dataclass(frozen=True)
@@ -193,10 +193,7 @@ def _linear(first: Fraction, last: Fraction, depth: int) -> list[float]:
 
 
 def _staggered(removals: Sequence[float], scale: float) -> list[float]:
-    totals = [
-        floor(scale * total + _STAGGER * (block + 1))
-        for block, total in enumerate(accumulate(removals))
-    ]
+    totals = [floor(scale * total + _STAGGER) for total in accumulate(removals)]
     return [after - before for before, after in zip([0, *totals], totals, strict=False)]
 
 
