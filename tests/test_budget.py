@@ -120,6 +120,17 @@ def test_every_form_of_schedule_has_a_scale_to_solve_for(
         assert reduced.plan.note((224, 224)) is not None
 
 
+def test_blocks_round_one_after_another_so_that_no_step_is_coarse() -> None:
+    """One token per block more or less is a step of 6 %: removals between the two are found."""
+    model = tiny_vit(depth=12)
+    one_each = keeprate.reduce(model, "random", "r=1").costs().total
+    one_later = keeprate.reduce(model, "random", "r=0,1,1,1,1,1,1,1,1,1,1,1").costs().total
+    between = (one_each + one_later) / 2
+    spent = keeprate.reduce(model, "random", "r", budget=f"{between / 1e6}M").costs().total
+    assert one_each < 0.97 * one_later
+    assert 0.995 * between <= spent <= between
+
+
 def test_a_budget_of_everything_removes_nothing() -> None:
     reduced = keeprate.reduce(shapes_of(DEIT_T), "zero-tprune", budget="100%")
     assert {stage.keep for stage in reduced.stages()} == {196}
