@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import keeprate
-from keeprate import Attention, KeeprateError, Method, Needs, Place, Stage, Tokens
+from keeprate import Attention, KeeprateError, Method, Needs, Place, Shape, Stage, Tokens
 from references.tiny import images_for, random_attention, random_tokens, tiny_vit
 
 
@@ -64,8 +64,8 @@ def test_a_method_that_implements_nothing_says_so(vit: nn.Module) -> None:
     class Nothing(Method):
         name = "nothing"
 
-    with pytest.raises(KeeprateError):
-        keeprate.reduce(vit, Nothing(), "12@1")(images_for(vit))
+    with pytest.raises(KeeprateError, match=r"'nothing' implements neither score nor reduce\."):
+        keeprate.reduce(vit, Nothing(), "12@1")
 
 
 @pytest.mark.parametrize(
@@ -145,3 +145,43 @@ def test_images_that_keep_different_numbers_are_as_if_each_ran_alone(
     assert len(set(spent.tolist())) > 1
     with pytest.raises(KeeprateError, match="keeps a different number of tokens in every image"):
         reduced.costs()
+
+
+class Costly(LongKeys):
+    """Long keys again, at one product per patch token it looks at."""
+
+    name = "costly"
+
+    def overhead_macs(self, shape: Shape, stage: Stage) -> int:
+        return shape.patches
+
+
+def test_overhead_is_each_image_s_own_whatever_the_batch(vit: nn.Module) -> None:
+    reduced = keeprate.reduce(vit, Costly(Place.AFTER_BLOCK), "20@0,15@1")
+    images = images_for(vit)
+    reduced(images)
+    together = reduced.macs_per_image.overhead.tolist()
+    alone = []
+    for image in images:
+        reduced(image[None])
+        alone += reduced.macs_per_image.overhead.tolist()
+    assert together == alone
+    assert len(set(together)) > 1
+
+
+class Hoarder(LongKeys):
+    """Keeps everything, whatever is scheduled."""
+
+    name = "hoarder"
+
+    def kept_of(self, tokens: Tokens, attention: Attention, stage: Stage, image: int) -> list[int]:
+        return list(range(tokens.count))
+
+
+def test_a_method_that_keeps_more_than_the_most_allowed_is_named(vit: nn.Module) -> None:
+    reduced = keeprate.reduce(vit, Hoarder(Place.AFTER_BLOCK), "12@1")
+    with pytest.raises(KeeprateError) as refused:
+        reduced(images_for(vit))
+    assert str(refused.value) == (
+        "Method 'hoarder' at block 1 kept 25 patch tokens where at most 12 were scheduled."
+    )

@@ -224,7 +224,6 @@ class Comparison:
         )
 
     def _measured(self, job: Job, outcome: Outcome, throughput: Throughput | None) -> Measured:
-        overhead = float(job.model.macs_per_image.overhead[0])
         total = float(outcome.rows["macs"].mean())  # type: ignore[arg-type]
         tokens = outcome.rows["tokens"].to_list()
         return Measured(
@@ -234,8 +233,8 @@ class Comparison:
             agreement=outcome.agreement,
             kl=outcome.kl,
             macs=Macs(
-                model=total - overhead,
-                overhead=overhead,
+                model=total - outcome.overhead,
+                overhead=outcome.overhead,
                 total=total,
                 unpruned=self.jobs[0].model.costs().total,
             ),

@@ -43,7 +43,7 @@ class LoopOptions:
 @dataclass(frozen=True)
 class Outcome:
     """What a run gave: per-image `rows` (columns of `ROW_SCHEMA`, in the order of the samples),
-    means over all images, logits (N, K) float32 in the same order, and the time it took.
+    means over all images (`overhead` in multiply-accumulates), logits (N, K) float32 in the same order, and the time it took.
     """
 
     rows: pl.DataFrame
@@ -52,6 +52,7 @@ class Outcome:
     top5: float
     agreement: float
     kl: float
+    overhead: float
     logits: Tensor
     seconds: float
 
@@ -146,24 +147,28 @@ class EvaluationLoop(lightning.LightningModule):
         order = found["place"].argsort()
         columns = {name: column[order] for name, column in found.items()}
         logits = columns.pop("logits")
+        overhead = float(columns.pop("overhead").double().mean())
         indices = [self.samples.indices[place] for place in columns.pop("place").tolist()]
         samples = self.samples.data.samples()
         rows = {name: column.tolist() for name, column in columns.items()}
         rows["sample"] = [samples[index].id for index in indices]
         table = pl.DataFrame(rows, schema_overrides=dict(ROW_SCHEMA)).select(ROW_SCHEMA.names())
         means = dict(self.means)
-        return Outcome(table, int(means.pop("images")), **means, logits=logits, seconds=seconds)
+        images = int(means.pop("images"))
+        return Outcome(table, images, **means, overhead=overhead, logits=logits, seconds=seconds)
 
 
 def _on_cpu(
     model: ReducedModel, labels: Tensor, place: Tensor, logits: Tensor, seen: Predictions
 ) -> dict[str, Tensor]:
+    spent = model.macs_per_image
     columns = {
         "place": place,
         "label": labels,
         "logits": logits.float(),
         "tokens": model.token_counts,
-        "macs": model.macs_per_image.total,
+        "macs": spent.total,
+        "overhead": spent.overhead,
         **vars(seen),
     }
     return {name: column.detach().cpu() for name, column in columns.items()}

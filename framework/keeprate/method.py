@@ -108,7 +108,7 @@ class Method(ABC):
         Called with a few images at a time where `needs` is `WEIGHTS`, while their weights are in
         the processor's cache; the result is offered to `reduce` as `attention.score`.
         """
-        raise KeeprateError(f"Method '{self.name}' implements neither score nor reduce.")
+        raise KeeprateError(f"Method '{self.name}' does not implement score.")
 
     def reduce(self, tokens: Tokens, attention: Attention, stage: Stage) -> Tokens:
         """Return `tokens` reduced to `stage.keep` patch tokens, by default the best by score."""

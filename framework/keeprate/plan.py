@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from .backbones import Backbone
 from .budget import Budget, Solution, parse_budget, solve
 from .errors import KeeprateError, unknown_name
-from .method import Method, Preset, Stage
+from .method import Method, Preset, Stage, has_score
 from .ruler import Costs, count
 from .schedule import Schedule, parse_schedule
 
@@ -114,7 +114,9 @@ def make_plan(
 
 
 def refuse_unsuited(backbone: Backbone, method: Method) -> None:
-    """Raise KeeprateError if `method` needs a class token that `backbone` has not."""
+    """Raise KeeprateError if `method` does nothing, or needs a class token `backbone` has not."""
+    if method.reduces and not has_score(method) and type(method).reduce is Method.reduce:
+        raise KeeprateError(f"Method '{method.name}' implements neither score nor reduce.")
     if method.requires_class_token and not backbone.has_class_token:
         raise KeeprateError(
             f"Method '{method.name}' needs a class token, and this {type(backbone.model).__name__} "

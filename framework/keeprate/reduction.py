@@ -39,7 +39,7 @@ class Record:
     attention: list[int | Tensor] = field(default_factory=list)
     feed_forward: list[int | Tensor] = field(default_factory=list)
     after: list[int | Tensor] = field(default_factory=list)
-    overhead: int = 0
+    overhead: int | Tensor = 0
     survivors: list[Survivors] = field(default_factory=list)
 
     def per_image(self, number: int | Tensor) -> Tensor:
@@ -166,13 +166,22 @@ class ReducedModel(nn.Module):
         attention, stage = reader.seen, reader.stage
         if self.method.scores_block_output:
             attention.given_score = score_in_chunks(self.method, tokens, attention, stage)
-        shape = shape_of(self.backbone, tokens.num_patch_tokens)
-        record.overhead += self.method.overhead_macs(shape, stage)
+        record.overhead = record.overhead + self._overhead(tokens, stage)
         reduced = self.method.reduce(tokens, attention, stage)
         refuse_broken(self.method, tokens, reduced, stage)
         if reduced.owner is not None:
             record.survivors.append(Survivors(stage.block, reduced.owner))
         return reduced
+
+    def _overhead(self, tokens: Tokens, stage: Stage) -> int | Tensor:
+        """Return what the method spends on each image, from the tokens the image really has."""
+        if tokens.valid is None:
+            return self.method.overhead_macs(
+                shape_of(self.backbone, tokens.num_patch_tokens), stage
+            )
+        patches = (tokens.valid.sum(dim=1) - tokens.num_prefix).tolist()
+        spent = [self.method.overhead_macs(shape_of(self.backbone, n), stage) for n in patches]
+        return torch.tensor(spent, device=tokens.x.device)
 
     def _mask(self, tokens: Tokens) -> Tensor | None:
         """Return what enters the attention logits of every key, (B, 1, 1, N), or None."""
@@ -192,9 +201,14 @@ def refuse_broken(method: Method, before: Tokens, after: Tokens, stage: Stage) -
         raise KeeprateError(f"{where} returned a {type(after).__name__}, not Tokens.")
     if len(after.x) != len(before.x) or after.num_prefix != before.num_prefix:
         raise KeeprateError(f"{where} changed the number of images or prefix tokens.")
-    left = after.num_patch_tokens
-    if left > before.num_patch_tokens or (not method.keeps_per_image and left != stage.keep):
-        raise KeeprateError(f"{where} kept {left} patch tokens where {stage.keep} were scheduled.")
+    if method.keeps_per_image and after.valid is not None:
+        left, most = int(after.valid.sum(dim=1).max()) - after.num_prefix, "at most "
+    else:
+        left, most = after.num_patch_tokens, ""
+    if left > stage.keep or (not method.keeps_per_image and left != stage.keep):
+        raise KeeprateError(
+            f"{where} kept {left} patch tokens where {most}{stage.keep} were scheduled."
+        )
 
 
 def reduce(
