@@ -12,15 +12,15 @@ from collections import defaultdict
 from pathlib import Path
 
 import torch
-from keeprate_datasets.imagenet import ImageNet
-from keeprate_methods.page_rank import head_variance, page_rank
-from keeprate_methods.zero_tprune import ZeroTPrune
 from torch import Tensor
 
 import keeprate
 from keeprate import Attention, Method, Needs, Place, Stage, Tokens
 from keeprate.images import ModelInput, build_transform
 from keeprate.models import load_model
+from keeprate_datasets.imagenet import ImageNet
+from keeprate_methods.page_rank import head_variance, page_rank
+from keeprate_methods.zero_tprune import ZeroTPrune
 
 
 class Watcher(Method):
