@@ -43,7 +43,8 @@ class LoopOptions:
 @dataclass(frozen=True)
 class Outcome:
     """What a run gave: per-image `rows` (columns of `ROW_SCHEMA`, in the order of the samples),
-    means over all images (`overhead` in multiply-accumulates), logits (N, K) float32 in the same order, and the time it took.
+    means over all images (`overhead` in multiply-accumulates), logits (N, K) float32 in the same
+    order, and the time it took.
     """
 
     rows: pl.DataFrame
