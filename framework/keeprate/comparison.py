@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import platform
-import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from importlib.metadata import version
-from pathlib import Path
 
 import torch
 from lightning.pytorch.callbacks import Callback
@@ -16,6 +12,7 @@ from torch import Tensor
 
 from .backbones import Backbone, adapt
 from .data import DataSet, ImageSamples
+from .environment import environment
 from .errors import KeeprateError
 from .evaluation import LoopOptions, Outcome, evaluate, is_first_process
 from .images import ModelInput, build_transform
@@ -28,7 +25,6 @@ from .reduction import ReducedModel
 from .results import (
     BackboneInfo,
     DataInfo,
-    Environment,
     Macs,
     Measured,
     Result,
@@ -37,9 +33,7 @@ from .results import (
     Store,
     Throughput,
 )
-from .throughput import device_name, device_of, measure_throughput
-
-VERSIONED = ("keeprate", "torch", "torchvision", "timm", "lightning", "torchmetrics")
+from .throughput import measure_throughput
 
 
 @dataclass(frozen=True)
@@ -203,7 +197,7 @@ class Comparison:
             return outcome
         measured = self._measured(job, outcome, self._throughput(job))
         store.write(
-            Result(run=job.info, measured=measured, environment=_environment(started, loop)),
+            Result(run=job.info, measured=measured, environment=environment(started, loop)),
             outcome.rows,
         )
         reporter.say(
@@ -280,25 +274,3 @@ def _backbone_info(loaded: LoadedModel, backbone: Backbone) -> BackboneInfo:
         num_parameters=sum(parameter.numel() for parameter in model.parameters()),
         image_size=backbone.image_size,
     )
-
-
-def _environment(started: str, loop: LoopOptions) -> Environment:
-    return Environment(
-        versions={"python": platform.python_version(), **{n: version(n) for n in VERSIONED}},
-        device=device_name(device_of(loop.accelerator)),
-        git_revision=git_revision(Path.cwd()),
-        started=started,
-        batch_size=loop.batch_size,
-        workers=loop.workers,
-    )
-
-
-def git_revision(folder: Path) -> str | None:
-    """Return the commit checked out in `folder`, None outside a repository or without git."""
-    try:
-        found = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return found.stdout.strip()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 from .backbones import Backbone, adapt
 from .method import Method, Place, Shape, Stage
@@ -57,6 +57,14 @@ class Costs:
         return self.model + self.overhead
 
 
+@runtime_checkable
+class KnowsCosts(Protocol):
+    """A model that works out its own costs, as a reduced one does from its schedule."""
+
+    def costs(self, image_size: int | tuple[int, int] | None = None) -> Costs:
+        """Return the multiply-accumulates of one image, part by part."""
+
+
 def macs(model: nn.Module, image_size: int | tuple[int, int] | None = None) -> int:
     """Return the multiply-accumulates per image of a plain or reduced model, overhead included.
 
@@ -69,9 +77,7 @@ def macs(model: nn.Module, image_size: int | tuple[int, int] | None = None) -> i
 
 def costs(model: nn.Module, image_size: int | tuple[int, int] | None = None) -> Costs:
     """Return the parts `macs` sums up."""
-    from .reduction import ReducedModel
-
-    if isinstance(model, ReducedModel):
+    if isinstance(model, KnowsCosts):
         return model.costs(image_size)
     backbone = adapt(model)
     return count(backbone, pixels(backbone, image_size))

@@ -97,11 +97,9 @@ def _similarity(layer: Layer, removed: int) -> None:
     if rank is None or settings.partition == "random":
         tokens, stream = layer.tokens, layer.stage.block
         rank = uniform(tokens.image, tokens.count, seed=settings.seed, stream=stream)
-    features = FEATURES[settings.feature](layer.tokens, layer.attention, settings.feature_heads)
+    features = features_of(settings, layer.tokens, layer.attention)
     layer.drop(
-        redundant(
-            layer.ranked(rank), features.float(), removed, settings.partition, settings.similarity
-        )
+        redundant(layer.ranked(rank), features, removed, settings.partition, settings.similarity)
     )
 
 
@@ -137,11 +135,17 @@ FEATURES: dict[str, Callable[[Tokens, Attention, str], Tensor]] = {
 """What the S-stage compares, (B, N, D)."""
 
 
+def features_of(settings: ZeroTPrune, tokens: Tokens, attention: Attention) -> Tensor:
+    """Return what tokens are compared by (B, N, D), in float32 or wider."""
+    features = FEATURES[settings.feature](tokens, attention, settings.feature_heads)
+    return features.to(torch.promote_types(features.dtype, torch.float32))
+
+
 def absorb(settings: ZeroTPrune, tokens: Tokens, attention: Attention, stage: Stage) -> Tokens:
     """Drop tokens; their size (and with `merge` features) goes to the most similar kept one."""
     kept, dropped = tokens.top(attention.score, stage.keep)
     patches = kept[:, tokens.num_prefix :]
-    features = FEATURES[settings.feature](tokens, attention, settings.feature_heads).float()
+    features = features_of(settings, tokens, attention)
     nearest = cosine(take_rows(features, dropped), take_rows(features, patches)).argmax(dim=2)
     into = patches.gather(1, nearest)
     return tokens.merge(dropped, into, kept, average=settings.on_drop == "merge")

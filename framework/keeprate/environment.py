@@ -1,0 +1,37 @@
+"""What a run ran on."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+from .evaluation import LoopOptions
+from .records import Environment
+from .throughput import device_name, device_of
+
+VERSIONED = ("keeprate", "torch", "torchvision", "timm", "lightning", "torchmetrics")
+
+
+def environment(started: str, loop: LoopOptions) -> Environment:
+    """Describe what a run that `started` at an ISO 8601 time ran on: versions, device, commit."""
+    return Environment(
+        versions={"python": platform.python_version(), **{n: version(n) for n in VERSIONED}},
+        device=device_name(device_of(loop.accelerator)),
+        git_revision=git_revision(Path.cwd()),
+        started=started,
+        batch_size=loop.batch_size,
+        workers=loop.workers,
+    )
+
+
+def git_revision(folder: Path) -> str | None:
+    """Return the commit checked out in `folder`, None outside a repository or without git."""
+    try:
+        found = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return found.stdout.strip()
