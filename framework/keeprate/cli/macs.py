@@ -49,7 +49,7 @@ def macs(
         if note:
             click.echo(f"Note: {note}", err=True)
     click.echo("\n".join(table(columns)))
-    if method is not None:
+    if method is not None and reduced.stages():
         click.echo(f"Patch tokens kept: {stages_text(reduced)}")
 
 
