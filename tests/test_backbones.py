@@ -200,6 +200,22 @@ def test_anything_else_is_refused_by_class_and_reason(
         keeprate.reduce(build(), "random", "r=1")
 
 
+def test_a_model_that_does_more_than_its_class_is_refused() -> None:
+    hooked, replaced = FAMILIES["vit"](), FAMILIES["vit"]()
+    hooked.blocks[2].register_forward_hook(lambda module, inputs, output: 2 * output)
+    replaced.forward = lambda images: images.mean(dim=(2, 3))
+    for model in (hooked, replaced):
+        with pytest.raises(KeeprateError, match="forward hooks on it or its blocks"):
+            keeprate.reduce(model, "random", "r=1")
+
+
+def test_switched_off_fused_attention_pooling_is_refused() -> None:
+    model = FAMILIES["attention pooling"]()
+    model.attn_pool.fused_attn = False
+    with pytest.raises(KeeprateError, match="fused attention is switched off in its attention"):
+        keeprate.reduce(model, "tome", "r=1")
+
+
 def test_switched_off_fused_attention_is_refused() -> None:
     model = FAMILIES["vit"]()
     model.blocks[1].attn.fused_attn = False

@@ -92,6 +92,11 @@ def test_a_preset_brings_its_schedule_and_parameters(tmp_path: Path) -> None:
         (("--budget", "lots"), "'lots' is not a budget"),
         (("--schedule", "r13"), "'r13' is not a schedule"),
         (("--method", "tome", "--budget", "1%"), "out of reach"),
+        (("--name", "../elsewhere"), "--name '../elsewhere' must be one plain folder name."),
+        (("--name", ".."), "--name '..' must be one plain folder name."),
+        (("--accelerator", "banana"), "No accelerator 'banana'."),
+        (("--method", "zero-tprune:s_removal=nan"), "s_removal must be finite"),
+        (("--method", "zero-tprune:tolerance=-1"), "tolerance must be over 0"),
         (("--precision", "bf16"), "No precision 'bf16'. Did you mean"),
         (("--weights", "w.safetensors"), "--weights and --image-size need --model NAME."),
         (("--model", "vit_tinny_patch16_224"), "Did you mean 'vit_tiny_patch16_224'?"),
@@ -145,6 +150,31 @@ def test_a_method_from_one_file_runs_beside_the_built_in_ones(tmp_path: Path) ->
     results, _ = Store(tmp_path / "runs" / "digits").results()
     origins = {result.run.method: result.run.method_origin for result in results}
     assert origins["key-norm"] == str(plugin)
+
+
+def test_a_method_whose_code_changed_is_run_again(tmp_path: Path) -> None:
+    plugin = tmp_path / "key_norm.py"
+    arguments = ("--plugin", str(plugin), "--method", "key-norm", "--budget", "50%")
+    for score in ("attention.k.norm(dim=-1)", "-attention.k.norm(dim=-1)"):
+        plugin.write_text(THIRD_PARTY.replace("attention.k.norm(dim=-1)", score))
+        done = compare(tmp_path / "runs", *arguments)
+        assert done.exit_code == 0, done.output
+        assert "key-norm keep 50%: finished before" not in done.output
+    results, _ = Store(tmp_path / "runs" / "digits").results()
+    assert sorted(result.run.method for result in results) == ["full", "key-norm", "key-norm"]
+    assert "key-norm source=" in done.output
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused_before_any_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import keeprate.comparison as comparison
+
+    monkeypatch.setattr(comparison, "evaluate", lambda *arguments: pytest.fail("too late"))
+    (tmp_path / "file").write_text("")
+    failed = compare(tmp_path / "file", "--method", "random", "--budget", "50%")
+    assert failed.exit_code == 2
+    assert "Cannot write to" in failed.stderr
 
 
 def test_macs_prints_the_parts_and_what_is_kept() -> None:

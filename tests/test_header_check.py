@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keeprate.images import header_problem
+from keeprate import KeeprateError
+from keeprate.images import decode, header_problem
 
 PHOTO = Image.fromarray(np.random.RandomState(0).randint(0, 256, (64, 48, 3)).astype(np.uint8))
 
@@ -47,3 +48,15 @@ def test_the_problem_is_said(tmp_path: Path) -> None:
     assert header_problem(tmp_path / "page.jpg") == "not an image"
     assert header_problem(tmp_path / "folder.jpg") == "Is a directory"
     assert header_problem(tmp_path / "gone.jpg") == "No such file or directory"
+
+
+def test_a_png_damaged_in_the_middle_is_found_and_never_decoded(tmp_path: Path) -> None:
+    path = tmp_path / "image.png"
+    pixels = np.random.default_rng(0).integers(0, 256, (100, 100, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+    content = bytearray(path.read_bytes())
+    content[8000:10000] = bytes(2000)
+    path.write_bytes(content)
+    assert header_problem(path)
+    with pytest.raises(KeeprateError, match="Cannot read the image"):
+        decode(path)

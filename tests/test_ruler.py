@@ -107,6 +107,8 @@ def test_an_empty_last_mlp_saves_what_the_design_says() -> None:
         ("zero-tprune", "keep=0.7", {"partition": "none"}),
         ("zero-tprune", "keep=0.7", {"partition": "alternate", "renormalise": False}),
         ("zero-tprune", "keep=0.7", {"feature": "x"}),
+        ("zero-tprune", "keep=0.7", {"feature": "x", "pattern": "S"}),
+        ("zero-tprune", "keep=0.7", {"feature": "x", "pattern": "I"}),
         ("zero-tprune", "keep=0.7", {"feature": "x_pre", "similarity": "dot"}),
         ("zero-tprune", "keep=0.7", {"feature_heads": "mean", "emphasis": "none"}),
         ("zero-tprune", "keep=0.7", {"s_removal": 0.0}),

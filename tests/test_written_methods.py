@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -82,6 +83,59 @@ def test_attention_that_was_not_declared_cannot_be_read(needs: Needs, what: str)
         f"attention.{what} was read by a method that declares needs = {needs.name}; "
         f"declare needs = Needs.{declared}."
     )
+
+
+class Scored(Method):
+    """Scores as it is told to."""
+
+    name = "scored"
+    needs = Needs.WEIGHTS
+
+    def __init__(self, answer: Callable[[Tokens], object]) -> None:
+        self.answer = answer
+
+    def score(self, tokens: Tokens, attention: Attention, stage: Stage) -> Tensor:
+        return self.answer(tokens)
+
+
+@pytest.mark.parametrize("needs", [Needs.KEYS, Needs.WEIGHTS], ids=lambda n: n.name)
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (lambda t: t.size[:, 1:], "must be one number per token, prefix tokens included, "),
+        (lambda t: t.size.mean(), "must be one number per token, prefix tokens included, "),
+        (lambda t: None, "must be one number per token, prefix tokens included, "),
+        (lambda t: t.size * torch.nan, "is not a number (NaN) for some tokens."),
+    ],
+    ids=["no prefix", "scalar", "none", "nan"],
+)
+def test_a_score_that_is_none_is_refused(
+    vit: nn.Module, needs: Needs, answer: Callable[[Tokens], object], message: str
+) -> None:
+    method = Scored(answer)
+    method.needs = needs
+    with pytest.raises(KeeprateError) as refused:
+        keeprate.reduce(vit, method, "12@1")(images_for(vit))
+    assert str(refused.value).startswith(f"Method 'scored' at block 1: score {message}")
+
+
+def test_a_method_that_loses_the_class_token_is_named(vit: nn.Module) -> None:
+    reduced = keeprate.reduce(vit, Careless(lambda t: t.keep(t.top(t.size, 12)[0] + 1)), "12@1")
+    with pytest.raises(KeeprateError, match="dropped, moved or changed prefix tokens"):
+        reduced(images_for(vit))
+
+
+def test_methods_compute_as_written_even_under_autocast(vit: nn.Module) -> None:
+    seen = []
+
+    def product(tokens: Tokens) -> Tensor:
+        seen.append((tokens.size @ tokens.size.T).dtype)
+        return tokens.size
+
+    reduced = keeprate.reduce(vit.float(), Scored(product), "12@1")
+    with torch.autocast("cpu", torch.bfloat16), torch.inference_mode():
+        reduced(images_for(vit.float()))
+    assert set(seen) == {torch.float32}
 
 
 class LongKeys(Method):

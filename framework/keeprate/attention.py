@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -151,7 +152,7 @@ class AttentionReader(TorchFunctionMode):
         if self.method.needs < Needs.WEIGHTS or later:
             out = F.scaled_dot_product_attention(q, k, v, attn_mask, dropout_p, scale=scale)
             if has_score(self.method) and not later:
-                seen.given_score = self.method.score(self.tokens, seen, self.stage)
+                seen.given_score = checked_score(self.method, self.tokens, seen, self.stage)
             return out
         if has_score(self.method):
             return self._attend_in_chunks(seen, dropout_p)
@@ -165,9 +166,35 @@ class AttentionReader(TorchFunctionMode):
             weights = part.weights
             dropped = F.dropout(weights, dropout_p) if dropout_p else weights
             out.append(dropped @ part.v)
-            score.append(self.method.score(self.tokens.rows(images), part, self.stage))
+            score.append(checked_score(self.method, self.tokens.rows(images), part, self.stage))
         seen.given_score = torch.cat(score)
         return torch.cat(out)
+
+
+def as_written(x: Tensor) -> AbstractContextManager[object]:
+    """Return a context in which autocast leaves a method's own products in their precision."""
+    kind = x.device.type
+    available = torch.amp.is_autocast_available(kind)
+    return torch.autocast(kind, enabled=False) if available else nullcontext()
+
+
+def checked_score(method: Method, tokens: Tokens, attention: Attention, stage: Stage) -> Tensor:
+    """Return the method's scores (B, N), computed as it is written even under autocast.
+
+    Raises KeeprateError naming the method for scores of another shape or that are not numbers.
+    """
+    with as_written(tokens.x):
+        score = method.score(tokens, attention, stage)
+    where = f"Method '{method.name}' at block {stage.block}: score"
+    shape = tuple(tokens.x.shape[:2])
+    if not isinstance(score, Tensor) or tuple(score.shape) != shape:
+        found = tuple(score.shape) if isinstance(score, Tensor) else type(score).__name__
+        raise KeeprateError(
+            f"{where} must be one number per token, prefix tokens included, {shape}, not {found}."
+        )
+    if not score.is_meta and bool(score.isnan().any()):
+        raise KeeprateError(f"{where} is not a number (NaN) for some tokens.")
+    return score
 
 
 def score_in_chunks(method: Method, tokens: Tokens, attention: Attention, stage: Stage) -> Tensor:
@@ -176,7 +203,7 @@ def score_in_chunks(method: Method, tokens: Tokens, attention: Attention, stage:
     The attention matrix is gone by then and is computed again, a chunk of images at a time.
     """
     parts = (
-        method.score(tokens.rows(images), attention.rows(images), stage)
+        checked_score(method, tokens.rows(images), attention.rows(images), stage)
         for images in chunks(attention.q)
     )
     return torch.cat(list(parts))

@@ -33,6 +33,7 @@ from .results import (
     Store,
     Throughput,
 )
+from .sources import source_sha256
 from .throughput import measure_throughput
 
 
@@ -106,6 +107,7 @@ class Comparison:
 
         A run is written as soon as it is done. Raises KeeprateError as the parts do.
         """
+        store.prepare()
         for note in self.notes:
             reporter.say(f"Note: {note}")
         reference = self._reference(store, reporter)
@@ -129,6 +131,8 @@ class Comparison:
                 f"{len(bad)} of {len(samples)} images of '{self.data.name}' cannot be used "
                 f"(--skip-bad leaves them out):{listed}"
             )
+        if len({sample.id for sample in samples}) < len(samples):
+            raise KeeprateError(f"Data set '{self.data.name}' gives several samples one id.")
         good = [i for i, sample in enumerate(samples) if sample.id not in bad]
         limit = min(self.options.limit or len(good), len(good))
         chosen = [good[place * len(good) // limit] for place in range(limit)]
@@ -146,6 +150,7 @@ class Comparison:
         return RunInfo(
             method=method.name,
             method_origin=registry().methods[method.name].origin,
+            method_source=source_sha256(type(method)),
             parameters=values_of(method),
             schedule="" if schedule is None else schedule.text,
             budget=None if plan.budget is None else plan.budget.text,
@@ -207,7 +212,7 @@ class Comparison:
         return outcome
 
     def _throughput(self, job: Job) -> Throughput | None:
-        if not self.options.throughput:
+        if not self.options.throughput or not job.info.reduces:
             return None
         loop = self.options.loop
         return measure_throughput(

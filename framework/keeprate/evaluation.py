@@ -13,6 +13,7 @@ from typing import Any
 import lightning
 import polars as pl
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
@@ -73,7 +74,15 @@ def evaluate(
     """
     loop = EvaluationLoop(model, samples, reference, options)
     with _quiet():
-        trainer = lightning.Trainer(
+        trainer = _trainer(options, callbacks)
+        started = time.perf_counter()
+        trainer.test(loop, verbose=False)
+    return loop.outcome(time.perf_counter() - started)
+
+
+def _trainer(options: LoopOptions, callbacks: Sequence[Callback]) -> lightning.Trainer:
+    try:
+        return lightning.Trainer(
             accelerator=options.accelerator,
             devices=options.devices,
             precision=options.precision,  # type: ignore[arg-type]
@@ -84,9 +93,9 @@ def evaluate(
             enable_model_summary=False,
             use_distributed_sampler=False,
         )
-        started = time.perf_counter()
-        trainer.test(loop, verbose=False)
-    return loop.outcome(time.perf_counter() - started)
+    except MisconfigurationException as error:
+        asked = f"accelerator '{options.accelerator}' with {options.devices} device(s)"
+        raise KeeprateError(f"There is no {asked} here: {error}") from error
 
 
 class EvaluationLoop(lightning.LightningModule):
@@ -126,8 +135,10 @@ class EvaluationLoop(lightning.LightningModule):
         place = self.place_of[index.cpu()]
         logits = self.model(images, index)
         if logits.shape[0] != len(images) or not bool(logits.isfinite().all()):
+            method = self.model.method
+            who = f"Method '{method.name}'" if method.reduces else "The unpruned model"
             raise KeeprateError(
-                f"Method '{self.model.method.name}' gave logits that are not finite "
+                f"{who} gave logits that are not finite "
                 f"(batch {batch_index}, precision {self.options.precision})."
             )
         reference = logits if self.reference is None else self.reference[place].to(logits)

@@ -147,6 +147,8 @@ def decode(path: Path) -> Tensor:
     timm's data loading. torchvision decodes what it can, Pillow (the same pixels, slower) the rest.
     KeeprateError where the file cannot be read.
     """
+    if problem := _broken_png(path):
+        raise KeeprateError(f"Cannot read the image '{path}': {problem}.")
     try:
         data = torch.from_numpy(np.fromfile(path, dtype=np.uint8))
         image: Tensor = io.decode_image(data, mode="RGB")
@@ -172,16 +174,31 @@ def header_problem(path: Path) -> str | None:
     """Say what makes an image file unusable, or None: a quick check of its beginning and end.
 
     Only where the end of the file is not the end of a JPEG or PNG image is the file decoded. Damage
-    in the middle is left to `decode`.
+    in the middle of a JPEG is left to `decode`; of a PNG the checksums tell.
     """
     try:
         if path.stat().st_size == 0:
             return "empty file"
+        if problem := _broken_png(path):
+            return problem
         with Image.open(path) as image:
             if not _ends_well(path, image.format):
                 image.load()
     except UnidentifiedImageError:
         return "not an image"
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        return _reason(error)
+    return None
+
+
+def _broken_png(path: Path) -> str | None:
+    """Say what the checksums of a PNG show: torchvision's decoder may crash on damaged files."""
+    try:
+        with Image.open(path) as image:
+            if image.format == "PNG":
+                image.verify()
+    except UnidentifiedImageError:
+        return None  # not Pillow's: whoever decodes it will say what is wrong
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         return _reason(error)
     return None

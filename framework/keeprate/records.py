@@ -67,12 +67,14 @@ class StageInfo(Record):
 class RunInfo(Record):
     """The full description of what was asked; two runs that ask the same have the same `id`.
 
-    `reduces` is False for the unpruned reference, `empty_last_mlp` says whether the last block's
-    MLP ran on the class token alone.
+    `method_source` is the SHA-256 (hex) of the method's source files, so that a method that was
+    changed is run again. `reduces` is False for the unpruned reference, `empty_last_mlp` says
+    whether the last block's MLP ran on the class token alone.
     """
 
     method: str
     method_origin: str
+    method_source: str
     parameters: Values
     schedule: str
     budget: str | None

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from .attention import AttentionReader, score_in_chunks
+from .attention import AttentionReader, as_written, score_in_chunks
 from .backbones import Backbone, adapt
 from .errors import KeeprateError
 from .method import Method, Place, Stage
@@ -167,7 +167,8 @@ class ReducedModel(nn.Module):
         if self.method.scores_block_output:
             attention.given_score = score_in_chunks(self.method, tokens, attention, stage)
         record.overhead = record.overhead + self._overhead(tokens, stage)
-        reduced = self.method.reduce(tokens, attention, stage)
+        with as_written(tokens.x):
+            reduced = self.method.reduce(tokens, attention, stage)
         refuse_broken(self.method, tokens, reduced, stage)
         if reduced.owner is not None:
             record.survivors.append(Survivors(stage.block, reduced.owner))
@@ -201,6 +202,11 @@ def refuse_broken(method: Method, before: Tokens, after: Tokens, stage: Stage) -
         raise KeeprateError(f"{where} returned a {type(after).__name__}, not Tokens.")
     if len(after.x) != len(before.x) or after.num_prefix != before.num_prefix:
         raise KeeprateError(f"{where} changed the number of images or prefix tokens.")
+    if after.size.shape != after.x.shape[:2]:
+        raise KeeprateError(f"{where} returned sizes that do not fit its tokens.")
+    prefix = slice(after.num_prefix)
+    if not after.x.is_meta and not after.x[:, prefix].equal(before.x[:, prefix]):
+        raise KeeprateError(f"{where} dropped, moved or changed prefix tokens.")
     if method.keeps_per_image and after.valid is not None:
         left, most = int(after.valid.sum(dim=1).max()) - after.num_prefix, "at most "
     else:

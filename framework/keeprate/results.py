@@ -68,6 +68,12 @@ class Store:
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder)
 
+    def prepare(self) -> None:
+        """Make the folder and try to write into it. Raises KeeprateError as `write` does."""
+        probe = self.folder / ".writable"
+        write_together({probe: b""})
+        probe.unlink(missing_ok=True)
+
     def path_of(self, run_id: str, suffix: str) -> Path:
         """The file of a run with a suffix such as `.json`, whether or not it exists."""
         return self.folder / f"{run_id}{suffix}"

@@ -43,7 +43,7 @@ class Tokens:
         position = torch.arange(num_prefix, count, device=x.device)
         return cls(
             x=x,
-            size=torch.ones(batch, count, device=x.device),
+            size=torch.ones(batch, count, device=x.device, dtype=torch.float32),
             num_prefix=num_prefix,
             has_class_token=has_class_token,
             image=torch.arange(batch, device=x.device) if image is None else image,

@@ -31,9 +31,8 @@ def layer_macs(settings: ZeroTPrune, shape: Shape, stage: Stage) -> int:
         spent += step * (_iterations(settings, stage) if part == "I" else 1)
         restricted = part == "I" and "S" in parts[:position] and removals["S"] > 0
         spent += step if restricted and settings.renormalise else 0
-    if (
-        settings.scores_block_output
-    ):  # the matrix is computed again once the block's output is there
+    # what ranks by the block's output computes the matrix again once that output is there
+    if settings.scores_block_output and parts != ["S"]:
         spent += step * shape.head_dim
     return spent + _absorbed(settings, shape, stage)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isfinite
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from keeprate import KeeprateError, Method, Needs, Place, Preset, Shape
@@ -82,6 +83,10 @@ class ZeroTPrune(Method):
             raise KeeprateError(f"feature_heads=mean needs heads, which feature={feature} has not")
         if s_removal < 0:
             raise KeeprateError("s_removal must not be negative")
+        if not isfinite(s_removal):
+            raise KeeprateError("s_removal must be finite")
+        if tolerance is not None and not tolerance > 0:
+            raise KeeprateError("tolerance must be over 0")
         self.pattern, self.iterations, self.tolerance = pattern, iterations, tolerance
         self.emphasis, self.heads = emphasis, heads
         self.head_filter, self.v_min, self.v_max = head_filter, v_min, v_max

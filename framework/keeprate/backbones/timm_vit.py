@@ -60,9 +60,13 @@ class TimmViT(Backbone):
             return f"pooling '{model.global_pool}' is not supported (known: {', '.join(_POOLS)})"
         if model.attn_pool is not None and type(model.attn_pool) is not AttentionPoolLatent:
             return f"attention pooling {type(model.attn_pool).__name__} is not supported"
-        reasons = (
-            _block_refusal(i, block) for i, block in enumerate(cast(nn.Sequential, model.blocks))
-        )
+        if model.attn_pool is not None and not model.attn_pool.fused_attn:
+            return "fused attention is switched off in its attention pooling"
+        blocks = cast(nn.Sequential, model.blocks)
+        blocks = cast(nn.Sequential, model.blocks)
+        if any(_is_altered(module) for module in (model, *blocks)):
+            return "forward hooks on it or its blocks, or a replaced forward, would be left out"
+        reasons = (_block_refusal(i, block) for i, block in enumerate(blocks))
         return next(filter(None, reasons), None)
 
     def embed(self, images: Tensor) -> Tensor:
@@ -147,6 +151,12 @@ def _block_refusal(index: int, block: nn.Module) -> str | None:
     if type(mlp) not in _MLPS:
         return f"MLP {type(mlp).__name__} in block {index} is not supported"
     return None
+
+
+def _is_altered(module: nn.Module) -> bool:
+    """Tell whether calling `module` does more than its class says (its parts are called)."""
+    hooks = (module._forward_hooks, module._forward_pre_hooks)
+    return "forward" in vars(module) or any(hooks)
 
 
 def _linear_macs(module: nn.Module) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..method import Method
     from ..models import LoadedModel
 
+ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps", "tpu", "hpu")
 DEFAULT_BUDGETS = ("80%", "65%", "50%")
 
 
@@ -106,9 +107,11 @@ def compare(**options: Any) -> None:
     Without options: all methods on the data set and the classifier that come with keeprate.
     """
     asked = Asked(**options)
-    data = chosen_data(asked.data)
-    wanted = chosen_runs(asked)
     check_loop(asked)
+    methods = chosen_methods(asked)
+    check_costs(asked, methods)
+    data = chosen_data(asked.data)
+    wanted = chosen_runs(asked, methods)
 
     from ..comparison import Comparison, Reporter
     from ..evaluation import is_first_process
@@ -116,8 +119,8 @@ def compare(**options: Any) -> None:
     from .progress import progress
     from .report import print_table, summarise_folder, write_reports
 
-    loaded = chosen_model(asked, data)
     store = Store(asked.runs / (asked.name or default_name(asked, data)))
+    loaded = chosen_model(asked, data)
     if not asked.methods:
         wanted = [each for each in wanted if _fits(each.method, loaded)]
     comparison = Comparison(loaded, data, wanted, loop_options(asked, data))
@@ -162,11 +165,24 @@ def chosen_methods(asked: Asked) -> list[Method]:
     return [_seeded(registry().method(name), values, asked.seed) for name, values in specs]
 
 
-def chosen_runs(asked: Asked) -> list[Wanted]:
+def check_costs(asked: Asked, methods: Sequence[Method]) -> None:
+    """Raise KeeprateError for a schedule or budget that cannot be read, before anything heavy."""
+    from ..budget import parse_budget
+    from ..plan import preset_of
+    from ..schedule import parse_schedule
+
+    for budget in asked.budgets:
+        parse_budget(budget)
+    for schedule in asked.schedules:
+        if not any(preset_of(type(method), schedule) for method in methods):
+            parse_schedule(schedule)
+
+
+def chosen_runs(asked: Asked, methods: Sequence[Method]) -> list[Wanted]:
     """Return every method at every cost asked for; the unpruned model is always run as well."""
     from ..comparison import Cost
 
-    methods = [method for method in chosen_methods(asked) if method.reduces]
+    methods = [method for method in methods if method.reduces]
     budgets = asked.budgets or (() if asked.schedules else DEFAULT_BUDGETS)
     costs = [
         Cost(schedule, budget)
@@ -196,8 +212,13 @@ def chosen_model(asked: Asked, data: DataSet) -> LoadedModel:
 
 
 def check_loop(asked: Asked) -> None:
-    """Raise KeeprateError for a precision or accelerator there is not, before anything heavy."""
+    """Raise KeeprateError for a name, precision or accelerator there is not."""
     from ..errors import unknown_name
+
+    if asked.name is not None and not re.fullmatch(r"(?!\.+$)[\w.+ -]+", asked.name):
+        raise KeeprateError(f"--name '{asked.name}' must be one plain folder name.")
+    if asked.accelerator not in ACCELERATORS:
+        raise unknown_name("accelerator", asked.accelerator, ACCELERATORS)
 
     known = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true")
     if asked.precision not in known:
