@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 
 from keeprate import Shape, Stage
 
+from .page_rank import MOST_ITERATIONS
+
 if TYPE_CHECKING:
     from .zero_tprune import ZeroTPrune
-
-TOLERANCE_ITERATIONS = 100
-"""Upper bound of the page rank iterations where a tolerance ends them."""
 
 
 def layer_macs(settings: ZeroTPrune, shape: Shape, stage: Stage) -> int:
@@ -39,7 +38,7 @@ def layer_macs(settings: ZeroTPrune, shape: Shape, stage: Stage) -> int:
 
 def _iterations(settings: ZeroTPrune, stage: Stage) -> int:
     if settings.tolerance is not None:
-        return TOLERANCE_ITERATIONS
+        return MOST_ITERATIONS
     return settings.iterations_at(stage.block, stage.depth)
 
 
