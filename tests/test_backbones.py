@@ -8,11 +8,12 @@ import pytest
 import timm
 import torch
 from timm.models.vision_transformer import ParallelScalingBlock, VisionTransformer
-from torch import Tensor, nn
+from torch import nn
 
 import keeprate
-from keeprate import Attention, KeeprateError, Method, Needs, Place, Stage, Tokens
-from keeprate.reduction import Survivors
+from battery import assert_equals_oracle, assert_identical, assert_macs, randomised
+from keeprate import KeeprateError, Needs, Place, proof
+from keeprate.backbones import adapt
 
 SMALL = {
     "img_size": 32,
@@ -59,114 +60,38 @@ FULL_SIZE = [
 ]
 
 
-class PeekingScore(Method):
-    """Drops by the class row or column mean; reads the attention so that the explicit path runs."""
-
-    name = "peeking"
-    default_blocks = (0, 3, 6)
-    default_schedule = "keep"
-
-    def __init__(self, place: Place, needs: Needs) -> None:
-        self.place, self.needs = place, needs
-
-    def score(self, tokens: Tokens, attention: Attention, stage: Stage) -> Tensor:
-        if self.needs is Needs.WEIGHTS:
-            return attention.weights.mean(dim=(1, 2))
-        return attention.k.square().sum(dim=(1, 3))
-
-
 @pytest.fixture(params=FAMILIES, ids=str)
 def model(request: pytest.FixtureRequest) -> nn.Module:
-    torch.manual_seed(0)
     return randomised(FAMILIES[request.param]())
-
-
-def randomised(model: nn.Module) -> nn.Module:
-    """Give every parameter a value that matters: fresh models have zero biases."""
-    for parameter in model.parameters():
-        nn.init.normal_(parameter, std=0.1 if parameter.dim() > 1 else 0.5)
-    return model
-
-
-def images_for(model: nn.Module, batch: int = 3) -> Tensor:
-    generator = torch.Generator().manual_seed(1)
-    side = model.patch_embed.img_size
-    return torch.randn(batch, 3, *side, generator=generator)
-
-
-def oracle(model: VisionTransformer, images: Tensor, survivors: list[Survivors]) -> Tensor:
-    """Run the whole model with dropped tokens masked as keys and left out of the pooling."""
-    prefix = model.num_prefix_tokens
-    x = model.norm_pre(model._pos_embed(model.patch_embed(images)))
-    alive = torch.ones(x.shape[:2], dtype=torch.bool)
-    dropped_after = {s.block: s.owner < 0 for s in survivors}
-    for i, block in enumerate(model.blocks):
-        x = block(x, attn_mask=alive[:, None, None, :])
-        if i in dropped_after:
-            alive[:, prefix:] &= ~dropped_after[i]
-    x = model.norm(x)
-    left = torch.stack([row[keep] for row, keep in zip(x, alive, strict=True)])
-    return model.forward_head(left)
 
 
 @pytest.mark.parametrize("place", Place)
 def test_keeping_every_token_is_bit_identical_to_timm(model: nn.Module, place: Place) -> None:
-    reduced = keeprate.reduce(model, PeekingScore(place, Needs.WEIGHTS), "keep=1@0,1,2,3")
-    images = images_for(model)
-    with torch.inference_mode():
-        assert torch.equal(reduced(images), model(images))
+    assert_identical(model, place)
 
 
 @pytest.mark.parametrize("needs", [Needs.KEYS, Needs.WEIGHTS], ids=lambda n: n.name)
 @pytest.mark.parametrize("place", Place)
 def test_a_pruned_run_equals_the_masked_oracle(
-    model: VisionTransformer, place: Place, needs: Needs
+    model: nn.Module, place: Place, needs: Needs
 ) -> None:
-    model.double()
-    images = images_for(model).double()
-    reduced = keeprate.reduce(model, PeekingScore(place, needs), "keep=0.6@0,2", trace=True)
-    with torch.inference_mode():
-        ours, plain = reduced(images), model(images)
-        expected = oracle(model, images, reduced.survivors)
-    assert not torch.allclose(ours, plain)
-    torch.testing.assert_close(ours, expected, rtol=1e-9, atol=1e-9)
-
-
-def test_macs_of_the_plain_model_equal_the_flop_counter(model: nn.Module) -> None:
-    assert keeprate.macs(model) == counted(model, images_for(model, batch=1))
+    assert_equals_oracle(model, place, needs)
 
 
 @pytest.mark.parametrize("place", Place)
-def test_model_macs_of_a_pruned_run_equal_the_flop_counter(model: nn.Module, place: Place) -> None:
-    reduced = keeprate.reduce(model, PeekingScore(place, Needs.WEIGHTS), "keep=0.6@0,2")
-    images = images_for(model, batch=1)
-    assert reduced.costs().model == counted(reduced, images)
-    assert reduced.macs_per_image.model.tolist() == [reduced.costs().model]
-
-
-def counted(model: nn.Module, images: Tensor) -> int:
-    from torch.utils.flop_counter import FlopCounterMode
-
-    with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        model.to("meta")(images.to("meta"))
-    return int(counter.get_total_flops()) // 2
+def test_macs_equal_the_flop_counter(model: nn.Module, place: Place) -> None:
+    assert_macs(model, place)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FULL_SIZE)
 def test_full_size_models_are_identical_and_match_the_oracle(name: str) -> None:
     torch.manual_seed(0)
-    model = timm.create_model(name).eval()
-    images = images_for(model, batch=2)
-    unpruned = keeprate.reduce(model, PeekingScore(Place.AFTER_BLOCK, Needs.WEIGHTS), "keep=1@2")
-    pruned = keeprate.reduce(
-        model, PeekingScore(Place.AFTER_BLOCK, Needs.WEIGHTS), "keep=0.7@2,5,8", trace=True
-    )
-    with torch.inference_mode():
-        assert torch.equal(unpruned(images), model(images))
-        ours = pruned(images)
-        expected = oracle(model, images, pruned.survivors)
-    assert float((ours - expected).abs().max() / expected.abs().max()) < 1e-5
+    backbone = adapt(timm.create_model(name).eval())
+    images = backbone.example(2)
+    assert proof.identity_error(backbone, images) == 0.0
+    error = proof.oracle_error(backbone, images, "keep=0.7@2,5,8", Place.AFTER_BLOCK, Needs.WEIGHTS)
+    assert error < 1e-5
 
 
 @pytest.mark.parametrize(
@@ -176,7 +101,7 @@ def test_full_size_models_are_identical_and_match_the_oracle(name: str) -> None:
         (lambda: timm.create_model("swin_tiny_patch4_window7_224"), "SwinTransformer: it belongs"),
         (
             lambda: VisionTransformer(**SMALL, block_fn=ParallelScalingBlock),
-            "block 0 is a ParallelScalingBlock, not a Block or ResPostBlock",
+            "block 0 is a ParallelScalingBlock, not Block or ResPostBlock",
         ),
         (
             lambda: VisionTransformer(**SMALL, patch_drop_rate=0.1),
@@ -184,7 +109,7 @@ def test_full_size_models_are_identical_and_match_the_oracle(name: str) -> None:
         ),
         (
             lambda: VisionTransformer(**SMALL, attn_layer="diff"),
-            "attention DiffAttention in block 0 is not supported",
+            "the attention of block 0 is a DiffAttention, not Attention",
         ),
         (
             lambda: type("MyViT", (VisionTransformer,), {})(**SMALL),
@@ -209,15 +134,19 @@ def test_a_model_that_does_more_than_its_class_is_refused() -> None:
             keeprate.reduce(model, "random", "r=1")
 
 
-def test_switched_off_fused_attention_pooling_is_refused() -> None:
-    model = FAMILIES["attention pooling"]()
-    model.attn_pool.fused_attn = False
-    with pytest.raises(KeeprateError, match="fused attention is switched off in its attention"):
-        keeprate.reduce(model, "tome", "r=1")
-
-
-def test_switched_off_fused_attention_is_refused() -> None:
-    model = FAMILIES["vit"]()
-    model.blocks[1].attn.fused_attn = False
-    with pytest.raises(KeeprateError, match="fused attention is switched off in block 1"):
-        keeprate.reduce(model, "random", "r=1")
+@pytest.mark.parametrize("family", ["vit", "attention pooling", "residual post-norm"])
+@pytest.mark.parametrize("place", Place)
+def test_switched_off_fused_attention_is_read_all_the_same(family: str, place: Place) -> None:
+    model = randomised(FAMILIES[family]())
+    method = proof.Probe(place, Needs.WEIGHTS)
+    images = adapt(model).example(2)
+    with torch.inference_mode():
+        expected = keeprate.reduce(model, method, "keep=0.6@0,2")(images)
+        for module in model.modules():
+            if hasattr(module, "fused_attn"):
+                module.fused_attn = False
+        ours = keeprate.reduce(model, method, "keep=0.6@0,2")(images)
+        merged = keeprate.reduce(model, "tome", "r=5")(images)
+    torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-5)
+    assert bool(merged.isfinite().all())
+    assert not any(getattr(module, "fused_attn", False) for module in model.modules())

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
+from .bias import Bias
 from .errors import KeeprateError
-from .method import Method, Needs, Stage, has_score
+from .method import Method, Needs, Stage
 from .tokens import Tokens
 
 CHUNK_BYTES = {"cpu": 4 * 2**20, "cuda": 32 * 2**20}
@@ -24,20 +22,26 @@ CHUNK_BYTES = {"cpu": 4 * 2**20, "cuda": 32 * 2**20}
 class Attention:
     """Queries, keys and values (B, H, N, d) of a block, after norms and position rotation.
 
-    `mask` is the additive attention mask (or boolean, True = attend) or None; `x_pre` (B, N, C) is
-    what q, k and v were projected from. `weights` and `class_row` are there for methods that
-    declare the need; `score` (B, N) is what the method's own `score` returned.
+    `bias` is added to the attention logits, None for nothing; `x_pre` (B, N, C) is what q, k and v
+    were projected from. `weights` and `class_row` are there for methods that declare the
+    need; `score` (B, N) is what the method's own `score` returned. In a block that computes several
+    attention maps, their heads stand side by side.
     """
 
     q: Tensor
     k: Tensor
     v: Tensor
     scale: float
-    mask: Tensor | None
+    bias: Bias | None
     x_pre: Tensor
     needs: Needs = Needs.WEIGHTS
     given_weights: Tensor | None = None
     given_score: Tensor | None = field(default=None)
+
+    @property
+    def mask(self) -> Tensor | None:
+        """What is added to the logits, that broadcasts to (B, H, N, N); boolean: True = attend."""
+        return None if self.bias is None else self.bias.dense()
 
     @property
     def weights(self) -> Tensor:
@@ -53,7 +57,7 @@ class Attention:
         self._declared(Needs.CLASS_ROW, "class_row")
         if self.given_weights is not None:
             return self.given_weights[:, :, 0]
-        mask = self.mask if self.mask is None or self.mask.shape[-2] == 1 else self.mask[..., :1, :]
+        mask = None if self.bias is None else self.bias.first_query().dense()
         return explicit_weights(self.q[:, :, :1], self.k, self.scale, mask)[:, :, 0]
 
     @property
@@ -65,15 +69,12 @@ class Attention:
 
     def rows(self, images: slice) -> Attention:
         """Return the attention of some images of the batch."""
-        mask = self.mask
-        if mask is not None and mask.dim() == 4 and mask.shape[0] > 1:
-            mask = mask[images]
         return replace(
             self,
             q=self.q[images],
             k=self.k[images],
             v=self.v[images],
-            mask=mask,
+            bias=None if self.bias is None else self.bias.rows(images),
             x_pre=self.x_pre[images],
             given_weights=None,
             given_score=None,
@@ -95,80 +96,6 @@ def explicit_weights(q: Tensor, k: Tensor, scale: float, mask: Tensor | None) ->
     elif mask is not None:
         logits = logits + mask
     return logits.softmax(dim=-1)
-
-
-class AttentionReader(TorchFunctionMode):
-    """Takes over the one fused attention call of a block and shows its operands to a method.
-
-    Active only around the block's attention module. `calls` counts the fused calls seen, so that a
-    block whose attention works some other way is noticed instead of silently left alone.
-    """
-
-    def __init__(self, method: Method, tokens: Tokens, stage: Stage) -> None:
-        super().__init__()
-        self.method, self.tokens, self.stage = method, tokens, stage
-        self.x_pre: Tensor = tokens.x
-        self.calls = 0
-        self.attention: Attention | None = None
-
-    @property
-    def seen(self) -> Attention:
-        """The attention that was read.
-
-        Raises KeeprateError unless the block made exactly one fused attention call.
-        """
-        if self.attention is None or self.calls != 1:
-            raise KeeprateError(
-                f"Block {self.stage.block} made {self.calls} fused attention calls where one was "
-                "expected: its attention cannot be read."
-            )
-        return self.attention
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        """Answer the fused attention call; let everything else pass."""
-        if func is F.scaled_dot_product_attention:
-            self.calls += 1
-            return self._attend(*args, **(kwargs or {}))
-        return func(*args, **(kwargs or {}))
-
-    def _attend(
-        self,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        attn_mask: Tensor | None = None,
-        dropout_p: float = 0.0,
-        is_causal: bool = False,
-        scale: float | None = None,
-    ) -> Tensor:
-        if is_causal:
-            raise KeeprateError("Causal attention has no importance scores: it is not supported.")
-        actual = q.shape[-1] ** -0.5 if scale is None else scale
-        seen = Attention(q, k, v, actual, attn_mask, self.x_pre, self.method.needs)
-        self.attention = seen
-        later = self.method.scores_block_output
-        if self.method.needs < Needs.WEIGHTS or later:
-            out = F.scaled_dot_product_attention(q, k, v, attn_mask, dropout_p, scale=scale)
-            if has_score(self.method) and not later:
-                seen.given_score = checked_score(self.method, self.tokens, seen, self.stage)
-            return out
-        if has_score(self.method):
-            return self._attend_in_chunks(seen, dropout_p)
-        return F.dropout(seen.weights, dropout_p) @ v if dropout_p else seen.weights @ v
-
-    def _attend_in_chunks(self, seen: Attention, dropout_p: float) -> Tensor:
-        """Compute weights, output and scores for as many images at a time as stay in the cache."""
-        out, score = [], []
-        for images in chunks(seen.q):
-            part = seen.rows(images)
-            weights = part.weights
-            dropped = F.dropout(weights, dropout_p) if dropout_p else weights
-            out.append(dropped @ part.v)
-            score.append(checked_score(self.method, self.tokens.rows(images), part, self.stage))
-        seen.given_score = torch.cat(score)
-        return torch.cat(out)
 
 
 def as_written(x: Tensor) -> AbstractContextManager[object]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from .backbones import Backbone
 from .budget import Budget, Solution, parse_budget, solve
 from .errors import KeeprateError, unknown_name
-from .method import Method, Preset, Stage, has_score
+from .method import Method, Place, Preset, Stage, has_score
 from .ruler import Costs, count
 from .schedule import Schedule, parse_schedule
 
@@ -95,6 +95,11 @@ def make_plan(
     another form, explicit counts with a budget, a budget out of reach.
     """
     refuse_unsuited(backbone, method)
+    if empty_last_mlp and Place.AFTER_ATTENTION not in backbone.places:
+        raise KeeprateError(
+            "empty_last_mlp needs blocks whose MLP follows their attention; here they run side by "
+            "side."
+        )
     if empty_last_mlp and not backbone.head_reads_prefix_only:
         raise KeeprateError(
             "empty_last_mlp needs a head that reads only the class token; "
@@ -114,9 +119,18 @@ def make_plan(
 
 
 def refuse_unsuited(backbone: Backbone, method: Method) -> None:
-    """Raise KeeprateError if `method` does nothing, or needs a class token `backbone` has not."""
+    """Raise KeeprateError if `method` does nothing, or needs what `backbone` has not.
+
+    That is a class token, or a place between a block's halves.
+    """
     if method.reduces and not has_score(method) and type(method).reduce is Method.reduce:
         raise KeeprateError(f"Method '{method.name}' implements neither score nor reduce.")
+    if method.reduces and method.place not in backbone.places:
+        raise KeeprateError(
+            f"Method '{method.name}' acts {method.place}, and in the blocks of this "
+            f"{type(backbone.model).__name__} attention and MLP run side by side. "
+            f"Methods that would work: {', '.join(_after_block())}."
+        )
     if method.requires_class_token and not backbone.has_class_token:
         raise KeeprateError(
             f"Method '{method.name}' needs a class token, and this {type(backbone.model).__name__} "
@@ -148,6 +162,13 @@ def _chosen_schedule(method: Method, schedule: str | None, budget: Budget | None
             "Drop one of the two."
         )
     return parsed
+
+
+def _after_block() -> list[str]:
+    from .plugins import registry
+
+    offers = registry().methods.values()
+    return [o.name for o in offers if o.cls.reduces and o.cls.place is Place.AFTER_BLOCK]
 
 
 def _without_class_token() -> list[str]:

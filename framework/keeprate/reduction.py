@@ -3,68 +3,28 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
-from .attention import AttentionReader, as_written, score_in_chunks
-from .backbones import Backbone, adapt
+from .attention import as_written, score_in_chunks
+from .backbones import Backbone, Inputs, adapt
 from .errors import KeeprateError
 from .method import Method, Place, Stage
 from .parameters import build
 from .plan import Plan, make_plan, preset_of
-from .ruler import Costs, attention_macs, head_macs, mlp_macs, pixels, projections_macs, shape_of
+from .reader import AttentionReader
+from .ruler import Costs, pixels, shape_of
 from .tokens import Tokens
-
-
-@dataclass(frozen=True)
-class Survivors:
-    """Where the patches of the input are after one stage.
-
-    `owner` (B, P) int64: for every patch of the image the position, in the sequence that leaves the
-    stage, of the token it lives in; -1 if it was dropped. Patches with one owner have merged.
-    """
-
-    block: int
-    owner: Tensor
-
-
-@dataclass
-class Record:
-    """What one forward pass did: tokens that passed each half block, overhead, survivors."""
-
-    batch: int
-    image_size: tuple[int, int]
-    attention: list[int | Tensor] = field(default_factory=list)
-    feed_forward: list[int | Tensor] = field(default_factory=list)
-    after: list[int | Tensor] = field(default_factory=list)
-    overhead: int | Tensor = 0
-    survivors: list[Survivors] = field(default_factory=list)
-
-    def per_image(self, number: int | Tensor) -> Tensor:
-        """Return `number` for each image, int64 (B,) on the CPU."""
-        return number.cpu() if isinstance(number, Tensor) else torch.full((self.batch,), number)
-
-
-@dataclass(frozen=True)
-class MacsPerImage:
-    """Multiply-accumulates of each image of a batch, int64 (B,) on the CPU."""
-
-    model: Tensor
-    overhead: Tensor
-
-    @property
-    def total(self) -> Tensor:
-        """Model and method together."""
-        return self.model + self.overhead
+from .trace import MacsPerImage, Record, Survivors, gathered, gathered_survivors
 
 
 class ReducedModel(nn.Module):
     """A backbone whose tokens a method reduces at the stages of a plan.
 
-    Call it with images (B, 3, H, W) to get logits (B, K). Afterwards `token_counts`,
-    `macs_per_image` and, with `trace`, `survivors` tell what the last call did.
+    Call it with images (B, 3, H, W), or with what a tokenizer returns, to get logits (B, K).
+    Afterwards `token_counts`, `macs_per_image` and, with `trace`, `survivors` tell what the last
+    call did.
     """
 
     def __init__(self, backbone: Backbone, plan: Plan, *, trace: bool = False) -> None:
@@ -74,54 +34,74 @@ class ReducedModel(nn.Module):
         self.method = plan.method
         self.plan = plan
         self.trace = trace
-        self._record: Record | None = None
+        self._records: list[Record] = []
+        _require_proof(backbone)
 
-    def forward(self, images: Tensor, index: Tensor | None = None) -> Tensor:
-        """Return logits (B, K) for images (B, 3, H, W).
+    def forward(
+        self, inputs: Inputs | None = None, index: Tensor | None = None, **named: Tensor
+    ) -> Tensor:
+        """Return logits (B, K) for images (B, 3, H, W), or for tensors by name, B rows each.
 
-        `index` (B,) int64, the images' numbers in their data set, makes random methods repeat
-        whatever the batch; it defaults to 0, 1, 2, ...
+        Tensors may be named as the model names them: `reduced(pixel_values=images)`,
+        `reduced(**tokenizer(texts, return_tensors="pt", padding=True))`. `index` (B,) int64, the
+        images' numbers in their data set, makes random methods repeat whatever the batch; it
+        defaults to 0, 1, 2, ... Rows of different lengths run at their own lengths, each with the
+        schedule for it.
         """
-        image_size = (images.shape[-2], images.shape[-1])
+        inputs = named if inputs is None else inputs
+        batch = len(inputs if isinstance(inputs, Tensor) else next(iter(inputs.values())))
+        every = torch.arange(batch)
+        self._records = []
+        parts = self.backbone.parts(inputs) or [(every, inputs)]
+        logits = [
+            self._run(part, rows, None if index is None else index[rows.to(index.device)])
+            for rows, part in parts
+        ]
+        if len(parts) == 1:
+            return logits[0]
+        order = torch.cat([rows for rows, _ in parts]).argsort()
+        return torch.cat(logits)[order.to(logits[0].device)]
+
+    def _run(self, inputs: Inputs, rows: Tensor, index: Tensor | None) -> Tensor:
+        """Run inputs of one size, the given rows of the batch."""
+        image_size = self.backbone.input_size(inputs)
         stages = {stage.block: stage for stage in self.plan.stages(image_size)}
-        record = Record(len(images), image_size)
+        x = self.backbone.embed(inputs)
         tokens = Tokens.of(
-            self.backbone.embed(images),
+            x,
             num_prefix=self.backbone.num_prefix,
             has_class_token=self.backbone.has_class_token,
-            image=index,
+            image=rows.to(x.device) if index is None else index,
             trace=self.trace,
+            follows_positions=self.backbone.follows_positions,
+            context=self.backbone.context(inputs),
         )
+        record = Record(rows, image_size, tokens.owner)
         for block in range(self.backbone.depth):
             tokens = self._run_block(block, tokens, stages.get(block), record)
-        self._record = record
+        self._records.append(record)
         return self.backbone.classify(tokens, self._mask(tokens))
 
     @property
     def token_counts(self) -> Tensor:
         """Tokens after each block in the last call, prefix included: int64 (B, depth), on CPU."""
-        record = self._last()
-        return torch.stack([record.per_image(tokens) for tokens in record.after], dim=1)
+        return gathered(self._last(), Record.counts)
 
     @property
     def macs_per_image(self) -> MacsPerImage:
         """Multiply-accumulates of each image of the last call, from its actual token counts."""
-        record, backbone = self._last(), self.backbone
-        model = (
-            projections_macs(backbone, record.attention)
-            + attention_macs(backbone, record.attention)
-            + mlp_macs(backbone, record.feed_forward)
-            + head_macs(backbone, record.after[-1])
-            + backbone.embed_macs(record.image_size)
+        records = self._last()
+        return MacsPerImage(
+            gathered(records, lambda record: record.model_macs(self.backbone)),
+            gathered(records, lambda record: record.per_image(record.overhead)),
         )
-        return MacsPerImage(record.per_image(model), record.per_image(record.overhead))
 
     @property
     def survivors(self) -> list[Survivors]:
         """Where each patch was after every stage of the last call (only with `trace`)."""
         if not self.trace:
             raise KeeprateError("Survivors are recorded only with trace=True.")
-        return self._last().survivors
+        return gathered_survivors(self._last())
 
     def stages(self, image_size: int | tuple[int, int] | None = None) -> tuple[Stage, ...]:
         """Return the stages for images of `image_size` pixels (the model's own by default)."""
@@ -131,24 +111,24 @@ class ReducedModel(nn.Module):
         """Return the multiply-accumulates of one image, part by part."""
         return self.plan.costs(pixels(self.backbone, image_size))
 
-    def _last(self) -> Record:
-        if self._record is None:
+    def _last(self) -> list[Record]:
+        if not self._records:
             raise KeeprateError("The model has not been called yet.")
-        return self._record
+        return self._records
 
     def _run_block(self, block: int, tokens: Tokens, stage: Stage | None, record: Record) -> Tokens:
         if stage is not None and not self._removes(tokens, stage):
             stage = None
         record.attention.append(tokens.counts)
         tokens, reader = self._attend(block, tokens, stage)
-        if reader is not None and self.method.place is Place.AFTER_ATTENTION:
-            tokens = self._reduce(tokens, reader, record)
+        if stage is not None and self.method.place is Place.AFTER_ATTENTION:
+            tokens = self._reduce(tokens, reader, stage, record)
         if self.plan.empty_last_mlp and block == self.backbone.depth - 1:
             tokens = tokens.keep_top(tokens.size, 0)
         record.feed_forward.append(tokens.counts)
         tokens = tokens.with_x(self.backbone.feed_forward(block, tokens.x))
-        if reader is not None and self.method.place is Place.AFTER_BLOCK:
-            tokens = self._reduce(tokens, reader, record)
+        if stage is not None and self.method.place is Place.AFTER_BLOCK:
+            tokens = self._reduce(tokens, reader, stage, record)
         record.after.append(tokens.counts)
         return tokens
 
@@ -157,13 +137,16 @@ class ReducedModel(nn.Module):
 
     def _attend(
         self, block: int, tokens: Tokens, stage: Stage | None
-    ) -> tuple[Tokens, AttentionReader | None]:
-        reader = AttentionReader(self.method, tokens, stage) if stage is not None else None
-        x = self.backbone.attend(block, tokens.x, self._mask(tokens), reader)
-        return tokens.with_x(x), reader
+    ) -> tuple[Tokens, AttentionReader]:
+        method = None if stage is None else self.method
+        mask, maps = self._mask(tokens), self.backbone.maps
+        reader = AttentionReader(tokens, mask, method, stage, maps=maps)
+        return tokens.with_x(self.backbone.attend(block, tokens, reader)), reader
 
-    def _reduce(self, tokens: Tokens, reader: AttentionReader, record: Record) -> Tokens:
-        attention, stage = reader.seen, reader.stage
+    def _reduce(
+        self, tokens: Tokens, reader: AttentionReader, stage: Stage, record: Record
+    ) -> Tokens:
+        attention = reader.seen
         if self.method.scores_block_output:
             attention.given_score = score_in_chunks(self.method, tokens, attention, stage)
         record.overhead = record.overhead + self._overhead(tokens, stage)
@@ -193,6 +176,12 @@ class ReducedModel(nn.Module):
         if tokens.valid is not None:
             bias = bias.masked_fill(~tokens.valid, -torch.inf)
         return bias[:, None, None, :].to(tokens.x.dtype)
+
+
+def _require_proof(backbone: Backbone) -> None:
+    from .proof import require_proof  # which reduces models itself
+
+    require_proof(backbone)
 
 
 def refuse_broken(method: Method, before: Tokens, after: Tokens, stage: Stage) -> None:

@@ -45,11 +45,14 @@ class Costs:
     mlp: int
     head: int
     overhead: int = 0
+    fixed: int = 0
+    """What is computed once per forward pass and image size: tables of relative positions."""
 
     @property
     def model(self) -> int:
         """What the model itself computes."""
-        return self.embedding + self.projections + self.attention + self.mlp + self.head
+        parts = self.embedding, self.projections, self.attention, self.mlp, self.fixed, self.head
+        return sum(parts)
 
     @property
     def total(self) -> int:
@@ -110,6 +113,7 @@ def count(
         mlp=int(mlp_macs(backbone, tokens.feed_forward)),
         head=int(head_macs(backbone, tokens.pooled)),
         overhead=spent,
+        fixed=fixed_macs(backbone),
     )
 
 
@@ -166,6 +170,11 @@ def attention_macs(backbone: Backbone, tokens: Sequence[Count]) -> Count:
 def mlp_macs(backbone: Backbone, tokens: Sequence[Count]) -> Count:
     """Return the cost of all feed-forward halves, for the tokens entering each."""
     return _total([backbone.block_cost(i).mlp_per_token * n for i, n in enumerate(tokens)])
+
+
+def fixed_macs(backbone: Backbone) -> int:
+    """Return the cost of what does not depend on the tokens that are left."""
+    return sum(backbone.block_cost(block).fixed for block in range(backbone.depth))
 
 
 def head_macs(backbone: Backbone, pooled: Count) -> Count:

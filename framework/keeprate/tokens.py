@@ -16,7 +16,9 @@ class Tokens:
     token stands for; `image` (B,) int64, the index of each image in its data set; `owner` (B, P)
     int64, for every patch of the input the position of the token it now lives in or -1 if it was
     dropped (None unless traced); `valid` (B, N) bool, False for padding (None when every token
-    counts).
+    counts). `position` (B, N) int64 is where each token stood in the sequence that entered the
+    first block, for models whose blocks look it up; a merged token keeps the place of the one it
+    merged into. None: nothing has moved yet, or the model needs no positions.
     """
 
     x: Tensor
@@ -27,6 +29,12 @@ class Tokens:
     owner: Tensor | None = None
     valid: Tensor | None = None
     has_merged: bool = False
+    position: Tensor | None = None
+    follows_positions: bool = False
+    """Whether `position` is recorded once tokens move."""
+    context: object = None
+    """What the backbone's blocks need besides the tokens, the same for all images; not a method's
+    business."""
 
     @classmethod
     def of(
@@ -37,6 +45,8 @@ class Tokens:
         has_class_token: bool = False,
         image: Tensor | None = None,
         trace: bool = False,
+        follows_positions: bool = False,
+        context: object = None,
     ) -> Tokens:
         """Wrap fresh embeddings `x` (B, N, C): every token stands for one patch."""
         batch, count = x.shape[:2]
@@ -48,6 +58,8 @@ class Tokens:
             has_class_token=has_class_token,
             image=torch.arange(batch, device=x.device) if image is None else image,
             owner=position.expand(batch, -1) if trace else None,
+            follows_positions=follows_positions,
+            context=context,
         )
 
     @property
@@ -78,6 +90,7 @@ class Tokens:
             image=self.image[images],
             owner=None if self.owner is None else self.owner[images],
             valid=None if self.valid is None else self.valid[images],
+            position=None if self.position is None else self.position[images],
         )
 
     def keep(self, index: Tensor) -> Tokens:
@@ -88,6 +101,7 @@ class Tokens:
             size=self.size.gather(1, index),
             valid=None if self.valid is None else self.valid.gather(1, index),
             owner=self._follow(_positions(index, self.count)),
+            position=self._moved(index),
         )
 
     def keep_top(self, score: Tensor, k: int) -> Tokens:
@@ -130,6 +144,7 @@ class Tokens:
             size=size[:, : order.shape[1]],
             valid=None if self.valid is None else self.valid.gather(1, order),
             owner=self._follow(position),
+            position=self._moved(order),
             has_merged=True,
         )
 
@@ -150,6 +165,12 @@ class Tokens:
     def _prefix_index(self) -> Tensor:
         prefix = torch.arange(self.num_prefix, device=self.x.device)
         return prefix.expand(len(self.x), -1)
+
+    def _moved(self, order: Tensor) -> Tensor | None:
+        """Return where the tokens at `order` (B, K) stood when they entered the first block."""
+        if not self.follows_positions:
+            return None
+        return order if self.position is None else self.position.gather(1, order)
 
     def _follow(self, position: Tensor) -> Tensor | None:
         """Move `owner` along with tokens whose new positions (B, N) are given (-1 = dropped)."""

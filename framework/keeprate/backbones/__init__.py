@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from ..hookspecs import hookimpl
-from .interface import Backbone, BlockCost, HeadCost
+from .interface import Backbone, BlockCost, HeadCost, Inputs
 from .lookup import adapt
 
-__all__ = ["Backbone", "BlockCost", "HeadCost", "adapt", "keeprate_backbones"]
+__all__ = ["Backbone", "BlockCost", "HeadCost", "Inputs", "adapt", "keeprate_backbones"]
 
 
 @hookimpl

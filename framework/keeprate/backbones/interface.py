@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+
+from ..method import Place
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from ..attention import AttentionReader
+    from ..reader import AttentionReader
     from ..tokens import Tokens
+
+Inputs: TypeAlias = Any
+"""What a model is called with: a tensor of images (B, 3, H, W), or a mapping of names to tensors of
+B rows each. A family says which it takes."""
 
 
 @dataclass(frozen=True)
@@ -18,12 +25,14 @@ class BlockCost:
     """Multiply-accumulates of one block.
 
     `attention_per_token` for its projections, `per_pair` for each (query, key) pair of the
-    attention matrix and its product with the values, `mlp_per_token` for the feed-forward half.
+    attention matrix and its product with the values, `mlp_per_token` for the feed-forward half,
+    `fixed` for what does not depend on the tokens left (a table of relative positions).
     """
 
     attention_per_token: int
     per_pair: int
     mlp_per_token: int
+    fixed: int = 0
 
 
 @dataclass(frozen=True)
@@ -40,10 +49,13 @@ class Backbone(ABC):
     """Runs a model of one family in pieces: embed, each block's two halves, classify.
 
     Its pieces in a row must compute exactly what the model computes. `model` is used, never
-    changed.
+    changed. The constructor sets the attributes below; those with a value here may stay as they
+    are.
     """
 
     name: ClassVar[str]
+    blocks: Sequence[Any]
+    """The model's own blocks, each of which returns tokens (B, N, C), perhaps first in a tuple."""
     num_prefix: int
     has_class_token: bool
     depth: int
@@ -53,6 +65,13 @@ class Backbone(ABC):
     image_size: tuple[int, int]
     head_reads_prefix_only: bool
     """Whether the logits depend on prefix tokens alone (class-token heads)."""
+    places: frozenset[Place] = frozenset(Place)
+    """Where methods may act: after-block only, where a block's halves run side by side."""
+    follows_positions: bool = False
+    """Whether blocks look up the position of each token (rotary embeddings, position tables)."""
+    maps: int = 1
+    """Attention maps a block computes, each in a fused call of its own; their heads are counted
+    together in `heads`."""
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
@@ -65,18 +84,41 @@ class Backbone(ABC):
         An empty text says that the model is of another family altogether.
         """
 
+    def plain(self, inputs: Inputs) -> Tensor:
+        """Return the logits (B, K) of the model itself, run by its own code."""
+        logits: Tensor = self.model(inputs)
+        return logits
+
+    def example(self, batch: int) -> Inputs:
+        """Return random inputs of the model's own size, the same in every process."""
+        import torch
+
+        parameter = next(self.model.parameters())
+        shape = (batch, 3, *self.image_size)
+        if parameter.is_meta:
+            return torch.empty(shape, device="meta", dtype=parameter.dtype)
+        images = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+        return images.to(parameter)
+
     @abstractmethod
-    def embed(self, images: Tensor) -> Tensor:
+    def embed(self, inputs: Inputs) -> Tensor:
         """Return the tokens (B, N, C) that enter the first block, for images (B, 3, H, W)."""
 
-    @abstractmethod
-    def attend(
-        self, block: int, x: Tensor, mask: Tensor | None, reader: AttentionReader | None
-    ) -> Tensor:
-        """Run a block's first half, residual included, on x (B, N, C).
+    def context(self, inputs: Inputs) -> object:
+        """Return what the blocks need besides the tokens, the same for every image of the batch.
 
-        `mask` is added to the attention logits. With a `reader`, its `x_pre` must be set to the
-        input of the attention's projections, and the attention must run inside `with reader:`.
+        It reaches them as `tokens.context`: a rotary embedding, for example.
+        """
+        return None
+
+    @abstractmethod
+    def attend(self, block: int, tokens: Tokens, reader: AttentionReader) -> Tensor:
+        """Run a block's first half, residual included, and return (B, N, C).
+
+        The attention module must run inside `with reader.around(x_pre, module):`, where x_pre
+        (B, N, C) is the input of its projections. The reader adds masks and position biases. Where
+        `tokens.position` is not None, tokens have moved, and whatever belongs to a token's place
+        must be looked up there.
         """
 
     @abstractmethod
@@ -90,6 +132,18 @@ class Backbone(ABC):
         Averages weigh each token by its size; padding takes no part. `mask` (B, 1, 1, N) is what
         attention pooling adds to its logits.
         """
+
+    def input_size(self, inputs: Inputs) -> tuple[int, int]:
+        """Return the (height, width) in pixels of images, as `num_patches` takes it."""
+        height, width = inputs.shape[-2:]
+        return height, width
+
+    def parts(self, inputs: Inputs) -> Sequence[tuple[Tensor, Inputs]]:
+        """Split inputs of several sizes into (rows int64, inputs of one size).
+
+        An empty list says that all are of one size.
+        """
+        return []
 
     @abstractmethod
     def num_patches(self, image_size: tuple[int, int]) -> int:

@@ -1,0 +1,125 @@
+"""What timm's columnar models have in common: patches in, one width throughout, pool and head."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from timm.layers.attention_pool import AttentionPoolLatent
+from torch import Tensor, nn
+
+from ..reader import switched_on
+from ..tokens import Tokens
+from .interface import Backbone, BlockCost, HeadCost
+from .pooling import SizeMask, size_weighted
+
+POOLS = ("token", "avg", "max", "map")
+
+
+class TimmColumn(Backbone):
+    """The shared part of families whose models look like timm's VisionTransformer from outside."""
+
+    vit: Any
+    """The model. Any: timm's modules are found by name, and their classes checked by `refusal`."""
+    blocks: list[Any]
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__(model)
+        self.vit = model
+        self.blocks = list(self.vit.blocks)
+        self.num_prefix = self.vit.num_prefix_tokens
+        self.has_class_token = getattr(self.vit, "cls_token", None) is not None
+        self.depth = len(self.blocks)
+        self.channels = self.vit.embed_dim
+        self.image_size = cast("tuple[int, int]", self.vit.patch_embed.img_size)
+        self.head_reads_prefix_only = self.vit.global_pool == "token"
+        self._size_heads()
+
+    def _size_heads(self) -> None:
+        """Set heads and head_dim, as methods see them."""
+        attention = self.blocks[0].attn
+        self.heads = attention.num_heads
+        self.head_dim = attention.qkv.out_features // (3 * attention.num_heads)
+
+    def classify(self, tokens: Tokens, mask: Tensor | None) -> Tensor:
+        """Return logits (B, K): norm, pooling and head as in timm, over the tokens left."""
+        tokens = tokens.with_x(self.vit.norm(tokens.x))
+        include_prefix = bool(getattr(self.vit, "pool_include_prefix", False))
+        pool = getattr(self.vit, "attn_pool", None)
+        if pool is not None:
+            return self._pool_by_attention(tokens.x, pool, mask, include_prefix)
+        pooled = size_weighted(tokens, self.vit.global_pool, include_prefix)
+        return cast(Tensor, self.vit.forward_head(pooled))
+
+    def _pool_by_attention(
+        self, x: Tensor, pool: nn.Module, mask: Tensor | None, include_prefix: bool
+    ) -> Tensor:
+        if mask is None:
+            return cast(Tensor, self.vit.forward_head(x))
+        skipped = 0 if include_prefix else self.num_prefix
+        with switched_on(pool), SizeMask(mask[..., skipped:]):
+            return cast(Tensor, self.vit.forward_head(x))
+
+    def num_patches(self, image_size: tuple[int, int]) -> int:
+        """Return the patches of an image, padded to whole ones where the model pads."""
+        rows, columns = self.vit.patch_embed.dynamic_feat_size(image_size)
+        return int(rows * columns)
+
+    def embed_macs(self, image_size: tuple[int, int]) -> int:
+        """Return the patch projection's cost: one product per weight and patch."""
+        return self.num_patches(image_size) * int(self.vit.patch_embed.proj.weight.numel())
+
+    def block_cost(self, block: int) -> BlockCost:
+        """Return what one block costs, read off its linear layers."""
+        b = self.blocks[block]
+        return BlockCost(linear_macs(b.attn), 2 * self.heads * self.head_dim, linear_macs(b.mlp))
+
+    def head_cost(self) -> HeadCost:
+        """Return what pooling and the linear heads cost."""
+        heads = [self.vit.head, getattr(self.vit, "head_dist", nn.Identity())]
+        fixed = sum(linear_macs(head) for head in heads)
+        pool = getattr(self.vit, "attn_pool", None)
+        if pool is None:
+            return HeadCost(fixed)
+        latent = linear_macs(pool) - linear_macs(pool.kv)  # q, proj and MLP see the latents only
+        pair = 2 * pool.latent_len * pool.num_heads * pool.head_dim
+        return HeadCost(
+            fixed=fixed + pool.latent_len * latent,
+            per_token=linear_macs(pool.kv) + pair,
+            reads_prefix=bool(getattr(self.vit, "pool_include_prefix", False)),
+        )
+
+
+def shell_refusal(model: Any) -> str | None:
+    """Return what around the blocks of a timm model is not known: dropout of patches, pooling."""
+    if isinstance(getattr(model, "patch_drop", None), nn.Module) and not isinstance(
+        model.patch_drop, nn.Identity
+    ):
+        return "patch dropout (patch_drop_rate > 0) is not supported"
+    if model.global_pool not in POOLS:
+        return f"pooling '{model.global_pool}' is not supported (known: {', '.join(POOLS)})"
+    pool = getattr(model, "attn_pool", None)
+    if pool is not None and type(pool) is not AttentionPoolLatent:
+        return f"attention pooling {type(pool).__name__} is not supported"
+    if any(is_altered(module) for module in (model, *model.blocks)):
+        return "forward hooks on it or its blocks, or a replaced forward, would be left out"
+    return None
+
+
+def class_refusal(what: str, module: nn.Module, known: tuple[type, ...]) -> str | None:
+    """Return that `module` is of none of the known classes, exactly; None if it is of one."""
+    if type(module) in known:
+        return None
+    names = " or ".join(each.__name__ for each in known)
+    return f"{what} is a {type(module).__name__}, not {names}"
+
+
+def is_altered(module: nn.Module) -> bool:
+    """Tell whether calling `module` does more than its class says (its parts are called)."""
+    hooks = (module._forward_hooks, module._forward_pre_hooks)
+    return "forward" in vars(module) or any(hooks)
+
+
+def linear_macs(module: nn.Module) -> int:
+    """Sum the weights of the linear layers: the products each token costs."""
+    linears = (m for m in module.modules() if isinstance(m, nn.Linear))
+    return sum(m.in_features * m.out_features for m in linears)

@@ -1,0 +1,245 @@
+"""Proof that a backbone runs its model right: against the model itself, whole and masked.
+
+Keeping every token must give the plain model's logits. A run that drops tokens must give those of
+the plain model, run whole by its own code, in which every later attention masks the dropped tokens
+as keys and the pooling leaves them out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from .attention import Attention
+from .backbones import Backbone, Inputs
+from .errors import KeeprateError
+from .method import Method, Needs, Place, Stage
+from .plan import make_plan
+from .reader import switched_on
+from .reduction import ReducedModel
+from .tokens import Tokens
+from .trace import Survivors
+
+
+class Probe(Method):
+    """Ranks tokens by their keys, or by the column mean of the attention, to prove a backbone."""
+
+    name: ClassVar[str] = "probe"
+
+    def __init__(self, place: Place, needs: Needs) -> None:
+        self.place, self.needs = place, needs
+
+    def score(self, tokens: Tokens, attention: Attention, stage: Stage) -> Tensor:
+        """Return the column mean of the weights where they are there, else the keys' energy."""
+        if self.needs is Needs.WEIGHTS:
+            return attention.weights.mean(dim=(1, 2))
+        return attention.k.square().sum(dim=(1, 3))
+
+
+def probed(
+    backbone: Backbone, schedule: str, place: Place = Place.AFTER_BLOCK, needs: Needs = Needs.KEYS
+) -> ReducedModel:
+    """Return the backbone reduced by a `Probe`, with its survivors traced."""
+    plan = make_plan(backbone, Probe(place, needs), schedule, None)
+    return ReducedModel(backbone, plan, trace=True)
+
+
+def relative_error(ours: Tensor, expected: Tensor) -> float:
+    """Return the largest difference over the largest expected value."""
+    scale = expected.abs().max().clamp(min=torch.finfo(expected.dtype).tiny)
+    return float((ours - expected).abs().max() / scale)
+
+
+def identity_error(backbone: Backbone, inputs: Inputs) -> float:
+    """Return how far keeping every token is from the plain model: 0.0 where bit-identical."""
+    with torch.inference_mode():
+        ours = probed(backbone, "keep=1@0")(inputs)
+        return relative_error(ours, backbone.plain(inputs))
+
+
+def oracle_error(
+    backbone: Backbone, inputs: Inputs, schedule: str, place: Place, needs: Needs
+) -> float:
+    """Return how far a reduced run is from the masked plain model."""
+    reduced = probed(backbone, schedule, place, needs)
+    with torch.inference_mode():
+        ours = reduced(inputs)
+        return relative_error(ours, masked_logits(backbone, inputs, reduced.survivors))
+
+
+def masked_logits(backbone: Backbone, inputs: Inputs, survivors: Sequence[Survivors]) -> Tensor:
+    """Return the logits (B, K) of the plain model without what was dropped after each stage.
+
+    The model's own forward runs on every token; from the block after a stage on, dropped tokens are
+    masked as keys, and what leaves the last block is only what survived it. `inputs` are of one
+    size, and every image must have as many survivors.
+    """
+    alive = {stage.block: _alive(stage.owner, backbone.num_prefix) for stage in survivors}
+    mode = _MaskedKeys()
+    with switched_on(backbone.model), _hooked(backbone.blocks, alive, mode), mode:
+        return backbone.plain(inputs)
+
+
+def key_counts(backbone: Backbone, reduced: ReducedModel, inputs: Inputs) -> list[int]:
+    """Return the keys that each fused attention call of a reduced run really saw, in order."""
+    mode = _MaskedKeys()
+    with switched_on(backbone.model), mode:
+        reduced(inputs)
+    return mode.counts
+
+
+def counted_macs(backbone: Backbone, model: Any, inputs: Inputs) -> int:
+    """Return what torch's flop counter counts of `model(inputs)`, in multiply-accumulates."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    counter = FlopCounterMode(display=False)
+    with switched_on(backbone.model), counter, torch.no_grad():
+        model(inputs)
+    return int(counter.get_total_flops()) // 2
+
+
+class _MaskedKeys(TorchFunctionMode):
+    """Masks keys that are not alive in every fused attention call, and counts the keys."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.alive: Tensor | None = None  # (B, N)
+        self.counts: list[int] = []
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        options = dict(kwargs or {})
+        if func is not F.scaled_dot_product_attention:
+            return func(*args, **options)
+        names = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
+        options |= dict(zip(names, args, strict=False))
+        self.counts.append(options["key"].shape[-2])
+        if self.alive is not None:
+            options["attn_mask"] = _masked(options.get("attn_mask"), self.alive, options["query"])
+        return func(**options)
+
+
+def _masked(mask: Tensor | None, alive: Tensor, query: Tensor) -> Tensor:
+    keys = alive[:, None, None, :]
+    if mask is None:
+        return keys
+    if mask.dtype == torch.bool:
+        return mask & keys
+    return mask.masked_fill(~keys, -torch.inf).to(query.dtype)
+
+
+@contextmanager
+def _hooked(
+    blocks: Sequence[nn.Module], alive: dict[int, Tensor], mode: _MaskedKeys
+) -> Iterator[None]:
+    """Tell `mode` after each block which tokens are alive; take the others from the last output."""
+
+    def after(block: int) -> Any:
+        def hook(module: nn.Module, inputs: Any, output: Any) -> Any:
+            mode.alive = alive.get(block, mode.alive)
+            if block < len(blocks) - 1 or mode.alive is None:
+                return None
+            x, left = output if isinstance(output, Tensor) else output[0], mode.alive
+            mode.alive = None
+            x = x[left].reshape(len(x), -1, x.shape[-1])
+            return x if isinstance(output, Tensor) else (x, *output[1:])
+
+        return hook
+
+    handles = [block.register_forward_hook(after(i)) for i, block in enumerate(blocks)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _alive(owner: Tensor, num_prefix: int) -> Tensor:
+    """Return which tokens (B, N) of the original sequence are left, prefix included."""
+    return F.pad(owner >= 0, (num_prefix, 0), value=True)
+
+
+_FOUND: dict[object, str] = {}
+"""What the proof of each kind of model found in this process: "" for nothing wrong."""
+
+
+def require_proof(backbone: Backbone) -> None:
+    """Prove the kind of model `backbone` runs, the first time in this process.
+
+    Two random images go through the plain model, the backbone with every token kept, the backbone
+    with half of them dropped in the first block, and the masked model. Models without values (on
+    the meta device) are left out. Raises KeeprateError naming family and class if anything differs.
+    """
+    parameter = next(backbone.model.parameters(), None)
+    if parameter is None or parameter.is_meta:
+        return
+    kind = _kind(backbone)
+    if kind not in _FOUND:
+        _FOUND[kind] = ""  # the proof reduces the model itself
+        try:
+            _FOUND[kind] = _objection(backbone)
+        except BaseException:
+            del _FOUND[kind]
+            raise
+    if _FOUND[kind]:
+        cls = type(backbone.model)
+        raise KeeprateError(
+            f"Cannot reduce a model of class {cls.__module__}.{cls.__qualname__}: backbone "
+            f"'{backbone.name}' does not compute what it computes. {_FOUND[kind]} "
+            "The reduced model would be silently wrong."
+        )
+
+
+def _kind(backbone: Backbone) -> object:
+    """Return what models that share a proof have in common."""
+    model = backbone.model
+    precision = next(model.parameters()).dtype
+    pool = getattr(model, "global_pool", None)
+    classes = frozenset(type(module) for module in model.modules())
+    return type(backbone), type(model), classes, precision, str(pool)
+
+
+def _objection(backbone: Backbone) -> str:
+    """Return in a sentence what is wrong, "" for nothing."""
+    with _evaluating(backbone.model), torch.inference_mode():
+        inputs = backbone.example(2)
+        expected = backbone.plain(inputs)
+        if not bool(expected.isfinite().all()):
+            return ""  # nothing to compare with; the loop refuses such logits
+        exact = expected.dtype in (torch.float32, torch.float64)
+        tolerance = 1e-4 if exact else 0.1
+        error = identity_error(backbone, inputs)
+        if not error <= tolerance:
+            return f"With every token kept its logits differ by {error:.1e} of the largest."
+        return _reduction_objection(backbone, inputs, tolerance)
+
+
+def _reduction_objection(backbone: Backbone, inputs: Inputs, tolerance: float) -> str:
+    reduced = probed(backbone, "keep=0.5@0")
+    seen = key_counts(backbone, reduced, inputs)
+    before, after = seen[0], seen[backbone.maps : backbone.maps * backbone.depth]
+    if any(count >= before for count in after) or len(seen) < backbone.maps * backbone.depth:
+        return f"Half of the tokens were dropped in block 0, and attention saw {seen} keys."
+    error = relative_error(reduced(inputs), masked_logits(backbone, inputs, reduced.survivors))
+    if not error <= tolerance:
+        return f"With half of the tokens dropped its logits differ by {error:.1e} of the largest."
+    return ""
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Put every module into evaluation mode, and back afterwards."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True

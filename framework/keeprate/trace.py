@@ -1,0 +1,109 @@
+"""What a forward pass of a reduced model did: tokens per block, costs, where patches went."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .backbones import Backbone
+from .ruler import attention_macs, fixed_macs, head_macs, mlp_macs, projections_macs
+
+
+@dataclass(frozen=True)
+class Survivors:
+    """Where the patches of the input are after one stage.
+
+    `owner` (B, P) int64: for every patch of the image the position, in the sequence that leaves the
+    stage, of the token it lives in; -1 if it was dropped. Patches with one owner have merged.
+    """
+
+    block: int
+    owner: Tensor
+
+
+@dataclass(frozen=True)
+class MacsPerImage:
+    """Multiply-accumulates of each image of a batch, int64 (B,) on the CPU."""
+
+    model: Tensor
+    overhead: Tensor
+
+    @property
+    def total(self) -> Tensor:
+        """Model and method together."""
+        return self.model + self.overhead
+
+
+@dataclass
+class Record:
+    """One part of a forward pass, whose images have one size: what went through each half block.
+
+    `rows` (B,) int64 are the part's places in the batch, `owner` (B, P) where the patches were
+    before the first stage (None unless traced).
+    """
+
+    rows: Tensor
+    image_size: tuple[int, int]
+    owner: Tensor | None = None
+    attention: list[int | Tensor] = field(default_factory=list)
+    feed_forward: list[int | Tensor] = field(default_factory=list)
+    after: list[int | Tensor] = field(default_factory=list)
+    overhead: int | Tensor = 0
+    survivors: list[Survivors] = field(default_factory=list)
+
+    def per_image(self, number: int | Tensor) -> Tensor:
+        """Return `number` for each image, int64 (B,) on the CPU."""
+        if isinstance(number, Tensor):
+            return number.cpu()
+        return torch.full((len(self.rows),), number)
+
+    def counts(self) -> Tensor:
+        """Return the tokens after each block, prefix included: int64 (B, depth)."""
+        return torch.stack([self.per_image(tokens) for tokens in self.after], dim=1)
+
+    def model_macs(self, backbone: Backbone) -> Tensor:
+        """Return what the model spent on each image, int64 (B,)."""
+        return self.per_image(
+            projections_macs(backbone, self.attention)
+            + attention_macs(backbone, self.attention)
+            + mlp_macs(backbone, self.feed_forward)
+            + head_macs(backbone, self.after[-1])
+            + fixed_macs(backbone)
+            + backbone.embed_macs(self.image_size)
+        )
+
+
+def gathered(records: Sequence[Record], column: Callable[[Record], Tensor]) -> Tensor:
+    """Put a column (B, ...) of every part in the order of the batch."""
+    order = torch.cat([record.rows for record in records]).argsort()
+    return torch.cat([column(record) for record in records])[order]
+
+
+def gathered_survivors(records: Sequence[Record]) -> list[Survivors]:
+    """Put the survivors of all parts in the order of the batch, a stage of any part at a time.
+
+    Rows are as long as the part with most patches; the patches that others lack are -1.
+    """
+    if len(records) == 1:
+        return records[0].survivors
+    blocks = sorted({stage.block for record in records for stage in record.survivors})
+    return [Survivors(block, _owners_after(records, block)) for block in blocks]
+
+
+def _owners_after(records: Sequence[Record], block: int) -> Tensor:
+    owners = [_owner_after(record, block) for record in records]
+    widest = max(owner.shape[1] for owner in owners)
+    padded = [F.pad(owner, (0, widest - owner.shape[1]), value=-1) for owner in owners]
+    order = torch.cat([record.rows for record in records]).argsort()
+    return torch.cat(padded)[order]
+
+
+def _owner_after(record: Record, block: int) -> Tensor:
+    """Return where the patches of one part were after `block`."""
+    assert record.owner is not None
+    stages = [stage.owner for stage in record.survivors if stage.block <= block]
+    return stages[-1] if stages else record.owner

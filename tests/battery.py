@@ -1,0 +1,68 @@
+"""What every family must prove on a small model with random weights that matter."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import nn
+
+import keeprate
+from keeprate import Needs, Place, proof
+from keeprate.backbones import Backbone, adapt
+
+
+def randomised(model: nn.Module) -> nn.Module:
+    """Give every parameter a value that matters: fresh models have zero biases."""
+    generator = torch.Generator().manual_seed(0)
+    for parameter in model.parameters():
+        with torch.no_grad():
+            parameter.normal_(std=0.1 if parameter.dim() > 1 else 0.5, generator=generator)
+    return model
+
+
+def assert_identical(model: nn.Module, place: Place = Place.AFTER_BLOCK) -> None:
+    """Keeping every token gives the model's own logits, bit for bit."""
+    backbone = adapt(model)
+    every = ",".join(str(block) for block in range(backbone.depth))
+    reduced = keeprate.reduce(model, proof.Probe(place, Needs.WEIGHTS), f"keep=1@{every}")
+    inputs = backbone.example(3)
+    with torch.inference_mode():
+        assert torch.equal(reduced(inputs), backbone.plain(inputs))
+
+
+def assert_equals_oracle(model: nn.Module, place: Place, needs: Needs) -> None:
+    """Dropping tokens at two stages is the plain model with these tokens masked (float64)."""
+    backbone = adapt(copy.deepcopy(model).double())
+    inputs = backbone.example(3)
+    reduced = proof.probed(backbone, "keep=0.6@0,2", place, needs)
+    with torch.inference_mode():
+        ours, plain = reduced(inputs), backbone.plain(inputs)
+        expected = proof.masked_logits(backbone, inputs, reduced.survivors)
+    assert len(reduced.survivors) == 2
+    assert proof.relative_error(ours, plain) > 1e-6
+    torch.testing.assert_close(ours, expected, rtol=1e-9, atol=1e-9)
+
+
+def assert_macs(model: nn.Module, place: Place) -> None:
+    """The ruler agrees with torch's flop counter to the digit, for the plain and a pruned model."""
+    backbone = adapt(on_meta(model))
+    inputs = backbone.example(1)
+    assert keeprate.macs(model) == proof.counted_macs(backbone, backbone.plain, inputs)
+    reduced = proof.probed(backbone, "keep=0.6@0,2", place)
+    counted = proof.counted_macs(backbone, reduced, inputs)
+    assert reduced.costs().model == counted
+    assert reduced.macs_per_image.model.tolist() == [counted]
+
+
+def assert_half_precision(model: nn.Module, dtype: torch.dtype) -> None:
+    """In half precision a pruned run is finite."""
+    backbone: Backbone = adapt(copy.deepcopy(model).to(dtype))
+    reduced = proof.probed(backbone, "keep=0.6@0,2", needs=Needs.WEIGHTS)
+    with torch.inference_mode():
+        assert bool(reduced(backbone.example(2)).isfinite().all())
+
+
+def on_meta(model: nn.Module) -> nn.Module:
+    """Return the shapes of `model` alone."""
+    return copy.deepcopy(model).to("meta")
