@@ -95,9 +95,14 @@ def key_counts(backbone: Backbone, reduced: ReducedModel, inputs: Inputs) -> lis
 
 
 def counted_macs(backbone: Backbone, model: Any, inputs: Inputs) -> int:
-    """Return what torch's flop counter counts of `model(inputs)`, in multiply-accumulates."""
+    """Return what torch's flop counter counts of `model(inputs)`, in multiply-accumulates.
+
+    The gradients of the backbone's parameters are switched off for good: the counter cannot follow
+    them.
+    """
     from torch.utils.flop_counter import FlopCounterMode
 
+    backbone.model.requires_grad_(False)
     counter = FlopCounterMode(display=False)
     with switched_on(backbone.model), counter, torch.no_grad():
         model(inputs)
