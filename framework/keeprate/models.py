@@ -15,6 +15,7 @@ from torch import nn
 
 from .checkpoints import Shapes, differences, first_line, read_shapes
 from .errors import KeeprateError, unknown_name
+from .plugins import registry
 
 REMEDY = "Give local weights: --weights FILE.safetensors."
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
@@ -39,21 +40,22 @@ def load_model(
     *,
     weights: Path | None = None,
     pretrained: bool = True,
-    image_size: int | None = None,
+    image_size: int | tuple[int, int] | None = None,
     num_classes: int | None = None,
 ) -> LoadedModel:
     """Create the timm model `name` with the weights of a file, of its hub page, or random ones.
 
-    Every weight must be there and fit. `image_size` (pixels, square) resamples the position
-    embedding to another size than the weights were trained at; without it a file made for another
-    size is refused. `num_classes` is read from the file where it is not given. Raises
+    Every weight must be there and fit. `image_size` (pixels: a side, or height and width) resamples
+    the position embedding to another size than the weights were trained at; without it a file made
+    for another size is refused. `num_classes` is read from the file where it is not given. Raises
     KeeprateError, in one line, for whatever does not fit and for weights that cannot be had.
     """
     check_name(name)
-    request = _Request(name, image_size, num_classes)
+    sides = (image_size, image_size) if isinstance(image_size, int) else image_size
+    request = _Request(name, sides, num_classes)
     skeleton = request.skeleton()
-    if image_size is not None:
-        _check_image_size(skeleton, image_size)
+    if sides is not None:
+        _check_image_size(skeleton, sides)
     if weights is not None:
         model, source = _from_file(request, weights, skeleton), weights.name
     elif pretrained:
@@ -83,6 +85,7 @@ def check_name(name: str) -> None:
     if colon:  # "hf-hub:..." and "local-dir:...", which timm looks up elsewhere
         _check_place(name, source, place)
         return
+    _ = registry().backbones  # importing a family may teach timm models of its own
     architecture, _, tag = name.partition(".")
     if not timm.is_model(architecture):
         close = difflib.get_close_matches(architecture, timm.list_models(), n=1)
@@ -109,13 +112,13 @@ def _check_place(name: str, source: str, place: str) -> None:
 @dataclass(frozen=True)
 class _Request:
     name: str
-    image_size: int | None
+    image_size: tuple[int, int] | None
     num_classes: int | None
 
     def create(self, *, pretrained: bool = False, **overlay: object) -> nn.Module:
         """Create the model; `overlay` replaces entries of timm's description of it."""
         if self.image_size is not None:  # so that images are resized to it
-            overlay["input_size"] = (3, self.image_size, self.image_size)
+            overlay["input_size"] = (3, *self.image_size)
         sizes = {"img_size": self.image_size, "num_classes": self.num_classes}
         arguments = {key: value for key, value in sizes.items() if value is not None}
         return timm.create_model(
@@ -136,18 +139,20 @@ class _Request:
             raise KeeprateError(f"Cannot create the model '{self.name}': {reason}.") from error
 
 
-def _check_image_size(skeleton: nn.Module, image_size: int) -> None:
-    patch_size = max(getattr(getattr(skeleton, "patch_embed", None), "patch_size", (1,)))
-    if image_size < patch_size:
-        raise KeeprateError(
-            f"Image size {image_size} is smaller than one patch of the model ({patch_size} pixels)."
-        )
-    if image_size % patch_size:
-        below = image_size - image_size % patch_size
-        raise KeeprateError(
-            f"Image size {image_size} is not a multiple of the model's patch size {patch_size}: "
-            f"use {below} or {below + patch_size}."
-        )
+def _check_image_size(skeleton: nn.Module, image_size: tuple[int, int]) -> None:
+    patch = getattr(getattr(skeleton, "patch_embed", None), "patch_size", 1)
+    sizes = (patch, patch) if isinstance(patch, int) else patch
+    for side, size in zip(image_size, sizes, strict=True):
+        if side < size:
+            raise KeeprateError(
+                f"Image size {side} is smaller than one patch of the model ({size} pixels)."
+            )
+        if side % size:
+            below = side - side % size
+            raise KeeprateError(
+                f"Image size {side} is not a multiple of the model's patch size {size}: "
+                f"use {below} or {below + size}."
+            )
 
 
 def _from_file(request: _Request, path: Path, skeleton: nn.Module) -> nn.Module:

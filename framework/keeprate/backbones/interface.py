@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
@@ -99,6 +99,11 @@ class Backbone(ABC):
             return torch.empty(shape, device="meta", dtype=parameter.dtype)
         images = torch.randn(shape, generator=torch.Generator().manual_seed(0))
         return images.to(parameter)
+
+    @classmethod
+    def examples(cls) -> Mapping[str, Callable[[], nn.Module]]:
+        """Return how to build small models of the family, by name, to prove it on."""
+        return {}
 
     @abstractmethod
     def embed(self, inputs: Inputs) -> Tensor:

@@ -29,6 +29,9 @@ COMMANDS = {
     ),
     "report": Entry("report", "report", "Write reports of results already there."),
     "macs": Entry("macs", "macs", "Count a model's multiply-accumulates, part by part."),
+    "check-backbone": Entry(
+        "check_backbone", "check_backbone", "Prove that a model is reduced right."
+    ),
     "list": Entry("listing", "list_", "Show methods, backbones, data sets, reports, plugins."),
 }
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import KeeprateError
-from .options import plugin_options
+from .options import ImageSize, plugin_options
 
 if TYPE_CHECKING:
     from ..comparison import Options, Wanted
@@ -30,7 +30,7 @@ class Asked:
     data: str | None
     model: str | None
     weights: Path | None
-    image_size: int | None
+    image_size: tuple[int, int] | None
     methods: tuple[str, ...]
     schedules: tuple[str, ...]
     budgets: tuple[str, ...]
@@ -53,7 +53,9 @@ OPTIONS = (
     click.option("--data", metavar="NAME[:PARAMETERS]", help="Data set; see `keeprate list`."),
     click.option("--model", metavar="NAME", help="timm model; default: the data set's own."),
     click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="Its weights."),
-    click.option("--image-size", type=click.IntRange(1), metavar="PIXELS", help="Side of images."),
+    click.option(
+        "--image-size", type=ImageSize(), metavar="PIXELS", help="Side, or HEIGHTxWIDTH, of images."
+    ),
     click.option(
         "--method",
         "methods",

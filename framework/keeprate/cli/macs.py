@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import KeeprateError
-from .options import plugin_options
+from .options import ImageSize, plugin_options
 
 if TYPE_CHECKING:
     from torch import nn
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 @click.option("--method", metavar="NAME[:PARAMETERS]", help="Reduce tokens with this method.")
 @click.option("--schedule", metavar="SCHEDULE", help="As r=13 or keep=0.7@3,6,9.")
 @click.option("--budget", metavar="COST", help="GMACs (0.8) or a share (65%).")
-@click.option("--image-size", type=click.IntRange(1), metavar="PIXELS", help="Side of images.")
+@click.option(
+    "--image-size", type=ImageSize(), metavar="PIXELS", help="Side, or HEIGHTxWIDTH, of images."
+)
 @click.option("--empty-last-mlp", is_flag=True, help="Drop all patches before the last MLP.")
 @plugin_options
 def macs(
@@ -29,7 +31,7 @@ def macs(
     method: str | None,
     schedule: str | None,
     budget: str | None,
-    image_size: int | None,
+    image_size: tuple[int, int] | None,
     empty_last_mlp: bool,
 ) -> None:
     """Count the multiply-accumulates per image of the timm model MODEL, part by part.
@@ -82,7 +84,7 @@ def _reduced(
     return reduce(plain, name, schedule, budget=budget, empty_last_mlp=empty, **values)
 
 
-def _without_weights(name: str, image_size: int | None) -> nn.Module:
+def _without_weights(name: str, image_size: tuple[int, int] | None) -> nn.Module:
     """Build the model's shapes alone, on the meta device."""
     import timm
     import torch

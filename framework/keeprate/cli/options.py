@@ -84,6 +84,24 @@ def plugin_options(command: Callable[P, R]) -> Callable[P, R]:
     return shared_options(with_plugins)
 
 
+class ImageSize(click.ParamType[tuple[int, int]]):
+    """Pixels of an image: a side, or HEIGHTxWIDTH; gives (height, width)."""
+
+    name = "pixels"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        """Read the text, once."""
+        if isinstance(value, tuple):
+            return value
+        height, by, width = str(value).partition("x")
+        sides = (height, width if by else height)
+        if not all(side.isdecimal() and int(side) > 0 for side in sides):
+            self.fail(f"'{value}' is not a number of pixels, as 384, nor HEIGHTxWIDTH, as 384x288.")
+        return int(sides[0]), int(sides[1])
+
+
 def _warn(broken: BrokenPlugin) -> None:
     click.echo(f"Warning: plugin {broken}", err=True)
     if settings().traceback:

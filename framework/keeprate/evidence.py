@@ -1,0 +1,165 @@
+"""The full proof of a backbone on one model, finding by finding, for people to read."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from .backbones import Backbone, adapt
+from .method import Needs, Place
+from .proof import counted_macs, identity_error, masked_logits, oracle_error, probed, relative_error
+
+EXACT = 1e-8
+"""Largest error that passes in float64, where only the order of sums may differ."""
+LOOSE = {torch.float32: 1e-4, torch.bfloat16: 0.15, torch.float16: 0.05}
+"""Largest error that passes in other precisions."""
+MOST_DOUBLED = 400_000_000
+"""Parameters up to which a model is copied in float64."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was checked: `error` relative to the largest logit, where one was measured."""
+
+    what: str
+    said: str
+    holds: bool
+    error: float | None = None
+
+
+def randomise(model: nn.Module) -> nn.Module:
+    """Give every parameter a value that matters, in place, the same in every process.
+
+    Fresh models have biases, position tables and layer scales of zero or nearly so, and a proof on
+    them would miss what they do.
+    """
+    generator = torch.Generator().manual_seed(0)
+    weights = {
+        id(module.weight) for module in model.modules() if isinstance(module, nn.Linear | nn.Conv2d)
+    }
+    with torch.no_grad():
+        for parameter in model.parameters():
+            fan_in = parameter[0].numel() if id(parameter) in weights else 4
+            values = torch.randn(parameter.shape, generator=generator) * fan_in**-0.5
+            parameter.copy_(values)
+    return model
+
+
+def examine(model: nn.Module) -> Iterator[Finding]:
+    """Yield what is found of a model in evaluation mode, one check after the other.
+
+    Raises KeeprateError if no backbone runs it.
+    """
+    backbone = adapt(model)
+    yield _identity(backbone)
+    yield from _oracle(model)
+    yield from _macs(model)
+    yield _batch_of_one(backbone)
+    yield _other_size(backbone)
+    for dtype in (torch.bfloat16, torch.float16):
+        yield _half_precision(model, dtype)
+
+
+def two_stages(backbone: Backbone) -> str:
+    """Return a schedule that drops tokens in the first block and in the middle."""
+    middle = backbone.depth // 2
+    return f"keep=0.6@0,{middle}" if middle else "keep=0.6@0"
+
+
+def in_precision(model: nn.Module, dtype: torch.dtype) -> Backbone:
+    """Return the backbone of a copy of `model` whose values are of `dtype`."""
+    return adapt(copy.deepcopy(model).to(dtype))
+
+
+def _identity(backbone: Backbone) -> Finding:
+    error = identity_error(backbone, backbone.example(2))
+    said = "bit-identical" if error == 0 else f"error {error:.1e}"
+    return Finding("every token kept", said, error <= LOOSE[torch.float32], error)
+
+
+def _oracle(model: nn.Module) -> Iterator[Finding]:
+    size = sum(parameter.numel() for parameter in model.parameters())
+    dtype = torch.float64 if size <= MOST_DOUBLED else torch.float32
+    backbone = in_precision(model, dtype)
+    inputs, schedule = backbone.example(2), two_stages(backbone)
+    for place in Place:
+        what = f"dropped {place}"
+        if place not in backbone.places:
+            yield Finding(what, "refused: the block's halves run side by side", True)
+            continue
+        errors = [
+            oracle_error(backbone, inputs, schedule, place, needs)
+            for needs in (Needs.KEYS, Needs.WEIGHTS)
+        ]
+        limit = LOOSE.get(dtype, EXACT)
+        said = f"error {max(errors):.1e} at {schedule} in {str(dtype).removeprefix('torch.')}"
+        yield Finding(what, said, max(errors) <= limit, max(errors))
+
+
+def _macs(model: nn.Module) -> Iterator[Finding]:
+    backbone = adapt(copy.deepcopy(model).to("meta"))
+    inputs = backbone.example(1)
+    reduced = probed(backbone, two_stages(backbone))
+    plain = probed(backbone, "keep=1@0")
+    for what, runner, ours in (
+        ("MACs, plain", backbone.plain, plain.costs().model),
+        ("MACs, reduced", reduced, reduced.costs().model),
+    ):
+        counted = counted_macs(backbone, runner, inputs)
+        said = f"{ours:,}"
+        if ours != counted:
+            said = f"{ours:,} here, {counted:,} by torch's flop counter"
+        yield Finding(what, said, ours == counted)
+
+
+def _batch_of_one(backbone: Backbone) -> Finding:
+    reduced = probed(backbone, two_stages(backbone))
+    inputs = backbone.example(2)
+    first = {name: each[:1] for name, each in inputs.items()} if _is_named(inputs) else inputs[:1]
+    with torch.inference_mode():
+        both, alone = reduced(inputs), reduced(first)
+    error = relative_error(alone, both[:1])
+    return Finding("a batch of one", f"error {error:.1e}", error <= LOOSE[torch.float32], error)
+
+
+def _other_size(backbone: Backbone) -> Finding:
+    """Try an image that is not square and of another size than the model's own."""
+    what = "another, oblong size"
+    inputs = backbone.example(2)
+    if _is_named(inputs):
+        return Finding(what, "not images", True)
+    height, width = backbone.image_size
+    images = torch.cat([inputs, inputs[..., : height // 2, :]], dim=-2)
+    try:
+        with torch.inference_mode():
+            backbone.plain(images)
+    except (AssertionError, RuntimeError, ValueError):
+        return Finding(what, f"the model takes {height} x {width} pixels only", True)
+    error = max(
+        identity_error(backbone, images),
+        oracle_error(backbone, images, two_stages(backbone), Place.AFTER_BLOCK, Needs.WEIGHTS),
+    )
+    said = f"error {error:.1e} at {images.shape[-2]} x {width} pixels"
+    return Finding(what, said, error <= LOOSE[torch.float32], error)
+
+
+def _half_precision(model: nn.Module, dtype: torch.dtype) -> Finding:
+    what = str(dtype).removeprefix("torch.")
+    backbone = in_precision(model, dtype)
+    inputs = backbone.example(2)
+    reduced = probed(backbone, two_stages(backbone), needs=Needs.WEIGHTS)
+    with torch.inference_mode():
+        ours = reduced(inputs)
+        if not bool(ours.isfinite().all()):
+            finite = bool(backbone.plain(inputs).isfinite().all())
+            return Finding(what, "not finite" + ("" if finite else ", like the model"), not finite)
+        error = relative_error(ours, masked_logits(backbone, inputs, reduced.survivors))
+    return Finding(what, f"finite, error {error:.1e}", error <= LOOSE[dtype], error)
+
+
+def _is_named(inputs: object) -> bool:
+    return not isinstance(inputs, Tensor)
