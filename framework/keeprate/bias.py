@@ -45,8 +45,7 @@ class Bias:
             return self
         if self.position is None:
             return replace(self, given=self.given[..., :1, :])
-        columns = _columns(self.given[..., :1, :], self.position)
-        return Bias(columns, None, self.extra)
+        return Bias(_first_row(self.given, self.position), None, self.extra)
 
     def dense(self) -> Tensor | None:
         """Return what is added to the logits, that broadcasts to (B, H, N, N); None for nothing."""
@@ -62,13 +61,12 @@ class Bias:
 
 def _looked_up(table: Tensor, position: Tensor) -> Tensor:
     """Return rows and columns of a table (1, H, M, M) at position (B, N), as (B, H, N, N)."""
-    heads = table.shape[-3]
-    table = table.reshape(heads, *table.shape[-2:])
+    table = table.reshape(table.shape[-3:])
     chosen = table[:, position[:, :, None], position[:, None, :]]  # (H, B, N, N)
     return chosen.transpose(0, 1)
 
 
-def _columns(row: Tensor, position: Tensor) -> Tensor:
-    """Return columns of a row (1, H, 1, M) at position (B, N), as (B, H, 1, N)."""
-    flat = row.reshape(row.shape[-3], row.shape[-1])
-    return flat[:, position].transpose(0, 1)[:, :, None]
+def _first_row(table: Tensor, position: Tensor) -> Tensor:
+    """Return the first token's row of a table (1, H, M, M) at position (B, N), as (B, H, 1, N)."""
+    table = table.reshape(table.shape[-3:])
+    return table[:, position[:, :1], position].transpose(0, 1)[:, :, None]

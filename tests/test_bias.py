@@ -1,0 +1,87 @@
+"""What is added to attention logits: looked up by position, per image, in parts and rows."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from keeprate.attention import Attention, explicit_weights
+from keeprate.bias import Bias
+from keeprate.method import Needs
+
+IMAGES, HEADS, WHOLE, LEFT = 3, 2, 7, 4
+GENERATOR = torch.Generator().manual_seed(0)
+TABLE = torch.randn(1, HEADS, WHOLE, WHOLE, generator=GENERATOR)
+POSITION = torch.stack([torch.randperm(WHOLE, generator=GENERATOR)[:LEFT] for _ in range(IMAGES)])
+EXTRA = torch.randn(IMAGES, 1, 1, LEFT, generator=GENERATOR)
+
+
+def looked_up_slowly() -> Tensor:
+    found = torch.empty(IMAGES, HEADS, LEFT, LEFT)
+    for image in range(IMAGES):
+        for head in range(HEADS):
+            for query in range(LEFT):
+                for key in range(LEFT):
+                    row, column = POSITION[image, query], POSITION[image, key]
+                    found[image, head, query, key] = TABLE[0, head, row, column]
+    return found
+
+
+def test_rows_and_columns_are_looked_up_for_each_image() -> None:
+    dense = Bias(TABLE, POSITION).dense()
+    assert dense is not None
+    assert torch.equal(dense, looked_up_slowly())
+
+
+def test_what_a_reduced_model_adds_is_added_for_every_query() -> None:
+    dense = Bias(TABLE, POSITION, EXTRA).dense()
+    assert dense is not None
+    torch.testing.assert_close(dense, looked_up_slowly() + EXTRA)
+    assert Bias(None, None, EXTRA).dense() is EXTRA
+    assert Bias(None).dense() is None
+
+
+def test_a_boolean_mask_stays_one_unless_something_is_added() -> None:
+    allowed = torch.rand(IMAGES, 1, LEFT, LEFT, generator=GENERATOR) > 0.5
+    assert Bias(allowed).dense() is allowed
+    dense = Bias(allowed, None, EXTRA).dense()
+    assert dense is not None
+    assert torch.equal(dense.isinf(), ~allowed)
+    assert torch.equal(dense[allowed], EXTRA.expand_as(allowed)[allowed])
+
+
+@pytest.mark.parametrize("part", [slice(0, 1), slice(1, 3)])
+@pytest.mark.parametrize(
+    "bias",
+    [
+        Bias(TABLE, POSITION, EXTRA),
+        Bias(TABLE[..., :LEFT, :LEFT], None, EXTRA),
+        Bias(torch.randn(IMAGES, 1, 1, LEFT, generator=GENERATOR)),
+    ],
+    ids=["looked up", "one table", "a row per image"],
+)
+def test_a_few_images_have_their_part(bias: Bias, part: slice) -> None:
+    whole, some = bias.dense(), bias.rows(part).dense()
+    assert whole is not None
+    assert some is not None
+    assert torch.equal(
+        some.expand(part.stop - part.start, -1, -1, -1), whole.expand(3, -1, -1, -1)[part]
+    )
+
+
+@pytest.mark.parametrize(
+    "bias",
+    [
+        None,
+        Bias(TABLE, POSITION, EXTRA),
+        Bias(TABLE[..., :LEFT, :LEFT], None, EXTRA),
+        Bias(None, None, EXTRA),
+    ],
+    ids=["none", "looked up", "one table", "sizes"],
+)
+def test_the_class_row_is_the_first_row_of_the_weights(bias: Bias | None) -> None:
+    q, k, v = torch.randn(3, IMAGES, HEADS, LEFT, 5, generator=GENERATOR)
+    seen = Attention(q, k, v, 0.5, bias, torch.zeros(IMAGES, LEFT, 8), Needs.WEIGHTS)
+    weights = explicit_weights(q, k, 0.5, seen.mask)
+    torch.testing.assert_close(seen.class_row, weights[:, :, 0])

@@ -1,0 +1,119 @@
+"""The proof before the first reduction: once per kind of model, on any device, leaving no trace."""
+
+from __future__ import annotations
+
+import pytest
+import timm
+import torch
+from torch import Tensor, nn
+
+import keeprate
+from battery import randomised
+from keeprate import KeeprateError, proof
+from keeprate.backbones import adapt
+from keeprate.backbones.timm_vit import TimmViT
+
+SMALL = {"img_size": 16, "patch_size": 4, "embed_dim": 24, "depth": 3, "num_heads": 2}
+
+
+@pytest.fixture(autouse=True)
+def _unproved(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proof, "_FOUND", {})
+
+
+def small(**options: object) -> nn.Module:
+    made = timm.create_model("vit_tiny_patch16_224", num_classes=5, **SMALL, **options)
+    return randomised(made).eval()
+
+
+def proofs(monkeypatch: pytest.MonkeyPatch) -> list[nn.Module]:
+    proved: list[nn.Module] = []
+    original = proof._objection
+    monkeypatch.setattr(
+        proof, "_objection", lambda backbone: proved.append(backbone.model) or original(backbone)
+    )
+    return proved
+
+
+def test_a_kind_of_model_is_proved_once_in_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    proved = proofs(monkeypatch)
+    for model in (small(), small(), small(qkv_bias=True)):
+        keeprate.reduce(model, "tome", "r=1")
+    assert len(proved) == 1
+    keeprate.reduce(small(class_token=False, global_pool="avg"), "tome", "r=1")
+    keeprate.reduce(small().to(torch.bfloat16), "tome", "r=1")
+    assert len(proved) == 3
+
+
+def test_shapes_alone_are_not_proved(monkeypatch: pytest.MonkeyPatch) -> None:
+    proved = proofs(monkeypatch)
+    assert keeprate.reduce(small().to("meta"), "tome", "r=1").costs().total
+    assert proved == []
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
+def test_other_precisions_pass(dtype: torch.dtype) -> None:
+    keeprate.reduce(small().to(dtype), "tome", "r=1")
+
+
+def test_a_model_in_training_is_proved_without_dropout_and_left_in_training() -> None:
+    model = small(proj_drop_rate=0.5, drop_path_rate=0.5).train()
+    model.norm.eval()
+    reduced = keeprate.reduce(model, "tome", "r=1")
+    assert reduced.model.training
+    assert not reduced.model.norm.training
+    assert all(block.training for block in reduced.model.blocks)
+
+
+def test_no_random_state_and_no_hook_is_left_behind() -> None:
+    model = small()
+    state = torch.get_rng_state()
+    reduced = keeprate.reduce(model, "tome", "r=1")
+    assert torch.equal(torch.get_rng_state(), state)
+    assert not any(module._forward_hooks for module in reduced.model.modules())
+
+
+def test_a_model_without_finite_logits_is_left_to_the_loop() -> None:
+    model = small()
+    nn.init.constant_(model.head.weight, torch.nan)
+    keeprate.reduce(model, "tome", "r=1")
+
+
+def wrong(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = getattr(TimmViT, method)
+
+    def altered(self: TimmViT, *arguments: object) -> Tensor:
+        return 1.01 * original(self, *arguments)
+
+    monkeypatch.setattr(TimmViT, method, altered)
+
+
+@pytest.mark.parametrize("method", ["embed", "attend", "feed_forward", "classify"])
+def test_a_backbone_that_computes_something_else_is_refused_every_time(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong(method, monkeypatch)
+    for _ in range(2):
+        with pytest.raises(KeeprateError, match="backbone 'timm-vit' does not compute what it"):
+            keeprate.reduce(small(), "tome", "r=1")
+
+
+def test_an_interrupted_proof_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr(TimmViT, "embed", lambda self, images: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            keeprate.reduce(small(), "tome", "r=1")
+    keeprate.reduce(small(), "tome", "r=1")
+
+
+def test_the_masked_model_takes_no_part_of_what_was_dropped() -> None:
+    backbone = adapt(small().double())
+    images = backbone.example(2)
+    reduced = proof.probed(backbone, "keep=0.5@0")
+    with torch.inference_mode():
+        reduced(images)
+        masked = proof.masked_logits(backbone, images, reduced.survivors)
+        plain = backbone.plain(images)
+        whole = proof.masked_logits(backbone, images, [])
+    assert torch.equal(whole, plain)
+    assert proof.relative_error(masked, plain) > 1e-3
