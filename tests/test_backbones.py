@@ -7,7 +7,9 @@ from collections.abc import Callable
 import pytest
 import timm
 import torch
-from timm.models.vision_transformer import ParallelScalingBlock, VisionTransformer
+from timm.layers.attention_pool import AttentionPoolLatent, AttentionPoolPrr
+from timm.layers.patch_embed import PatchEmbedWithSize
+from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 import keeprate
@@ -46,6 +48,8 @@ FAMILIES = {
     "residual post-norm": made("vit_base_patch16_rpn_224", **SMALL),
     "gated MLP, RMSNorm (AIMv2)": made("aimv2_large_patch14_224", **SMALL),
     "qk-norm": made("test_vit4"),
+    "no norm at the end (InternViT)": made("vit_intern300m_patch14_448", **SMALL),
+    "no positions": made("vit_tiny_patch16_224", pos_embed="none", **SMALL),
     "max pooling": made("vit_tiny_patch16_224", global_pool="max", **SMALL),
     "dynamic image size": made("vit_tiny_patch16_224", dynamic_img_size=True, **SMALL),
 }
@@ -57,7 +61,19 @@ FULL_SIZE = [
     "vit_small_patch14_reg4_dinov2",
     "vit_base_patch16_siglip_224",
     "vit_base_patch16_siglip_gap_224",
+    "vit_small_patch16_18x2_224",
+    "vit_dwee_patch16_reg1_gap_256",
+    "vit_dpwee_patch16_reg1_gap_256",
+    "vit_small_r26_s32_224",
+    "vitamin_small_224",
+    "naflexvit_base_patch16_parfac_gap",
 ]
+
+
+def with_part(name: str, part: nn.Module) -> nn.Module:
+    model = VisionTransformer(**SMALL, global_pool="map")
+    setattr(model, name, part)
+    return model
 
 
 @pytest.fixture(params=FAMILIES, ids=str)
@@ -83,6 +99,28 @@ def test_macs_equal_the_flop_counter(model: nn.Module, place: Place) -> None:
     assert_macs(model, place)
 
 
+@pytest.mark.parametrize(
+    ("name", "size", "patches"),
+    [
+        ("vit_tiny_patch16_224", (20, 44), 5 * 11),
+        ("deit3_small_patch16_224", (36, 28), 9 * 7),
+        ("deit_tiny_distilled_patch16_224", (18, 31), 5 * 8),
+        ("vit_small_patch14_reg4_dinov2", (41, 22), 11 * 6),
+    ],
+)
+def test_oblong_images_of_another_size(name: str, size: tuple[int, int], patches: int) -> None:
+    options = {"dynamic_img_size": True, "dynamic_img_pad": size[0] % 4 > 0}
+    model = randomised(made(name, **SMALL, **options)()).double()
+    backbone = adapt(model)
+    images = torch.randn(1, 3, *size, dtype=torch.float64)
+    assert backbone.num_patches(size) == patches
+    assert proof.identity_error(backbone, images) == 0.0
+    for place in Place:
+        assert proof.oracle_error(backbone, images, "keep=0.6@0,2", place, Needs.KEYS) < 1e-9
+    reduced = proof.probed(backbone, "keep=0.6@0,2")
+    assert reduced.costs(size).model == proof.counted_macs(backbone, reduced, images)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FULL_SIZE)
 def test_full_size_models_are_identical_and_match_the_oracle(name: str) -> None:
@@ -97,26 +135,46 @@ def test_full_size_models_are_identical_and_match_the_oracle(name: str) -> None:
 @pytest.mark.parametrize(
     ("build", "why"),
     [
-        (lambda: timm.create_model("resnet18"), "resnet.ResNet: it belongs to none of the known"),
-        (lambda: timm.create_model("swin_tiny_patch4_window7_224"), "SwinTransformer: it belongs"),
         (
-            lambda: VisionTransformer(**SMALL, block_fn=ParallelScalingBlock),
-            "block 0 is a ParallelScalingBlock, not Block or ResPostBlock",
+            lambda: nn.Conv2d(3, 8, 1),
+            r"Conv2d: it belongs to none of the known families \(timm-vit",
         ),
         (
             lambda: VisionTransformer(**SMALL, patch_drop_rate=0.1),
             r"patch dropout \(patch_drop_rate > 0\) is not supported",
         ),
         (
-            lambda: VisionTransformer(**SMALL, attn_layer="diff"),
-            "the attention of block 0 is a DiffAttention, not Attention",
+            lambda: VisionTransformer(**SMALL, global_pool="avgmax"),
+            "pooling 'avgmax' is not supported",
+        ),
+        (lambda: VisionTransformer(**SMALL, global_pool="prr"), "pooling 'prr' is not supported"),
+        (
+            lambda: with_part("attn_pool", AttentionPoolPrr(48)),
+            "attention pooling AttentionPoolPrr is not",
+        ),
+        (
+            lambda: with_part("attn_pool", AttentionPoolLatent(48, feat_size=64, pos_embed="abs")),
+            "attention pooling with a position embedding is not supported",
+        ),
+        (
+            lambda: with_part("patch_embed", PatchEmbedWithSize()),
+            "the patch embedding is a PatchEmbedWithSize, not PatchEmbed",
         ),
         (
             lambda: type("MyViT", (VisionTransformer,), {})(**SMALL),
             "a subclass of VisionTransformer",
         ),
     ],
-    ids=["resnet", "swin", "parallel block", "patch dropout", "differential", "subclass"],
+    ids=[
+        "another family",
+        "patch dropout",
+        "maximum and average",
+        "refined patches",
+        "another attention pooling",
+        "attention pooling with positions",
+        "another patch embedding",
+        "subclass",
+    ],
 )
 def test_anything_else_is_refused_by_class_and_reason(
     build: Callable[[], nn.Module], why: str
@@ -126,10 +184,12 @@ def test_anything_else_is_refused_by_class_and_reason(
 
 
 def test_a_model_that_does_more_than_its_class_is_refused() -> None:
-    hooked, replaced = FAMILIES["vit"](), FAMILIES["vit"]()
-    hooked.blocks[2].register_forward_hook(lambda module, inputs, output: 2 * output)
-    replaced.forward = lambda images: images.mean(dim=(2, 3))
-    for model in (hooked, replaced):
+    block, row, forward, features = (FAMILIES["vit"]() for _ in range(4))
+    block.blocks[2].register_forward_hook(lambda module, inputs, output: 2 * output)
+    row.blocks.register_forward_hook(lambda module, inputs, output: 2 * output)
+    forward.forward = lambda images: images.mean(dim=(2, 3))
+    features.forward_features = lambda images: images.flatten(2)
+    for model in (block, row, forward, features):
         with pytest.raises(KeeprateError, match="forward hooks on it or its blocks"):
             keeprate.reduce(model, "random", "r=1")
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 import keeprate
 from keeprate import Method
+from keeprate.backbones import adapt
 from keeprate.plugins import registry
 from keeprate.reduction import ReducedModel
 from references.tiny import images_for, tiny_vit, watched
@@ -21,6 +22,10 @@ BACKBONES = {
     "average pooling": "vit_base_patch16_siglip_gap_224",
     "average pooling, class token": "beit3_base_patch16_224",
     "attention pooling": "vit_base_patch16_siglip_224",
+    "rotary embedding": "vit_small_patch16_rope_224",
+    "rotary embedding of each head": "vit_small_patch16_rope_mixed_224",
+    "table of relative positions": "beit_base_patch16_224",
+    "relative positions by an MLP": "vit_relpos_small_patch16_224",
 }
 MODELS = {kind: tiny_vit(name).double() for kind, name in BACKBONES.items()}
 
@@ -28,7 +33,7 @@ MODELS = {kind: tiny_vit(name).double() for kind, name in BACKBONES.items()}
 def pairs() -> Iterator[tuple[str, str]]:
     for name, offer in registry().methods.items():
         for kind, model in MODELS.items():
-            if model.has_class_token or not offer.cls.requires_class_token:
+            if adapt(model).has_class_token or not offer.cls.requires_class_token:
                 yield name, kind
 
 

@@ -17,6 +17,8 @@ from .checkpoints import Shapes, differences, first_line, read_shapes
 from .errors import KeeprateError, unknown_name
 from .plugins import registry
 
+PREFIX = "hf:"
+"""How names of transformers' models begin; all others are timm's."""
 REMEDY = "Give local weights: --weights FILE.safetensors."
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 
@@ -26,13 +28,15 @@ class LoadedModel:
     """A model in eval mode and where its weights come from.
 
     `weights` is a file name, "pretrained" or "random weights"; `weights_sha256` is what the
-    function of that name returns.
+    function of that name returns. `folder` holds the files of a transformers model, which say how
+    its inputs are prepared.
     """
 
     model: nn.Module
     name: str
     weights: str
     weights_sha256: str
+    folder: Path | None = None
 
 
 def load_model(
@@ -45,11 +49,20 @@ def load_model(
 ) -> LoadedModel:
     """Create the timm model `name` with the weights of a file, of its hub page, or random ones.
 
+    `hf:FOLDER` and `hf:NAME` are transformers' classifiers, which keep their own weights, image
+    size and classes.
+
     Every weight must be there and fit. `image_size` (pixels: a side, or height and width) resamples
     the position embedding to another size than the weights were trained at; without it a file made
     for another size is refused. `num_classes` is read from the file where it is not given. Raises
     KeeprateError, in one line, for whatever does not fit and for weights that cannot be had.
     """
+    if name.startswith(PREFIX):
+        if weights is not None or image_size is not None or num_classes is not None:
+            raise KeeprateError(f"'{name}' has weights, image size and classes of its own.")
+        from .huggingface_models import load_huggingface
+
+        return load_huggingface(name, pretrained=pretrained)
     check_name(name)
     sides = (image_size, image_size) if isinstance(image_size, int) else image_size
     request = _Request(name, sides, num_classes)
@@ -105,7 +118,7 @@ def _check_place(name: str, source: str, place: str) -> None:
         cached = huggingface_hub.try_to_load_from_cache(place.partition("@")[0], "config.json")
     except ValueError as error:
         raise KeeprateError(f"No model '{name}': {first_line(error)}.") from error
-    if not isinstance(cached, str) and (reason := _hub_problem()):
+    if not isinstance(cached, str) and (reason := hub_problem()):
         raise KeeprateError(f"Cannot look the model '{name}' up: {reason}.")
 
 
@@ -199,7 +212,7 @@ def _from_hub(request: _Request, config: dict[str, Any]) -> nn.Module:
             f"{request.num_classes}. {REMEDY}"
         )
     overlay: dict[str, Any] = {}
-    if "hf_hub_id" in config and (reason := _hub_problem()):
+    if "hf_hub_id" in config and (reason := hub_problem()):
         cached = _cached(config)
         if cached is None:
             raise _no_weights(request.name, reason)
@@ -214,7 +227,7 @@ def _no_weights(name: str, reason: str) -> KeeprateError:
     return KeeprateError(f"Cannot get the pretrained weights of '{name}': {reason}. {REMEDY}")
 
 
-def _hub_problem() -> str | None:
+def hub_problem() -> str | None:
     """Why the hub cannot be reached; asked once, where its client would retry for a minute."""
     try:
         huggingface_hub.get_session().head(huggingface_hub.constants.ENDPOINT, timeout=10)

@@ -82,16 +82,21 @@ def masked_logits(backbone: Backbone, inputs: Inputs, survivors: Sequence[Surviv
     """
     alive = {stage.block: _alive(stage.owner, backbone.num_prefix) for stage in survivors}
     mode = _MaskedKeys()
-    with switched_on(backbone.model), _hooked(backbone.blocks, alive, mode), mode:
+    with switched_on(backbone.model), _hooked(backbone, alive, mode), mode:
         return backbone.plain(inputs)
 
 
 def key_counts(backbone: Backbone, reduced: ReducedModel, inputs: Inputs) -> list[int]:
-    """Return the keys that each fused attention call of a reduced run really saw, in order."""
+    """Return the keys that each fused attention call of a reduced run really saw, in order.
+
+    Calls before the first block, as of an earlier stage with attention, are left out.
+    """
     mode = _MaskedKeys()
     with switched_on(backbone.model), mode:
+        backbone.embed(inputs)
+        earlier = len(mode.counts)
         reduced(inputs)
-    return mode.counts
+    return mode.counts[2 * earlier :]
 
 
 def counted_macs(backbone: Backbone, model: Any, inputs: Inputs) -> int:
@@ -141,29 +146,38 @@ def _masked(mask: Tensor | None, alive: Tensor, query: Tensor) -> Tensor:
 
 
 @contextmanager
-def _hooked(
-    blocks: Sequence[nn.Module], alive: dict[int, Tensor], mode: _MaskedKeys
-) -> Iterator[None]:
-    """Tell `mode` after each block which tokens are alive; take the others from the last output."""
+def _hooked(backbone: Backbone, alive: dict[int, Tensor], mode: _MaskedKeys) -> Iterator[None]:
+    """Tell `mode` after each block which tokens are alive; take the others from the last output.
+
+    Where the head is said to read prefix tokens only they stay, so that it shows if it does not.
+    """
 
     def after(block: int) -> Any:
         def hook(module: nn.Module, inputs: Any, output: Any) -> Any:
             mode.alive = alive.get(block, mode.alive)
-            if block < len(blocks) - 1 or mode.alive is None:
+            if block < backbone.depth - 1 or mode.alive is None:
                 return None
-            x, left = output if isinstance(output, Tensor) else output[0], mode.alive
-            mode.alive = None
-            x = x[left].reshape(len(x), -1, x.shape[-1])
-            return x if isinstance(output, Tensor) else (x, *output[1:])
+            left, mode.alive = mode.alive, None
+            if backbone.head_reads_prefix_only:
+                return None
+            if isinstance(output, Tensor):
+                return _taken(output, left)
+            return (_taken(output[0], left), *output[1:])
 
         return hook
 
-    handles = [block.register_forward_hook(after(i)) for i, block in enumerate(blocks)]
+    handles = [block.register_forward_hook(after(i)) for i, block in enumerate(backbone.blocks)]
     try:
         yield
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _taken(x: Tensor, left: Tensor) -> Tensor:
+    """Return the tokens of x (B, N, C) that are left (B, N); of a grid (B, H, W, C) as a column."""
+    tokens = x.flatten(1, -2)[left].reshape(len(x), -1, x.shape[-1])
+    return tokens if x.dim() == 3 else tokens[:, :, None]
 
 
 def _alive(owner: Tensor, num_prefix: int) -> Tensor:

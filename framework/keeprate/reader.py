@@ -151,15 +151,28 @@ class _FusedCalls(TorchFunctionMode):
 
 @contextmanager
 def switched_on(attention: nn.Module) -> Iterator[None]:
-    """Switch timm's fused attention on inside a module, and back afterwards."""
+    """Switch fused attention on inside a module of timm or transformers, and back afterwards."""
     off = [m for m in attention.modules() if getattr(m, "fused_attn", None) is False]
-    for module in off:
-        module.fused_attn = True  # type: ignore[assignment]
+    configs = {id(config): config for m in attention.modules() if (config := _chooser(m))}
+    chosen = [(config, config._attn_implementation) for config in configs.values()]
     try:
+        for module in off:
+            module.fused_attn = True  # type: ignore[assignment]
+        for config, implementation in chosen:
+            if implementation == "eager":
+                config._attn_implementation = "sdpa"
         yield
     finally:
         for module in off:
             module.fused_attn = False  # type: ignore[assignment]
+        for config, implementation in chosen:  # outer ones first: they set those inside as well
+            config._attn_implementation = implementation
+
+
+def _chooser(module: nn.Module) -> Any:
+    """Return the configuration of transformers that chooses a module's attention, if it has one."""
+    config = getattr(module, "config", None)
+    return config if hasattr(config, "_attn_implementation") else None
 
 
 def _fused(seen: Attention, dropout_p: float) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import timm
 import torch
@@ -16,8 +17,11 @@ from .evidence import Finding, examine, randomise, two_stages
 from .plugins import registry
 from .proof import counted_macs, probed
 
-DEPTH = 4
-"""Blocks of the models that are run on real numbers, where a model's depth can be chosen."""
+DEPTH, CHANNELS, HEADS, SIDE = 4, 192, 3, 6
+"""Blocks, channels, heads, and patches along a side of the models that are run on real numbers,
+where the family lets them be chosen."""
+
+_NARROW = {"embed_dim": CHANNELS, "num_heads": HEADS}
 
 _UNIMPORTANT = {"Dropout", "Identity", "Sequential", "ModuleList", "ModuleDict", "DropPath"}
 
@@ -85,7 +89,7 @@ def prove_kinds(trials: Iterable[Trial]) -> Iterator[KindProof]:
             if known is None or trial.num_parameters < known.num_parameters:
                 smallest[trial.kind] = trial
     for trial in smallest.values():
-        yield _prove(trial.name, trial.kind, lambda name=trial.name: _shallow(name))  # type: ignore[misc]
+        yield _prove(trial.name, trial.kind, lambda name=trial.name: _small(name))  # type: ignore[misc]
 
 
 def prove_examples() -> Iterator[KindProof]:
@@ -136,15 +140,31 @@ def _kind(backbone: Backbone) -> tuple[str, ...]:
     classes = {type(module).__qualname__ for module in backbone.model.modules()} - _UNIMPORTANT
     pool = str(getattr(backbone.model, "global_pool", ""))
     prefix = "prefix" if backbone.num_prefix else "no prefix"
-    return backbone.name, prefix, pool, *sorted(classes)
+    groups = {getattr(module, "num_kv_groups", 1) for module in backbone.model.modules()}
+    keys = "keys of several heads" if max(groups) > 1 else "keys of each head"
+    return backbone.name, prefix, pool, keys, *sorted(classes)
 
 
-def _shallow(name: str) -> nn.Module:
-    """Build a model with few blocks where its depth can be chosen, else whole."""
-    try:
-        return timm.create_model(name, depth=DEPTH)
-    except (TypeError, ValueError, AssertionError, IndexError, RuntimeError):
-        return timm.create_model(name)
+def _small(name: str) -> nn.Module:
+    """Build a model with as few blocks, channels, heads and patches as its family lets choose."""
+    for options in _sizes(name):
+        try:
+            return timm.create_model(name, **options)
+        except (TypeError, ValueError, AssertionError, IndexError, RuntimeError, KeyError):
+            continue
+    return timm.create_model(name)
+
+
+def _sizes(name: str) -> Iterator[dict[str, Any]]:
+    """Yield smaller sizes to build a model at, from the smallest on."""
+    with torch.device("meta"):
+        patch = getattr(getattr(timm.create_model(name), "patch_embed", None), "patch_size", None)
+    few = {"depth": DEPTH}
+    if patch is not None:
+        rows, columns = (patch, patch) if isinstance(patch, int) else patch
+        size = {"img_size": (SIDE * rows, SIDE * columns)}
+        yield from (few | _NARROW | size, few | size, size)
+    yield from (few | _NARROW, few)
 
 
 def _prove(name: str, kind: tuple[str, ...], build: Callable[[], nn.Module]) -> KindProof:

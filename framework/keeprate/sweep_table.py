@@ -17,13 +17,13 @@ Written by `{command}` ({versions}); not edited by hand.
 
 Every model that timm knows is built without values and tried. A name counts as **proved** if a
 family takes it, the plain and a reduced model give logits of one shape and cost what torch's flop
-counter counts, to the digit, and one model of the same kind (the same classes and pooling) was
-right on real numbers. Right means, with every parameter random: every token kept gives the model's
-own logits; tokens dropped in the first block and in the middle give the logits of the plain model,
-run whole by its own code, whose later attention masks the dropped tokens and whose pooling leaves
-them out. Errors are relative to the largest logit: of every token kept in float32 (0:
-bit-identical), of dropped tokens in float64. `keeprate check-backbone NAME` prints the same for one
-model.
+counter counts, to the digit, and one model of the same kind (the same classes and pooling), built
+as small as it can be, was right on real numbers. Right means, with every parameter random: every
+token kept gives the model's own logits; tokens dropped in the first block and in the middle give
+the logits of the plain model, run whole by its own code, whose later attention masks the dropped
+tokens and whose pooling leaves them out. Errors are relative to the largest logit: of every token
+kept in float32 (0: bit-identical), of dropped tokens in float64. `keeprate check-backbone NAME`
+prints the same for one model at its own size.
 """
 
 
@@ -146,7 +146,7 @@ def _kinds_table(proofs: Sequence[KindProof]) -> str:
         for proof in sorted(proofs, key=lambda proof: (proof.family, proof.name))
     ]
     return _table(
-        "backbone | model run (4 blocks where the depth can be chosen) | block | M parameters | "
+        "backbone | model run | block | M parameters | "
         "every token kept | tokens dropped | bfloat16 | float16 | result",
         rows,
     )

@@ -12,6 +12,19 @@ __all__ = ["Backbone", "BlockCost", "HeadCost", "Inputs", "adapt", "keeprate_bac
 @hookimpl
 def keeprate_backbones() -> list[type[Backbone]]:
     """Offer the families that ship with keeprate."""
+    from .huggingface_text import HFBert, HFDistilBert
+    from .huggingface_vision import HFBeit, HFDinov2, HFSiglip, HFViT
+    from .timm_beit import TimmBeit
+    from .timm_eva import TimmEva
+    from .timm_hybrid import TimmHybrid
+    from .timm_lvvit import TimmLVViT
+    from .timm_naflex import TimmNaFlex
+    from .timm_pit import TimmPiT
+    from .timm_relpos import TimmRelPos
     from .timm_vit import TimmViT
+    from .timm_volo import TimmVOLO
 
-    return [TimmViT]
+    timm = [TimmViT, TimmHybrid, TimmNaFlex, TimmEva, TimmBeit, TimmRelPos]
+    staged = [TimmLVViT, TimmPiT, TimmVOLO]
+    huggingface = [HFViT, HFDinov2, HFBeit, HFSiglip, HFBert, HFDistilBert]
+    return [*timm, *staged, *huggingface]

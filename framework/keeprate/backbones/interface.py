@@ -55,7 +55,8 @@ class Backbone(ABC):
 
     name: ClassVar[str]
     blocks: Sequence[Any]
-    """The model's own blocks, each of which returns tokens (B, N, C), perhaps first in a tuple."""
+    """The model's own blocks, each of which returns tokens, perhaps first in a tuple: (B, N, C), or
+    (B, H, W, C) where the tokens are those of a grid."""
     num_prefix: int
     has_class_token: bool
     depth: int
@@ -69,6 +70,9 @@ class Backbone(ABC):
     """Where methods may act: after-block only, where a block's halves run side by side."""
     follows_positions: bool = False
     """Whether blocks look up the position of each token (rotary embeddings, position tables)."""
+    text_inputs: ClassVar[tuple[str, ...]] = ()
+    """The names of the tensors a model of texts reads; () for models of images. Texts differ in
+    length: the size of one is (1, tokens), its "patches" are the tokens but the class token."""
     maps: int = 1
     """Attention maps a block computes, each in a fused call of its own; their heads are counted
     together in `heads`."""

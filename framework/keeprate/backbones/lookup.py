@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import KeeprateError
 from ..plugins import registry
+from .refusals import known_refusal
 
 if TYPE_CHECKING:
     from torch import nn
@@ -26,7 +27,8 @@ def adapt(model: nn.Module) -> Backbone:
         if reason:
             reasons.append(f"{offer.name}: {reason}")
     known = ", ".join(registry().backbones)
-    why = "; ".join(reasons) or f"it belongs to none of the known families ({known})"
+    unknown = f"it belongs to none of the known families ({known})"
+    why = "; ".join(reasons) or known_refusal(model) or unknown
     raise KeeprateError(
         f"Cannot reduce a model of class {type(model).__module__}.{type(model).__qualname__}: "
         f"{why}. "

@@ -22,10 +22,12 @@ def size_weighted(tokens: Tokens, pool: str, include_prefix: bool) -> Tensor:
     plain = not tokens.has_merged and tokens.valid is None
     if plain or pool == "token":
         return tokens.x
-    valid = torch.ones_like(tokens.size) if tokens.valid is None else tokens.valid.float()
+    exact = torch.promote_types(tokens.x.dtype, torch.float32)
+    size = tokens.size.to(exact)
+    valid = torch.ones_like(size) if tokens.valid is None else tokens.valid.to(exact)
     if pool == "max":
         return tokens.x.masked_fill(valid[..., None] == 0, -torch.inf)
-    weight = tokens.size * valid  # (B, N)
+    weight = size * valid  # (B, N)
     start = 0 if include_prefix else tokens.num_prefix
     total = weight[:, start:].sum(dim=1, keepdim=True)
     weight = weight * (tokens.count - start) / total

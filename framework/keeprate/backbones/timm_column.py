@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, cast
 
 from timm.layers.attention_pool import AttentionPoolLatent
@@ -13,6 +14,7 @@ from .interface import Backbone, BlockCost, HeadCost
 from .pooling import SizeMask, size_weighted
 
 POOLS = ("token", "avg", "max", "map")
+_FORWARDS = ("forward", "forward_features")
 
 
 class TimmColumn(Backbone):
@@ -25,14 +27,26 @@ class TimmColumn(Backbone):
     def __init__(self, model: nn.Module) -> None:
         super().__init__(model)
         self.vit = model
-        self.blocks = list(self.vit.blocks)
-        self.num_prefix = self.vit.num_prefix_tokens
+        self.blocks = self._own_blocks()
+        self.num_prefix = self._own_prefix()
         self.has_class_token = getattr(self.vit, "cls_token", None) is not None
         self.depth = len(self.blocks)
         self.channels = self.vit.embed_dim
-        self.image_size = cast("tuple[int, int]", self.vit.patch_embed.img_size)
+        self.image_size = self._own_image_size()
         self.head_reads_prefix_only = self.vit.global_pool == "token"
         self._size_heads()
+
+    def _own_blocks(self) -> list[Any]:
+        """Return the blocks whose tokens are reduced."""
+        return list(self.vit.blocks)
+
+    def _own_prefix(self) -> int:
+        """Return how many prefix tokens the model has."""
+        return int(self.vit.num_prefix_tokens)
+
+    def _own_image_size(self) -> tuple[int, int]:
+        """Return the (height, width) in pixels that the model was made for."""
+        return cast("tuple[int, int]", self.vit.patch_embed.img_size)
 
     def _size_heads(self) -> None:
         """Set heads and head_dim, as methods see them."""
@@ -43,19 +57,21 @@ class TimmColumn(Backbone):
     def classify(self, tokens: Tokens, mask: Tensor | None) -> Tensor:
         """Return logits (B, K): norm, pooling and head as in timm, over the tokens left."""
         tokens = tokens.with_x(self.vit.norm(tokens.x))
-        include_prefix = bool(getattr(self.vit, "pool_include_prefix", False))
         pool = getattr(self.vit, "attn_pool", None)
         if pool is not None:
-            return self._pool_by_attention(tokens.x, pool, mask, include_prefix)
+            return self._pool_by_attention(tokens.x, pool, mask)
+        include_prefix = bool(getattr(self.vit, "pool_include_prefix", False))
         pooled = size_weighted(tokens, self.vit.global_pool, include_prefix)
         return cast(Tensor, self.vit.forward_head(pooled))
 
-    def _pool_by_attention(
-        self, x: Tensor, pool: nn.Module, mask: Tensor | None, include_prefix: bool
-    ) -> Tensor:
+    def _attention_pools_prefix(self) -> bool:
+        """Tell whether prefix tokens are among those that attention pooling reads."""
+        return bool(getattr(self.vit, "pool_include_prefix", False))
+
+    def _pool_by_attention(self, x: Tensor, pool: nn.Module, mask: Tensor | None) -> Tensor:
         if mask is None:
             return cast(Tensor, self.vit.forward_head(x))
-        skipped = 0 if include_prefix else self.num_prefix
+        skipped = 0 if self._attention_pools_prefix() else self.num_prefix
         with switched_on(pool), SizeMask(mask[..., skipped:]):
             return cast(Tensor, self.vit.forward_head(x))
 
@@ -85,7 +101,7 @@ class TimmColumn(Backbone):
         return HeadCost(
             fixed=fixed + pool.latent_len * latent,
             per_token=linear_macs(pool.kv) + pair,
-            reads_prefix=bool(getattr(self.vit, "pool_include_prefix", False)),
+            reads_prefix=self._attention_pools_prefix(),
         )
 
 
@@ -100,7 +116,14 @@ def shell_refusal(model: Any) -> str | None:
     pool = getattr(model, "attn_pool", None)
     if pool is not None and type(pool) is not AttentionPoolLatent:
         return f"attention pooling {type(pool).__name__} is not supported"
-    if any(is_altered(module) for module in (model, *model.blocks)):
+    if pool is not None and pool.pos_embed is not None:
+        return "attention pooling with a position embedding is not supported"
+    return altered_refusal((model, model.blocks, *model.blocks))
+
+
+def altered_refusal(modules: Iterable[nn.Module]) -> str | None:
+    """Return that one of the modules does more than its class says; None if none does."""
+    if any(is_altered(module) for module in modules):
         return "forward hooks on it or its blocks, or a replaced forward, would be left out"
     return None
 
@@ -116,7 +139,12 @@ def class_refusal(what: str, module: nn.Module, known: tuple[type, ...]) -> str 
 def is_altered(module: nn.Module) -> bool:
     """Tell whether calling `module` does more than its class says (its parts are called)."""
     hooks = (module._forward_hooks, module._forward_pre_hooks)
-    return "forward" in vars(module) or any(hooks)
+    return not vars(module).keys().isdisjoint(_FORWARDS) or any(hooks)
+
+
+def scaled(branch: Tensor, scale: Tensor | None) -> Tensor:
+    """Apply a layer scale (C,) to a branch (B, N, C), where there is one."""
+    return branch if scale is None else scale * branch
 
 
 def linear_macs(module: nn.Module) -> int:

@@ -1,0 +1,23 @@
+"""The grids of numbers that convolutions make, and what they cost."""
+
+from __future__ import annotations
+
+from typing import TypeAlias, cast
+
+from torch import nn
+
+Grid: TypeAlias = tuple[int, int]
+"""Rows and columns."""
+
+
+def output_grid(convolution: nn.Conv2d, grid: Grid) -> Grid:
+    """Return the grid that a convolution without dilation makes of another."""
+    padding = cast(Grid, convolution.padding)
+    sizes = zip(grid, convolution.kernel_size, convolution.stride, padding, strict=True)
+    rows, columns = ((size + 2 * pad - kernel) // step + 1 for size, kernel, step, pad in sizes)
+    return rows, columns
+
+
+def convolution_macs(convolution: nn.Conv2d, output: Grid) -> int:
+    """Return the multiply-accumulates of a convolution that makes the grid `output`."""
+    return output[0] * output[1] * convolution.weight.numel()

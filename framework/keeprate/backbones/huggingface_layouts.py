@@ -1,0 +1,203 @@
+"""How transformers' classifiers are built, part by part: names only, as of the versions tested."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+Parts = Mapping[str, tuple[str, ...]]
+"""The children a module has, and the names of the classes each may be of; "": it may be none."""
+
+NORM, DROPOUT, HEAD = ("LayerNorm",), ("Dropout",), ("Linear", "Identity")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the classifiers of one class are built: the classes of their parts, down to each block.
+
+    `base` is the attribute of the model inside the classifier, `blocks` the path to its blocks from
+    there. Class names are those of the module that defines the classifier, or torch's.
+    """
+
+    base: str
+    blocks: str
+    model_parts: Parts
+    base_parts: Parts
+    block: str
+    block_parts: Parts
+
+
+def full(package: str, name: str, file: str | None = None) -> str:
+    """Return the full name of a class of transformers."""
+    return f"transformers.models.{package}.modeling_{file or package}.{name}"
+
+
+def _vit(name: str, base: str, heads: tuple[str, ...]) -> Layout:
+    return Layout(
+        base=base,
+        blocks="layers",
+        model_parts={base: (f"{name}Model",), **dict.fromkeys(heads, HEAD)},
+        base_parts={"embeddings": (f"{name}Embeddings",), "layers": LIST, "layernorm": NORM},
+        block=f"{name}Layer",
+        block_parts={
+            "attention": (f"{name}Attention",),
+            "layernorm_before": NORM,
+            "layernorm_after": NORM,
+            "mlp": (f"{name}MLP",),
+            "dropout": DROPOUT,
+        },
+    )
+
+
+def _dinov2(name: str, base: str) -> Layout:
+    scale = (f"{name}LayerScale",)
+    return Layout(
+        base=base,
+        blocks="encoder.layer",
+        model_parts={base: (f"{name}Model",), "classifier": HEAD},
+        base_parts={
+            "embeddings": (f"{name}Embeddings",),
+            "encoder": (f"{name}Encoder",),
+            "layernorm": NORM,
+        },
+        block=f"{name}Layer",
+        block_parts={
+            "norm1": NORM,
+            "attention": (f"{name}Attention",),
+            "layer_scale1": scale,
+            "drop_path": ("Identity", f"{name}DropPath"),
+            "norm2": NORM,
+            "mlp": (f"{name}MLP", f"{name}SwiGLUFFN"),
+            "layer_scale2": scale,
+        },
+    )
+
+
+def _beit() -> Layout:
+    table = ("BeitRelativePositionBias", "")
+    return Layout(
+        base="beit",
+        blocks="layers",
+        model_parts={"beit": ("BeitModel",), "classifier": HEAD},
+        base_parts={
+            "embeddings": ("BeitEmbeddings",),
+            "shared_position_bias": table,
+            "layers": LIST,
+            "layernorm": ("LayerNorm", "Identity"),
+            "pooler": ("BeitPooler",),
+        },
+        block="BeitLayer",
+        block_parts={
+            "attention": ("BeitAttention",),
+            "layernorm_before": NORM,
+            "layernorm_after": NORM,
+            "mlp": ("BeitMLP",),
+            "dropout": DROPOUT,
+            "drop_path": ("Identity", "BeitDropPath"),
+            "relative_position_bias": table,
+        },
+    )
+
+
+def _siglip() -> Layout:
+    return Layout(
+        base="vision_model",
+        blocks="encoder.layers",
+        model_parts={"vision_model": ("SiglipVisionModel",), "classifier": HEAD},
+        base_parts={
+            "embeddings": ("SiglipVisionEmbeddings",),
+            "encoder": ("SiglipEncoder",),
+            "post_layernorm": NORM,
+            "head": ("SiglipMultiheadAttentionPoolingHead", ""),
+        },
+        block="SiglipEncoderLayer",
+        block_parts={
+            "layer_norm1": NORM,
+            "self_attn": ("SiglipAttention",),
+            "layer_norm2": NORM,
+            "mlp": ("SiglipMLP",),
+        },
+    )
+
+
+def _bert(name: str, base: str, head: Parts, base_parts: Parts) -> Layout:
+    return Layout(
+        base=base,
+        blocks="encoder.layer",
+        model_parts={base: (f"{name}Model",), **head},
+        base_parts={
+            "embeddings": (f"{name}Embeddings",),
+            "encoder": (f"{name}Encoder",),
+            **base_parts,
+        },
+        block=f"{name}Layer",
+        block_parts={
+            "attention": (f"{name}Attention",),
+            "intermediate": (f"{name}Intermediate",),
+            "output": (f"{name}Output",),
+        },
+    )
+
+
+def _pooled(name: str, base: str) -> Layout:
+    """Return the layout of BERT: a pooler inside the model, dropout and a linear classifier."""
+    head = {"dropout": DROPOUT, "classifier": HEAD}
+    return _bert(name, base, head, {"pooler": (f"{name}Pooler",)})
+
+
+def _headed(name: str, base: str, base_parts: Parts | None = None) -> Layout:
+    """Return the layout of RoBERTa: no pooler, and a classifier of two linear layers."""
+    return _bert(name, base, {"classifier": (f"{name}ClassificationHead",)}, base_parts or {})
+
+
+def _distilbert() -> Layout:
+    return Layout(
+        base="distilbert",
+        blocks="transformer.layer",
+        model_parts={
+            "distilbert": ("DistilBertModel",),
+            "pre_classifier": HEAD,
+            "classifier": HEAD,
+            "dropout": DROPOUT,
+        },
+        base_parts={"embeddings": ("Embeddings",), "transformer": ("Transformer",)},
+        block="TransformerBlock",
+        block_parts={
+            "attention": ("DistilBertSelfAttention",),
+            "sa_layer_norm": NORM,
+            "ffn": ("FFN",),
+            "output_layer_norm": NORM,
+        },
+    )
+
+
+LIST = ("ModuleList",)
+_IMAGES, _TEXTS = "ForImageClassification", "ForSequenceClassification"
+_TEACHER = ("cls_classifier", "distillation_classifier")
+_PROJECT = {"embeddings_project": ("Linear", "")}
+
+VIT: Mapping[str, Layout] = {
+    full("vit", f"ViT{_IMAGES}"): _vit("ViT", "vit", ("classifier",)),
+    full("deit", f"DeiT{_IMAGES}"): _vit("DeiT", "deit", ("classifier",)),
+    full("deit", f"DeiT{_IMAGES}WithTeacher"): _vit("DeiT", "deit", _TEACHER),
+}
+DINOV2: Mapping[str, Layout] = {
+    full("dinov2", f"Dinov2{_IMAGES}"): _dinov2("Dinov2", "dinov2"),
+    full("dinov2_with_registers", f"Dinov2WithRegisters{_IMAGES}"): _dinov2(
+        "Dinov2WithRegisters", "dinov2_with_registers"
+    ),
+}
+BEIT: Mapping[str, Layout] = {full("beit", f"Beit{_IMAGES}"): _beit()}
+SIGLIP: Mapping[str, Layout] = {full("siglip", f"Siglip{_IMAGES}"): _siglip()}
+BERT: Mapping[str, Layout] = {
+    full("bert", f"Bert{_TEXTS}"): _pooled("Bert", "bert"),
+    full("ernie", f"Ernie{_TEXTS}"): _pooled("Ernie", "ernie"),
+    full("roberta", f"Roberta{_TEXTS}"): _headed("Roberta", "roberta"),
+    full("xlm_roberta", f"XLMRoberta{_TEXTS}"): _headed("XLMRoberta", "roberta"),
+    full("camembert", f"Camembert{_TEXTS}"): _headed("Camembert", "roberta"),
+    full("data2vec", f"Data2VecText{_TEXTS}", "data2vec_text"): _headed(
+        "Data2VecText", "data2vec_text"
+    ),
+    full("electra", f"Electra{_TEXTS}"): _headed("Electra", "electra", _PROJECT),
+}
+DISTILBERT: Mapping[str, Layout] = {full("distilbert", f"DistilBert{_TEXTS}"): _distilbert()}

@@ -1,0 +1,45 @@
+"""timm's VisionTransformer on convolutions: R26 and R50 hybrids, MobileCLIP-B, ViTamin."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from timm.layers.hybrid_embed import HybridEmbed
+from timm.models.vision_transformer import VisionTransformer
+from torch import nn
+
+from .convolution_macs import Embedding, embedding_of
+from .timm_vit import TimmViT, vit_refusal
+
+
+class TimmHybrid(TimmViT):
+    """Vision Transformers of timm whose patches are the features of a convolutional network.
+
+    The network runs as a whole, before the first block: only tokens are reduced.
+    """
+
+    name: ClassVar[str] = "timm-hybrid"
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__(model)
+        self._embeddings: dict[tuple[int, int], Embedding] = {}
+
+    @classmethod
+    def refusal(cls, model: nn.Module) -> str | None:
+        """Return what of `model` is not of the known classes, None if all is."""
+        if type(model) is not VisionTransformer or type(model.patch_embed) is not HybridEmbed:
+            return ""
+        return vit_refusal(model, HybridEmbed)
+
+    def num_patches(self, image_size: tuple[int, int]) -> int:
+        """Return how many patches the network makes of an image."""
+        return self._embedding(image_size).numbers // self.channels
+
+    def embed_macs(self, image_size: tuple[int, int]) -> int:
+        """Return the cost of the network and of the projection after it."""
+        return self._embedding(image_size).macs
+
+    def _embedding(self, image_size: tuple[int, int]) -> Embedding:
+        if image_size not in self._embeddings:
+            self._embeddings[image_size] = embedding_of(self.vit.patch_embed, image_size)
+        return self._embeddings[image_size]

@@ -1,0 +1,197 @@
+"""Load a classifier of Hugging Face's transformers, from a folder or a page of the hub."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import torch
+from torch import nn
+
+from .checkpoints import first_line
+from .errors import KeeprateError
+from .models import PREFIX, LoadedModel, hub_problem, weights_sha256
+
+INSTALL = "pip install 'keeprate[huggingface]'"
+CONFIG = ("config.json", "preprocessor_config.json")
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "model-*.safetensors")
+TOKENIZER = ("tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "*.model")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A folder of files as `save_pretrained` writes them; `name` is what it is called in reports.
+
+    `config` is transformers' configuration, `cls` the class of classifier it names.
+    """
+
+    name: str
+    folder: Path
+    config: Any
+    cls: Any
+
+    @classmethod
+    def find(cls, name: str, files: Sequence[str]) -> Checkpoint:
+        """Find what `hf:NAME` means: a folder, or a page of the hub whose `files` are then fetched.
+
+        Raises KeeprateError for a place that is not there and for models that classify nothing.
+        """
+        transformers = import_transformers()
+        place = name.removeprefix(PREFIX)
+        folder = Path(place).expanduser()
+        if folder.is_dir():
+            name = PREFIX + folder.resolve().name
+        else:
+            folder = _fetched(name, place, files)
+        with quietly():
+            config = _config(transformers, name, folder)
+        return cls(name, folder, config, _classifier(transformers, name, config))
+
+    def without_weights(self) -> nn.Module:
+        """Build the model's shapes alone, on the meta device."""
+        with torch.device("meta"):
+            return self.with_random_weights()
+
+    def with_random_weights(self) -> nn.Module:
+        """Build the model as its configuration describes it, weights drawn anew."""
+        with quietly():
+            model: nn.Module = self.cls(self.config)
+        return model
+
+    def with_weights(self) -> nn.Module:
+        """Load the model in float32; KeeprateError unless every weight is there and fits."""
+        try:
+            with quietly():
+                model, found = self.cls.from_pretrained(
+                    self.folder,
+                    config=self.config,
+                    dtype=torch.float32,
+                    use_safetensors=True,
+                    local_files_only=True,
+                    output_loading_info=True,
+                )
+        except Exception as error:  # whatever safetensors or transformers raises
+            raise KeeprateError(
+                f"Cannot load the weights of '{self.name}' (model.safetensors in "
+                f"'{self.folder}'): {first_line(error)}."
+            ) from error
+        lacking = sorted(found["missing_keys"])
+        if lacking:
+            few = ", ".join(lacking[:3] + ["..."] * (len(lacking) > 3))
+            raise KeeprateError(
+                f"The weights of '{self.name}' lack {len(lacking)} of a {self.cls.__name__}: {few}."
+            )
+        loaded: nn.Module = model
+        return loaded
+
+
+def load_huggingface(name: str, *, pretrained: bool = True) -> LoadedModel:
+    """Load `hf:FOLDER` or `hf:NAME`, a page of the hub, with its weights or with random ones.
+
+    Weights are read from safetensors files alone. Raises KeeprateError, in one line, for whatever
+    is missing or does not fit.
+    """
+    checkpoint = Checkpoint.find(name, [*CONFIG, *TOKENIZER, *(WEIGHTS if pretrained else ())])
+    model = checkpoint.with_weights() if pretrained else checkpoint.with_random_weights()
+    source = "pretrained" if pretrained else "random weights"
+    sha256 = weights_sha256(model)
+    return LoadedModel(model.eval(), checkpoint.name, source, sha256, checkpoint.folder)
+
+
+def shapes_of(name: str, size: tuple[int, int] | None) -> tuple[nn.Module, tuple[int, int] | None]:
+    """Build `hf:FOLDER` or `hf:NAME` without weights, and return the size of its inputs.
+
+    That is `size` in pixels, or (anything, tokens) for texts; where it is None, what the folder
+    says of its images, if it says anything.
+    """
+    from .huggingface_inputs import PREPROCESSOR, image_input
+
+    checkpoint = Checkpoint.find(name, CONFIG)
+    model = checkpoint.without_weights()
+    if "ForSequence" in checkpoint.cls.__name__:
+        return model, None if size is None else (1, size[1])
+    if size is None and (checkpoint.folder / PREPROCESSOR).is_file():
+        return model, image_input(checkpoint.folder).image_size
+    return model, size
+
+
+def import_transformers() -> Any:
+    """Import transformers; KeeprateError that says how to install it where it is missing."""
+    try:
+        return import_module("transformers")
+    except ImportError as error:
+        raise KeeprateError(
+            f"Models named {PREFIX}... need the package transformers: {INSTALL}."
+        ) from error
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Keep transformers' advice and progress bars off the screen."""
+    logging = import_transformers().utils.logging
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity(logging.CRITICAL)
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _fetched(name: str, place: str, files: Sequence[str]) -> Path:
+    """Return the folder of a hub page's files, fetched if the hub can be reached."""
+    repository, _, revision = place.partition("@")
+    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", repository):
+        raise KeeprateError(
+            f"No folder '{place}'. Write {PREFIX}FOLDER, or {PREFIX}NAME of a page."
+        )
+    problem = hub_problem()
+    try:
+        folder = huggingface_hub.snapshot_download(
+            repository,
+            revision=revision or None,
+            allow_patterns=list(files),
+            ignore_patterns=["*/*"],
+            local_files_only=problem is not None,
+        )
+    except Exception as error:  # whatever the hub's client or its transport raises
+        raise KeeprateError(
+            f"Cannot get the model '{name}': {problem or first_line(error)}, and no folder of this "
+            f"name is here. Give a folder that holds it: {PREFIX}FOLDER."
+        ) from error
+    return Path(folder)
+
+
+def _config(transformers: Any, name: str, folder: Path) -> Any:
+    if not (folder / "config.json").is_file():
+        raise KeeprateError(
+            f"'{folder}' holds no config.json: it is no folder that save_pretrained wrote."
+        )
+    try:
+        return transformers.AutoConfig.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+    except Exception as error:  # damaged files make transformers raise nearly anything
+        raise KeeprateError(
+            f"Cannot read the configuration of '{name}': {first_line(error)}."
+        ) from error
+
+
+def _classifier(transformers: Any, name: str, config: Any) -> Any:
+    """Return the class a configuration names; KeeprateError unless it classifies something."""
+    named = next(iter(config.architectures or ()), "model of no class")
+    cls = getattr(transformers, named, None)
+    if cls is None or not re.search(r"For(Image|Sequence)Classification", named):
+        raise KeeprateError(
+            f"'{name}' is a {named}. What can be loaded are classifiers of images "
+            "(...ForImageClassification) and of texts (...ForSequenceClassification)."
+        )
+    return cls
