@@ -15,5 +15,6 @@ def keeprate_datasets() -> list[type[DataSet]]:
     from .digits import Digits
     from .image_folder import ImageFolder
     from .imagenet import ImageNet
+    from .text_file import TextFile
 
-    return [Digits, ImageNet, ImageFolder]
+    return [Digits, ImageNet, ImageFolder, TextFile]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .attention import Attention
     from .backbones import Backbone
-    from .data import DataSet, Sample
+    from .data import DataSet, Sample, TextDataSet
     from .errors import KeeprateError
     from .hookspecs import hookimpl
     from .method import Method, Needs, Place, Preset, Shape, Stage
@@ -35,6 +35,7 @@ __all__ = [
     "Sample",
     "Shape",
     "Stage",
+    "TextDataSet",
     "Tokens",
     "__version__",
     "hookimpl",
@@ -55,6 +56,7 @@ _HOME = {
     "Sample": "data",
     "Shape": "method",
     "Stage": "method",
+    "TextDataSet": "data",
     "Tokens": "tokens",
     "hookimpl": "hookspecs",
     "macs": "ruler",

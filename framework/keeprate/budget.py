@@ -39,7 +39,9 @@ class Solution:
 
     @property
     def note(self) -> str | None:
-        """Say so where token counts are too coarse to come within the tolerance."""
+        """Say so where token counts are too coarse, or too few, to come within the tolerance."""
+        if self.macs > self.budget_macs:
+            return f"{gmacs(self.budget_macs)} is out of reach: {gmacs(self.macs)} is used."
         if self.macs >= (1 - TOLERANCE) * self.budget_macs:
             return None
         above = "" if self.next_macs is None else f" and {gmacs(self.next_macs)}"
@@ -71,17 +73,22 @@ def solve(
     price: Callable[[tuple[Stage, ...]], int],
     allowed: int,
     what: str,
+    *,
+    or_cheapest: bool = False,
 ) -> Solution:
     """Return the costliest stages that cost at most `allowed` multiply-accumulates.
 
     `make` gives the stages at a scale (0 = nothing removed, more removes more), `price` their total
     MACs, overhead included; `what` names the schedule in errors. Raises KeeprateError if the budget
-    is out of reach, naming the costs that can be reached.
+    is out of reach, naming the costs that can be reached; with `or_cheapest` it returns the
+    cheapest stages instead.
     """
 
     def at(scale: float) -> int:
         return price(make(scale))
 
+    if or_cheapest and at(_LARGEST_SCALE) > allowed:
+        return Solution(make(_LARGEST_SCALE), at(_LARGEST_SCALE), None, allowed)
     low, high = _bracket(at, allowed, what)
     for _ in range(64):
         middle = (low + high) / 2

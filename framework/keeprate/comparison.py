@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import torch
@@ -11,16 +11,17 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from .backbones import Backbone, adapt
-from .data import DataSet, ImageSamples
+from .budget import TOLERANCE
+from .data import DataSet
 from .environment import environment
 from .errors import KeeprateError
 from .evaluation import LoopOptions, Outcome, evaluate, is_first_process
-from .images import ModelInput, build_transform
 from .method import Method
 from .models import LoadedModel
 from .parameters import parameters_of, values_of
 from .plan import Plan, make_plan
 from .plugins import registry
+from .preparation import ImagePreparation, Prepared, TextPreparation, classes_of, preparation
 from .reduction import ReducedModel
 from .results import (
     BackboneInfo,
@@ -33,6 +34,7 @@ from .results import (
     Store,
     Throughput,
 )
+from .ruler import count
 from .sources import source_sha256
 from .throughput import measure_throughput
 
@@ -91,14 +93,14 @@ class Comparison:
     ) -> None:
         self.loaded, self.data, self.options = loaded, data, options
         self.backbone = adapt(loaded.model)
-        self.input = ModelInput.of(loaded.model)
-        if self.input.image_size != self.backbone.image_size:
-            self.input = replace(self.input, image_size=self.backbone.image_size)
-        _bind(data, loaded)
+        prepares = preparation(loaded, self.backbone, data)
+        data.bind(*classes_of(loaded))
         plans = [self._plan(each) for each in [Wanted(unpruned_method()), *wanted]]
-        self.samples, self.skipped = self._samples()
+        self.prepared, self.skipped = self._prepared(prepares)
+        self.samples = self.prepared.samples
         self._fingerprint = data.fingerprint()
-        self.notes = [note for plan in plans if (note := plan.note(self.backbone.image_size))]
+        notes = [self.prepared.note, *(self._note(plan) for plan in plans)]
+        self.notes = [note for note in notes if note is not None]
         jobs = [self._job(plan) for plan in plans]
         self.jobs = list({job.info.id: job for job in jobs}.values())
 
@@ -123,12 +125,30 @@ class Comparison:
         empty = self.options.empty_last_mlp and method.reduces
         return make_plan(self.backbone, method, cost.schedule, cost.budget, empty_last_mlp=empty)
 
-    def _samples(self) -> tuple[ImageSamples, dict[str, str]]:
+    def _note(self, plan: Plan) -> str | None:
+        """Say how a plan misses its budget, if it does; refuse sizes that it cannot be made for."""
+        notes = [plan.note(size) for size in self.prepared.sizes]
+        if not self.backbone.text_inputs:
+            return notes[0]
+        if plan.budget is None or plan.budget.share is None or plan.method.keeps_per_image:
+            return None
+        spent = self.prepared.mean(lambda size: plan.costs(size).total)
+        share = spent / self.prepared.mean(lambda size: count(self.backbone, size).total)
+        if abs(share / plan.budget.share - 1) <= TOLERANCE:
+            return None
+        return (
+            f"Method '{plan.method.name}' costs {share:.1%} of the unpruned model on these texts, "
+            f"not {plan.budget.text}: where tokens are few, few costs can be reached."
+        )
+
+    def _prepared(
+        self, prepares: ImagePreparation | TextPreparation
+    ) -> tuple[Prepared, dict[str, str]]:
         samples, bad = self.data.samples(), dict(self.data.bad_samples())
         if bad and not self.options.skip_bad:
             listed = "".join(f"\n  {name}: {reason}" for name, reason in sorted(bad.items()))
             raise KeeprateError(
-                f"{len(bad)} of {len(samples)} images of '{self.data.name}' cannot be used "
+                f"{len(bad)} of {len(samples)} samples of '{self.data.name}' cannot be used "
                 f"(--skip-bad leaves them out):{listed}"
             )
         if len({sample.id for sample in samples}) < len(samples):
@@ -137,8 +157,8 @@ class Comparison:
         limit = min(self.options.limit or len(good), len(good))
         chosen = [good[place * len(good) // limit] for place in range(limit)]
         if not chosen:
-            raise KeeprateError(f"Data set '{self.data.name}' has no image that can be used.")
-        return ImageSamples(self.data, build_transform(self.input), chosen), bad
+            raise KeeprateError(f"Data set '{self.data.name}' has no sample that can be used.")
+        return prepares.prepare(chosen), bad
 
     def _job(self, plan: Plan) -> Job:
         model = ReducedModel(self.backbone, plan)
@@ -172,7 +192,7 @@ class Comparison:
             parameters=values_of(self.data),
             images=len(self.samples),
             fingerprint=self._fingerprint,
-            transform=asdict(self.input),
+            transform=dict(self.prepared.transform),
             skipped=self.skipped,
         )
 
@@ -235,12 +255,16 @@ class Comparison:
                 model=total - outcome.overhead,
                 overhead=outcome.overhead,
                 total=total,
-                unpruned=self.jobs[0].model.costs().total,
+                unpruned=self._unpruned_macs(),
             ),
             tokens=tuple(sum(column) / len(column) for column in zip(*tokens, strict=True)),
             wall_seconds=outcome.seconds,
             throughput=throughput,
         )
+
+    def _unpruned_macs(self) -> int:
+        """Return what the unpruned model spends on a sample, in the mean."""
+        return round(self.prepared.mean(lambda size: count(self.backbone, size).total))
 
 
 def unpruned_method() -> Method:
@@ -262,11 +286,6 @@ def _label(method: Method, info: RunInfo) -> str:
         if getattr(method, parameter.name) != parameter.default
     ]
     return " ".join(filter(None, [info.method, *changed, info.schedule, info.budget]))
-
-
-def _bind(data: DataSet, loaded: LoadedModel) -> None:
-    config = getattr(loaded.model, "pretrained_cfg", None) or {}
-    data.bind(int(getattr(loaded.model, "num_classes", 0)), config.get("label_names"))
 
 
 def _backbone_info(loaded: LoadedModel, backbone: Backbone) -> BackboneInfo:

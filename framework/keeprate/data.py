@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor, nn
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, default_collate
+
+from .errors import KeeprateError
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One labelled image: `id` stays the same between runs, `label` is the model's class index."""
+    """One labelled image or text: `id` stays the same between runs, `label` is the class index."""
 
     id: str
     label: int
@@ -70,12 +72,32 @@ class DataSet(ABC):
         return digest.hexdigest()
 
 
+class TextDataSet(DataSet):
+    """Labelled texts to compare token-reduction methods on.
+
+    As for images, with `text` in place of `image`. The model's own tokenizer makes tokens of them.
+    """
+
+    max_length: int | None = None
+    """Tokens that a longer text is cut off to; None: as many as the model reads."""
+
+    @abstractmethod
+    def text(self, index: int) -> str:
+        """The text of `samples()[index]`."""
+
+    def image(self, index: int) -> Tensor:
+        """Raises KeeprateError: there are texts only."""
+        raise KeeprateError(f"Data set '{self.name}' has texts, no images.")
+
+
 class ImageSamples(Dataset[tuple[Tensor, int, int]]):
     """The chosen samples of a data set, transformed for a model, for a `DataLoader`.
 
     Items are (image, label, index): a float image (3, H, W), the label, and the position in
-    `data.samples()`.
+    `data.samples()`. `collate` makes a batch of several.
     """
+
+    collate = staticmethod(default_collate)
 
     def __init__(
         self, data: DataSet, transform: Callable[[Tensor], Tensor], indices: Sequence[int]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import subprocess
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -12,12 +13,15 @@ from .records import Environment
 from .throughput import device_name, device_of
 
 VERSIONED = ("keeprate", "torch", "torchvision", "timm", "lightning", "torchmetrics")
+OPTIONAL = ("transformers", "tokenizers")
+"""Packages whose version matters to the runs that use them."""
 
 
 def environment(started: str, loop: LoopOptions) -> Environment:
     """Describe what a run that `started` at an ISO 8601 time ran on: versions, device, commit."""
+    packages = [*VERSIONED, *(name for name in OPTIONAL if name in sys.modules)]
     return Environment(
-        versions={"python": platform.python_version(), **{n: version(n) for n in VERSIONED}},
+        versions={"python": platform.python_version(), **{n: version(n) for n in packages}},
         device=device_name(device_of(loop.accelerator)),
         git_revision=git_revision(Path.cwd()),
         started=started,

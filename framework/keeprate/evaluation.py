@@ -23,6 +23,7 @@ from .errors import KeeprateError
 from .metrics import PairedAccuracy, Predictions, judge
 from .reduction import ReducedModel
 from .results import ROW_SCHEMA
+from .texts import TextSamples
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true")
 
@@ -61,7 +62,7 @@ class Outcome:
 
 def evaluate(
     model: ReducedModel,
-    samples: ImageSamples,
+    samples: ImageSamples | TextSamples,
     reference: Tensor | None,
     options: LoopOptions,
     callbacks: Sequence[Callback] = (),
@@ -104,7 +105,7 @@ class EvaluationLoop(lightning.LightningModule):
     def __init__(
         self,
         model: ReducedModel,
-        samples: ImageSamples,
+        samples: ImageSamples | TextSamples,
         reference: Tensor | None,
         options: LoopOptions,
     ) -> None:
@@ -126,15 +127,16 @@ class EvaluationLoop(lightning.LightningModule):
             Subset(self.samples, places),
             batch_size=self.options.batch_size,
             num_workers=self.options.workers,
+            collate_fn=self.samples.collate,
             pin_memory=self.trainer.strategy.root_device.type == "cuda",
         )
 
-    def test_step(self, batch: list[Tensor], batch_index: int) -> None:
+    def test_step(self, batch: Sequence[Any], batch_index: int) -> None:
         """Judge one batch and keep its rows on the CPU."""
-        images, labels, index = batch
+        inputs, labels, index = batch
         place = self.place_of[index.cpu()]
-        logits = self.model(images, index)
-        if logits.shape[0] != len(images) or not bool(logits.isfinite().all()):
+        logits = self.model(inputs, index)
+        if logits.shape[0] != len(labels) or not bool(logits.isfinite().all()):
             method = self.model.method
             who = f"Method '{method.name}'" if method.reduces else "The unpruned model"
             raise KeeprateError(

@@ -14,7 +14,11 @@ from .schedule import Schedule, parse_schedule
 
 @dataclass
 class Plan:
-    """The stages of `method` on `backbone`, worked out once for every image size met."""
+    """The stages of `method` on `backbone`, worked out once for every image size met.
+
+    A budget must be within reach at the model's own size. A shorter text, whose tokens may be too
+    few for it, takes the cheapest stages there are.
+    """
 
     backbone: Backbone
     method: Method
@@ -55,7 +59,7 @@ class Plan:
         return self._solved[image_size]
 
     def _work_out(self, image_size: tuple[int, int]) -> Solution | tuple[Stage, ...]:
-        if self.schedule is None:
+        if self.schedule is None or not self.backbone.num_patches(image_size):
             return ()
         if self.budget is None:
             return self._made(image_size, None)
@@ -64,6 +68,7 @@ class Plan:
             price=lambda stages: self._priced(image_size, stages).total,
             allowed=self.budget.of(count(self.backbone, image_size).total),
             what=f"method '{self.method.name}' with schedule '{self.schedule.text}'",
+            or_cheapest=bool(self.backbone.text_inputs) and image_size != self.backbone.image_size,
         )
 
     def _made(self, image_size: tuple[int, int], scale: float | None) -> tuple[Stage, ...]:
@@ -112,6 +117,10 @@ def make_plan(
             )
         return Plan(backbone, method, None, empty_last_mlp=empty_last_mlp)
     parsed = None if budget is None else parse_budget(budget)
+    if backbone.text_inputs and parsed is not None and parsed.share is None:
+        raise KeeprateError(
+            f"Budget '{parsed.text}' is one cost for texts of all lengths: give a share, as 65%."
+        )
     chosen = _chosen_schedule(method, schedule, parsed)
     plan = Plan(backbone, method, chosen, parsed, empty_last_mlp)
     plan.stages(backbone.image_size)

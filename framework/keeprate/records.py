@@ -36,7 +36,10 @@ class Record(BaseModel):
 
 
 class BackboneInfo(Record):
-    """Which model ran: `cls` is its class, `image_size` is (height, width) in pixels."""
+    """Which model ran: `cls` is its class, `image_size` is (height, width) in pixels.
+
+    Of a model of texts `image_size` is 1 and the tokens that a text has at most.
+    """
 
     name: str
     cls: str
@@ -45,9 +48,14 @@ class BackboneInfo(Record):
     num_parameters: int
     image_size: tuple[int, int]
 
+    @property
+    def samples(self) -> str:
+        """What the model classifies: "images" or "texts"."""
+        return "texts" if self.image_size[0] == 1 else "images"
+
 
 class DataInfo(Record):
-    """Which images were shown and how they were prepared; `skipped` maps sample id to reason."""
+    """Which images or texts were shown, how they were prepared; `skipped` maps id to reason."""
 
     name: str
     parameters: Values
@@ -58,7 +66,7 @@ class DataInfo(Record):
 
 
 class StageInfo(Record):
-    """After block `block` (from 0), `keep` patch tokens were to be left."""
+    """After block `block` (from 0), `keep` patch tokens were to be left, of the longest text."""
 
     block: int
     keep: int

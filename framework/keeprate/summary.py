@@ -162,7 +162,8 @@ def _titles(examples: Mapping[str, Result]) -> dict[str, str]:
     titles: dict[str, str] = {}
     for key in sorted(examples):
         run = examples[key].run
-        plain = f"{run.backbone.name} on {run.data.name}, {run.data.images} images, {run.precision}"
+        count = f"{run.data.images} {run.backbone.samples}"
+        plain = f"{run.backbone.name} on {run.data.name}, {count}, {run.precision}"
         same = sum(title == plain or title.startswith(f"{plain} #") for title in titles.values())
         titles[key] = f"{plain} #{same + 1}" if same else plain
     return titles

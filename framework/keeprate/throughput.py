@@ -8,8 +8,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
-from torch import Tensor, nn
 
+from .backbones import Inputs
 from .records import Throughput
 from .reduction import ReducedModel
 
@@ -25,7 +25,7 @@ def measure_throughput(
     rounds: int = 5,
     most_seconds: float = 20.0,
 ) -> Throughput:
-    """Time forward passes of `reduced` and of its own plain model in turns, on random images.
+    """Time forward passes of `reduced` and of its own plain model in turns, on random inputs.
 
     After one warm-up batch each, both run a batch per round; the ratio is the median over rounds of
     (plain seconds / reduced seconds), so a machine whose speed drifts slows both. At least three
@@ -35,11 +35,13 @@ def measure_throughput(
     kind, _, mode = precision.partition("-")
     weights_dtype = torch.float32 if mode == "mixed" else DTYPES[kind]
     reduced.eval().to(device=device, dtype=weights_dtype)
-    height, width = reduced.backbone.image_size
-    images = torch.randn(batch_size, 3, height, width, device=device, dtype=weights_dtype)
+    inputs = reduced.backbone.example(batch_size)
     mixed = torch.autocast(device.type, DTYPES[kind]) if mode == "mixed" else nullcontext()
     plain_seconds, reduced_seconds = _in_turns(
-        _timed(reduced.model, images, mixed), _timed(reduced, images, mixed), rounds, most_seconds
+        _timed(reduced.backbone.plain, inputs, device, mixed),
+        _timed(reduced, inputs, device, mixed),
+        rounds,
+        most_seconds,
     )
     ratios = [a / b for a, b in zip(plain_seconds, reduced_seconds, strict=True)]
     return Throughput(
@@ -70,13 +72,16 @@ def device_name(device: torch.device) -> str:
 
 
 def _timed(
-    model: nn.Module, images: Tensor, mixed: AbstractContextManager[object]
+    model: Callable[[Inputs], object],
+    inputs: Inputs,
+    device: torch.device,
+    mixed: AbstractContextManager[object],
 ) -> Callable[[], float]:
     def run() -> float:
         started = time.perf_counter()
         with torch.inference_mode(), mixed:
-            model(images)
-        if images.device.type == "cuda":
+            model(inputs)
+        if device.type == "cuda":
             torch.cuda.synchronize()
         return time.perf_counter() - started
 

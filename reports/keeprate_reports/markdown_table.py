@@ -65,11 +65,13 @@ def _cells(row: Iterable[str]) -> list[str]:
 
 def _facts(facts: Facts, unit: Unit) -> list[str]:
     height, width = facts.image_size
+    texts = height == 1
+    size = f"texts of up to {width} tokens" if texts else f"{height} x {width} pixels"
     lines = [
         f"Model: {facts.backbone} ({facts.backbone_class}), {facts.num_parameters:,} parameters, "
-        f"{height} x {width} pixels, {facts.unpruned_macs / unit.size:.3f} {unit.name} unpruned, "
+        f"{size}, {facts.unpruned_macs / unit.size:.3f} {unit.name} unpruned, "
         f"weights {facts.weights} (SHA-256 {facts.weights_sha256[:12]})",
-        f"Images: {facts.images:,} of {facts.data}",
+        f"{'Texts' if texts else 'Images'}: {facts.images:,} of {facts.data}",
         f"Computed on {', '.join(facts.devices)}, {facts.precision}",
     ]
     if facts.skipped:

@@ -51,7 +51,7 @@ class Asked:
 
 OPTIONS = (
     click.option("--data", metavar="NAME[:PARAMETERS]", help="Data set; see `keeprate list`."),
-    click.option("--model", metavar="NAME", help="timm model; default: the data set's own."),
+    click.option("--model", metavar="NAME", help="timm's, or hf:FOLDER; default: the data's own."),
     click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="Its weights."),
     click.option(
         "--image-size", type=ImageSize(), metavar="PIXELS", help="Side, or HEIGHTxWIDTH, of images."
@@ -232,11 +232,13 @@ def loop_options(asked: Asked, data: DataSet) -> Options:
     import os
 
     from ..comparison import Options
+    from ..data import TextDataSet
     from ..evaluation import LoopOptions
 
     workers = asked.workers
     if workers is None:
-        workers = 0 if data.embedded else min(8, os.cpu_count() or 1)
+        nothing_to_decode = data.embedded or isinstance(data, TextDataSet)
+        workers = 0 if nothing_to_decode else min(8, os.cpu_count() or 1)
     loop = LoopOptions(asked.batch_size, workers, asked.precision, asked.accelerator, asked.devices)
     return Options(
         loop=loop,

@@ -34,25 +34,27 @@ def macs(
     image_size: tuple[int, int] | None,
     empty_last_mlp: bool,
 ) -> None:
-    """Count the multiply-accumulates per image of the timm model MODEL, part by part.
+    """Count the multiply-accumulates per image of the model MODEL, part by part.
 
-    One multiply-accumulate counts as one, what papers call FLOPs. Nothing is downloaded or run.
+    MODEL is a timm name, or hf:FOLDER or hf:NAME for one of transformers; --image-size of a model
+    that reads texts is their number of tokens. One multiply-accumulate counts as one, what papers
+    call FLOPs. No weights are downloaded, nothing is run.
     """
     if method is None and (schedule or budget or empty_last_mlp):
         raise KeeprateError("--schedule, --budget and --empty-last-mlp need --method NAME.")
     from ..ruler import costs
 
-    plain = _without_weights(model, image_size)
-    columns = {"unpruned": costs(plain)}
+    plain, size = _without_weights(model, image_size)
+    columns = {"unpruned": costs(plain, size)}
     if method is not None:
         reduced = _reduced(plain, method, schedule, budget, empty_last_mlp)
-        columns[method] = reduced.costs()
-        note = reduced.plan.note(reduced.backbone.image_size)
+        columns[method] = reduced.costs(size)
+        note = reduced.plan.note(size or reduced.backbone.image_size)
         if note:
             click.echo(f"Note: {note}", err=True)
     click.echo("\n".join(table(columns)))
-    if method is not None and reduced.stages():
-        click.echo(f"Patch tokens kept: {stages_text(reduced)}")
+    if method is not None and reduced.stages(size):
+        click.echo(f"Patch tokens kept: {stages_text(reduced, size)}")
 
 
 def table(columns: dict[str, Costs]) -> list[str]:
@@ -68,9 +70,9 @@ def table(columns: dict[str, Costs]) -> list[str]:
     return [*lines, "of unpruned".ljust(16) + "".join(shares)]
 
 
-def stages_text(reduced: ReducedModel) -> str:
+def stages_text(reduced: ReducedModel, image_size: tuple[int, int] | None = None) -> str:
     """Return the schedule as explicit counts, as `--schedule` would take them."""
-    return ",".join(f"{stage.keep}@{stage.block}" for stage in reduced.stages())
+    return ",".join(f"{stage.keep}@{stage.block}" for stage in reduced.stages(image_size))
 
 
 def _reduced(
@@ -84,14 +86,23 @@ def _reduced(
     return reduce(plain, name, schedule, budget=budget, empty_last_mlp=empty, **values)
 
 
-def _without_weights(name: str, image_size: tuple[int, int] | None) -> nn.Module:
-    """Build the model's shapes alone, on the meta device."""
+def _without_weights(
+    name: str, image_size: tuple[int, int] | None
+) -> tuple[nn.Module, tuple[int, int] | None]:
+    """Build the model's shapes alone, on the meta device, and say which size it is priced at.
+
+    None is the model's own size.
+    """
     import timm
     import torch
 
-    from ..models import check_name
+    from ..models import PREFIX, check_name
 
+    if name.startswith(PREFIX):
+        from ..huggingface_models import shapes_of
+
+        return shapes_of(name, image_size)
     check_name(name)
     sized: dict[str, Any] = {} if image_size is None else {"img_size": image_size}
     with torch.device("meta"):
-        return timm.create_model(name, **sized)
+        return timm.create_model(name, **sized), None

@@ -40,7 +40,7 @@ class ImagesBar(ProgressBar):
     ) -> None:
         """Count the images of a batch."""
         if self.bar is not None:
-            self.bar.update(len(batch[0]))
+            self.bar.update(len(batch[1]))
 
     def on_test_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Take the bar off the screen."""

@@ -1,0 +1,150 @@
+"""How a data set's images or texts become a model's inputs, and what a run records of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, cast
+
+from torch import nn
+
+from .backbones import Backbone
+from .data import DataSet, ImageSamples, TextDataSet
+from .errors import KeeprateError
+from .images import ModelInput, build_transform
+from .models import LoadedModel, config_of
+from .texts import TextInput, TextSamples
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The samples of a comparison: `transform` describes how they were made, `note` what to know.
+
+    `sizes` counts the samples of each size, on which stages and costs depend.
+    """
+
+    samples: ImageSamples | TextSamples
+    transform: Mapping[str, Any]
+    sizes: Mapping[tuple[int, int], int]
+    note: str | None = None
+
+    def mean(self, number: Callable[[tuple[int, int]], float]) -> float:
+        """Return the mean over all samples of a number that depends on their size."""
+        return sum(number(size) * times for size, times in self.sizes.items()) / len(self.samples)
+
+
+@dataclass(frozen=True)
+class ImagePreparation:
+    """Prepares images: resized, cut out and normalised as the model expects them."""
+
+    data: DataSet
+    given: ModelInput
+
+    def prepare(self, indices: Sequence[int]) -> Prepared:
+        """Return the samples at `indices`."""
+        samples = ImageSamples(self.data, build_transform(self.given), indices)
+        return Prepared(samples, asdict(self.given), {self.given.image_size: len(samples)})
+
+
+@dataclass(frozen=True)
+class TextPreparation:
+    """Prepares texts: tokens by the model's own tokenizer."""
+
+    data: TextDataSet
+    given: TextInput
+
+    def prepare(self, indices: Sequence[int]) -> Prepared:
+        """Return the samples at `indices`, all texts made tokens."""
+        samples = TextSamples(self.data, self.given, indices)
+        transform = {
+            "tokenizer": type(self.given.tokenizer).__name__,
+            "max_length": self.given.max_length,
+            "tokens_sha256": samples.sha256,
+        }
+        note = (
+            f"{samples.truncated} of {len(samples)} texts are longer than "
+            f"{self.given.max_length} tokens and were cut off there."
+        )
+        return Prepared(samples, transform, samples.sizes, note if samples.truncated else None)
+
+
+def preparation(
+    loaded: LoadedModel, backbone: Backbone, data: DataSet
+) -> ImagePreparation | TextPreparation:
+    """Find out how the samples of `data` become inputs of a model.
+
+    `backbone.image_size` is set to what the images will have, or to the most that a text may have.
+    Raises KeeprateError for texts where the model takes images and the other way round.
+    """
+    if isinstance(data, TextDataSet) and backbone.text_inputs:
+        return _for_texts(loaded, backbone, data)
+    if isinstance(data, TextDataSet) or backbone.text_inputs:
+        ours, theirs = ("texts", "images") if backbone.text_inputs else ("images", "texts")
+        raise KeeprateError(
+            f"Model '{loaded.name}' reads {ours}, and data set '{data.name}' has {theirs}."
+        )
+    return ImagePreparation(data, _image_input(loaded, backbone))
+
+
+def classes_of(loaded: LoadedModel) -> tuple[int, Sequence[str] | None]:
+    """Return how many classes a model tells apart and, if it knows them, their names.
+
+    Raises KeeprateError for a transformers model that does not choose one class of several.
+    """
+    config: Any = getattr(loaded.model, "config", None)
+    if not hasattr(config, "id2label"):
+        names = config_of(loaded.model).get("label_names")
+        return int(getattr(loaded.model, "num_classes", 0)), names
+    problem = getattr(config, "problem_type", None) or "single_label_classification"
+    if problem != "single_label_classification" or config.num_labels < 2:
+        said = problem.replace("_", " ") if config.num_labels > 1 else "regression"
+        raise KeeprateError(
+            f"Model '{loaded.name}' is for {said}: there is no one right class to compare."
+        )
+    names = [str(config.id2label[index]) for index in range(config.num_labels)]
+    unnamed = names == [f"LABEL_{index}" for index in range(config.num_labels)]
+    return config.num_labels, None if unnamed else names
+
+
+def _image_input(loaded: LoadedModel, backbone: Backbone) -> ModelInput:
+    if _is_transformers(loaded.model):
+        from .huggingface_inputs import image_input
+
+        given = image_input(_folder_of(loaded))
+        backbone.num_patches(given.image_size)  # refuses a size that the model does not take
+        backbone.image_size = given.image_size
+        return given
+    given = ModelInput.of(loaded.model)
+    if given.image_size != backbone.image_size:
+        given = replace(given, image_size=backbone.image_size)
+    return given
+
+
+def _for_texts(loaded: LoadedModel, backbone: Backbone, data: TextDataSet) -> TextPreparation:
+    from .huggingface_inputs import tokenizer_of
+
+    tokenizer, config = tokenizer_of(_folder_of(loaded)), cast(Any, loaded.model.config)
+    if len(tokenizer) > config.vocab_size:
+        raise KeeprateError(
+            f"The tokenizer of '{loaded.name}' knows {len(tokenizer)} tokens, the model "
+            f"{config.vocab_size}: they do not belong together."
+        )
+    most = min(backbone.image_size[1], tokenizer.model_max_length)
+    length = most if data.max_length is None else data.max_length
+    if not 2 <= length <= most:
+        raise KeeprateError(f"max_length {length} is not from 2 to {most}, what the model reads.")
+    backbone.image_size = (1, length)
+    return TextPreparation(data, TextInput(tokenizer, length, backbone.text_inputs))
+
+
+def _folder_of(loaded: LoadedModel) -> Any:
+    if loaded.folder is None:
+        raise KeeprateError(
+            f"Model '{loaded.name}' was not loaded by name, so how its inputs are prepared is not "
+            "known: save it and name its folder, --model hf:FOLDER."
+        )
+    return loaded.folder
+
+
+def _is_transformers(model: nn.Module) -> bool:
+    return type(model).__module__.startswith("transformers.")
