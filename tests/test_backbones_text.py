@@ -139,7 +139,9 @@ def test_a_budget_is_a_share_of_each_text_and_the_cheapest_where_that_is_out_of_
     with torch.inference_mode():
         assert reduced(torch.tensor([[1, 7, 2]])).shape == (1, 7)
         assert reduced(torch.tensor([[1]])).equal(plain(torch.tensor([[1]])))
-    with pytest.raises(KeeprateError, match=r"Budget '0\.001' is one cost for texts of all lengths"):
+    with pytest.raises(
+        KeeprateError, match=r"Budget '0\.001' is one cost for texts of all lengths"
+    ):
         keeprate.reduce(model, "random", budget=0.001)
 
 

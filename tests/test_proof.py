@@ -22,7 +22,7 @@ def _unproved(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def small(**options: object) -> nn.Module:
-    made = timm.create_model("vit_tiny_patch16_224", num_classes=5, **SMALL, **options)
+    made = timm.create_model("vit_tiny_patch16_224", num_classes=5, **{**SMALL, **options})
     return randomised(made).eval()
 
 
@@ -117,3 +117,8 @@ def test_the_masked_model_takes_no_part_of_what_was_dropped() -> None:
         whole = proof.masked_logits(backbone, images, [])
     assert torch.equal(whole, plain)
     assert proof.relative_error(masked, plain) > 1e-3
+
+
+def test_a_model_of_a_single_patch_is_proved_as_far_as_it_goes() -> None:
+    reduced = keeprate.reduce(small(img_size=4), "tome", "r=1")
+    assert reduced(torch.zeros(1, 3, 4, 4)).shape == (1, 5)

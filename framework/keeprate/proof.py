@@ -237,6 +237,8 @@ def _objection(backbone: Backbone) -> str:
         error = identity_error(backbone, inputs)
         if not error <= tolerance:
             return f"With every token kept its logits differ by {error:.1e} of the largest."
+        if backbone.num_patches(backbone.input_size(inputs)) < 2:
+            return ""  # nothing to drop
         return _reduction_objection(backbone, inputs, tolerance)
 
 

@@ -160,8 +160,8 @@ def _sizes(name: str) -> Iterator[dict[str, Any]]:
     with torch.device("meta"):
         patch = getattr(getattr(timm.create_model(name), "patch_embed", None), "patch_size", None)
     few = {"depth": DEPTH}
-    if patch is not None:
-        rows, columns = (patch, patch) if isinstance(patch, int) else patch
+    rows, columns = (patch, patch) if isinstance(patch, int) else patch or (1, 1)
+    if rows > 1:  # convolutions before patches of one number each say nothing of pixels
         size = {"img_size": (SIDE * rows, SIDE * columns)}
         yield from (few | _NARROW | size, few | size, size)
     yield from (few | _NARROW, few)
