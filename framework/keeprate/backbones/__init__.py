@@ -12,6 +12,7 @@ __all__ = ["Backbone", "BlockCost", "HeadCost", "Inputs", "adapt", "keeprate_bac
 @hookimpl
 def keeprate_backbones() -> list[type[Backbone]]:
     """Offer the families that ship with keeprate."""
+    from .huggingface_dinov3 import HFDinov3
     from .huggingface_text import HFBert, HFDistilBert
     from .huggingface_vision import HFBeit, HFDinov2, HFSiglip, HFViT
     from .timm_beit import TimmBeit
@@ -26,5 +27,5 @@ def keeprate_backbones() -> list[type[Backbone]]:
 
     timm = [TimmViT, TimmHybrid, TimmNaFlex, TimmEva, TimmBeit, TimmRelPos]
     staged = [TimmLVViT, TimmPiT, TimmVOLO]
-    huggingface = [HFViT, HFDinov2, HFBeit, HFSiglip, HFBert, HFDistilBert]
+    huggingface = [HFViT, HFDinov2, HFDinov3, HFBeit, HFSiglip, HFBert, HFDistilBert]
     return [*timm, *staged, *huggingface]

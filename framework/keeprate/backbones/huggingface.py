@@ -41,7 +41,7 @@ class HuggingFace(Backbone):
     def __init__(self, model: nn.Module) -> None:
         super().__init__(model)
         layout = self.layouts[full_name(type(model))]
-        self.base = getattr(model, layout.base)
+        self.base = model.get_submodule(layout.base)
         self.blocks = list(self.base.get_submodule(layout.blocks))
         self.depth = len(self.blocks)
         self.channels = self.base.config.hidden_size
@@ -68,7 +68,7 @@ class HuggingFace(Backbone):
         """Yield what is wrong, each check relying on those before it."""
         home = type(model).__module__
         yield _parts_refusal("the model", model, layout.model_parts, home)
-        base = getattr(model, layout.base)
+        base = model.get_submodule(layout.base)
         yield _parts_refusal(f"its '{layout.base}'", base, layout.base_parts, home)
         blocks = base.get_submodule(layout.blocks)
         for index, block in enumerate(blocks):

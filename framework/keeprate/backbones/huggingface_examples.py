@@ -32,6 +32,13 @@ _FAMILIES: Mapping[str, Mapping[str, tuple[str, Settings]]] = {
         "DINOv2, gated MLP": ("Dinov2", {**_VISION, "use_swiglu_ffn": True}),
         "DINOv2 with registers": ("Dinov2WithRegisters", _VISION),
     },
+    "hf-dinov3": {
+        "DINOv3": ("DINOv3ViT Model", {**_VISION, "num_register_tokens": 2}),
+        "DINOv3, gated MLP, no registers": (
+            "DINOv3ViT Model",
+            {**_VISION, "num_register_tokens": 0, "use_gated_mlp": True},
+        ),
+    },
     "hf-beit": {
         "BEiT": ("Beit", {**_VISION, "use_relative_position_bias": True}),
         "BEiT, shared table, class token": (
@@ -87,10 +94,14 @@ def examples_of(family: str) -> Examples:
 
 
 def build(model: str, settings: Settings) -> nn.Module:
-    """Build the classifier of a model such as "DeiT" or "DeiT WithTeacher" for its settings."""
+    """Build the classifier of a model such as "DeiT" or "DeiT WithTeacher" for its settings.
+
+    "DINOv3ViT Model" is the model itself, which has no classifier.
+    """
     transformers: Any = import_module("transformers")
     prefix, _, suffix = model.partition(" ")
     config = getattr(transformers, f"{prefix}Config")(**settings)
-    task = "SequenceClassification" if "vocab_size" in settings else "ImageClassification"
-    classifier: nn.Module = getattr(transformers, f"{prefix}For{task}{suffix}")(config)
-    return classifier.eval()
+    task = "ForSequenceClassification" if "vocab_size" in settings else "ForImageClassification"
+    task = "" if suffix == "Model" else task
+    built: nn.Module = getattr(transformers, f"{prefix}{task}{suffix}")(config)
+    return built.eval()

@@ -15,8 +15,9 @@ NORM, DROPOUT, HEAD = ("LayerNorm",), ("Dropout",), ("Linear", "Identity")
 class Layout:
     """How the classifiers of one class are built: the classes of their parts, down to each block.
 
-    `base` is the attribute of the model inside the classifier, `blocks` the path to its blocks from
-    there. Class names are those of the module that defines the classifier, or torch's.
+    `base` is the attribute of the model inside the classifier ("": there is no classifier), `blocks`
+    the path to its blocks from there. Class names are those of the module that defines the
+    classifier, or torch's.
     """
 
     base: str
@@ -68,6 +69,32 @@ def _dinov2(name: str, base: str) -> Layout:
             "drop_path": ("Identity", f"{name}DropPath"),
             "norm2": NORM,
             "mlp": (f"{name}MLP", f"{name}SwiGLUFFN"),
+            "layer_scale2": scale,
+        },
+    )
+
+
+def _dinov3() -> Layout:
+    scale = ("DINOv3ViTLayerScale",)
+    parts = {
+        "embeddings": ("DINOv3ViTEmbeddings",),
+        "rope_embeddings": ("DINOv3ViTRopePositionEmbedding",),
+        "model": ("DINOv3ViTEncoder",),
+        "norm": NORM,
+    }
+    return Layout(
+        base="",
+        blocks="model.layer",
+        model_parts=parts,
+        base_parts=parts,
+        block="DINOv3ViTLayer",
+        block_parts={
+            "norm1": NORM,
+            "attention": ("DINOv3ViTAttention",),
+            "layer_scale1": scale,
+            "drop_path": ("Identity", "Dinov3ViTDropPath"),
+            "norm2": NORM,
+            "mlp": ("DINOv3ViTMLP", "DINOv3ViTGatedMLP"),
             "layer_scale2": scale,
         },
     )
@@ -187,6 +214,7 @@ DINOV2: Mapping[str, Layout] = {
         "Dinov2WithRegisters", "dinov2_with_registers"
     ),
 }
+DINOV3: Mapping[str, Layout] = {full("dinov3_vit", "DINOv3ViTModel"): _dinov3()}
 BEIT: Mapping[str, Layout] = {full("beit", f"Beit{_IMAGES}"): _beit()}
 SIGLIP: Mapping[str, Layout] = {full("siglip", f"Siglip{_IMAGES}"): _siglip()}
 BERT: Mapping[str, Layout] = {
