@@ -1,4 +1,4 @@
-"""Compare token-reduction methods for Vision Transformers: the names a plugin author may import.
+"""Compare token-reduction methods for Transformers: the names a plugin author may import.
 
 Names are looked up when first used, so that `import keeprate` needs neither torch nor timm.
 """

@@ -87,7 +87,7 @@ def _fail(message: str, status: int, error: Exception) -> None:
 @click.version_option(__version__, prog_name="keeprate")
 @shared_options
 def keeprate() -> None:
-    """Compare token-reduction methods for Vision Transformers.
+    """Compare token-reduction methods for Transformers.
 
     Without installing anything else, `keeprate compare` runs the methods on the data set and the
     classifier that come with keeprate.
