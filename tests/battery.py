@@ -4,12 +4,44 @@ from __future__ import annotations
 
 import copy
 
+import pytest
 import torch
 from torch import nn
 
 import keeprate
 from keeprate import Needs, Place, proof
 from keeprate.backbones import Backbone, adapt
+
+
+class Battery:
+    """The tests of a family: derive a `Test...` class, in a module with a fixture `model`."""
+
+    @pytest.mark.parametrize("place", Place)
+    def test_keeping_every_token_is_bit_identical(self, model: nn.Module, place: Place) -> None:
+        assert_identical(model, place)
+
+    @pytest.mark.parametrize("needs", [Needs.KEYS, Needs.WEIGHTS], ids=lambda n: n.name)
+    @pytest.mark.parametrize("place", Place)
+    def test_a_pruned_run_equals_the_masked_model(
+        self, model: nn.Module, place: Place, needs: Needs
+    ) -> None:
+        assert_equals_oracle(model, place, needs)
+
+    @pytest.mark.parametrize("place", Place)
+    def test_macs_equal_the_flop_counter(self, model: nn.Module, place: Place) -> None:
+        assert_macs(model, place)
+
+    def test_methods_and_half_precision_run(self, model: nn.Module) -> None:
+        backbone = adapt(model)
+        inputs = backbone.example(1)
+        with torch.inference_mode():
+            expected = backbone.plain(inputs).shape
+            for name, schedule in (("tome", "r=2"), ("zero-tprune", "keep=0.7@1,2")):
+                logits = keeprate.reduce(model, name, schedule)(inputs)
+                assert logits.shape == expected
+                assert bool(logits.isfinite().all())
+        for dtype in (torch.bfloat16, torch.float16):
+            assert_half_precision(model, dtype)
 
 
 def randomised(model: nn.Module) -> nn.Module:

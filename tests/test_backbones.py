@@ -13,7 +13,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 import keeprate
-from battery import assert_equals_oracle, assert_identical, assert_macs, randomised
+from battery import Battery, randomised
 from keeprate import KeeprateError, Needs, Place, proof
 from keeprate.backbones import adapt
 
@@ -81,22 +81,8 @@ def model(request: pytest.FixtureRequest) -> nn.Module:
     return randomised(FAMILIES[request.param]())
 
 
-@pytest.mark.parametrize("place", Place)
-def test_keeping_every_token_is_bit_identical_to_timm(model: nn.Module, place: Place) -> None:
-    assert_identical(model, place)
-
-
-@pytest.mark.parametrize("needs", [Needs.KEYS, Needs.WEIGHTS], ids=lambda n: n.name)
-@pytest.mark.parametrize("place", Place)
-def test_a_pruned_run_equals_the_masked_oracle(
-    model: nn.Module, place: Place, needs: Needs
-) -> None:
-    assert_equals_oracle(model, place, needs)
-
-
-@pytest.mark.parametrize("place", Place)
-def test_macs_equal_the_flop_counter(model: nn.Module, place: Place) -> None:
-    assert_macs(model, place)
+class TestFamily(Battery):
+    """Every model above passes the battery."""
 
 
 @pytest.mark.parametrize(

@@ -12,13 +12,7 @@ from timm.models.eva import Eva, EvaBlock
 from torch import nn
 
 import keeprate
-from battery import (
-    assert_equals_oracle,
-    assert_half_precision,
-    assert_identical,
-    assert_macs,
-    randomised,
-)
+from battery import Battery, randomised
 from keeprate import KeeprateError, Needs, Place, proof
 from keeprate.backbones import adapt
 from references import positions as slow
@@ -86,37 +80,13 @@ def model(request: pytest.FixtureRequest) -> nn.Module:
     return randomised(FAMILIES[request.param]())
 
 
-@pytest.mark.parametrize("place", Place)
-def test_keeping_every_token_is_bit_identical_to_timm(model: nn.Module, place: Place) -> None:
-    assert_identical(model, place)
-
-
-@pytest.mark.parametrize("needs", [Needs.KEYS, Needs.WEIGHTS], ids=lambda n: n.name)
-@pytest.mark.parametrize("place", Place)
-def test_a_pruned_run_equals_the_masked_oracle(
-    model: nn.Module, place: Place, needs: Needs
-) -> None:
-    assert_equals_oracle(model, place, needs)
-
-
-@pytest.mark.parametrize("place", Place)
-def test_macs_equal_the_flop_counter(model: nn.Module, place: Place) -> None:
-    assert_macs(model, place)
+class TestFamily(Battery):
+    """Every model above passes the battery."""
 
 
 def test_padding_takes_no_part(model: nn.Module) -> None:
     model.double()
     assert_as_if_each_ran_alone(model, adapt(model).example(3), Place.AFTER_BLOCK)
-
-
-def test_methods_and_half_precision_run(model: nn.Module) -> None:
-    images = adapt(model).example(1)
-    with torch.inference_mode():
-        for name, schedule in (("tome", "r=2"), ("zero-tprune", "keep=0.7@1,2")):
-            logits = keeprate.reduce(model, name, schedule)(images)
-            assert logits.shape == (1, 7)
-            assert bool(logits.isfinite().all())
-    assert_half_precision(model, torch.bfloat16)
 
 
 @pytest.mark.parametrize("family", SEVERAL_SIZES)

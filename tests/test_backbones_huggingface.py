@@ -10,13 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import keeprate
-from battery import (
-    assert_equals_oracle,
-    assert_half_precision,
-    assert_identical,
-    assert_macs,
-    randomised,
-)
+from battery import Battery, assert_equals_oracle, assert_identical, randomised
 from keeprate import KeeprateError, Needs, Place, Tokens, proof
 from keeprate.backbones import adapt
 from keeprate.backbones.huggingface_dinov3 import HFDinov3
@@ -39,35 +33,8 @@ def model(request: pytest.FixtureRequest) -> nn.Module:
     return randomised(FAMILIES[request.param]())
 
 
-@pytest.mark.parametrize("place", Place)
-def test_keeping_every_token_is_bit_identical_to_transformers(
-    model: nn.Module, place: Place
-) -> None:
-    assert_identical(model, place)
-
-
-@pytest.mark.parametrize("needs", [Needs.KEYS, Needs.WEIGHTS], ids=lambda n: n.name)
-@pytest.mark.parametrize("place", Place)
-def test_a_pruned_run_equals_the_masked_oracle(
-    model: nn.Module, place: Place, needs: Needs
-) -> None:
-    assert_equals_oracle(model, place, needs)
-
-
-@pytest.mark.parametrize("place", Place)
-def test_macs_equal_the_flop_counter(model: nn.Module, place: Place) -> None:
-    assert_macs(model, place)
-
-
-def test_methods_and_half_precision_run(model: nn.Module) -> None:
-    images = adapt(model).example(1)
-    with torch.inference_mode():
-        for name, schedule in (("tome", "r=2"), ("zero-tprune", "keep=0.7@1,2")):
-            logits = keeprate.reduce(model, name, schedule)(images)
-            assert logits.shape == adapt(model).plain(images).shape
-            assert bool(logits.isfinite().all())
-    assert_half_precision(model, torch.bfloat16)
-    assert_half_precision(model, torch.float16)
+class TestFamily(Battery):
+    """Every model above passes the battery."""
 
 
 @pytest.mark.parametrize("size", [(48, 48), (24, 40)], ids=str)

@@ -17,14 +17,7 @@ from timm.models.vitamin import GeGluMlp, MbConvStages, VitCfg
 from torch import nn
 
 import keeprate
-from battery import (
-    assert_equals_oracle,
-    assert_half_precision,
-    assert_identical,
-    assert_macs,
-    on_meta,
-    randomised,
-)
+from battery import Battery, on_meta, randomised
 from keeprate import KeeprateError, Needs, Place, proof
 from keeprate.backbones import adapt
 from references.uneven import assert_as_if_each_ran_alone
@@ -87,30 +80,14 @@ def model(request: pytest.FixtureRequest) -> nn.Module:
     return randomised(FAMILIES[request.param]())
 
 
-@pytest.mark.parametrize("place", Place)
-def test_whole_and_pruned_runs_are_right_and_cost_what_is_counted(
-    model: nn.Module, place: Place
-) -> None:
-    assert_identical(model, place)
-    for needs in (Needs.KEYS, Needs.WEIGHTS):
-        assert_equals_oracle(model, place, needs)
-    assert_macs(model, place)
+class TestFamily(Battery):
+    """Every model above passes the battery."""
 
 
 @pytest.mark.parametrize("place", Place)
 def test_images_that_keep_different_numbers_do_not_mix(model: nn.Module, place: Place) -> None:
     model = model.double()
     assert_as_if_each_ran_alone(model, adapt(model).example(3), place)
-
-
-def test_methods_and_half_precision_run(model: nn.Module) -> None:
-    images = adapt(model).example(1)
-    with torch.inference_mode():
-        for name, schedule in (("tome", "r=2"), ("zero-tprune", "keep=0.7@1,2")):
-            logits = keeprate.reduce(model, name, schedule)(images)
-            assert logits.shape == (1, 7)
-            assert bool(logits.isfinite().all())
-    assert_half_precision(model, torch.bfloat16)
 
 
 def test_costs_of_stems_are_those_written_out() -> None:

@@ -10,13 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import keeprate
-from battery import (
-    assert_equals_oracle,
-    assert_half_precision,
-    assert_identical,
-    assert_macs,
-    randomised,
-)
+from battery import Battery, randomised
 from keeprate import KeeprateError, Needs, Place, proof
 from keeprate.backbones import adapt
 from keeprate.backbones.huggingface_text import HFBert, HFDistilBert
@@ -54,29 +48,8 @@ def alone(inputs: dict[str, Tensor], row: int) -> dict[str, Tensor]:
     return {name: each[row : row + 1, :length] for name, each in inputs.items()}
 
 
-@pytest.mark.parametrize("place", Place)
-def test_keeping_every_token_is_bit_identical_to_transformers(
-    model: nn.Module, place: Place
-) -> None:
-    assert_identical(model, place)
-
-
-@pytest.mark.parametrize("needs", [Needs.KEYS, Needs.WEIGHTS], ids=lambda n: n.name)
-@pytest.mark.parametrize("place", Place)
-def test_a_pruned_run_equals_the_masked_oracle(
-    model: nn.Module, place: Place, needs: Needs
-) -> None:
-    assert_equals_oracle(model, place, needs)
-
-
-@pytest.mark.parametrize("place", Place)
-def test_macs_equal_the_flop_counter(model: nn.Module, place: Place) -> None:
-    assert_macs(model, place)
-
-
-def test_half_precision_is_finite(model: nn.Module) -> None:
-    assert_half_precision(model, torch.bfloat16)
-    assert_half_precision(model, torch.float16)
+class TestFamily(Battery):
+    """Every model above passes the battery."""
 
 
 def test_keeping_every_token_of_a_padded_batch_is_the_padded_model(model: nn.Module) -> None:
