@@ -60,7 +60,9 @@ def keeprate_methods() -> Iterable[type[Method]]:  # type: ignore[empty-body]
 def keeprate_backbones() -> Iterable[type[Backbone]]:  # type: ignore[empty-body]
     """Offer families of models: classes derived from `keeprate.Backbone`.
 
-    docs/new_backbone.md writes a whole family out. Example, for classifiers that wrap a timm Vision Transformer::
+    docs/new_backbone.md writes a whole family out.
+
+    Example, for classifiers that wrap a timm Vision Transformer::
 
         from torch import nn
 

@@ -30,7 +30,8 @@ _UNIMPORTANT = {"Dropout", "Identity", "Sequential", "ModuleList", "ModuleDict",
 class Trial:
     """One name tried on shapes alone: `refusal` or `failure` say why it is not run, "" else.
 
-    `kind` names the classes it is made of; models of one kind share a proof on real numbers.
+    `module` is where the name is registered, `cls` the class of its model. `kind` names the classes
+    it is made of; models of one kind share a proof on real numbers.
     """
 
     name: str
@@ -62,9 +63,10 @@ class KindProof:
         """Whether every check passed."""
         return not self.failure and all(finding.holds for finding in self.findings)
 
-    def error(self, what: str) -> float:
-        """Return the largest error of the findings whose names begin with `what`."""
-        return max((f.error or 0.0 for f in self.findings if f.what.startswith(what)), default=0.0)
+    def error(self, what: str) -> float | None:
+        """Return the largest error of the findings whose names begin with `what`, None if none."""
+        found = [f.error for f in self.findings if f.what.startswith(what) and f.error is not None]
+        return max(found, default=None)
 
 
 def all_names() -> list[str]:
@@ -105,7 +107,7 @@ def _try(name: str) -> Trial:
             model = timm.create_model(name).eval()
     except Exception as error:  # whatever timm raises for a model it cannot build offline
         return Trial(name, "", "", failure=f"cannot be built: {_said(error)}")
-    module, cls = type(model).__module__, type(model).__qualname__
+    module, cls = timm.model_entrypoint(name).__module__, type(model).__qualname__
     size = sum(parameter.numel() for parameter in model.parameters())
     try:
         backbone = adapt(model)

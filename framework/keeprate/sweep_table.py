@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 from .plugins import registry
@@ -94,7 +94,7 @@ def _family_row(
 
 def _example_row(family: str, proofs: Sequence[KindProof]) -> str:
     own = [proof for proof in proofs if proof.family == family]
-    names = ", ".join(sorted(proof.cls for proof in own))
+    names = ", ".join(sorted({proof.cls for proof in own}))
     proved = sum(proof.holds for proof in own)
     return f"{family} | {names} | {len(own)} | {proved} | {len(own)} | {_errors(own)}"
 
@@ -102,8 +102,8 @@ def _example_row(family: str, proofs: Sequence[KindProof]) -> str:
 def _errors(proofs: Sequence[KindProof]) -> str:
     if not proofs:
         return " | | | "
-    kept = max(proof.error("every token kept") for proof in proofs)
-    dropped = max(proof.error("dropped") for proof in proofs)
+    kept = _largest(proof.error("every token kept") for proof in proofs)
+    dropped = _largest(proof.error("dropped") for proof in proofs)
     return f"{_number(kept)} | {_number(dropped)} | {_places(proofs)} | {_notes(proofs)}"
 
 
@@ -171,7 +171,13 @@ def _table(head: str, rows: Sequence[str]) -> str:
     return "\n".join(f"| {row} |" for row in [head, rule, *rows]) + "\n"
 
 
-def _number(error: float) -> str:
+def _largest(errors: Iterable[float | None]) -> float | None:
+    return max((error for error in errors if error is not None), default=None)
+
+
+def _number(error: float | None) -> str:
+    if error is None:
+        return "not measured"
     return f"{error:.1e}" if error else "0"
 
 

@@ -16,8 +16,8 @@ class Layout:
     """How the classifiers of one class are built: the classes of their parts, down to each block.
 
     `base` is the attribute of the model inside the classifier ("" where there is none), `blocks`
-    the path to its blocks from there. Class names are those of the module that defines the classifier,
-    or torch's.
+    the path to its blocks from there. Class names are those of the module that defines the
+    classifier, or torch's.
     """
 
     base: str
