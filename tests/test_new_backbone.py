@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from torch import nn
 
 import keeprate
 from keeprate import KeeprateError, plugins, proof
 from keeprate.cli import keeprate as command
+from keeprate.evidence import randomise
 
 PAGE = Path(__file__).resolve().parents[1] / "docs/new_backbone.md"
 HONEST = "return x + b.mlp(b.norm2(x))"
@@ -42,16 +44,19 @@ def test_the_example_is_proved_and_prints_what_the_page_shows() -> None:
     assert without_errors(printed) == without_errors(shown)
 
 
+def first_example() -> nn.Module:
+    cls = plugins.registry().backbones["small-vit"].cls
+    return randomise(next(iter(cls.examples().values()))()).eval()
+
+
 def without_errors(text: str) -> str:
     return re.sub(r"error \d\.\de[+-]\d\d", "error", text)
 
 
 def test_every_kind_of_method_runs_on_it() -> None:
     Path("small_vit.py").write_text(example())
-    registry = plugins.load([Path("small_vit.py")])
-    plugins.activate(registry)
-    cls = registry.backbones["small-vit"].cls
-    model = next(iter(cls.examples().values()))().eval()
+    plugins.activate(plugins.load([Path("small_vit.py")]))
+    model = first_example()
     images = torch.rand(2, 3, 32, 32)
     for method in ("tome", "random", "attention-score", "zero-tprune"):
         reduced = keeprate.reduce(model, method, budget="70%")
@@ -68,10 +73,15 @@ def test_every_kind_of_method_runs_on_it() -> None:
     ],
 )
 def test_a_family_that_computes_something_else_is_refused(lie: str, said: str) -> None:
-    result = check(example().replace(HONEST, lie))
-    assert result.exit_code == 2
-    assert "backbone 'small-vit' does not compute what it computes" in result.output
-    assert said in result.output
+    text = example().replace(HONEST, lie)
+    result = check(text)
+    assert result.exit_code == 1
+    assert "FAIL  every token kept          error" in result.output
+    assert "small-vit: two blocks" in result.output
+    with pytest.raises(
+        KeeprateError, match="backbone 'small-vit' does not compute what it.*" + said
+    ):
+        keeprate.reduce(first_example(), "tome", "r=2")
 
 
 def test_a_family_that_only_pretends_to_reduce_is_refused() -> None:
@@ -86,8 +96,21 @@ def test_a_family_that_only_pretends_to_reduce_is_refused() -> None:
 """
     text = example().replace("    def feed_forward(", f"{whole}\n    def feed_forward(")
     result = check(text)
-    assert result.exit_code == 2
-    assert "attention saw [64, 64, 64, 64] keys" in result.output
+    assert result.exit_code == 1
+    assert "FAIL  oracle" in result.output
+    with pytest.raises(KeeprateError, match=r"attention saw \[64, 64, 64, 64\] keys"):
+        keeprate.reduce(first_example(), "tome", "r=2")
+
+
+def test_a_fresh_model_with_a_head_of_zeros_proves_nothing_for_others() -> None:
+    Path("small_vit.py").write_text(example().replace(HONEST, "return x + 0.5 * b.mlp(b.norm2(x))"))
+    plugins.activate(plugins.load([Path("small_vit.py")]))
+    fresh, trained = first_example(), first_example()
+    torch.nn.init.zeros_(fresh.head.weight)
+    torch.nn.init.zeros_(fresh.head.bias)
+    keeprate.reduce(fresh, "tome", "r=2")
+    with pytest.raises(KeeprateError, match="does not compute what it computes"):
+        keeprate.reduce(trained, "tome", "r=2")
 
 
 def test_wrong_costs_are_a_failed_check() -> None:

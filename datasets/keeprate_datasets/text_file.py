@@ -15,6 +15,8 @@ from keeprate.errors import KeeprateError, suggestion
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 JSON_LINES = (".jsonl", ".ndjson")
+LONGEST = 2**31 - 1
+"""Characters of a value in a table: as many as csv can count."""
 
 
 @dataclass(frozen=True)
@@ -98,13 +100,29 @@ def class_indices(
     Raises KeeprateError for a label that is neither.
     """
     known = list(names or ())
-    if all(row.label in known for row in rows):
-        return [known.index(row.label) for row in rows]
     numbers = {str(index): index for index in range(num_classes)}
+    if all(row.label in known for row in rows):
+        _refuse_ambiguous(file, rows, known, numbers)
+        return [known.index(row.label) for row in rows]
     for row in rows:
         if row.label not in numbers:
             raise _unknown_label(file, row, num_classes, [n for n in known if n not in numbers])
     return [numbers[row.label] for row in rows]
+
+
+def _refuse_ambiguous(
+    file: Path, rows: Sequence[Row], names: Sequence[str], numbers: Mapping[str, int]
+) -> None:
+    """Raise KeeprateError where all labels are names and indices too, of different classes."""
+    if not all(row.label in numbers for row in rows):
+        return
+    for row in rows:
+        if names.index(row.label) != numbers[row.label]:
+            raise KeeprateError(
+                f"Line {row.line} of '{file}': label '{row.label}' names class "
+                f"{names.index(row.label)} of the model and is the index of another: give the "
+                "classes names that are no numbers."
+            )
 
 
 def _unknown_label(file: Path, row: Row, num_classes: int, names: Sequence[str]) -> KeeprateError:
@@ -121,11 +139,12 @@ def _table(file: Path, delimiter: str) -> Iterator[tuple[int, Mapping[str, objec
     """Yield the number of the line that each row of a table begins on, and its values by column."""
     reader = csv.reader(io.StringIO(_decoded(file), newline=""), delimiter=delimiter, strict=True)
     begins, header = 1, None
+    shortest = csv.field_size_limit(LONGEST)
     try:
         for fields in reader:
             line, begins = begins, reader.line_num + 1
             if header is None:
-                header = fields
+                header = _header(file, fields)
             elif fields and len(fields) != len(header):
                 raise KeeprateError(
                     f"Line {line} of '{file}' has {len(fields)} values for {len(header)} columns."
@@ -134,6 +153,15 @@ def _table(file: Path, delimiter: str) -> Iterator[tuple[int, Mapping[str, objec
                 yield line, dict(zip(header, fields, strict=True))
     except csv.Error as error:
         raise KeeprateError(f"Line {reader.line_num} of '{file}': {error}.") from error
+    finally:
+        csv.field_size_limit(shortest)
+
+
+def _header(file: Path, columns: list[str]) -> list[str]:
+    twice = next((name for name in columns if columns.count(name) > 1), None)
+    if twice is not None:
+        raise KeeprateError(f"'{file}' has several columns '{twice}'.")
+    return columns
 
 
 def _json_lines(file: Path) -> Iterator[tuple[int, Mapping[str, object]]]:
@@ -143,7 +171,7 @@ def _json_lines(file: Path) -> Iterator[tuple[int, Mapping[str, object]]]:
             continue
         try:
             values = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise KeeprateError(f"Line {number} of '{file}' is not JSON: {error}.") from error
         if not isinstance(values, dict):
             raise KeeprateError(f"Line {number} of '{file}' is no JSON object.")

@@ -141,5 +141,5 @@ def chunks(q: Tensor) -> Iterator[slice]:
     batch, heads, count = q.shape[:3]
     limit = CHUNK_BYTES.get(q.device.type, batch * heads * count * count * q.element_size())
     step = max(1, limit // (heads * count * count * q.element_size()))
-    for start in range(0, batch, step):
+    for start in range(0, max(batch, 1), step):
         yield slice(start, start + step)

@@ -52,16 +52,16 @@ def randomise(model: nn.Module) -> nn.Module:
 def examine(model: nn.Module) -> Iterator[Finding]:
     """Yield what is found of a model in evaluation mode, one check after the other.
 
-    Raises KeeprateError if no backbone runs it.
+    A check that raises is a finding that does not hold. Raises KeeprateError if no backbone runs
+    the model.
     """
-    backbone = adapt(model)
-    yield _identity(backbone)
-    yield from _oracle(model)
-    yield from _macs(model)
-    yield _batch_of_one(backbone)
-    yield _other_size(backbone)
-    for dtype in (torch.bfloat16, torch.float16):
-        yield _half_precision(model, dtype)
+    adapt(model)
+    for check in (_identity, _oracle, _macs, _batch_of_one, _other_size, _half_precision):
+        try:
+            yield from check(model)
+        except Exception as error:  # whatever a wrong backbone makes of it
+            what = check.__name__.strip("_").replace("_", " ")
+            yield Finding(what, f"raised {type(error).__name__}: {error}", False)
 
 
 def two_stages(backbone: Backbone) -> str:
@@ -75,10 +75,11 @@ def in_precision(model: nn.Module, dtype: torch.dtype) -> Backbone:
     return adapt(copy.deepcopy(model).to(dtype))
 
 
-def _identity(backbone: Backbone) -> Finding:
+def _identity(model: nn.Module) -> Iterator[Finding]:
+    backbone = adapt(model)
     error = identity_error(backbone, backbone.example(2))
     said = "bit-identical" if error == 0 else f"error {error:.1e}"
-    return Finding("every token kept", said, error <= LOOSE[torch.float32], error)
+    yield Finding("every token kept", said, error <= LOOSE[torch.float32], error)
 
 
 def _oracle(model: nn.Module) -> Iterator[Finding]:
@@ -116,43 +117,51 @@ def _macs(model: nn.Module) -> Iterator[Finding]:
         yield Finding(what, said, ours == counted)
 
 
-def _batch_of_one(backbone: Backbone) -> Finding:
+def _batch_of_one(model: nn.Module) -> Iterator[Finding]:
+    backbone = adapt(model)
     reduced = probed(backbone, two_stages(backbone))
     inputs = backbone.example(2)
     first = {name: each[:1] for name, each in inputs.items()} if _is_named(inputs) else inputs[:1]
-    with torch.inference_mode():
+    with torch.no_grad():
         both, alone = reduced(inputs), reduced(first)
     error = relative_error(alone, both[:1])
-    return Finding("a batch of one", f"error {error:.1e}", error <= LOOSE[torch.float32], error)
+    yield Finding("a batch of one", f"error {error:.1e}", error <= LOOSE[torch.float32], error)
 
 
-def _other_size(backbone: Backbone) -> Finding:
+def _other_size(model: nn.Module) -> Iterator[Finding]:
     """Try an image that is not square and of another size than the model's own."""
-    what = "another, oblong size"
+    what, backbone = "another, oblong size", adapt(model)
     inputs = backbone.example(2)
     if _is_named(inputs):
-        return Finding(what, "not images", True)
+        yield Finding(what, "not images", True)
+        return
     height, width = backbone.image_size
     images = torch.cat([inputs, inputs[..., : height // 2, :]], dim=-2)
     try:
-        with torch.inference_mode():
+        with torch.no_grad():
             backbone.plain(images)
     except (AssertionError, RuntimeError, ValueError):
-        return Finding(what, f"the model takes {height} x {width} pixels only", True)
+        yield Finding(what, f"the model takes {height} x {width} pixels only", True)
+        return
     error = max(
         identity_error(backbone, images),
         oracle_error(backbone, images, two_stages(backbone), Place.AFTER_BLOCK, Needs.WEIGHTS),
     )
     said = f"error {error:.1e} at {images.shape[-2]} x {width} pixels"
-    return Finding(what, said, error <= LOOSE[torch.float32], error)
+    yield Finding(what, said, error <= LOOSE[torch.float32], error)
 
 
-def _half_precision(model: nn.Module, dtype: torch.dtype) -> Finding:
+def _half_precision(model: nn.Module) -> Iterator[Finding]:
+    for dtype in (torch.bfloat16, torch.float16):
+        yield _in_half(model, dtype)
+
+
+def _in_half(model: nn.Module, dtype: torch.dtype) -> Finding:
     what = str(dtype).removeprefix("torch.")
     backbone = in_precision(model, dtype)
     inputs = backbone.example(2)
     reduced = probed(backbone, two_stages(backbone), needs=Needs.WEIGHTS)
-    with torch.inference_mode():
+    with torch.no_grad():
         ours = reduced(inputs)
         if not bool(ours.isfinite().all()):
             finite = bool(backbone.plain(inputs).isfinite().all())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +28,9 @@ class ReducedModel(nn.Module):
     call did.
     """
 
-    def __init__(self, backbone: Backbone, plan: Plan, *, trace: bool = False) -> None:
+    def __init__(
+        self, backbone: Backbone, plan: Plan, *, trace: bool = False, is_proved: bool = False
+    ) -> None:
         super().__init__()
         self.model = backbone.model
         self.backbone = backbone
@@ -35,7 +38,8 @@ class ReducedModel(nn.Module):
         self.plan = plan
         self.trace = trace
         self._records: list[Record] = []
-        _require_proof(backbone)
+        if not is_proved:
+            _require_proof(backbone)
 
     def forward(
         self, inputs: Inputs | None = None, index: Tensor | None = None, **named: Tensor
@@ -49,8 +53,10 @@ class ReducedModel(nn.Module):
         schedule for it.
         """
         inputs = named if inputs is None else inputs
-        batch = len(inputs if isinstance(inputs, Tensor) else next(iter(inputs.values())))
-        every = torch.arange(batch)
+        refuse_hooked(self.backbone)
+        every = torch.arange(batch_size(inputs))
+        if index is not None and len(index) != len(every):
+            raise KeeprateError(f"index names {len(index)} images of a batch of {len(every)}.")
         self._records = []
         parts = self.backbone.parts(inputs) or [(every, inputs)]
         logits = [
@@ -71,7 +77,7 @@ class ReducedModel(nn.Module):
             x,
             num_prefix=self.backbone.num_prefix,
             has_class_token=self.backbone.has_class_token,
-            image=rows.to(x.device) if index is None else index,
+            image=(rows if index is None else index).to(x.device),
             trace=self.trace,
             follows_positions=self.backbone.follows_positions,
             context=self.backbone.context(inputs),
@@ -135,6 +141,7 @@ class ReducedModel(nn.Module):
     def _removes(self, tokens: Tokens, stage: Stage) -> bool:
         return self.method.keeps_per_image or stage.keep < tokens.num_patch_tokens
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # would answer fused calls twice
     def _attend(
         self, block: int, tokens: Tokens, stage: Stage | None
     ) -> tuple[Tokens, AttentionReader]:
@@ -176,6 +183,31 @@ class ReducedModel(nn.Module):
         if tokens.valid is not None:
             bias = bias.masked_fill(~tokens.valid, -torch.inf)
         return bias[:, None, None, :].to(tokens.x.dtype)
+
+
+def batch_size(inputs: Inputs) -> int:
+    """Return the rows of a batch; raise KeeprateError where there are no inputs to speak of."""
+    if isinstance(inputs, Tensor):
+        return len(inputs)
+    if not isinstance(inputs, Mapping) or not inputs:
+        raise KeeprateError("Call a reduced model with a tensor, or with tensors by name.")
+    return len(next(iter(inputs.values())))
+
+
+def refuse_hooked(backbone: Backbone) -> None:
+    """Raise KeeprateError for forward hooks that would not run, since only parts are called."""
+    for module in (backbone.model, *backbone.blocks):
+        if _has_foreign_hooks(module):
+            raise KeeprateError(
+                f"A forward hook on the reduced model's {type(module).__name__} would never run: "
+                "its parts are called one by one. Hook these, or the reduced model itself."
+            )
+
+
+def _has_foreign_hooks(module: nn.Module) -> bool:
+    """Tell whether a module has hooks other than those transformers leaves behind."""
+    hooks = [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]
+    return any(not getattr(hook, "__module__", "").startswith("transformers.") for hook in hooks)
 
 
 def _require_proof(backbone: Backbone) -> None:
@@ -233,9 +265,19 @@ def reduce(
 
         model = load_model(model).model
     chosen = _chosen_method(method, schedule, parameters)
-    backbone = adapt(copy.deepcopy(model))
+    backbone = adapt(_copied(model))
     plan = make_plan(backbone, chosen, schedule, budget, empty_last_mlp=empty_last_mlp)
     return ReducedModel(backbone, plan, trace=trace)
+
+
+def _copied(model: nn.Module) -> nn.Module:
+    try:
+        return copy.deepcopy(model)
+    except RuntimeError as error:
+        raise KeeprateError(
+            f"The model cannot be copied: {error} (weights computed by a hook, as by weight_norm "
+            "or pruning, must be made permanent first)"
+        ) from error
 
 
 def _chosen_method(

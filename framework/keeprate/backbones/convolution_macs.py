@@ -37,7 +37,7 @@ class Embedding:
 
 
 def embedding_of(module: nn.Module, image_size: tuple[int, int]) -> Embedding:
-    """Run `module` on an image (1, 3, height, width) without values and count its products.
+    """Run `module` on an image (1, C, height, width) without values and count its products.
 
     Convolutions and linear layers are counted. Raises KeeprateError where something else multiplies
     matrices.
@@ -47,7 +47,8 @@ def embedding_of(module: nn.Module, image_size: tuple[int, int]) -> Embedding:
         for name, tensor in chain(module.named_parameters(), module.named_buffers())
     }
     dtype = next(module.parameters()).dtype
-    images = torch.empty(1, 3, *image_size, device="meta", dtype=dtype)
+    first = next(each for each in module.modules() if isinstance(each, nn.Conv2d))
+    images = torch.empty(1, first.in_channels, *image_size, device="meta", dtype=dtype)
     counter = _Products()
     with torch.no_grad(), counter:
         output = functional_call(module, state, (images,))

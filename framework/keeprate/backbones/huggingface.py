@@ -15,7 +15,7 @@ from torch import nn
 from .huggingface_examples import examples_of
 from .huggingface_layouts import Layout, Parts
 from .interface import Backbone, BlockCost
-from .timm_column import linear_macs
+from .timm_column import linear_macs, uncounted_refusal
 
 READABLE = ("sdpa", "eager")
 """Attention implementations that can be read; eager attention is run as sdpa while it is read."""
@@ -74,6 +74,7 @@ class HuggingFace(Backbone):
         for index, block in enumerate(blocks):
             yield _class_refusal(f"block {index}", block, (layout.block,), home)
             yield _parts_refusal(f"block {index}", block, layout.block_parts, home)
+        yield uncounted_refusal(model)
         around = _path(base, layout.blocks)
         if any(_is_altered(module) for module in (model, *around, *blocks)):
             yield "forward hooks on it or its blocks, or a replaced forward, would be left out"

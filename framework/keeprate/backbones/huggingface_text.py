@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, cast
 
 import torch
@@ -84,6 +84,7 @@ class HFText(HuggingFace):
         Raises KeeprateError for padding on the left or between tokens.
         """
         named = self._named(inputs)
+        _refuse_misshapen(named)
         mask = named.pop(MASK, None)
         if mask is None or mask.is_meta:
             return []
@@ -186,6 +187,17 @@ class HFDistilBert(HFText):
         """Return logits (B, K) from the class token."""
         pooled = relu(self.model.pre_classifier(tokens.x[:, 0]))
         return cast(Tensor, self.model.classifier(self.model.dropout(pooled)))
+
+
+def _refuse_misshapen(named: Mapping[str, Tensor]) -> None:
+    """Raise KeeprateError unless all inputs are (texts, tokens), and as many."""
+    ids = tuple(named[IDS].shape)
+    for name, each in named.items():
+        if len(ids) != 2 or tuple(each.shape) != ids:
+            raise KeeprateError(
+                f"{name} has the shape {tuple(each.shape)} beside {IDS} of {ids}: each must be "
+                "(texts, tokens)."
+            )
 
 
 def _lengths(mask: Tensor) -> Tensor:

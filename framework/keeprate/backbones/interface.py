@@ -98,7 +98,7 @@ class Backbone(ABC):
         import torch
 
         parameter = next(self.model.parameters())
-        shape = (batch, 3, *self.image_size)
+        shape = (batch, getattr(self.model, "in_chans", 3), *self.image_size)
         if parameter.is_meta:
             return torch.empty(shape, device="meta", dtype=parameter.dtype)
         images = torch.randn(shape, generator=torch.Generator().manual_seed(0))

@@ -15,6 +15,8 @@ from .pooling import SizeMask, size_weighted
 
 POOLS = ("token", "avg", "max", "map")
 _FORWARDS = ("forward", "forward_features")
+_KNOWN = ("torch", "timm", "transformers", "keeprate")
+_QUANTISED = ("torch.ao.", "torchao.")
 
 
 class TimmColumn(Backbone):
@@ -118,7 +120,7 @@ def shell_refusal(model: Any) -> str | None:
         return f"attention pooling {type(pool).__name__} is not supported"
     if pool is not None and pool.pos_embed is not None:
         return "attention pooling with a position embedding is not supported"
-    return altered_refusal((model, model.blocks, *model.blocks))
+    return uncounted_refusal(model) or altered_refusal((model, model.blocks, *model.blocks))
 
 
 def altered_refusal(modules: Iterable[nn.Module]) -> str | None:
@@ -145,6 +147,23 @@ def is_altered(module: nn.Module) -> bool:
 def scaled(branch: Tensor, scale: Tensor | None) -> Tensor:
     """Apply a layer scale (C,) to a branch (B, N, C), where there is one."""
     return branch if scale is None else scale * branch
+
+
+def uncounted_refusal(model: nn.Module) -> str | None:
+    """Return that a foreign module multiplies by weights of its own, which nobody would count.
+
+    Modules of torch, timm and transformers are known; quantised ones are not counted by anyone.
+    """
+    for name, module in model.named_modules():
+        home = type(module).__module__
+        known = home.partition(".")[0] in _KNOWN and not home.startswith(_QUANTISED)
+        if not known and (_owns_matrix(module) or home.startswith(_QUANTISED)):
+            return f"'{name}' is a {home}.{type(module).__qualname__}, whose cost is not known"
+    return None
+
+
+def _owns_matrix(module: nn.Module) -> bool:
+    return any(each.dim() > 1 for each in module.parameters(recurse=False))
 
 
 def linear_macs(module: nn.Module) -> int:

@@ -13,7 +13,7 @@ from ..tokens import Tokens
 from .grids import Grid, convolution_macs, output_grid
 from .interface import HeadCost
 from .timm_blocks import TimmStack, blocks_refusal
-from .timm_column import altered_refusal, class_refusal, linear_macs
+from .timm_column import altered_refusal, class_refusal, linear_macs, uncounted_refusal
 
 
 class TimmPiT(TimmStack):
@@ -103,4 +103,5 @@ def _reasons(model: Any) -> Iterator[str | None]:
         reason = blocks_refusal(stage.blocks)
         yield reason and f"in stage {index}, {reason}"
     last = model.transformers[-1]
+    yield uncounted_refusal(model)
     yield altered_refusal((model, model.transformers, last, last.blocks, *last.blocks))

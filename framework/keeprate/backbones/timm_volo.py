@@ -26,7 +26,7 @@ from ..reader import AttentionReader
 from ..tokens import Tokens
 from .grids import Grid, convolution_macs, output_grid
 from .interface import Backbone, BlockCost, HeadCost
-from .timm_column import altered_refusal, class_refusal, linear_macs
+from .timm_column import altered_refusal, class_refusal, linear_macs, uncounted_refusal
 
 
 class TimmVOLO(Backbone):
@@ -192,4 +192,5 @@ def _reasons(model: Any) -> Iterator[str | None]:
         yield class_refusal("a block after the last", post, (ClassBlock,))
         yield class_refusal("the attention of a block after the last", post.attn, (ClassAttention,))
         yield class_refusal("the MLP of a block after the last", post.mlp, (Mlp,))
+    yield uncounted_refusal(model)
     yield altered_refusal((model, *stages[2:], *blocks, *posts))

@@ -123,6 +123,8 @@ def sweep(path: Path | None) -> int:
     from ..sweep import all_names, prove_examples, prove_kinds, try_names
     from ..sweep_table import outcome, page, totals
 
+    if path is not None and not path.absolute().parent.is_dir():
+        raise KeeprateError(f"No folder '{path.parent}' to write the table to.")
     started = time.perf_counter()
     trials, proofs = [], []
     names = all_names()
