@@ -33,14 +33,22 @@ def built(spec: str) -> nn.Module:
     return timm.create_model(name, **sized).eval()
 
 
-def peak_bytes(model: str, method: str, budget: str, batch_size: int, accelerator: str) -> int:
-    """Return what one pass of `batch_size` images adds to the memory in use before it."""
+def peak_bytes(
+    model: str, method: str, budget: str, batch_size: int, accelerator: str
+) -> int | None:
+    """Return what one pass of `batch_size` images adds to the memory in use before it.
+
+    None for a method that does not suit the model.
+    """
     device = device_of(accelerator)
     runner = built(model).to(device)
     backbone = adapt(runner)
     if method != "unpruned":
         name, values = parse_spec(method)
-        runner = keeprate.reduce(runner, name, budget=budget, **values)
+        try:
+            runner = keeprate.reduce(runner, name, budget=budget, **values)
+        except keeprate.KeeprateError:
+            return None
     images = backbone.example(1).expand(batch_size, -1, -1, -1).contiguous()
     with torch.inference_mode():
         runner(images[:1])
@@ -67,7 +75,13 @@ def matrices_bytes(model: str, batch_size: int) -> int:
 def main() -> None:
     """Measure every model with every method and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    models = ["vit_tiny_patch16_384", "vit_small_patch14_reg4_dinov2", "beit_base_patch16_384"]
+    models = [
+        "vit_tiny_patch16_384",
+        "vit_small_patch14_reg4_dinov2",
+        "vit_small_patch16_dinov3:512",
+        "beit_base_patch16_384",
+        "vit_relpos_base_patch16_224",
+    ]
     methods = ["tome", "attention-score", "class-attention", "zero-tprune"]
     parser.add_argument("--model", nargs="+", default=models)
     parser.add_argument("--method", nargs="+", default=methods)
@@ -81,12 +95,13 @@ def main() -> None:
     print("| --- | ---: |" + " ---: |" * (1 + len(asked.method)))
     context = multiprocessing.get_context("spawn")
     for model in asked.model:
-        cells = [matrices_bytes(model, asked.batch_size)]
+        cells: list[int | None] = [matrices_bytes(model, asked.batch_size)]
         for method in ["unpruned", *asked.method]:
             arguments = (model, method, asked.budget, asked.batch_size, asked.accelerator)
             with context.Pool(1) as pool:
                 cells.append(pool.apply(peak_bytes, arguments))
-        print(f"| {model} | {' | '.join(f'{cell / MIB:.0f}' for cell in cells)} |", flush=True)
+        said = ["not suited" if cell is None else f"{cell / MIB:.0f}" for cell in cells]
+        print(f"| {model} | {' | '.join(said)} |", flush=True)
 
 
 if __name__ == "__main__":
