@@ -14,6 +14,7 @@ from battery import Battery, randomised
 from keeprate import KeeprateError, Needs, Place, proof
 from keeprate.backbones import adapt
 from keeprate.backbones.huggingface_text import HFBert, HFDistilBert
+from keeprate.evidence import examine
 
 transformers: Any = pytest.importorskip("transformers")
 
@@ -206,3 +207,10 @@ def test_anything_else_is_refused_by_class_and_reason(
 ) -> None:
     with pytest.raises(KeeprateError, match=why):
         keeprate.reduce(build(), "random", "r=1")
+
+
+def test_the_proof_counts_for_texts_as_long_as_its_own() -> None:
+    config = FAMILIES["BERT"]().config
+    config.max_position_embeddings = 300
+    model = transformers.BertForSequenceClassification(config).eval()
+    assert all(finding.holds for finding in examine(randomised(model)))

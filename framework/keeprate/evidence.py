@@ -105,10 +105,10 @@ def _macs(model: nn.Module) -> Iterator[Finding]:
     backbone = adapt(copy.deepcopy(model).to("meta"))
     inputs = backbone.example(1)
     reduced = probed(backbone, two_stages(backbone))
-    plain = probed(backbone, "keep=1@0")
+    plain, size = probed(backbone, "keep=1@0"), backbone.input_size(inputs)
     for what, runner, ours in (
-        ("MACs, plain", backbone.plain, plain.costs().model),
-        ("MACs, reduced", reduced, reduced.costs().model),
+        ("MACs, plain", backbone.plain, plain.costs(size).model),
+        ("MACs, reduced", reduced, reduced.costs(size).model),
     ):
         counted = counted_macs(backbone, runner, inputs)
         said = f"{ours:,}"
