@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import pytest
+import timm
 import torch
 from torch import nn
 
 import keeprate
 from keeprate import Needs, Place, proof
 from keeprate.backbones import Backbone, adapt
+
+SMALL = {
+    "img_size": 32,
+    "patch_size": 4,
+    "embed_dim": 48,
+    "depth": 4,
+    "num_heads": 3,
+    "num_classes": 7,
+}
+"""Sizes of a timm model that is quick to run: 64 patches, 4 blocks, 3 heads of 16 channels."""
+
+
+def made(name: str, **options: object) -> Callable[[], nn.Module]:
+    """Return how to build a timm model of a small size, apart from `options`."""
+    return lambda: timm.create_model(name, **{**SMALL, **options}).eval()
 
 
 class Battery:

@@ -13,18 +13,9 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 import keeprate
-from battery import Battery, randomised
+from battery import SMALL, Battery, randomised
 from keeprate import KeeprateError, Needs, Place, proof
 from keeprate.backbones import adapt
-
-SMALL = {
-    "img_size": 32,
-    "patch_size": 4,
-    "embed_dim": 48,
-    "depth": 4,
-    "num_heads": 3,
-    "num_classes": 7,
-}
 
 
 def made(name: str, **options: object) -> Callable[[], nn.Module]:

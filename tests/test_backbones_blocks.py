@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-import timm
 import torch
 from timm.models.naflexvit import NaFlexVit
 from timm.models.vision_transformer import (
@@ -20,28 +19,17 @@ from torch import nn
 
 import keeprate
 from battery import (
+    SMALL,
     assert_equals_oracle,
     assert_half_precision,
     assert_identical,
     assert_macs,
+    made,
     randomised,
 )
 from keeprate import Attention, KeeprateError, Needs, Place, Stage, Tokens, proof, ruler
 from keeprate.backbones import adapt
 from references.uneven import assert_as_if_each_ran_alone
-
-SMALL = {
-    "img_size": 32,
-    "patch_size": 4,
-    "embed_dim": 48,
-    "depth": 4,
-    "num_heads": 3,
-    "num_classes": 7,
-}
-
-
-def made(name: str, **options: object) -> Callable[[], nn.Module]:
-    return lambda: timm.create_model(name, **SMALL, **options).eval()
 
 
 def vit(**options: object) -> Callable[[], nn.Module]:

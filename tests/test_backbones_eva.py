@@ -5,31 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-import timm
 import torch
 from timm.layers.pos_embed_sincos import RotaryEmbedding
 from timm.models.eva import Eva, EvaBlock
 from torch import nn
 
 import keeprate
-from battery import Battery, randomised
+from battery import SMALL, Battery, made, randomised
 from keeprate import KeeprateError, Needs, Place, proof
 from keeprate.backbones import adapt
 from references import positions as slow
 from references.uneven import assert_as_if_each_ran_alone
-
-SMALL = {
-    "img_size": 32,
-    "patch_size": 4,
-    "embed_dim": 48,
-    "depth": 4,
-    "num_heads": 3,
-    "num_classes": 7,
-}
-
-
-def made(name: str, **options: object) -> Callable[[], nn.Module]:
-    return lambda: timm.create_model(name, **{**SMALL, **options}).eval()
 
 
 def gated() -> nn.Module:

@@ -6,14 +6,21 @@ import warnings
 from collections.abc import Callable
 
 import pytest
-import timm
 import torch
 from timm.models.beit import Beit
 from timm.models.vision_transformer_relpos import VisionTransformerRelPos
 from torch import Tensor, nn
 
 import keeprate
-from battery import Battery, assert_equals_oracle, assert_identical, assert_macs, randomised
+from battery import (
+    SMALL,
+    Battery,
+    assert_equals_oracle,
+    assert_identical,
+    assert_macs,
+    made,
+    randomised,
+)
 from keeprate import KeeprateError, Needs, Place, proof
 from keeprate.attention import Attention
 from keeprate.backbones import adapt
@@ -21,20 +28,6 @@ from keeprate.reader import AttentionReader
 from keeprate.tokens import Tokens
 from references import positions as slow
 from references.uneven import assert_as_if_each_ran_alone
-
-SMALL = {
-    "img_size": 32,
-    "patch_size": 4,
-    "embed_dim": 48,
-    "depth": 4,
-    "num_heads": 3,
-    "num_classes": 7,
-}
-
-
-def made(name: str, **options: object) -> Callable[[], nn.Module]:
-    return lambda: timm.create_model(name, **{**SMALL, **options}).eval()
-
 
 BEIT, RELPOS = "beit_base_patch16_224", "vit_relpos_small_patch16_224"
 MLP = {"rel_pos_type": "mlp", "rel_pos_dim": 32}
