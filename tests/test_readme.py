@@ -86,3 +86,9 @@ def test_ci_calls_the_test_command_of_the_readme() -> None:
 @pytest.mark.parametrize("target", re.findall(r"\]\(([\w./-]+)\)", README))
 def test_every_file_the_readme_links_to_exists(target: str) -> None:
     assert (ROOT / target).is_file()
+
+
+@pytest.mark.parametrize("page", ["README.md", "CHANGELOG.md"])
+def test_as_many_models_are_promised_as_were_proved(page: str) -> None:
+    [proved] = re.findall(r"tried: (\d+) proved", (ROOT / "docs/backbones.md").read_text("utf-8"))
+    assert f"{proved} models of timm" in (ROOT / page).read_text("utf-8")

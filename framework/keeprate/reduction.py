@@ -250,7 +250,9 @@ def reduce(
 ) -> ReducedModel:
     """Return a copy of `model` in which `method` reduces the tokens; the original is left as it is.
 
-    `model` is a timm module, or a timm name (its published weights are then loaded). `method` is a
+    `model` is a module of timm, of transformers or of a plugin's family, or a name (`hf:...` for
+    transformers; its published weights are then loaded). Forward hooks on the copy or its blocks
+    are refused, and blocks put into it afterwards are not run: alter the model first. `method` is a
     registered name with its `parameters`, or a `Method`. `schedule` is a spelling of
     `keeprate.schedule` or a preset of the method; with `budget` (GMACs per image, or "65%") its
     scale is solved so that the total cost fits. `empty_last_mlp` drops all patch tokens before the
@@ -258,7 +260,8 @@ def reduce(
     goes.
 
     Example: `keeprate.reduce(vit, "tome", "r=8", proportional_attention=True)`.
-    Raises KeeprateError for unknown names, unsuited models, schedules or budgets.
+    Raises KeeprateError for unknown names, unsuited models, schedules or budgets, and for a model
+    that its backbone does not compute right (`keeprate.proof`).
     """
     if isinstance(model, str):
         from .models import load_model
