@@ -33,7 +33,7 @@ def make_run(method: str = "tome", keep: int = 64, **changes: Any) -> RunInfo:
     description: dict[str, Any] = {
         "method": method,
         "method_origin": "keeprate 0.1.0",
-        "method_source": "ab" * 32,
+        "sources": {"method": "ab" * 32},
         "parameters": {},
         "schedule": f"{keep}@3" if reduces else "",
         "budget": None,

@@ -35,7 +35,7 @@ def _label(run: RunInfo, seen: Mapping[tuple[str, str], set[str]]) -> str:
 def _choices(run: RunInfo) -> dict[str, str]:
     """Everything about how a method runs, as text, that is neither schedule nor data."""
     values = {**run.parameters, "empty_last_mlp": run.empty_last_mlp, "seed": run.seed}
-    values["source"] = run.method_source[:8]
+    values["source"] = run.sources.get("method", "")[:8]
     return {name: _spell(value) for name, value in values.items()}
 
 

@@ -7,11 +7,31 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
+import polars as pl
 from pydantic import BaseModel, BeforeValidator, ConfigDict, JsonValue, PositiveInt
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
+
+ROWS_VERSION: Final = 1
+"""Part of every run's id: raised whenever keeprate itself changes what a run's rows are."""
+
+
+ROW_COLUMNS: Final[dict[str, pl.DataType | type[pl.DataType]]] = {
+    "label": pl.Int64,
+    "prediction": pl.Int64,
+    "correct": pl.Boolean,
+    "top5": pl.List(pl.Int64),
+    "correct_top5": pl.Boolean,
+    "confidence": pl.Float64,
+    "agrees": pl.Boolean,
+    "kl": pl.Float64,
+    "tokens": pl.List(pl.Int64),
+    "macs": pl.Int64,
+}
+ROW_SCHEMA: Final = pl.Schema({"sample": pl.String, **ROW_COLUMNS})
+"""The per-image rows of a run: one row per image, see `Store.write`."""
 
 
 def _plain(value: object) -> object:
@@ -55,10 +75,15 @@ class BackboneInfo(Record):
 
 
 class DataInfo(Record):
-    """Which images or texts were shown, how they were prepared; `skipped` maps id to reason."""
+    """Which images or texts were shown, how they were prepared; `skipped` maps id to reason.
+
+    `parameters` are the data set's but for its paths, which are in `places`; `fingerprint` is a
+    hash of all samples, used or not.
+    """
 
     name: str
     parameters: Values
+    places: Values = {}
     images: int
     fingerprint: str
     transform: Values
@@ -75,18 +100,21 @@ class StageInfo(Record):
 class RunInfo(Record):
     """The full description of what was asked; two runs that ask the same have the same `id`.
 
-    `method_source` is the SHA-256 (hex) of the method's source files, so that a method that was
-    changed is run again. `reduces` is False for the unpruned reference, `empty_last_mlp` says
-    whether the last block's MLP ran on the class token alone.
+    `sources` are hashes (SHA-256, hex) of the code that a plugin brought for the "method", the
+    "backbone" and the "data set", so that a run whose code was changed is another one.
+    `stages_sha256` is a hash of the stages for all sizes of sample, where there are several.
+    `reduces` is False for the unpruned reference, `empty_last_mlp` says whether the last block's
+    MLP ran on the class token alone.
     """
 
     method: str
     method_origin: str
-    method_source: str
+    sources: dict[str, str]
     parameters: Values
     schedule: str
     budget: str | None
     stages: tuple[StageInfo, ...]
+    stages_sha256: str = ""
     backbone: BackboneInfo
     data: DataInfo
     seed: int
@@ -96,15 +124,28 @@ class RunInfo(Record):
 
     @property
     def id(self) -> str:
-        """`<method>-<12 hex digits>`, fit for a file name; equal wherever the description is.
+        """`<method>-<12 hex digits>`, fit for a file name; equal wherever the rows must be.
 
-        The digits are of the SHA-256 of the description as JSON with sorted keys, without
-        `method_origin`: where a method was installed from does not make it another run.
+        The digits are of the SHA-256 of everything that can change a row, as JSON with sorted keys.
+        Names that people gave, places where files lie, the spelling of schedule and budget and the
+        machine are left out.
         """
-        content = self.model_dump(mode="json", exclude={"method_origin"})
+        content = {**self._what_counts(), "rows_version": ROWS_VERSION}
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
         method = re.sub(r"[^A-Za-z0-9_-]", "_", self.method)[:80]
         return f"{method}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+    def _what_counts(self) -> dict[str, JsonValue]:
+        content: dict[str, Any] = self.model_dump(
+            mode="json",
+            exclude={
+                **dict.fromkeys(("method_origin", "schedule", "budget", "seed"), True),
+                "backbone": {"name", "weights", "num_parameters"},
+                "data": {"name", "places"},
+            },
+        )
+        content["data"]["skipped"] = sorted(content["data"]["skipped"])
+        return content
 
 
 class Macs(Record):
@@ -147,7 +188,10 @@ class Measured(Record):
 
 
 class Environment(Record):
-    """What the run ran on; `started` is an ISO 8601 time."""
+    """What the run ran on; `started` is an ISO 8601 time.
+
+    `batch_size` is what was asked for; `notes` say where it was not kept, for lack of memory.
+    """
 
     versions: dict[str, str]
     device: str
@@ -155,14 +199,34 @@ class Environment(Record):
     started: str
     batch_size: int
     workers: int
+    notes: tuple[str, ...] = ()
 
 
 class Result(Record):
     """One finished run: what was asked, what came out, and where."""
 
-    format_version: Literal[1] = FORMAT_VERSION
+    format_version: Literal[2] = FORMAT_VERSION
     run: RunInfo
     measured: Measured
+    environment: Environment
+
+    @property
+    def id(self) -> str:
+        """The id of the run."""
+        return self.run.id
+
+
+class Failure(Record):
+    """One run that failed: `error` in one line, its `traceback`, and how far it had come.
+
+    `images` were done when it failed.
+    """
+
+    format_version: Literal[2] = FORMAT_VERSION
+    run: RunInfo
+    error: str
+    traceback: str
+    images: int
     environment: Environment
 
     @property

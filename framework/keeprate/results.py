@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import polars as pl
@@ -17,9 +17,11 @@ from .atomic import write_together
 from .errors import KeeprateError, unknown_name
 from .records import (
     FORMAT_VERSION,
+    ROW_SCHEMA,
     BackboneInfo,
     DataInfo,
     Environment,
+    Failure,
     Macs,
     Measured,
     Result,
@@ -33,6 +35,7 @@ __all__ = [
     "BackboneInfo",
     "DataInfo",
     "Environment",
+    "Failure",
     "Macs",
     "Measured",
     "Result",
@@ -42,27 +45,14 @@ __all__ = [
     "Throughput",
 ]
 
-_COLUMNS: Final[dict[str, pl.DataType | type[pl.DataType]]] = {
-    "sample": pl.String,
-    "label": pl.Int64,
-    "prediction": pl.Int64,
-    "correct": pl.Boolean,
-    "top5": pl.List(pl.Int64),
-    "correct_top5": pl.Boolean,
-    "confidence": pl.Float64,
-    "agrees": pl.Boolean,
-    "kl": pl.Float64,
-    "tokens": pl.List(pl.Int64),
-    "macs": pl.Int64,
-}
-ROW_SCHEMA: Final = pl.Schema(_COLUMNS)
-"""The per-image rows of a run: one row per image, see `Store.write`."""
+R = TypeVar("R", Result, Failure)
 
 
 class Store:
     """A folder of finished runs: `<id>.json` and `<id>.parquet` for each.
 
     Files appear whole or not at all, and a run's JSON appears last, so that a JSON means finished.
+    `failed/<id>.json` tells of a run that failed, `partial/` holds the rows of unfinished ones.
     """
 
     def __init__(self, folder: Path | str) -> None:
@@ -130,6 +120,28 @@ class Store:
         parts = {".parquet": buffer.getvalue(), ".json": text.encode()}
         write_together({self.path_of(result.id, suffix): part for suffix, part in parts.items()})
 
+    def write_failure(self, failure: Failure) -> None:
+        """Store why a run failed. Raises KeeprateError as `write` does."""
+        text = failure.model_dump_json(indent=2) + "\n"
+        write_together({self._failure_path(failure.id): text.encode()})
+
+    def forget_failure(self, run_id: str) -> None:
+        """Remove what is stored of a run's failure, if anything is."""
+        self._failure_path(run_id).unlink(missing_ok=True)
+
+    def failures(self) -> tuple[list[Failure], list[str]]:
+        """The runs that failed, by id, and in a line each what is wrong with other files there."""
+        found, problems = [], []
+        for path in sorted(self.folder.glob("failed/*.json")):
+            try:
+                found.append(_parse(Failure, path.read_bytes()))
+            except (OSError, ValueError) as error:
+                problems.append(f"failed/{path.name}: {error}")
+        return found, problems
+
+    def _failure_path(self, run_id: str) -> Path:
+        return self.folder / "failed" / f"{run_id}.json"
+
     def write_logits(self, run_id: str, ids: Sequence[str], logits: NDArray[Any]) -> None:
         """Store logits (N, classes) of N sample ids beside a run, for later runs to compare with.
 
@@ -165,7 +177,7 @@ class Store:
 
     def _load(self, run_id: str) -> Result:
         """Raises OSError, or ValueError saying in one line what is wrong."""
-        result = _parse(self.path_of(run_id, ".json").read_bytes())
+        result = _parse(Result, self.path_of(run_id, ".json").read_bytes())
         if result.id != run_id:
             raise ValueError(f"holds the run {result.id}, not the one it is named after")
         rows = self.path_of(run_id, ".parquet")
@@ -180,14 +192,14 @@ class Store:
         return result
 
 
-def _parse(data: bytes) -> Result:
+def _parse(kind: type[R], data: bytes) -> R:
     """Raises ValueError saying in one line what is wrong."""
     content = from_json(data)
     version = content.get("format_version") if isinstance(content, dict) else None
     if version != FORMAT_VERSION:
         raise ValueError(f"has format_version {version}, this keeprate reads {FORMAT_VERSION}")
     try:
-        return Result.model_validate_json(data)
+        return kind.model_validate_json(data)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])

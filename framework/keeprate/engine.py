@@ -1,0 +1,100 @@
+"""The interface of an engine: what runs the runs of a comparison, here or on other machines."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Final
+
+import polars as pl
+
+from .events import Listener
+from .records import ROW_COLUMNS
+
+if TYPE_CHECKING:
+    from .comparison import Comparison
+
+SEGMENT_SCHEMA: Final = pl.Schema(
+    {
+        "run": pl.String,
+        "place": pl.Int64,
+        **ROW_COLUMNS,
+        "overhead": pl.Int64,
+        "seconds": pl.Float64,
+    }
+)
+"""Columns of unfinished rows: those of `ROW_SCHEMA` without the sample's id, and the run they
+belong to, the place of the sample in the comparison's samples, what of `macs` the method itself
+spent, and the row's share of the time."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """Some runs of a comparison, by id, on the samples at `places` of `comparison.samples`.
+
+    One pass over these samples serves all the runs.
+    """
+
+    ids: tuple[str, ...]
+    places: Sequence[int]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """What a pass found on some samples: `rows` of its runs, columns of `SEGMENT_SCHEMA`.
+
+    `logits` are the unpruned model's, where it is one of the runs: columns "place" and "logits".
+    """
+
+    rows: pl.DataFrame
+    logits: pl.DataFrame | None = None
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A run that raised, in one line and in full, after `images` images."""
+
+    error: str
+    traceback: str
+    images: int
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Where an engine hands in what it finds, in the process that writes the store.
+
+    `take` saves a segment, `fail` gives a run up; `note` records something under the runs of these
+    ids; `listen` passes events on; `stopping` says that no further batch should begin.
+    """
+
+    take: Callable[[Segment], None]
+    fail: Callable[[str, Failed], None]
+    note: Callable[[Sequence[str], str], None]
+    listen: Listener
+    stopping: Callable[[], bool]
+
+
+class Engine(ABC):
+    """Runs the tasks of comparisons.
+
+    To offer one, subclass, set `name`, write a docstring whose first sentence describes it, and
+    return the class from the hook `keeprate_engines`. Typed constructor arguments are its
+    parameters: `--engine ray:address=auto`.
+    """
+
+    name: ClassVar[str]
+    is_default: ClassVar[bool] = False
+    """True for the engine that runs where no other is named."""
+
+    @abstractmethod
+    def run(self, comparison: Comparison, tasks: Sequence[Task], desk: Desk) -> None:
+        """Run all tasks and hand in every row once, in segments of about a minute's work.
+
+        A task's unpruned run is computed first, if it is among its runs; otherwise
+        `comparison.reference` has its logits. A run that raises is handed in as failed, and the
+        others go on. Returns early, with everything so far handed in, once `desk.stopping()`.
+        """
+
+    def close(self) -> None:
+        """Free what the engine holds, when all comparisons are done."""

@@ -1,0 +1,100 @@
+"""What is asked for, by name: small, picklable, the same on every machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a method may spend: a schedule's spelling, a budget's, or both."""
+
+    schedule: str | None = None
+    budget: str | None = None
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A model by name, with the file of its weights and the size (height, width) of its images.
+
+    Without a name: the classifier that ships with the data set.
+    """
+
+    name: str | None = None
+    weights: Path | None = None
+    image_size: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """A data set by name, with values for its parameters as `keeprate.parameters.build` takes them.
+
+    Without a name: the one that ships with its own classifier.
+    """
+
+    name: str | None = None
+    values: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """A method by name, with values for its parameters, at a cost. Its seed is one of the values.
+
+    Parameters that a preset named by the cost sets are not among the values.
+    """
+
+    method: str
+    values: Mapping[str, object] = field(default_factory=dict)
+    cost: Cost = Cost()
+
+
+@dataclass(frozen=True)
+class LoopOptions:
+    """How to run the loop: nothing here changes what a run means, `precision` excepted.
+
+    `accelerator` and `devices` as in Lightning ("auto", "cpu", "gpu"; number or list of devices).
+    Unfinished rows are saved when `checkpoint_seconds` have passed, or every `checkpoint_batches`.
+    """
+
+    batch_size: int = 64
+    workers: int = 0
+    precision: str = "32-true"
+    accelerator: str = "auto"
+    devices: int | str = 1
+    checkpoint_seconds: float = 60.0
+    checkpoint_batches: int | None = None
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run a comparison. `limit` takes that many images, evenly spread over the data set.
+
+    `seed` is written down with runs whose method has none. `cache_decoded` is the folder that keeps
+    transformed images. One pass over the data serves at most `runs_per_pass` runs.
+    """
+
+    loop: LoopOptions = field(default_factory=LoopOptions)
+    seed: int = 0
+    limit: int | None = None
+    skip_bad: bool = False
+    empty_last_mlp: bool = False
+    force: bool = False
+    throughput: bool = True
+    cache_decoded: Path | None = None
+    runs_per_pass: int = 64
+
+
+@dataclass(frozen=True)
+class Request:
+    """Runs asked for on one model and one data set; the unpruned run always goes with them.
+
+    With `only_fitting`, runs of methods that do not suit the model are left out instead of refused.
+    """
+
+    model: ModelSpec
+    data: DataSpec
+    runs: tuple[RunSpec, ...]
+    options: Options = Options()
+    only_fitting: bool = False
