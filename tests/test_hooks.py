@@ -14,9 +14,13 @@ from torch import nn
 
 import keeprate
 from keeprate import hookspecs, plugins
+from keeprate.execution import execute
+from keeprate.fulfil import built_engine
 from keeprate.offers import KINDS
 from keeprate.parameters import build
 from keeprate.plugins import Registry, load
+from keeprate.request import DataSpec, LoopOptions, ModelSpec, Options, Request
+from keeprate.results import Store
 from keeprate.summary import summarise
 from results_factory import fill
 
@@ -106,3 +110,14 @@ def test_the_example_of_a_report_writes(with_example: Registry, tmp_path: Path) 
     store = fill(tmp_path / "run", {"tome": (50, 40)})
     (path,) = with_example.report(name)().write(summarise(store), tmp_path)
     assert len(path.read_text(encoding="utf-8").splitlines()) == 3
+
+
+@pytest.mark.parametrize("with_example", ["keeprate_engines"], indirect=True)
+def test_the_example_of_an_engine_runs(with_example: Registry, tmp_path: Path) -> None:
+    name = offered_by_example(with_example, "engines")
+    options = Options(LoopOptions(accelerator="cpu"), limit=4, throughput=False)
+    request = Request(ModelSpec(), DataSpec(), (), options)
+    tally = execute(
+        [request], Store(tmp_path / "run"), built_engine(f"{name}:seconds=0"), lambda event: None
+    )
+    assert len(tally.finished) == 1

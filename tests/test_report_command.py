@@ -99,7 +99,7 @@ def test_a_folder_without_finished_runs_is_explained(command: Command) -> None:
     Path("empty/old-1.json").write_text('{"format_version": 0}')
     assert command("empty").stderr == (
         "Error: No finished run in empty. 1 unreadable: "
-        "old-1.json: has format_version 0, this keeprate reads 1.\n"
+        "old-1.json: has format_version 0, this keeprate reads 2.\n"
     )
 
 
@@ -107,7 +107,7 @@ def test_problems_are_warnings(command: Command) -> None:
     Path("runs/first/old-1.json").write_text('{"format_version": 0}')
     done = command("runs/first", "--report", "csv")
     assert done.exit_code == 0
-    assert done.stderr == "Warning: old-1.json: has format_version 0, this keeprate reads 1\n"
+    assert done.stderr == "Warning: old-1.json: has format_version 0, this keeprate reads 2\n"
 
 
 def test_a_report_that_fails_is_named_and_the_others_are_written(command: Command) -> None:

@@ -151,12 +151,17 @@ def test_several_models_and_data_sets_are_groups_of_their_own(store: Store) -> N
     assert summary.problems == ()
 
 
+def seeded(seed: int) -> dict[str, object]:
+    """What is written down of a run whose method takes a seed."""
+    return {"seed": seed, "parameters": {"seed": seed}}
+
+
 def test_of_several_unpruned_runs_the_plain_one_is_the_reference(store: Store) -> None:
-    for changes in ({"empty_last_mlp": True}, {"seed": 2}, {"seed": 1}):
+    for changes in ({"empty_last_mlp": True}, seeded(2), seeded(1)):
         put(store, make_run("full", **changes))
     (group,) = summarise(store).groups
     assert group.unpruned is not None
-    assert group.unpruned.id == make_run("full", seed=1).id
+    assert group.unpruned.id == make_run("full", **seeded(1)).id
     assert [line.difference_points for line in group.lines].count(None) == 1
 
 
@@ -207,12 +212,12 @@ def test_a_label_is_the_method_and_what_tells_its_runs_apart() -> None:
 
 
 def test_a_label_has_the_seed_and_the_empty_mlp_where_they_differ() -> None:
-    assert labels(make_run(seed=0), make_run(seed=1)) == ["tome seed=0", "tome seed=1"]
+    assert labels(make_run(**seeded(0)), make_run(**seeded(1))) == ["tome seed=0", "tome seed=1"]
     assert labels(make_run(), make_run(empty_last_mlp=True)) == [
         "tome empty_last_mlp=false",
         "tome empty_last_mlp=true",
     ]
-    assert labels(make_run("a", seed=0), make_run("b", seed=1)) == ["a", "b"]
+    assert labels(make_run("a", **seeded(0)), make_run("b", **seeded(1))) == ["a", "b"]
 
 
 def test_lists_are_spelled_as_on_the_command_line() -> None:

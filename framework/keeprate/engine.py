@@ -53,11 +53,10 @@ class Segment:
 
 @dataclass(frozen=True)
 class Failed:
-    """A run that raised, in one line and in full, after `images` images."""
+    """A run that raised: what, in one line, and where."""
 
     error: str
     traceback: str
-    images: int
 
 
 @dataclass(frozen=True)
@@ -86,6 +85,8 @@ class Engine(ABC):
     name: ClassVar[str]
     is_default: ClassVar[bool] = False
     """True for the engine that runs where no other is named."""
+    is_parallel: ClassVar[bool] = False
+    """Whether several tasks given to `run` at once are done sooner than one after another."""
 
     @abstractmethod
     def run(self, comparison: Comparison, tasks: Sequence[Task], desk: Desk) -> None:
@@ -96,5 +97,5 @@ class Engine(ABC):
         others go on. Returns early, with everything so far handed in, once `desk.stopping()`.
         """
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027  most hold nothing
         """Free what the engine holds, when all comparisons are done."""

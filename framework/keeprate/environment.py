@@ -8,8 +8,8 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from .evaluation import LoopOptions
 from .records import Environment
+from .request import LoopOptions
 from .throughput import device_name, device_of
 
 VERSIONED = ("keeprate", "torch", "torchvision", "timm", "lightning", "torchmetrics")
@@ -17,7 +17,7 @@ OPTIONAL = ("transformers", "tokenizers")
 """Packages whose version matters to the runs that use them."""
 
 
-def environment(started: str, loop: LoopOptions) -> Environment:
+def environment(started: str, loop: LoopOptions, notes: tuple[str, ...] = ()) -> Environment:
     """Describe what a run that `started` at an ISO 8601 time ran on: versions, device, commit."""
     packages = [*VERSIONED, *(name for name in OPTIONAL if name in sys.modules)]
     return Environment(
@@ -27,6 +27,7 @@ def environment(started: str, loop: LoopOptions) -> Environment:
         started=started,
         batch_size=loop.batch_size,
         workers=loop.workers,
+        notes=notes,
     )
 
 

@@ -10,6 +10,10 @@ class KeeprateError(Exception):
     """A mistake the user can mend: printed as one line, exit status 2, no traceback."""
 
 
+class SampleError(KeeprateError):
+    """A sample that cannot be read, found out in the middle of a pass: its runs fail."""
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str], remedy: str = "") -> KeeprateError:
     """Return the error for a `name` that is no `kind`: the nearest known name, or all of them.
 

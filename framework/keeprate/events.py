@@ -36,9 +36,10 @@ class RunReused:
 
 @dataclass(frozen=True)
 class PassStarted:
-    """One pass over the data begins, for the runs of these ids.
+    """A pass over the data begins, for the runs of these ids, or several at the same time.
 
-    `images` are those still to do, `images_before` those that an interrupted pass had done.
+    `images` are those still to do, `images_before` those that an interrupted pass had done; of
+    several passes they are added up.
     """
 
     ids: Sequence[str]
@@ -48,7 +49,7 @@ class PassStarted:
 
 @dataclass(frozen=True)
 class PassAdvanced:
-    """Another `images` images were seen by every run of the pass.
+    """Another `images` images were seen by every run of a pass.
 
     `top1` computes each run's accuracy so far (0 to 1), by id; it may have to wait for a GPU, so
     call it seldom.

@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from .backbones import Backbone
     from .data import DataSet
+    from .engine import Engine
     from .method import Method
     from .report import Report
 
@@ -161,4 +164,59 @@ def keeprate_reports() -> Iterable[type[Report]]:  # type: ignore[empty-body]
         @hookimpl
         def keeprate_reports() -> list[type[Report]]:
             return [Ranking]
+    """
+
+
+@hookspec
+def keeprate_engines() -> Iterable[type[Engine]]:  # type: ignore[empty-body]
+    """Offer engines, which run the passes of a study: classes derived from `Engine`.
+
+    Example, for machines that others use as well::
+
+        import time
+        from collections.abc import Sequence
+
+        from keeprate import hookimpl
+        from keeprate.comparison import Comparison
+        from keeprate.engine import Desk, Engine, Task
+        from keeprate.evaluation import run_pass
+        from keeprate.work import pass_of
+
+
+        class Paced(Engine):
+            \"\"\"Runs one pass after another and rests in between.\"\"\"
+
+            name = "paced"
+
+            def __init__(self, seconds: float = 60.0) -> None:
+                self.seconds = seconds
+
+            def run(self, comparison: Comparison, tasks: Sequence[Task], desk: Desk) -> None:
+                for task in tasks:
+                    if desk.stopping():
+                        return
+                    run_pass(pass_of(comparison, task), comparison.options.loop, desk)
+                    time.sleep(self.seconds)
+
+
+        @hookimpl
+        def keeprate_engines() -> list[type[Engine]]:
+            return [Paced]
+    """
+
+
+@hookspec
+def keeprate_studies() -> Iterable[Path]:  # type: ignore[empty-body]
+    """Offer ready studies: paths of study files, each named by its stem (`keeprate run NAME`).
+
+    Example, for the files in a folder `studies` beside the plugin::
+
+        from pathlib import Path
+
+        from keeprate import hookimpl
+
+
+        @hookimpl
+        def keeprate_studies() -> list[Path]:
+            return sorted((Path(__file__).parent / "studies").glob("*.yaml"))
     """

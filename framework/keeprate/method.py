@@ -81,7 +81,8 @@ class Method(ABC):
 
     A method that ranks tokens implements `score`; one that does more (merging, for example)
     implements `reduce`. Its parameters are the typed arguments of its constructor, kept as
-    attributes of the same names; the command line and reports read them from there.
+    attributes of the same names; the command line and reports read them from there. A method keeps
+    nothing between calls: one instance may serve many batches and several runs.
     """
 
     name: ClassVar[str]

@@ -51,15 +51,15 @@ class PairedAccuracy(Metric):
     """Top-1, top-5, agreement with and divergence from the unpruned model, over all images.
 
     One metric for the four, since each update would otherwise sort the logits again. Sums are kept
-    in float64 even where the loop casts the metric together with the model, and add up over
-    processes.
+    in float64 even where the loop casts the metric together with the model. They add up over
+    processes, unless every process has all images: then `add_up=False`.
     """
 
     full_state_update = False
     sums: Tensor
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, *, add_up: bool = True) -> None:
+        super().__init__(sync_on_compute=add_up)
         zero = torch.zeros(5, dtype=torch.float64)
         self.add_state("sums", default=zero, dist_reduce_fx="sum")
 

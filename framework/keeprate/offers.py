@@ -37,6 +37,7 @@ KINDS = {
     "backbones": Kind("backbone", "keeprate_backbones", "backbones", "Backbone"),
     "datasets": Kind("data set", "keeprate_datasets", "data", "DataSet", has_parameters=True),
     "reports": Kind("report", "keeprate_reports", "report", "Report"),
+    "engines": Kind("engine", "keeprate_engines", "engine", "Engine", has_parameters=True),
 }
 
 

@@ -21,10 +21,12 @@ from typing import TYPE_CHECKING, Any
 from .discovery import BrokenPlugin, Plugin, Source, find_sources
 from .errors import KeeprateError, unknown_name
 from .offers import KINDS, Kind, Offer, check_offer
+from .ready import ReadyStudy, check_study
 
 if TYPE_CHECKING:
     from .backbones import Backbone
     from .data import DataSet
+    from .engine import Engine
     from .method import Method
     from .report import Report
 
@@ -71,10 +73,25 @@ class Registry:
         """The reports by name, in the order of their plugins."""
         return self._collected(KINDS["reports"])
 
+    @cached_property
+    def engines(self) -> Mapping[str, Offer[Engine]]:
+        """The engines by name, in the order of their plugins."""
+        return self._collected(KINDS["engines"])
+
+    @cached_property
+    def studies(self) -> Mapping[str, ReadyStudy]:
+        """The ready studies by name, in the order of their plugins."""
+        found: dict[str, ReadyStudy] = {}
+        for study in chain.from_iterable(map(self._studies, self.plugins)):
+            if study.name in found:
+                raise _clash("study", study.name, found[study.name].origin, study.origin)
+            found[study.name] = study
+        return found
+
     @property
     def broken(self) -> tuple[BrokenPlugin, ...]:
         """Every plugin that failed, with the cause; asks all plugins for all kinds first."""
-        for kind in KINDS:
+        for kind in (*KINDS, "studies"):
             getattr(self, kind)
         return tuple(self._broken)
 
@@ -94,6 +111,16 @@ class Registry:
         """Return the report of this name; KeeprateError with the nearest name if none is."""
         return _looked_up("report", name, self.reports)
 
+    def engine(self, name: str) -> type[Engine]:
+        """Return the engine of this name; KeeprateError with the nearest name if none is."""
+        return _looked_up("engine", name, self.engines)
+
+    def study(self, name: str) -> ReadyStudy:
+        """Return the ready study of this name; KeeprateError with the nearest name if none is."""
+        if name not in self.studies:
+            raise unknown_name("study", name, self.studies, "Or name a file: FILE.yaml.")
+        return self.studies[name]
+
     def _opened(self, source: Source) -> Plugin | None:
         try:
             return source.open()
@@ -105,10 +132,7 @@ class Registry:
         found: dict[str, Offer[Any]] = {}
         for offer in chain.from_iterable(self._offered(kind, each) for each in self.plugins):
             if offer.name in found:
-                raise KeeprateError(
-                    f"Two plugins offer a {kind.word} named '{offer.name}': "
-                    f"{found[offer.name].origin} and {offer.origin}. Rename or leave out one."
-                )
+                raise _clash(kind.word, offer.name, found[offer.name].origin, offer.origin)
             found[offer.name] = offer
         return found
 
@@ -122,6 +146,16 @@ class Registry:
         where = (plugin.name, plugin.origin, plugin.version)
         return [Offer(name, cls, *where) for name, cls in zip(names, found, strict=True)]
 
+    def _studies(self, plugin: Plugin) -> list[ReadyStudy]:
+        try:
+            paths: list[Any] = list(plugin.ask("keeprate_studies"))
+            names = [check_study(path) for path in paths]
+        except (Exception, SystemExit) as error:
+            self._failed(plugin.name, plugin.origin, error)
+            return []
+        where = (plugin.name, plugin.origin, plugin.version)
+        return [ReadyStudy(name, path, *where) for name, path in zip(names, paths, strict=True)]
+
     def _failed(self, name: str, origin: str, error: BaseException) -> None:
         broken = BrokenPlugin.of(name, origin, error)
         if self._strict:
@@ -129,6 +163,12 @@ class Registry:
         self._broken.append(broken)
         if self._on_broken is not None:
             self._on_broken(broken)
+
+
+def _clash(word: str, name: str, origin: str, other: str) -> KeeprateError:
+    return KeeprateError(
+        f"Two plugins offer a {word} named '{name}': {origin} and {other}. Rename or leave out one."
+    )
 
 
 def _looked_up(kind: str, name: str, known: Mapping[str, Offer[Any]]) -> type[Any]:

@@ -217,16 +217,12 @@ class Result(Record):
 
 
 class Failure(Record):
-    """One run that failed: `error` in one line, its `traceback`, and how far it had come.
-
-    `images` were done when it failed.
-    """
+    """One run that failed: `error` in one line, and its `traceback`."""
 
     format_version: Literal[2] = FORMAT_VERSION
     run: RunInfo
     error: str
     traceback: str
-    images: int
     environment: Environment
 
     @property

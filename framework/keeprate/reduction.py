@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from .errors import KeeprateError
 from .method import Method, Place, Stage
 from .parameters import build
 from .plan import Plan, make_plan, preset_of
+from .promises import refuse_broken, refuse_hooked, refuse_stateful
 from .reader import AttentionReader
 from .ruler import Costs, pixels, shape_of
 from .tokens import Tokens
@@ -37,7 +38,8 @@ class ReducedModel(nn.Module):
         self.method = plan.method
         self.plan = plan
         self.trace = trace
-        self._records: list[Record] = []
+        self.records: list[Record] = []
+        """What the last call did, for each size of its inputs."""
         if not is_proved:
             _require_proof(backbone)
 
@@ -53,25 +55,31 @@ class ReducedModel(nn.Module):
         schedule for it.
         """
         inputs = named if inputs is None else inputs
-        refuse_hooked(self.backbone)
+        self.records = []
+        logits, parts = [], self.parts(inputs, index)
+        for rows, part, images in parts:
+            tokens, record = self.begin(part, rows, images)
+            stages = self.stages_by_block(record)
+            for block in range(self.backbone.depth):
+                tokens = self.run_block(block, tokens, stages.get(block), record)
+            logits.append(self.finish(tokens, record))
+        return in_order(logits, [rows for rows, _, _ in parts])
+
+    def parts(
+        self, inputs: Inputs, index: Tensor | None
+    ) -> list[tuple[Tensor, Inputs, Tensor | None]]:
+        """Split a batch into inputs of one size, each with its rows and its share of `index`."""
         every = torch.arange(batch_size(inputs))
+        refuse_hooked(self.backbone)
         if index is not None and len(index) != len(every):
             raise KeeprateError(f"index names {len(index)} images of a batch of {len(every)}.")
-        self._records = []
-        parts = self.backbone.parts(inputs) or [(every, inputs)]
-        logits = [
-            self._run(part, rows, None if index is None else index[rows.to(index.device)])
-            for rows, part in parts
+        return [
+            (rows, part, None if index is None else index[rows.to(index.device)])
+            for rows, part in self.backbone.parts(inputs) or [(every, inputs)]
         ]
-        if len(parts) == 1:
-            return logits[0]
-        order = torch.cat([rows for rows, _ in parts]).argsort()
-        return torch.cat(logits)[order.to(logits[0].device)]
 
-    def _run(self, inputs: Inputs, rows: Tensor, index: Tensor | None) -> Tensor:
-        """Run inputs of one size, the given rows of the batch."""
-        image_size = self.backbone.input_size(inputs)
-        stages = {stage.block: stage for stage in self.plan.stages(image_size)}
+    def begin(self, inputs: Inputs, rows: Tensor, index: Tensor | None) -> tuple[Tokens, Record]:
+        """Embed inputs of one size, the given rows of the batch, and open their record."""
         x = self.backbone.embed(inputs)
         tokens = Tokens.of(
             x,
@@ -82,10 +90,15 @@ class ReducedModel(nn.Module):
             follows_positions=self.backbone.follows_positions,
             context=self.backbone.context(inputs),
         )
-        record = Record(rows, image_size, tokens.owner)
-        for block in range(self.backbone.depth):
-            tokens = self._run_block(block, tokens, stages.get(block), record)
-        self._records.append(record)
+        return tokens, Record(rows, self.backbone.input_size(inputs), tokens.owner)
+
+    def stages_by_block(self, record: Record) -> dict[int, Stage]:
+        """Return the stages for the inputs of a record, by block."""
+        return {stage.block: stage for stage in self.plan.stages(record.image_size)}
+
+    def finish(self, tokens: Tokens, record: Record) -> Tensor:
+        """Keep the record of what was done and return the logits of the tokens that are left."""
+        self.records.append(record)
         return self.backbone.classify(tokens, self._mask(tokens))
 
     @property
@@ -118,13 +131,15 @@ class ReducedModel(nn.Module):
         return self.plan.costs(pixels(self.backbone, image_size))
 
     def _last(self) -> list[Record]:
-        if not self._records:
+        if not self.records:
             raise KeeprateError("The model has not been called yet.")
-        return self._records
+        return self.records
 
-    def _run_block(self, block: int, tokens: Tokens, stage: Stage | None, record: Record) -> Tokens:
-        if stage is not None and not self._removes(tokens, stage):
+    def run_block(self, block: int, tokens: Tokens, stage: Stage | None, record: Record) -> Tokens:
+        """Run one block with its stage, if it has one, and write it down in the record."""
+        if stage is not None and not self.removes(tokens, stage):
             stage = None
+        before = dict(vars(self.method))
         record.attention.append(tokens.counts)
         tokens, reader = self._attend(block, tokens, stage)
         if stage is not None and self.method.place is Place.AFTER_ATTENTION:
@@ -136,9 +151,11 @@ class ReducedModel(nn.Module):
         if stage is not None and self.method.place is Place.AFTER_BLOCK:
             tokens = self._reduce(tokens, reader, stage, record)
         record.after.append(tokens.counts)
+        refuse_stateful(self.method, before)
         return tokens
 
-    def _removes(self, tokens: Tokens, stage: Stage) -> bool:
+    def removes(self, tokens: Tokens, stage: Stage) -> bool:
+        """Tell whether a stage has anything to remove."""
         return self.method.keeps_per_image or stage.keep < tokens.num_patch_tokens
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]  # would answer fused calls twice
@@ -185,6 +202,13 @@ class ReducedModel(nn.Module):
         return bias[:, None, None, :].to(tokens.x.dtype)
 
 
+def in_order(logits: Sequence[Tensor], rows: Sequence[Tensor]) -> Tensor:
+    """Put the logits of a batch's parts, each with its rows, in the order of the batch."""
+    if len(logits) == 1:
+        return logits[0]
+    return torch.cat(list(logits))[torch.cat(list(rows)).argsort().to(logits[0].device)]
+
+
 def batch_size(inputs: Inputs) -> int:
     """Return the rows of a batch; raise KeeprateError where there are no inputs to speak of."""
     if isinstance(inputs, Tensor):
@@ -194,48 +218,10 @@ def batch_size(inputs: Inputs) -> int:
     return len(next(iter(inputs.values())))
 
 
-def refuse_hooked(backbone: Backbone) -> None:
-    """Raise KeeprateError for forward hooks that would not run, since only parts are called."""
-    for module in (backbone.model, *backbone.blocks):
-        if _has_foreign_hooks(module):
-            raise KeeprateError(
-                f"A forward hook on the reduced model's {type(module).__name__} would never run: "
-                "its parts are called one by one. Hook these, or the reduced model itself."
-            )
-
-
-def _has_foreign_hooks(module: nn.Module) -> bool:
-    """Tell whether a module has hooks other than those transformers leaves behind."""
-    hooks = [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]
-    return any(not getattr(hook, "__module__", "").startswith("transformers.") for hook in hooks)
-
-
 def _require_proof(backbone: Backbone) -> None:
     from .proof import require_proof  # which reduces models itself
 
     require_proof(backbone)
-
-
-def refuse_broken(method: Method, before: Tokens, after: Tokens, stage: Stage) -> None:
-    """Raise KeeprateError if a method broke its promise about the tokens it returns."""
-    where = f"Method '{method.name}' at block {stage.block}"
-    if not isinstance(after, Tokens):
-        raise KeeprateError(f"{where} returned a {type(after).__name__}, not Tokens.")
-    if len(after.x) != len(before.x) or after.num_prefix != before.num_prefix:
-        raise KeeprateError(f"{where} changed the number of images or prefix tokens.")
-    if after.size.shape != after.x.shape[:2]:
-        raise KeeprateError(f"{where} returned sizes that do not fit its tokens.")
-    prefix = slice(after.num_prefix)
-    if not after.x.is_meta and not after.x[:, prefix].equal(before.x[:, prefix]):
-        raise KeeprateError(f"{where} dropped, moved or changed prefix tokens.")
-    if method.keeps_per_image and after.valid is not None:
-        left, most = int(after.valid.sum(dim=1).max()) - after.num_prefix, "at most "
-    else:
-        left, most = after.num_patch_tokens, ""
-    if left > stage.keep or (not method.keeps_per_image and left != stage.keep):
-        raise KeeprateError(
-            f"{where} kept {left} patch tokens where {most}{stage.keep} were scheduled."
-        )
 
 
 def reduce(

@@ -258,7 +258,7 @@ def _facts(results: Sequence[Result]) -> Facts:
         image_size=run.backbone.image_size,
         num_parameters=run.backbone.num_parameters,
         unpruned_macs=measured.macs.unpruned,
-        data=" ".join(filter(None, [run.data.name, text_of(run.data.parameters)])),
+        data=f"{run.data.name} {text_of({**run.data.places, **run.data.parameters})}".rstrip(),
         images=measured.images,
         skipped=len(run.data.skipped),
         precision=run.precision,

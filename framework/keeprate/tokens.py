@@ -81,6 +81,12 @@ class Tokens:
         """Return the same tokens with embeddings `x` (B, N, C)."""
         return replace(self, x=x)
 
+    def copy(self) -> Tokens:
+        """Return the same tokens in memory of their own."""
+        named = ("x", "size", "owner", "valid", "position")
+        tensors = {name: getattr(self, name) for name in named}
+        return replace(self, **{name: t.clone() for name, t in tensors.items() if t is not None})
+
     def rows(self, images: slice) -> Tokens:
         """Return the tokens of some images of the batch."""
         return replace(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 import torch.nn.functional as F
@@ -54,6 +54,16 @@ class Record:
     after: list[int | Tensor] = field(default_factory=list)
     overhead: int | Tensor = 0
     survivors: list[Survivors] = field(default_factory=list)
+
+    def fork(self) -> Record:
+        """Return a copy that goes its own way from here."""
+        return replace(
+            self,
+            attention=list(self.attention),
+            feed_forward=list(self.feed_forward),
+            after=list(self.after),
+            survivors=list(self.survivors),
+        )
 
     def per_image(self, number: int | Tensor) -> Tensor:
         """Return `number` for each image, int64 (B,) on the CPU."""

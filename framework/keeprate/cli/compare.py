@@ -14,10 +14,9 @@ from ..errors import KeeprateError
 from .options import ImageSize, plugin_options
 
 if TYPE_CHECKING:
-    from ..comparison import Options, Wanted
     from ..data import DataSet
     from ..method import Method
-    from ..models import LoadedModel
+    from ..request import DataSpec, Options, Request, RunSpec
 
 ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps", "tpu", "hpu")
 DEFAULT_BUDGETS = ("80%", "65%", "50%")
@@ -47,6 +46,9 @@ class Asked:
     precision: str
     accelerator: str
     devices: int
+    cache_decoded: Path | None
+    engine: str | None
+    loggers: tuple[str, ...]
 
 
 OPTIONS = (
@@ -91,6 +93,22 @@ OPTIONS = (
     ),
     click.option("--accelerator", default="auto", show_default=True, help="auto, cpu, gpu, ..."),
     click.option("--devices", type=click.IntRange(1), default=1, show_default=True),
+    click.option(
+        "--cache-decoded",
+        type=click.Path(path_type=Path, file_okay=False),
+        metavar="DIR",
+        help="Keep decoded images there, and use those that are.",
+    ),
+    click.option(
+        "--engine", metavar="NAME[:PARAMETERS]", help="What runs the runs; default: here."
+    ),
+    click.option(
+        "--logger",
+        "loggers",
+        multiple=True,
+        metavar="NAME",
+        help="Also log with csv, tensorboard, mlflow or wandb; repeatable.",
+    ),
 )
 
 
@@ -110,64 +128,63 @@ def compare(**options: Any) -> None:
     """
     asked = Asked(**options)
     check_loop(asked)
-    methods = chosen_methods(asked)
-    check_costs(asked, methods)
-    data = chosen_data(asked.data)
-    wanted = chosen_runs(asked, methods)
+    runs = chosen_runs(asked)
+    request = asked_for(asked, runs)
 
-    from ..comparison import Comparison, Reporter
-    from ..evaluation import is_first_process
-    from ..results import Store
-    from .progress import progress
-    from .report import print_table, summarise_folder, write_reports
+    from .running import run_and_report
 
-    store = Store(asked.runs / (asked.name or default_name(asked, data)))
-    loaded = chosen_model(asked, data)
-    if not asked.methods:
-        wanted = [each for each in wanted if _fits(each.method, loaded)]
-    comparison = Comparison(loaded, data, wanted, loop_options(asked, data))
-    comparison.run(store, Reporter(lambda line: click.echo(line, err=True), progress))
-    if not is_first_process():
-        return
-    summary = summarise_folder(store.folder)
-    print_table(summary)
-    for path in write_reports(store.folder, summary=summary):
-        click.echo(f"Wrote {path}")
+    folder = asked.runs / (asked.name or default_name(asked))
+    status = run_and_report([request], folder, engine=asked.engine, loggers=asked.loggers)
+    raise click.exceptions.Exit(status)
 
 
-def chosen_data(spec: str | None) -> DataSet:
-    """Return the data set named, or the one that ships with its own classifier.
+def asked_for(asked: Asked, runs: Sequence[RunSpec]) -> Request:
+    """Return what was typed, by name; everything that can be wrong with it is checked later."""
+    from ..request import ModelSpec, Request
 
-    Raises KeeprateError for unknown names and parameters that do not fit.
-    """
-    from ..parameters import build, parse_spec
-    from ..plugins import registry
-
-    if spec is not None:
-        name, values = parse_spec(spec)
-        return build("data set", registry().dataset(name), values)
-    for offer in registry().datasets.values():
-        if offer.cls.embedded:
-            return offer.cls()
-    raise KeeprateError("No data set ships with its own classifier here: name one with --data.")
+    return Request(
+        model=ModelSpec(asked.model, asked.weights, asked.image_size),
+        data=data_spec(asked.data),
+        runs=tuple(runs),
+        options=loop_options(asked),
+        only_fitting=not asked.methods,
+    )
 
 
-def chosen_methods(asked: Asked) -> list[Method]:
-    """Return the methods named, or all that reduce tokens.
+def data_spec(text: str | None) -> DataSpec:
+    """Return the data set named with its parameters, or none."""
+    from ..parameters import parse_spec
+    from ..request import DataSpec
 
-    Raises KeeprateError for unknown names and parameters that do not fit.
+    return DataSpec() if text is None else DataSpec(*parse_spec(text))
+
+
+def chosen_runs(asked: Asked) -> list[RunSpec]:
+    """Return every method named, or all that reduce tokens, at every cost asked for.
+
+    Raises KeeprateError for unknown names and for schedules and budgets that cannot be read.
     """
     from ..parameters import parse_spec
     from ..plugins import registry
+    from ..request import Cost, RunSpec
 
     specs = [parse_spec(spec) for spec in asked.methods]
     if not specs:
         offers = registry().methods.values()
         specs = [(offer.name, {}) for offer in offers if offer.cls.reduces]
-    return [_seeded(registry().method(name), values, asked.seed) for name, values in specs]
+    classes = {name: registry().method(name) for name, _ in specs}
+    check_costs(asked, list(classes.values()))
+    budgets = asked.budgets or (() if asked.schedules else DEFAULT_BUDGETS)
+    costs = [
+        Cost(schedule, budget)
+        for schedule in asked.schedules or (None,)
+        for budget in budgets or (None,)
+    ]
+    reducing = [(name, values) for name, values in specs if classes[name].reduces]
+    return [RunSpec(name, values, cost) for name, values in reducing for cost in costs]
 
 
-def check_costs(asked: Asked, methods: Sequence[Method]) -> None:
+def check_costs(asked: Asked, methods: Sequence[type[Method]]) -> None:
     """Raise KeeprateError for a schedule or budget that cannot be read, before anything heavy."""
     from ..budget import parse_budget
     from ..plan import preset_of
@@ -176,41 +193,8 @@ def check_costs(asked: Asked, methods: Sequence[Method]) -> None:
     for budget in asked.budgets:
         parse_budget(budget)
     for schedule in asked.schedules:
-        if not any(preset_of(type(method), schedule) for method in methods):
+        if not any(preset_of(method, schedule) for method in methods):
             parse_schedule(schedule)
-
-
-def chosen_runs(asked: Asked, methods: Sequence[Method]) -> list[Wanted]:
-    """Return every method at every cost asked for; the unpruned model is always run as well."""
-    from ..comparison import Cost
-
-    methods = [method for method in methods if method.reduces]
-    budgets = asked.budgets or (() if asked.schedules else DEFAULT_BUDGETS)
-    costs = [
-        Cost(schedule, budget)
-        for schedule in asked.schedules or (None,)
-        for budget in budgets or (None,)
-    ]
-    return [_preset_applied(method, cost) for method in methods for cost in costs]
-
-
-def chosen_model(asked: Asked, data: DataSet) -> LoadedModel:
-    """Return the timm model named, or the data set's own classifier.
-
-    Raises KeeprateError where there is neither, or the weights do not fit.
-    """
-    from ..models import LoadedModel, load_model, weights_sha256
-
-    if asked.model is not None:
-        return load_model(asked.model, weights=asked.weights, image_size=asked.image_size)
-    if asked.weights is not None or asked.image_size is not None:
-        raise KeeprateError("--weights and --image-size need --model NAME.")
-    model = data.classifier()
-    if model is None:
-        raise KeeprateError(f"Data set '{data.name}' ships no classifier: name one with --model.")
-    return LoadedModel(
-        model, f"{data.name} classifier", f"shipped with {data.name}", weights_sha256(model)
-    )
 
 
 def check_loop(asked: Asked) -> None:
@@ -227,18 +211,11 @@ def check_loop(asked: Asked) -> None:
         raise unknown_name("precision", asked.precision, known)
 
 
-def loop_options(asked: Asked, data: DataSet) -> Options:
+def loop_options(asked: Asked) -> Options:
     """Turn the typed options into those of the comparison."""
-    import os
+    from ..request import LoopOptions, Options
 
-    from ..comparison import Options
-    from ..data import TextDataSet
-    from ..evaluation import LoopOptions
-
-    workers = asked.workers
-    if workers is None:
-        nothing_to_decode = data.embedded or isinstance(data, TextDataSet)
-        workers = 0 if nothing_to_decode else min(8, os.cpu_count() or 1)
+    workers = default_workers(chosen_class(asked.data)) if asked.workers is None else asked.workers
     loop = LoopOptions(asked.batch_size, workers, asked.precision, asked.accelerator, asked.devices)
     return Options(
         loop=loop,
@@ -248,36 +225,34 @@ def loop_options(asked: Asked, data: DataSet) -> Options:
         empty_last_mlp=asked.empty_last_mlp,
         force=asked.force,
         throughput=asked.throughput,
+        cache_decoded=asked.cache_decoded,
     )
 
 
-def default_name(asked: Asked, data: DataSet) -> str:
+def chosen_class(spec: str | None) -> type[DataSet]:
+    """Return the class of the data set named, or of the one that ships with its own classifier.
+
+    Raises KeeprateError for an unknown name.
+    """
+    from ..fulfil import embedded_data
+    from ..parameters import parse_spec
+    from ..plugins import registry
+
+    return embedded_data() if spec is None else registry().dataset(parse_spec(spec)[0])
+
+
+def default_workers(data: type[DataSet]) -> int:
+    """Return how many processes decode images: none where there is nothing to decode."""
+    import os
+
+    from ..data import TextDataSet
+
+    nothing_to_decode = data.embedded or issubclass(data, TextDataSet)
+    return 0 if nothing_to_decode else min(8, os.cpu_count() or 1)
+
+
+def default_name(asked: Asked) -> str:
     """Return the folder's name for a comparison that was not named."""
-    parts = [data.name] if asked.model is None else [asked.model, data.name]
+    data = chosen_class(asked.data).name
+    parts = [data] if asked.model is None else [asked.model, data]
     return re.sub(r"[^\w.-]+", "-", "-".join(parts))
-
-
-def _seeded(cls: type[Method], values: dict[str, str], seed: int) -> Method:
-    from ..parameters import build, parameters_of
-
-    takes_seed = any(parameter.name == "seed" for parameter in parameters_of(cls))
-    given: dict[str, object] = {"seed": seed} if takes_seed else {}
-    return build("method", cls, {**given, **values})
-
-
-def _preset_applied(method: Method, cost: Any) -> Wanted:
-    from ..comparison import Wanted
-    from ..parameters import build, values_of
-    from ..plan import preset_of
-
-    preset = preset_of(type(method), cost.schedule)
-    if preset is None:
-        return Wanted(method, cost)
-    values = {**values_of(method), **preset.parameters}
-    return Wanted(build("method", type(method), values), cost)
-
-
-def _fits(method: Method, loaded: LoadedModel) -> bool:
-    from ..backbones import adapt
-
-    return not method.requires_class_token or adapt(loaded.model).has_class_token

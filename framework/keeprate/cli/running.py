@@ -1,0 +1,76 @@
+"""What every command that runs something does: progress, logs, Ctrl-C, reports, exit status."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+if TYPE_CHECKING:
+    from ..comparing import Tally
+    from ..request import Request
+
+LOG: Final = "log.jsonl"
+INTERRUPTED: Final = 130
+"""Exit status of what Ctrl-C ended, as a shell gives it."""
+
+
+def run_and_report(
+    requests: Sequence[Request], folder: Path, *, engine: str | None, loggers: Sequence[str]
+) -> int:
+    """Run everything asked for into the store `folder`, print the table, write the reports.
+
+    `engine` and `loggers` are as they were typed. Returns the exit status: 0, 1 where runs failed
+    or were left out, 130 where the study was stopped. Raises KeeprateError before anything is run
+    for what is unknown or missing.
+    """
+    from ..event_log import EventLog
+    from ..events import to_all
+    from ..execution import execute
+    from ..fulfil import built_engine
+    from ..loggers import lightning_listener
+    from ..processes import is_first_process
+    from ..results import Store
+    from ..stop import StopSwitch
+    from .progress import progress
+
+    chosen = built_engine(engine)
+    logged = [lightning_listener(name, folder) for name in loggers]
+    stop = StopSwitch()
+    with stop.on_signals(_say):
+        if not is_first_process():
+            execute(requests, Store(folder), chosen, lambda event: None, stop)
+            return 0
+        with progress(folder) as shown:
+            listen = to_all([shown, EventLog(folder / LOG), *logged])
+            tally = execute(requests, Store(folder), chosen, listen, stop)
+    _report(folder, tally)
+    return _status(tally, stopped=stop.is_set)
+
+
+def _report(folder: Path, tally: Tally) -> None:
+    from .report import print_table, summarise_folder, write_reports
+
+    if not (tally.finished or tally.reused):
+        return
+    summary = summarise_folder(folder)
+    print_table(summary)
+    for path in write_reports(folder, summary=summary):
+        click.echo(f"Wrote {path}")
+
+
+def _status(tally: Tally, *, stopped: bool) -> int:
+    if stopped:
+        _say(f"Stopped: {len(tally.left)} left. The same command goes on from here.")
+        return INTERRUPTED
+    if tally.failed:
+        _say(f"{len(tally.failed)} failed; `keeprate runs show FOLDER ID` tells why.")
+    for problem in tally.problems:
+        _say(f"Left out: {problem}")
+    return int(bool(tally.failed or tally.problems))
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)

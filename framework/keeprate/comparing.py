@@ -1,0 +1,218 @@
+"""The unfinished runs of one comparison: passes over the data, and what becomes of each run."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import numpy as np
+
+from .comparison import Comparison, Job
+from .engine import Desk, Engine, Failed, Task
+from .environment import environment
+from .errors import SampleError
+from .events import Listener, Note, PassEnded, PassStarted, RunFailed, RunFinished
+from .outcome import Outcome, outcome_of
+from .partial import PartialRows
+from .processes import as_first, is_first_process, wait_for_all
+from .records import Environment
+from .results import Failure, Macs, Measured, Result, Store, Throughput
+from .throughput import measure_throughput
+from .work import tasks_of
+
+
+@dataclass
+class Tally:
+    """How a study ended: ids of its runs, and what kept whole comparisons from running.
+
+    Of comparisons not begun, when a study is stopped, `left` has the title in place of ids.
+    """
+
+    finished: list[str] = field(default_factory=list)
+    reused: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Where the runs of a study are computed, stored, told of and counted."""
+
+    store: Store
+    engine: Engine
+    listen: Listener
+    stopping: Callable[[], bool]
+    tally: Tally = field(default_factory=Tally)
+
+
+class Comparing:
+    """The unfinished runs of one comparison: their passes, and what becomes of each."""
+
+    def __init__(self, comparison: Comparison, place: Workplace, pending: Sequence[Job]) -> None:
+        self.comparison, self.place = comparison, place
+        self.store, self.listen, self.tally = place.store, place.listen, place.tally
+        self.pending = {job.id: job for job in pending}
+        self.partial = PartialRows(self.store.folder)
+        self.failed: dict[str, Failed] = {}
+        self.notes: dict[str, list[str]] = defaultdict(list)
+        self.started = datetime.now(UTC).isoformat(timespec="seconds")
+
+    def run(self) -> None:
+        """Pass over the data as often as it takes: first with the unpruned run, then the others."""
+        if self.comparison.options.force and is_first_process():
+            self.partial.forget(self.pending)
+        first = self.comparison.unpruned.id
+        tasks = as_first(self._tasks())
+        leading = [task for task in tasks if first in task.ids]
+        others = [task for task in tasks if first not in task.ids]
+        self._pass_all(leading)
+        if first in self.failed:
+            self._fail_all(self.failed[first])
+        elif self.comparison.reference is not None:
+            self._pass_all(others)
+        self._settle()
+
+    def _tasks(self) -> list[Task]:
+        """Return what is left."""
+        done = self.partial.done(self.pending)
+        samples, options = len(self.comparison.samples), self.comparison.options
+        return tasks_of(done, samples, options.runs_per_pass, self.comparison.unpruned.id)
+
+    def _pass_all(self, tasks: Sequence[Task]) -> None:
+        """Run tasks together if the engine can, else one after another."""
+        together = self.place.engine.is_parallel
+        for part in [tasks] if together else [[task] for task in tasks]:
+            if part and not self.place.stopping():
+                self._pass(part)
+
+    def _pass(self, tasks: Sequence[Task]) -> None:
+        samples = len(self.comparison.samples)
+        left = sum(len(task.places) for task in tasks)
+        ids = [name for task in tasks for name in task.ids]
+        self.listen(PassStarted(ids, left, len(tasks) * samples - left))
+        try:
+            self.place.engine.run(self.comparison, tasks, self._desk())
+        except SampleError as error:
+            said = str(error).strip().splitlines()[-1]
+            said = said.removeprefix(f"{SampleError.__module__}.SampleError: ")
+            for name in ids:
+                self._failed(name, Failed(said, str(error)))
+        finally:
+            self.listen(PassEnded())
+        wait_for_all()
+        self._finish()
+        wait_for_all()
+
+    def _desk(self) -> Desk:
+        def note(names: Sequence[str], text: str) -> None:
+            for name in names:
+                self.notes[name].append(text)
+            self.listen(Note(text))
+
+        return Desk(
+            take=self.partial.take,
+            fail=self._failed,
+            note=note,
+            listen=self.listen,
+            stopping=self.place.stopping,
+        )
+
+    def _failed(self, name: str, why: Failed) -> None:
+        if name in self.failed:
+            return
+        self.failed[name] = why
+        job = self.pending[name]
+        failure = Failure(
+            run=job.info,
+            error=why.error,
+            traceback=why.traceback,
+            environment=self._environment(name),
+        )
+        self.store.write_failure(failure)
+        self.tally.failed.append(name)
+        self.listen(RunFailed(job.label, failure))
+
+    def _fail_all(self, why: Failed) -> None:
+        said = f"The unpruned model, which all are compared with, failed: {why.error}"
+        for name in self.pending:
+            self._failed(name, Failed(said, why.traceback))
+
+    def _finish(self) -> None:
+        """Store every run that has all its rows."""
+        first = self.comparison.unpruned.id
+        if not is_first_process():
+            self._share_reference(first)
+            return
+        samples = len(self.comparison.samples)
+        for name, done in self.partial.done(self.pending).items():
+            if len(done) == samples and name not in {*self.failed, *self.tally.finished}:
+                self._store(self.pending[name])
+
+    def _share_reference(self, first: str) -> None:
+        """Read what the first process is about to store."""
+        done = self.partial.done([first])[first] if first in self.pending else ()
+        if len(done) == len(self.comparison.samples):
+            found = self.partial.logits(first).sort("place")["logits"].to_numpy()
+            self.comparison.reference = np.array(found, dtype=np.float32)
+
+    def _store(self, job: Job) -> None:
+        logits = None
+        if job is self.comparison.unpruned:
+            logits = self.partial.logits(job.id)
+        outcome = outcome_of(self.partial.rows(job.id), self.comparison.samples, logits)
+        if outcome.logits is not None:
+            found = outcome.logits.numpy()
+            self.comparison.reference = found
+            self.store.write_logits(job.id, self.comparison.sample_ids(), found)
+        measured = self._measured(job, outcome, self._throughput(job))
+        result = Result(run=job.info, measured=measured, environment=self._environment(job.id))
+        self.store.write(result, outcome.rows)
+        self.store.forget_failure(job.id)
+        self.tally.finished.append(job.id)
+        self.listen(RunFinished(job.label, result))
+
+    def _throughput(self, job: Job) -> Throughput | None:
+        options = self.comparison.options
+        if not options.throughput or not job.info.reduces or self.place.stopping():
+            return None
+        return measure_throughput(
+            job.model,
+            precision=options.loop.precision,
+            accelerator=options.loop.accelerator,
+            batch_size=options.loop.batch_size,
+        )
+
+    def _measured(self, job: Job, outcome: Outcome, throughput: Throughput | None) -> Measured:
+        total = float(outcome.rows["macs"].mean())  # type: ignore[arg-type]
+        tokens = outcome.rows["tokens"].to_list()
+        return Measured(
+            images=outcome.images,
+            top1=outcome.top1,
+            top5=outcome.top5,
+            agreement=outcome.agreement,
+            kl=outcome.kl,
+            macs=Macs(
+                model=total - outcome.overhead,
+                overhead=outcome.overhead,
+                total=total,
+                unpruned=self.comparison.unpruned_macs(),
+            ),
+            tokens=tuple(sum(column) / len(column) for column in zip(*tokens, strict=True)),
+            wall_seconds=outcome.seconds,
+            throughput=throughput,
+        )
+
+    def _environment(self, name: str) -> Environment:
+        notes = tuple(dict.fromkeys(self.notes[name]))
+        return environment(self.started, self.comparison.options.loop, notes)
+
+    def _settle(self) -> None:
+        """Tidy up, and count what is left."""
+        if not is_first_process():
+            return
+        over = {*self.tally.finished, *self.failed}
+        self.partial.tidy(over)
+        self.tally.left += [name for name in self.pending if name not in over]

@@ -1,0 +1,96 @@
+"""The full description of a run, from what a comparison worked out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .backbones import Backbone
+from .method import Method
+from .models import LoadedModel
+from .parameters import parameters_of, values_of
+from .plan import Plan
+from .plugins import registry
+from .results import BackboneInfo, DataInfo, RunInfo, StageInfo
+from .sources import source_sha256
+
+if TYPE_CHECKING:
+    from .comparison import Comparison
+
+
+def describe(comparison: Comparison, plan: Plan) -> RunInfo:
+    """Return the description of the run that follows `plan`."""
+    method, schedule = plan.method, plan.schedule
+    return RunInfo(
+        method=method.name,
+        method_origin=registry().methods[method.name].origin,
+        sources=_sources(comparison, method),
+        parameters=values_of(method),
+        schedule="" if schedule is None else schedule.text,
+        budget=None if plan.budget is None else plan.budget.text,
+        stages=tuple(
+            StageInfo(block=stage.block, keep=stage.keep)
+            for stage in plan.stages(comparison.backbone.image_size)
+        ),
+        stages_sha256=_stages_sha256(plan, comparison.prepared.sizes),
+        backbone=_backbone_info(comparison.loaded, comparison.backbone),
+        data=_data_info(comparison),
+        seed=getattr(method, "seed", comparison.options.seed),
+        precision=comparison.options.loop.precision,
+        empty_last_mlp=plan.empty_last_mlp,
+        reduces=method.reduces,
+    )
+
+
+def label_of(method: Method, info: RunInfo) -> str:
+    """Name a run for people: the method, the parameters that are not its defaults, the cost."""
+    changed = [
+        f"{parameter.name}={getattr(method, parameter.name)}"
+        for parameter in parameters_of(type(method))
+        if getattr(method, parameter.name) != parameter.default
+    ]
+    return " ".join(filter(None, [info.method, *changed, info.schedule, info.budget]))
+
+
+def _sources(comparison: Comparison, method: Method) -> dict[str, str]:
+    """Return a hash of the code of everything that a plugin may have brought."""
+    brought = {"method": method, "backbone": comparison.backbone, "data set": comparison.data}
+    hashes = {name: source_sha256(type(each)) for name, each in brought.items()}
+    return {name: found for name, found in hashes.items() if found}
+
+
+def _stages_sha256(plan: Plan, sizes: Mapping[tuple[int, int], int]) -> str:
+    """Return a hash of the stages for every size of sample, "" where all have one size."""
+    if len(sizes) == 1:
+        return ""
+    text = repr([(size, plan.stages(size)) for size in sorted(sizes)])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _backbone_info(loaded: LoadedModel, backbone: Backbone) -> BackboneInfo:
+    model = loaded.model
+    return BackboneInfo(
+        name=loaded.name,
+        cls=f"{type(model).__module__}.{type(model).__qualname__}",
+        weights=loaded.weights,
+        weights_sha256=loaded.weights_sha256,
+        num_parameters=sum(parameter.numel() for parameter in model.parameters()),
+        image_size=backbone.image_size,
+    )
+
+
+def _data_info(comparison: Comparison) -> DataInfo:
+    data = comparison.data
+    values = values_of(data)
+    places = {name for name in values if isinstance(getattr(data, name), Path)}
+    return DataInfo(
+        name=data.name,
+        parameters={name: value for name, value in values.items() if name not in places},
+        places={name: value for name, value in values.items() if name in places},
+        images=len(comparison.samples),
+        fingerprint=comparison.fingerprint,
+        transform=dict(comparison.prepared.transform),
+        skipped=comparison.skipped,
+    )

@@ -1,0 +1,27 @@
+"""One pass after another, in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from ..engine import Desk, Engine, Task
+
+if TYPE_CHECKING:
+    from ..comparison import Comparison
+
+
+class Sequential(Engine):
+    """Runs one pass after another in this process; with several devices by Lightning's DDP."""
+
+    name: ClassVar[str] = "sequential"
+    is_default: ClassVar[bool] = True
+
+    def run(self, comparison: Comparison, tasks: Sequence[Task], desk: Desk) -> None:
+        """Take every task's runs over its samples."""
+        from ..evaluation import run_pass
+        from ..work import pass_of
+
+        for task in tasks:
+            if not desk.stopping():
+                run_pass(pass_of(comparison, task), comparison.options.loop, desk)

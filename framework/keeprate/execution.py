@@ -1,0 +1,96 @@
+"""Runs everything asked for: reuses what is there, passes on the rest, stores what comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+from .comparing import Comparing, Tally, Workplace
+from .comparison import Comparison, Job
+from .engine import Engine
+from .errors import KeeprateError
+from .events import ComparisonStarted, Event, Listener, Note, RunReused
+from .fulfil import prepare
+from .processes import as_first, is_first_process
+from .request import Request
+from .results import Store
+from .reuse import reuse
+from .store_lock import locked
+
+
+def execute(
+    requests: Sequence[Request],
+    store: Store,
+    engine: Engine,
+    listen: Listener,
+    stopping: Callable[[], bool] = lambda: False,
+) -> Tally:
+    """Run everything asked for that is not finished, and store every run as soon as it is done.
+
+    A run that fails is stored as failed and the others go on; so is it with a model or data set
+    that cannot be loaded, of several. Of several processes of a distributed run the first one
+    writes. Raises KeeprateError for a folder that cannot be written to, or that another process
+    writes to, and where nothing of what was asked for can be run.
+    """
+    first = is_first_process()
+    alone = prepare(requests[0]) if len(requests) == 1 else None
+    lock: AbstractContextManager[object] = locked(store.folder) if first else nullcontext()
+    with lock:
+        if first:
+            store.prepare()
+        place = Workplace(store, engine, listen if first else _unheard, stopping)
+        try:
+            if alone is not None:
+                run(alone, place)
+            else:
+                for request in requests:
+                    _add(request, place)
+        finally:
+            engine.close()
+    return place.tally
+
+
+def _add(request: Request, place: Workplace) -> None:
+    """Run one comparison of several; one that cannot be prepared is a problem."""
+    if place.stopping():
+        place.tally.left.append(f"{request.model.name} on {request.data.name}")
+        return
+    try:
+        comparison = prepare(request)
+    except KeeprateError as error:
+        place.tally.problems.append(str(error))
+        place.listen(Note(f"Left out: {error}"))
+        return
+    run(comparison, place)
+
+
+def run(comparison: Comparison, place: Workplace) -> None:
+    """Run what is not finished of a comparison."""
+    labels = {job.id: job.label for job in comparison.jobs}
+    place.listen(ComparisonStarted(comparison.title, labels, len(comparison.samples)))
+    for note in comparison.notes:
+        place.listen(Note(note))
+    pending = [job.id for job in comparison.jobs if not _reused(job, comparison, place)]
+    pending = as_first(pending)
+    if pending:
+        jobs = [job for job in comparison.jobs if job.id in pending]
+        Comparing(comparison, place, jobs).run()
+
+
+def _reused(job: Job, comparison: Comparison, place: Workplace) -> bool:
+    """Take a run over that was finished before, here or in a store beside this one."""
+    if comparison.options.force:
+        return False
+    ids = comparison.sample_ids() if job is comparison.unpruned else None
+    source = reuse(place.store, job.info, ids, write=is_first_process())
+    if source is None:
+        return False
+    if ids is not None:
+        comparison.reference = Store(source).read_logits(job.id, ids)
+    place.tally.reused.append(job.id)
+    place.listen(RunReused(job.id, job.label, str(source)))
+    return True
+
+
+def _unheard(event: Event) -> None:
+    """Events are told by the first process alone."""

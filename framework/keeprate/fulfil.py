@@ -1,0 +1,100 @@
+"""From what is asked for by name to the things themselves: data sets, models, methods."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .backbones import adapt
+from .comparison import Comparison, Wanted
+from .data import DataSet
+from .engine import Engine
+from .errors import KeeprateError
+from .method import Method
+from .models import LoadedModel, load_model, weights_sha256
+from .parameters import build, parameters_of, parse_spec
+from .plan import preset_of, refuse_unsuited
+from .plugins import registry
+from .request import DataSpec, ModelSpec, Request, RunSpec
+
+
+def prepare(request: Request) -> Comparison:
+    """Load the data set and the model, build the methods, check everything, compute nothing.
+
+    Raises KeeprateError for whatever is unknown, missing or does not fit.
+    """
+    data = built_data(request.data)
+    wanted = [built_run(spec, request.options.seed) for spec in request.runs]
+    loaded = built_model(request.model, data)
+    if request.only_fitting:
+        wanted = [each for each in wanted if _fits(each.method, loaded)]
+    return Comparison(loaded, data, wanted, request.options, request)
+
+
+def built_data(spec: DataSpec) -> DataSet:
+    """Return the data set named, or the one that ships with its own classifier.
+
+    Raises KeeprateError for unknown names and parameters that do not fit.
+    """
+    if spec.name is not None:
+        return build("data set", registry().dataset(spec.name), spec.values)
+    return embedded_data()()
+
+
+def embedded_data() -> type[DataSet]:
+    """Return the data set that ships with its own classifier; KeeprateError if there is none."""
+    for offer in registry().datasets.values():
+        if offer.cls.embedded:
+            return offer.cls
+    raise KeeprateError("No data set ships with its own classifier here: name one with --data.")
+
+
+def built_model(spec: ModelSpec, data: DataSet) -> LoadedModel:
+    """Return the model named, or the data set's own classifier.
+
+    Raises KeeprateError where there is neither, or the weights do not fit.
+    """
+    if spec.name is not None:
+        return load_model(spec.name, weights=spec.weights, image_size=spec.image_size)
+    if spec.weights is not None or spec.image_size is not None:
+        raise KeeprateError("--weights and --image-size need --model NAME.")
+    model = data.classifier()
+    if model is None:
+        raise KeeprateError(f"Data set '{data.name}' ships no classifier: name one with --model.")
+    return LoadedModel(
+        model, f"{data.name} classifier", f"shipped with {data.name}", weights_sha256(model)
+    )
+
+
+def built_run(spec: RunSpec, seed: int) -> Wanted:
+    """Return the method named at its cost; `seed` is for methods that have one and name none.
+
+    Raises KeeprateError for unknown names and parameters that do not fit.
+    """
+    cls = registry().method(spec.method)
+    preset = preset_of(cls, spec.cost.schedule)
+    given: Mapping[str, object] = {} if preset is None else preset.parameters
+    takes_seed = any(parameter.name == "seed" for parameter in parameters_of(cls))
+    start = {"seed": seed} if takes_seed else {}
+    return Wanted(build("method", cls, {**start, **spec.values, **given}), spec.cost)
+
+
+def built_engine(spec: str | None) -> Engine:
+    """Return the engine that `name:parameter=value` names, the default one for None.
+
+    Raises KeeprateError for unknown names and parameters that do not fit.
+    """
+    if spec is not None:
+        name, values = parse_spec(spec)
+        return build("engine", registry().engine(name), values)
+    for offer in registry().engines.values():
+        if offer.cls.is_default:
+            return offer.cls()
+    raise KeeprateError("No engine is the default one here: name one with --engine.")
+
+
+def _fits(method: Method, loaded: LoadedModel) -> bool:
+    try:
+        refuse_unsuited(adapt(loaded.model), method)
+    except KeeprateError:
+        return False
+    return True

@@ -1,0 +1,265 @@
+"""Lightning's side of a pass: batches in, rows of every run out, saved as it goes."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import lightning
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from torch import OutOfMemoryError, Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from .data import ImageSamples
+from .engine import Desk, Failed, Segment
+from .errors import KeeprateError, SampleError
+from .events import PassAdvanced
+from .memory import Room
+from .metrics import judge
+from .outcome import frame, logits_frame
+from .processes import gathered
+from .reduction import ReducedModel
+from .request import LoopOptions
+from .shared import SharedForward
+from .texts import TextSamples
+
+Columns = dict[str, Tensor]
+
+
+class Stopped(Exception):
+    """The pass ended early because it was told to; everything up to here is handed in."""
+
+
+@dataclass(frozen=True)
+class Pass:
+    """Runs, by id, that go over the samples at `places` together.
+
+    Their predictions are compared with those of the run `unpruned`, one of them, or with the
+    logits `reference` (N, K) of all samples.
+    """
+
+    models: Mapping[str, ReducedModel]
+    samples: ImageSamples | TextSamples
+    places: Sequence[int]
+    unpruned: str | None = None
+    reference: NDArray[Any] | None = None
+
+
+class PassLoop(lightning.LightningModule):
+    """Judges batches for all runs of a pass; each process takes every n-th sample.
+
+    A run that raises is given up and the others go on. Rows are handed in when it is time, at the
+    end, and when the pass is stopped.
+    """
+
+    def __init__(self, work: Pass, options: LoopOptions, desk: Desk) -> None:
+        super().__init__()
+        self.work, self.options, self.desk = work, options, desk
+        first = next(iter(work.models.values()))
+        self.model = first.backbone.model
+        self.forward_all = SharedForward(work.models)
+        self.names = sorted(work.models, key=lambda name: name != work.unpruned)
+        self.failed: dict[str, Failed] = {}
+        self.room = Room(options.batch_size)
+        self._rows: dict[str, list[Columns]] = defaultdict(list)
+        self._logits: list[pl.DataFrame] = []
+        self._correct: dict[str, Tensor] = {}
+        self._images, self._batches, self._saved = 0, 0, time.monotonic()
+        indices = torch.tensor(work.samples.indices)
+        self._place_of = torch.zeros(int(indices.max()) + 1, dtype=torch.int64)
+        self._place_of[indices] = torch.arange(len(indices))
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        """Return this process's share of the samples: nothing repeated, nothing left out."""
+        rank, processes = self.trainer.global_rank, self.trainer.world_size
+        return DataLoader(
+            _Shown(self.work.samples, self.work.places[rank::processes]),
+            batch_size=self.options.batch_size,
+            num_workers=self.options.workers,
+            collate_fn=self.work.samples.collate,
+            pin_memory=self.trainer.strategy.root_device.type == "cuda",
+        )
+
+    def test_step(self, batch: Sequence[Any], batch_index: int) -> None:
+        """Judge one batch for every run, keep the rows, and hand them in when it is time."""
+        if not self.names:
+            return
+        for name, columns in self._judged(batch):
+            self._keep(name, columns)
+        self._images += len(batch[1])
+        self._batches += 1
+        if self.trainer.is_global_zero:
+            seen = len(batch[1]) * self.trainer.world_size
+            self.desk.listen(PassAdvanced(seen, self._top1()))
+        if self._is_time():
+            self._hand_in()
+        if self.desk.stopping() or (not self.names and self.trainer.world_size == 1):
+            self._hand_in()
+            raise Stopped
+
+    def on_test_epoch_end(self) -> None:
+        """Hand in the last rows, and tell the first process which runs failed in others."""
+        self._hand_in()
+        for failed in gathered(dict(self.failed)):
+            self._give_up(failed)
+
+    def _judged(self, batch: Sequence[Any]) -> list[tuple[str, Columns]]:
+        """Return the rows of a batch, in as many parts as the memory wants it."""
+        while True:
+            try:
+                return list(self._attempt(batch))
+            except OutOfMemoryError:
+                said = self.room.shrink(len(self.names))
+            self.desk.note(list(self.names), said)
+
+    def _attempt(self, batch: Sequence[Any]) -> Iterator[tuple[str, Columns]]:
+        inputs, labels, index = batch
+        for rows in self.room.slices(len(labels)):
+            place = self._place_of[index[rows].cpu()]
+            reference = self._stored(place)
+            for names in self.room.groups(self.names):
+                shown = _rows_of(inputs, rows)
+                for name, logits in self._logits_of(shown, index[rows], names):
+                    if name == self.work.unpruned:
+                        reference = logits
+                    if reference is not None:
+                        yield name, self._row(name, logits, labels[rows], place, reference)
+
+    def _logits_of(
+        self, inputs: Any, index: Tensor, names: Sequence[str]
+    ) -> Iterator[tuple[str, Tensor]]:
+        """Yield each run's logits, the unpruned model's first; give up those that fail."""
+        names = [name for name in names if name in self.names]
+        if not names:
+            return
+        try:
+            outputs = self.forward_all(inputs, index, names)
+        except OutOfMemoryError as error:
+            if not self.room.is_smallest(len(index), len(names)):
+                raise
+            trace = f"OutOfMemoryError: {error}"
+            self._give_up({names[0]: Failed(f"Out of memory with one image: {error}", trace)})
+            return
+        for name in names:
+            if name in outputs.logits and not _usable(outputs.logits[name], len(index)):
+                outputs.failed[name] = self._not_finite(name)
+        self._give_up(outputs.failed)
+        for name in names:
+            if name in self.names:
+                yield name, outputs.logits[name]
+
+    def _row(
+        self, name: str, logits: Tensor, labels: Tensor, place: Tensor, reference: Tensor
+    ) -> Columns:
+        model = self.work.models[name]
+        spent = model.macs_per_image
+        columns = {
+            "place": place,
+            "label": labels,
+            "tokens": model.token_counts,
+            "macs": spent.total,
+            "overhead": spent.overhead,
+            **vars(judge(logits, labels, reference)),
+        }
+        if name == self.work.unpruned:
+            columns["logits"] = logits.float()
+        return {key: column.detach().cpu() for key, column in columns.items()}
+
+    def _stored(self, place: Tensor) -> Tensor | None:
+        """Return the unpruned model's logits (B, K) where they were computed before."""
+        if self.work.reference is None:
+            return None
+        found = np.ascontiguousarray(self.work.reference[place.numpy()])
+        return torch.from_numpy(found).to(self.device)
+
+    def _keep(self, name: str, columns: Columns) -> None:
+        if name not in self.names:
+            return
+        if "logits" in columns:
+            self._logits.append(logits_frame(columns["place"], columns.pop("logits")))
+        self._rows[name].append(columns)
+        right = columns["correct"].sum()
+        self._correct[name] = self._correct.get(name, torch.zeros(())) + right
+
+    def _top1(self) -> Any:
+        correct, images = dict(self._correct), self._images
+        return lambda: {name: float(right) / images for name, right in correct.items()}
+
+    def _is_time(self) -> bool:
+        every = self.options.checkpoint_batches
+        if every is not None:
+            return self._batches % every == 0
+        return time.monotonic() - self._saved >= self.options.checkpoint_seconds
+
+    def _hand_in(self) -> None:
+        """Hand in what was found since the last time."""
+        rows = {name: self._rows[name] for name in self.names if self._rows[name]}
+        count = sum(len(part["place"]) for parts in rows.values() for part in parts)
+        seconds = time.monotonic() - self._saved
+        self._saved += seconds
+        logits, self._logits, self._rows = self._logits, [], defaultdict(list)
+        if not count:
+            return
+        frames = [frame(name, _joined(parts), seconds / count) for name, parts in rows.items()]
+        self.desk.take(Segment(pl.concat(frames), pl.concat(logits) if logits else None))
+
+    def _give_up(self, failed: Mapping[str, Failed]) -> None:
+        """Leave runs out from here on, and all if the unpruned one is among them."""
+        for name, why in failed.items():
+            if name not in self.names:
+                continue
+            self.names.remove(name)
+            self.failed[name] = why
+            if self.trainer.is_global_zero:
+                self.desk.fail(name, why)
+            if name == self.work.unpruned:
+                said = f"The unpruned model, which all are compared with, failed: {why.error}"
+                self._give_up(dict.fromkeys(list(self.names), Failed(said, why.traceback)))
+
+    def _not_finite(self, name: str) -> Failed:
+        method = self.work.models[name].method
+        who = f"Method '{method.name}'" if method.reduces else "The unpruned model"
+        said = f"{who} gave logits that are not finite (precision {self.options.precision})."
+        return Failed(said, said)
+
+
+class _Shown(Dataset[Any]):
+    """The samples at some places; one that cannot be read raises SampleError."""
+
+    def __init__(self, samples: ImageSamples | TextSamples, places: Sequence[int]) -> None:
+        self.samples, self.places = samples, places
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, position: int) -> Any:
+        place = self.places[position]
+        try:
+            return self.samples[place]
+        except KeeprateError as error:
+            raise SampleError(str(error)) from error
+        except Exception as error:
+            name = self.samples.data.samples()[self.samples.indices[place]].id
+            said = f"{type(error).__name__}: {error}"
+            raise SampleError(f"Sample '{name}' cannot be read: {said}") from error
+
+
+def _usable(logits: Tensor, images: int) -> bool:
+    return len(logits) == images and bool(logits.isfinite().all())
+
+
+def _rows_of(inputs: Any, rows: slice) -> Any:
+    """Return some rows of a batch, a tensor or a mapping of tensors."""
+    if isinstance(inputs, Tensor):
+        return inputs[rows]
+    return {name: tensor[rows] for name, tensor in inputs.items()}
+
+
+def _joined(parts: Sequence[Columns]) -> Columns:
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}

@@ -1,0 +1,46 @@
+"""What is left to do of a comparison, split into tasks for an engine."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+from .comparison import Comparison
+from .engine import Task
+from .loop import Pass
+
+
+def pass_of(comparison: Comparison, task: Task) -> Pass:
+    """Return the pass that a task asks for."""
+    models = {job.id: job.model for job in comparison.jobs if job.id in task.ids}
+    unpruned = comparison.unpruned.id
+    if unpruned in models:
+        return Pass(models, comparison.samples, task.places, unpruned=unpruned)
+    return Pass(models, comparison.samples, task.places, reference=comparison.reference)
+
+
+def tasks_of(
+    done: Mapping[str, frozenset[int]], samples: int, runs_per_pass: int, first: str
+) -> list[Task]:
+    """Split runs that lack rows of some of the `samples` into passes of at most `runs_per_pass`.
+
+    `done` are the places that each run has rows of; runs that lack the same go together, in their
+    order. The pass of the run `first` comes first.
+    """
+    groups: dict[frozenset[int], list[str]] = defaultdict(list)
+    for name, places in done.items():
+        groups[places].append(name)
+    tasks = []
+    for places, names in groups.items():
+        left = [place for place in range(samples) if place not in places]
+        for part in _parts(names, runs_per_pass) if left else ():
+            tasks.append(Task(tuple(part), left))
+    return sorted(tasks, key=lambda task: first not in task.ids)
+
+
+def _parts(names: Sequence[str], most: int) -> list[Sequence[str]]:
+    """Split names into as few parts as there must be, of nearly equal size."""
+    count = -(-len(names) // most)
+    edges = [round(part * len(names) / count) for part in range(count + 1)]
+    return [names[start:end] for start, end in pairwise(edges)]
