@@ -94,17 +94,23 @@ class ImageSamples(Dataset[tuple[Tensor, int, int]]):
     """The chosen samples of a data set, transformed for a model, for a `DataLoader`.
 
     Items are (image, label, index): a float image (3, H, W), the label, and the position in
-    `data.samples()`. `collate` makes a batch of several.
+    `data.samples()`. `collate` makes a batch of several. `load` gives what `transform` takes of a
+    sample, by its index: where it is left out, the decoded image.
     """
 
     collate = staticmethod(default_collate)
 
     def __init__(
-        self, data: DataSet, transform: Callable[[Tensor], Tensor], indices: Sequence[int]
+        self,
+        data: DataSet,
+        transform: Callable[[Tensor], Tensor],
+        indices: Sequence[int],
+        load: Callable[[int], Tensor] | None = None,
     ) -> None:
         self.data = data
         self.transform = transform
         self.indices = tuple(indices)
+        self.load = load or data.image
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -112,4 +118,4 @@ class ImageSamples(Dataset[tuple[Tensor, int, int]]):
     def __getitem__(self, position: int) -> tuple[Tensor, int, int]:
         index = self.indices[position]
         label = self.data.samples()[index].label
-        return self.transform(self.data.image(index)), label, index
+        return self.transform(self.load(index)), label, index

@@ -58,8 +58,28 @@ class ModelInput:
             crop_mode=config["crop_mode"],
         )
 
+    @property
+    def fill(self) -> tuple[int, ...]:
+        """Grey levels (0 to 255) of each channel around a "border" image: those of the mean."""
+        return tuple(round(255 * value) for value in self.mean)
 
-def build_transform(spec: ModelInput) -> Callable[[Tensor], Tensor]:
+
+@dataclass(frozen=True)
+class ImageTransform:
+    """A transform in two steps, so that the pixels between them can be kept.
+
+    `crop` resizes and cuts out: (3, H, W) uint8 to (3, *image_size) uint8. `finish` scales and
+    normalises: to float32 of the same shape.
+    """
+
+    crop: Callable[[Tensor], Tensor]
+    finish: Callable[[Tensor], Tensor]
+
+    def __call__(self, image: Tensor) -> Tensor:
+        return self.finish(self.crop(image))
+
+
+def build_transform(spec: ModelInput) -> ImageTransform:
     """Return timm's evaluation transform: (3, H, W) uint8 to (3, *image_size) float32.
 
     The same sizes, rounding and crops as `timm.data.create_transform`, which resizes with Pillow;
@@ -73,10 +93,8 @@ def build_transform(spec: ModelInput) -> Callable[[Tensor], Tensor]:
     if spec.crop_mode not in CROP_MODES:
         raise KeeprateError(f"Crop mode '{spec.crop_mode}' is not among {', '.join(CROP_MODES)}.")
     normalize = v2.Normalize(mean=list(spec.mean), std=list(spec.std))
-    compose: Callable[[Tensor], Tensor] = v2.Compose(
-        [_ResizeAndCrop(spec), v2.ToDtype(torch.float32, scale=True), normalize]
-    )
-    return compose
+    finish = v2.Compose([v2.ToDtype(torch.float32, scale=True), normalize])
+    return ImageTransform(_ResizeAndCrop(spec), finish)
 
 
 @dataclass(frozen=True)
@@ -135,7 +153,7 @@ def _bordered(image: Tensor, spec: ModelInput) -> Tensor:
         max(0, goal - side) for goal, side in zip(spec.image_size, image.shape[-2:], strict=True)
     )
     padding = [columns // 2, rows // 2, (columns + 1) // 2, (rows + 1) // 2]
-    padded: Tensor = functional.pad(image, padding, fill=[round(255 * v) for v in spec.mean])
+    padded: Tensor = functional.pad(image, padding, fill=list(spec.fill))
     return padded
 
 

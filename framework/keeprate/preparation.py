@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, cast
 
 from torch import nn
 
 from .backbones import Backbone
 from .data import DataSet, ImageSamples, TextDataSet
+from .decoded_cache import DecodedCache
 from .errors import KeeprateError
 from .images import ModelInput, build_transform
 from .models import LoadedModel, config_of
@@ -40,10 +42,26 @@ class ImagePreparation:
     data: DataSet
     given: ModelInput
 
-    def prepare(self, indices: Sequence[int]) -> Prepared:
-        """Return the samples at `indices`."""
-        samples = ImageSamples(self.data, build_transform(self.given), indices)
-        return Prepared(samples, asdict(self.given), {self.given.image_size: len(samples)})
+    def prepare(self, indices: Sequence[int], cache: Path | None = None) -> Prepared:
+        """Return the samples at `indices`, whose decoded images are kept in the folder `cache`.
+
+        What is kept gives the same pixels, so it is no part of `transform`. Raises KeeprateError
+        for a folder that cannot be written to or is too small, before anything is decoded.
+        """
+        samples, note = self._samples(indices, cache)
+        return Prepared(samples, asdict(self.given), {self.given.image_size: len(samples)}, note)
+
+    def _samples(
+        self, indices: Sequence[int], cache: Path | None
+    ) -> tuple[ImageSamples, str | None]:
+        transform = build_transform(self.given)
+        if cache is None:
+            return ImageSamples(self.data, transform, indices), None
+        if self.data.embedded:
+            note = f"The images of '{self.data.name}' are in memory: none are kept in {cache}."
+            return ImageSamples(self.data, transform, indices), note
+        kept = DecodedCache.open(cache, self.data, self.given, transform.crop, indices)
+        return ImageSamples(self.data, transform.finish, indices, load=kept), kept.note
 
 
 @dataclass(frozen=True)
@@ -53,8 +71,8 @@ class TextPreparation:
     data: TextDataSet
     given: TextInput
 
-    def prepare(self, indices: Sequence[int]) -> Prepared:
-        """Return the samples at `indices`, all texts made tokens."""
+    def prepare(self, indices: Sequence[int], cache: Path | None = None) -> Prepared:
+        """Return the samples at `indices`, all texts made tokens; there is nothing to `cache`."""
         samples = TextSamples(self.data, self.given, indices)
         transform = {
             "tokenizer": type(self.given.tokenizer).__name__,

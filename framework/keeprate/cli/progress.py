@@ -1,53 +1,100 @@
-"""The progress bar of a run: its name, images done, images per second and the time left."""
+"""Progress of running comparisons: a live display on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import Any
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Protocol, TextIO
 
-import lightning
-from lightning.pytorch.callbacks import Callback, ProgressBar
-from tqdm import tqdm
+import click
+
+from ..events import Event, Listener, PassAdvanced, PassStarted
+from .tally import Tally
+from .wording import begin_line, count_parts, line_of, pass_parts
+
+_PLAIN_SECONDS: Final = 30.0
+"""Between two lines that only say how far a pass has come."""
 
 
-class ImagesBar(ProgressBar):
-    """Counts the images of the test loop under the run's label, on standard error."""
+class Progress(AbstractContextManager[Listener], Protocol):
+    """Hears events from when it is entered until it is left; leaves any terminal as it was."""
 
-    def __init__(self, label: str) -> None:
-        super().__init__()
-        self.label = label
-        self.bar: tqdm[Any] | None = None
+    def __call__(self, event: Event) -> None:
+        """Show an event."""
 
-    def disable(self) -> None:
-        """Nothing to do: the bar is made for the first process only."""
 
-    def on_test_start(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
-    ) -> None:
-        """Open the bar for this process's share of the images."""
-        if trainer.is_global_zero:
-            images = len(trainer.test_dataloaders.dataset)  # type: ignore[union-attr]
-            self.bar = tqdm(total=images, desc=self.label, unit=" images", leave=False)
+def progress(folder: Path, stream: TextIO | None = None) -> Progress:
+    """Return what shows progress on `stream`: live on a terminal, in plain lines elsewhere.
 
-    def on_test_batch_end(
+    `folder` is that of the study's own results; without a stream it is standard error as it is
+    now.
+    """
+    stream = sys.stderr if stream is None else stream
+    if not _is_terminal(stream):
+        return PlainProgress(folder, stream)
+    from rich.console import Console
+
+    from .live import LiveProgress
+
+    return LiveProgress(folder, Console(file=stream, force_terminal=True, highlight=False))
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    """Whether `stream` is a terminal that can move its cursor; None is a closed standard error."""
+    can_move = os.environ.get("TERM", "") not in ("", "dumb", "unknown") or os.name == "nt"
+    return can_move and stream is not None and stream.isatty()
+
+
+class PlainProgress:
+    """One line for each event worth telling, and one now and then during a pass."""
+
+    def __init__(
         self,
-        trainer: lightning.Trainer,
-        pl_module: lightning.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        folder: Path,
+        stream: TextIO | None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Count the images of a batch."""
-        if self.bar is not None:
-            self.bar.update(len(batch[1]))
+        self.folder, self.stream = folder, stream
+        self.tally = Tally(clock)
+        self._said = clock()
 
-    def on_test_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Take the bar off the screen."""
-        if self.bar is not None:
-            self.bar.close()
+    def __enter__(self) -> PlainProgress:
+        return self
 
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Say how many runs are done and left, if there were any."""
+        if self.tally.states:
+            self._say(", ".join(count_parts(self.tally)))
 
-def progress(label: str) -> list[Callback]:
-    """Return the bar for a run, nothing where standard error is not a terminal."""
-    return [ImagesBar(label)] if sys.stderr.isatty() else []
+    def __call__(self, event: Event) -> None:
+        """Print the event's line, if it has one."""
+        self.tally(event)
+        line = line_of(event, self.folder)
+        if line is not None:
+            self._say(line)
+        if isinstance(event, PassStarted | PassAdvanced):
+            self._pass(event)
+
+    def _pass(self, event: PassStarted | PassAdvanced) -> None:
+        now, current = self.tally.clock(), self.tally.current
+        if current is None:
+            return
+        if isinstance(event, PassStarted):
+            self._say(begin_line(current))
+            self._said = now
+        elif now - self._said >= _PLAIN_SECONDS:
+            self._say(", ".join(pass_parts(current, now)))
+            self._said = now
+
+    def _say(self, line: str) -> None:
+        click.echo(line, file=self.stream, err=True)

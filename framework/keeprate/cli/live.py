@@ -1,0 +1,217 @@
+"""The live display: how far all runs are, the current pass, the accuracy of each of its runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from threading import Lock
+from types import TracebackType
+from typing import Any, Final, TextIO, cast
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from ..events import Event, Note, PassAdvanced, RunFailed, RunReused
+from .tally import Pass, State, Tally
+from .wording import count_parts, duration, line_of, packed, pass_parts, printable, shortened
+
+_MOST_ROWS: Final = 12
+_WIDEST_BAR: Final = 60
+_FIGURE: Final = len("100.00%")
+_GAP: Final = 2
+_TOP1_SECONDS: Final = 1.0
+"""Between two looks at the accuracies, which may have to wait for a GPU."""
+
+
+class LiveProgress:
+    """Draws on the terminal of `console`; what is news scrolls away above the display.
+
+    While it is entered, lines that others write to standard output or error on a terminal are
+    printed above the display as well. `clock` returns seconds.
+    """
+
+    def __init__(
+        self, folder: Path, console: Console, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.folder, self.console = folder, console
+        self.tally = Tally(clock)
+        self._lock = Lock()
+        self._looked: float | None = None
+        self._exit = ExitStack()
+        self._live = Live(
+            console=console,
+            get_renderable=self.frame,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+
+    def __enter__(self) -> LiveProgress:
+        """Start to draw. The cursor stays visible, so that even a killed process leaves it so."""
+        self._exit.enter_context(self._live)
+        self._exit.enter_context(_written_above(self.console))
+        self.console.show_cursor()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Take the display away and leave a line that says how many runs are done and left."""
+        self._exit.close()
+        if self.tally.states:
+            self._print(", ".join(count_parts(self.tally)), "bold")
+
+    def __call__(self, event: Event) -> None:
+        """Count the event and print its line, if it has one, above the display."""
+        with self._lock:
+            self.tally(event)
+        if isinstance(event, PassAdvanced):
+            self._look(event)
+        line = line_of(event, self.folder)
+        if line is not None:
+            self._print(line, _style(event))
+
+    def _look(self, event: PassAdvanced) -> None:
+        now, current = self.tally.clock(), self.tally.current
+        if current is None or (self._looked is not None and now - self._looked < _TOP1_SECONDS):
+            return
+        top1 = event.top1()
+        with self._lock:
+            current.top1, self._looked = top1, now
+
+    def _print(self, line: str, style: str) -> None:
+        self.console.print(Text(line, style), soft_wrap=True)
+
+    def frame(self) -> Group:
+        """What is drawn now, never higher than the terminal. Called by the thread that draws."""
+        width, height = self.console.size
+        with self._lock:
+            head = list(_head(self.tally, width))
+            current = self.tally.current
+            if current is None:
+                return Group(*head)
+            rows = min(_MOST_ROWS, height - len(head) - 2)
+            return Group(*head, _bar(current, width), _runs(self.tally, current, width, rows))
+
+
+def _head(tally: Tally, width: int) -> Iterator[Text]:
+    """The title, the counts and how far the pass has come, in lines that fit."""
+    now = tally.clock()
+    if tally.title:
+        yield _line(printable(tally.title), "bold")
+    for text in packed([*count_parts(tally), f"after {duration(now - tally.began)}"], width):
+        yield _line(text)
+    seconds = tally.seconds_left()
+    if seconds is not None:
+        yield _line(f"about {duration(seconds)} left for all runs")
+    if tally.current is not None:
+        for text in packed(pass_parts(tally.current, now), width):
+            yield _line(text)
+
+
+def _line(text: str, style: str = "") -> Text:
+    return Text(text, style, no_wrap=True, overflow="ellipsis")
+
+
+def _bar(current: Pass, width: int) -> Table:
+    """A bar on a line of its own."""
+    bar = ProgressBar(
+        total=max(1, current.images), completed=current.done, width=min(_WIDEST_BAR, width)
+    )
+    grid = Table.grid()
+    grid.add_row(bar)
+    return grid
+
+
+def _runs(tally: Tally, current: Pass, width: int, rows: int) -> Table:
+    """The pass's runs and their top-1 accuracies so far, in at most `rows` rows."""
+    shown = len(current.ids) if len(current.ids) <= rows else max(0, rows - 1)
+    room = max(1, width - _FIGURE - _GAP)
+    grid = Table.grid(padding=(0, _GAP, 0, 0))
+    grid.add_column(no_wrap=True, overflow="ellipsis", max_width=room)
+    grid.add_column(no_wrap=True, justify="right", width=_FIGURE)
+    for run_id in current.ids[:shown]:
+        label = shortened(printable(tally.label(run_id)), room)
+        grid.add_row(Text(label), _accuracy(tally, current, run_id))
+    if shown < len(current.ids) and rows > 0:
+        grid.add_row(Text(f"... and {len(current.ids) - shown:,} more", "dim"), "")
+    return grid
+
+
+def _accuracy(tally: Tally, current: Pass, run_id: str) -> Text:
+    if tally.states.get(run_id) is State.FAILED:
+        return Text("failed", "red")
+    top1 = current.top1.get(run_id)
+    return Text("" if top1 is None else f"{top1:.2%}")
+
+
+def _style(event: Event) -> str:
+    styles = {Note: "yellow", RunFailed: "bold red", RunReused: "dim"}
+    return styles.get(type(event), "")
+
+
+@contextmanager
+def _written_above(console: Console) -> Iterator[None]:
+    """Print what others write to standard output and error above the live display.
+
+    Only what would reach a terminal is caught: a table sent to a file goes there.
+    """
+    before = sys.stdout, sys.stderr
+    caught = [_caught(stream, console) for stream in before]
+    sys.stdout, sys.stderr = caught
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
+        for stream in caught:
+            if isinstance(stream, _Above):
+                stream.end()
+
+
+def _caught(stream: TextIO, console: Console) -> TextIO:
+    if stream is None or not stream.isatty():
+        return stream
+    return cast(TextIO, _Above(console, stream))
+
+
+class _Above:
+    """A stream whose whole lines are printed above the display.
+
+    A process forked from this one, as data loaders do, writes straight to the stream: the thread
+    that draws does not exist there, but may hold the console's lock for ever.
+    """
+
+    def __init__(self, console: Console, stream: TextIO) -> None:
+        self._console, self._stream = console, stream
+        self._process = os.getpid()
+        self._rest = ""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Print the lines that `text` ends; the rest waits for its end."""
+        if os.getpid() != self._process:
+            return self._stream.write(text)
+        *lines, self._rest = (self._rest + text).split("\n")
+        if lines:
+            self._console.print(Text.from_ansi("\n".join(lines)), soft_wrap=True)
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing to do: lines are printed as soon as they end."""
+
+    def end(self) -> None:
+        """Print what is left."""
+        if self._rest:
+            self.write("\n")

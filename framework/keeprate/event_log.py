@@ -1,0 +1,151 @@
+"""A log for machines: one JSON object in a line for each event, appended to a file."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from .atomic import explained
+from .events import (
+    ComparisonStarted,
+    Event,
+    Note,
+    PassAdvanced,
+    PassEnded,
+    PassStarted,
+    RunFailed,
+    RunFinished,
+    RunReused,
+)
+from .records import Measured, RunInfo
+
+_PASS_SECONDS: Final = 5.0
+"""Between two lines that only say how far a pass has come."""
+
+Fields = dict[str, object]
+
+
+class EventLog:
+    """A listener that appends to the file at `path`; docs/progress.md has its fields.
+
+    Every line is in the file before the next event is heard. A line that a killed process left
+    unfinished is left as it is, and the next one begins on a new line. `clock` returns seconds.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.path, self._now, self._clock = path, now, clock
+        self._advanced = clock()
+        self._images = 0
+
+    def __call__(self, event: Event) -> None:
+        """Append the event. Raises KeeprateError for a file that cannot be written or a full disk.
+
+        While a pass advances there is one line in five seconds at most.
+        """
+        if isinstance(event, PassStarted):
+            self._images, self._advanced = event.images_before, self._clock()
+        if isinstance(event, PassAdvanced):
+            self._images += event.images
+            if self._clock() - self._advanced < _PASS_SECONDS:
+                return
+            self._advanced = self._clock()
+        name, fields = self._told(event)
+        stamp = self._now().isoformat(timespec="milliseconds")
+        self._append({"time": stamp, "event": name, **fields})
+
+    def _told(self, event: Event) -> tuple[str, Fields]:
+        match event:
+            case PassAdvanced():
+                return "pass-advanced", {"images_done": self._images, "top1": dict(event.top1())}
+            case PassEnded():
+                return "pass-ended", {"images_done": self._images}
+            case RunReused(run_id, label, source):
+                return "run-reused", {"id": run_id, "label": label, "source": source}
+            case RunFinished(label, result):
+                return "run-finished", _run(result.run, label) | _measured(result.measured)
+            case RunFailed(label, failure):
+                failed = {"error": failure.error, "traceback": failure.traceback}
+                return "run-failed", _run(failure.run, label) | failed
+        return _told_of_all(event)
+
+    def _append(self, content: Fields) -> None:
+        line = json.dumps(_plain(content), allow_nan=False, default=str).encode() + b"\n"
+        with explained(self.path.parent):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("ab+") as file:
+                file.write(line if _at_line_start(file) else b"\n" + line)
+
+
+def _told_of_all(event: Note | ComparisonStarted | PassStarted) -> tuple[str, Fields]:
+    """What is no news of a single run."""
+    match event:
+        case Note(text):
+            return "note", {"text": text}
+        case ComparisonStarted(title, labels, images):
+            return "comparison-started", {"title": title, "labels": labels, "images": images}
+        case PassStarted(ids, images, before):
+            fields: Fields = {"ids": ids, "images": images, "images_before": before}
+            return "pass-started", fields
+
+
+def _at_line_start(file: BinaryIO) -> bool:
+    if not file.seek(0, os.SEEK_END):
+        return True
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) == b"\n"
+
+
+def _run(run: RunInfo, label: str) -> Fields:
+    return {
+        "id": run.id,
+        "label": label,
+        "method": run.method,
+        "parameters": run.parameters,
+        "schedule": run.schedule,
+        "budget": run.budget,
+        "stages": [{"block": stage.block, "keep": stage.keep} for stage in run.stages],
+        "backbone": run.backbone.name,
+        "data": run.data.name,
+        "seed": run.seed,
+        "precision": run.precision,
+    }
+
+
+def _measured(measured: Measured) -> Fields:
+    macs, throughput = measured.macs, measured.throughput
+    return {
+        "images": measured.images,
+        "top1": measured.top1,
+        "top5": measured.top5,
+        "agreement": measured.agreement,
+        "kl": measured.kl,
+        "macs": macs.total,
+        "macs_overhead": macs.overhead,
+        "macs_unpruned": macs.unpruned,
+        "tokens": measured.tokens,
+        "wall_seconds": measured.wall_seconds,
+        "images_per_second": None if throughput is None else throughput.images_per_second,
+        "throughput_ratio": None if throughput is None else throughput.ratio,
+    }
+
+
+def _plain(value: object) -> object:
+    """Only what JSON has a spelling for: NaN and infinities as the texts `nan`, `inf`, `-inf`."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(float(value))
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value

@@ -1,0 +1,192 @@
+"""Lightning's loggers by name: every run of a study becomes a run of the logger."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from lightning.pytorch import loggers
+from lightning.pytorch.loggers import Logger
+
+from .errors import KeeprateError, unknown_name
+from .events import Event, Listener, RunFailed, RunFinished
+from .records import Measured, RunInfo
+
+_PROJECT: Final = "keeprate"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One run as it is logged: `values` are what was asked, `metrics` what came out."""
+
+    id: str
+    label: str
+    values: Mapping[str, Any]
+    metrics: Mapping[str, float]
+    failed: bool
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A logger of Lightning: `log` writes one run into a folder.
+
+    One of `packages` must be there; `install` is what to install otherwise.
+    """
+
+    log: Callable[[Path, Entry], None]
+    packages: tuple[str, ...] = ()
+    install: str = ""
+
+
+def lightning_listener(name: str, folder: Path) -> Listener:
+    """Return a listener that logs every run that finishes or fails with a logger of Lightning.
+
+    `name` is "csv", "tensorboard", "mlflow" or "wandb"; what the logger writes by itself goes into
+    `folder/name`, "csv" and "tensorboard" into a folder for each run's id, a `version_` for each
+    time it ran. "mlflow" writes a SQLite file there unless MLFLOW_TRACKING_URI names another place
+    (MLFLOW_EXPERIMENT_NAME the experiment). "wandb" uploads unless WANDB_MODE=offline says that it
+    must not (WANDB_PROJECT names the project); who uploads must have logged in before.
+
+    Raises KeeprateError at once for an unknown name and for a package that is not installed; the
+    listener raises it if the logger does.
+    """
+    kind = KINDS.get(name)
+    if kind is None:
+        raise unknown_name("logger", name, KINDS)
+    if kind.packages and not any(map(_is_installed, kind.packages)):
+        raise KeeprateError(f"Logger '{name}' is not installed: pip install {kind.install}.")
+
+    def listen(event: Event) -> None:
+        entry = _entry(event)
+        if entry is not None:
+            with _explained(name, entry.label):
+                kind.log(folder / name, entry)
+
+    return listen
+
+
+def _is_installed(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
+
+
+@contextmanager
+def _explained(name: str, label: str) -> Iterator[None]:
+    """Whatever a logger raises, in one line, with what to do."""
+    try:
+        yield
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".")
+        raise KeeprateError(
+            f"Logger '{name}' cannot log '{label}': {reason}. What is finished is stored: mend "
+            f"that or leave the logger out, and run the same again."
+        ) from error
+
+
+def _entry(event: Event) -> Entry | None:
+    match event:
+        case RunFinished(label, result):
+            values = _values(result.run, label) | {"status": "finished"}
+            return Entry(result.id, label, values, _metrics(result.measured), failed=False)
+        case RunFailed(label, failure):
+            values = _values(failure.run, label) | {"status": "failed", "error": failure.error}
+            return Entry(failure.id, label, values, {"failed": 1.0}, failed=True)
+    return None
+
+
+def _values(run: RunInfo, label: str) -> dict[str, Any]:
+    """What was asked, with parts of parts as "part/part"; of skipped samples only their number."""
+    content = run.model_dump(mode="json")
+    content["stages"] = ",".join(f"{stage.keep}@{stage.block}" for stage in run.stages)
+    content["data"]["skipped"] = len(run.data.skipped)
+    return {"id": run.id, "label": label, **_flat(content)}
+
+
+def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in content.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{name}/")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def _metrics(measured: Measured) -> dict[str, float]:
+    """Shares from 0 to 1, `kl` in nats, `macs` per image, `throughput` in images per second."""
+    metrics = {
+        "top1": measured.top1,
+        "top5": measured.top5,
+        "agreement": measured.agreement,
+        "kl": measured.kl,
+        "macs": measured.macs.total,
+        "macs_share": measured.macs.total / measured.macs.unpruned,
+        "wall_seconds": measured.wall_seconds,
+        "failed": 0.0,
+    }
+    if measured.throughput is not None:
+        metrics["throughput"] = measured.throughput.images_per_second
+        metrics["throughput_ratio"] = measured.throughput.ratio
+    return metrics
+
+
+def _log_csv(folder: Path, entry: Entry) -> None:
+    _log(loggers.CSVLogger(folder, name=entry.id), entry)
+
+
+def _log_tensorboard(folder: Path, entry: Entry) -> None:
+    """TensorBoard shows values only beside metrics that were logged together with them."""
+    logger = loggers.TensorBoardLogger(folder, name=entry.id)
+    logger.log_hyperparams(dict(entry.values), dict(entry.metrics))
+    logger.finalize(_status(entry))
+
+
+def _log_mlflow(folder: Path, entry: Entry) -> None:
+    """A database, because MLflow no longer writes plain files."""
+    place = os.environ.get("MLFLOW_TRACKING_URI")
+    if not place:
+        folder.mkdir(parents=True, exist_ok=True)
+    logger = loggers.MLFlowLogger(
+        experiment_name=os.environ.get("MLFLOW_EXPERIMENT_NAME", _PROJECT),
+        run_name=entry.label,
+        tracking_uri=place or f"sqlite:///{folder.resolve() / 'mlflow.db'}",
+        artifact_location=None if place else (folder.resolve() / "artifacts").as_uri(),
+    )
+    _log(logger, entry)
+
+
+def _log_wandb(folder: Path, entry: Entry) -> None:
+    """W&B makes a folder of its own name, and goes on with a run until it is told that it ended."""
+    folder.mkdir(parents=True, exist_ok=True)
+    project = os.environ.get("WANDB_PROJECT", _PROJECT)
+    logger = loggers.WandbLogger(name=entry.label, save_dir=folder.parent, project=project)
+    started = logger.experiment
+    try:
+        _log(logger, entry)
+    finally:
+        started.finish(exit_code=int(entry.failed))
+
+
+def _log(logger: Logger, entry: Entry) -> None:
+    logger.log_hyperparams(dict(entry.values))
+    logger.log_metrics(dict(entry.metrics))
+    logger.finalize(_status(entry))
+
+
+def _status(entry: Entry) -> str:
+    return "failed" if entry.failed else "success"
+
+
+KINDS: Final[Mapping[str, Kind]] = dict(
+    csv=Kind(_log_csv),
+    tensorboard=Kind(
+        _log_tensorboard, ("tensorboard", "tensorboardX"), "tensorboard (or tensorboardX)"
+    ),
+    mlflow=Kind(_log_mlflow, ("mlflow",), "mlflow"),
+    wandb=Kind(_log_wandb, ("wandb",), "wandb"),
+)
+"""By name. These are Lightning's loggers; that a report has the name of one is chance."""

@@ -1,0 +1,354 @@
+"""A study: runs shared, reused, failed and finished, each as if it were alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import polars as pl
+import pytest
+import torch
+from torch import OutOfMemoryError, Tensor
+
+from keeprate import comparing, loop
+from keeprate.errors import KeeprateError
+from keeprate.events import Event, Note, PassStarted, RunFailed, RunReused
+from keeprate.plugins import activate, load
+from keeprate.request import DataSpec, ModelSpec, Request
+from keeprate.results import Store
+from study_factory import RUNS, request, rows_of, run, same
+
+PLUGIN = '''
+import torch
+from keeprate import Method, hookimpl
+
+
+class Weak(Method):
+    """Keeps the first tokens, and fails at the image it is told."""
+
+    name = "weak"
+
+    def __init__(self, how: str = "", image: int = -1) -> None:
+        self.how, self.image = how, image
+
+    def reduce(self, tokens, attention, stage):
+        if (tokens.image == self.image).any():
+            if self.how == "raises":
+                raise ZeroDivisionError("no such\\nimage")
+            if self.how == "nan":
+                return tokens.keep_top(tokens.size, stage.keep).with_x(
+                    tokens.keep_top(tokens.size, stage.keep).x
+                    * torch.where(torch.arange(stage.keep + 1) > 0, torch.nan, 1.0)[:, None]
+                )
+            if self.how == "shape":
+                return tokens.x
+            if self.how == "too many":
+                return tokens
+        return tokens.keep_top(tokens.size, stage.keep)
+
+
+@hookimpl
+def keeprate_methods():
+    return [Weak]
+'''
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, pl.DataFrame]:
+    """The rows of the runs of one pass."""
+    folder = tmp_path_factory.mktemp("undisturbed") / "store"
+    run(folder)
+    return rows_of(folder)
+
+
+@pytest.fixture
+def weak(tmp_path: Path) -> Iterator[None]:
+    """The plugin with the method that fails."""
+    file = tmp_path / "weak.py"
+    file.write_text(PLUGIN)
+    activate(load([file]))
+    yield
+    activate(load())
+
+
+def test_a_pass_gives_the_rows_of_separate_runs(
+    tmp_path: Path, undisturbed: dict[str, pl.DataFrame]
+) -> None:
+    separate: dict[str, pl.DataFrame] = {}
+    for number, each in enumerate(RUNS):
+        folder = tmp_path / str(number) / "store"  # no store beside it to take runs from
+        run(folder, request([each]))
+        separate |= rows_of(folder)
+    assert len(undisturbed) == len(RUNS) + 1
+    assert same(separate, undisturbed)
+
+
+@pytest.mark.parametrize("most", [1, 2, 4])
+def test_the_size_of_groups_changes_nothing(
+    tmp_path: Path, undisturbed: dict[str, pl.DataFrame], most: int
+) -> None:
+    heard: list[Event] = []
+    run(tmp_path / "store", request(runs_per_pass=most), listen=heard.append)
+    passes = [event.ids for event in heard if isinstance(event, PassStarted)]
+    assert len(passes) == -(-6 // most)
+    assert max(map(len, passes)) <= most
+    assert same(rows_of(tmp_path / "store"), undisturbed)
+
+
+def test_finished_runs_are_reused_also_from_a_store_beside(
+    tmp_path: Path, undisturbed: dict[str, pl.DataFrame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = run(tmp_path / "a", request(RUNS[:2]))
+    assert (len(first.finished), first.reused) == (3, [])
+    heard: list[Event] = []
+    second = run(tmp_path / "b", listen=heard.append)
+    assert (len(second.finished), len(second.reused)) == (3, 3)
+    sources = {event.source for event in heard if isinstance(event, RunReused)}
+    assert sources == {str(tmp_path / "a")}
+    assert same(rows_of(tmp_path / "b"), undisturbed)
+    monkeypatch.setattr(comparing, "tasks_of", lambda *arguments: pytest.fail("runs again"))
+    again = run(tmp_path / "b")
+    assert len(again.reused) == 6
+
+
+def test_a_reused_run_is_described_as_it_was_asked_for(tmp_path: Path) -> None:
+    run(tmp_path / "a", request([("random", {}, "keep=0.5@3")]))
+    run(tmp_path / "b", request([("random", {}, "32@3")]))
+    results, _ = Store(tmp_path / "b").results()
+    assert {result.run.schedule for result in results} == {"", "32@3"}
+    run(tmp_path / "b", request([("random", {}, "keep=0.5@3")]))
+    results, _ = Store(tmp_path / "b").results()
+    assert {result.run.schedule for result in results} == {"", "keep=0.5@3"}
+
+
+def test_force_runs_again(tmp_path: Path, undisturbed: dict[str, pl.DataFrame]) -> None:
+    run(tmp_path / "store")
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "store").glob("*.parquet")}
+    again = run(tmp_path / "store", request(force=True))
+    assert len(again.finished) == 6
+    assert all(path.stat().st_mtime_ns > before for path, before in files.items())
+    assert same(rows_of(tmp_path / "store"), undisturbed)
+
+
+def test_the_unpruned_run_runs_again_where_its_logits_are_lost(
+    tmp_path: Path, undisturbed: dict[str, pl.DataFrame]
+) -> None:
+    run(tmp_path / "store", request(RUNS[:1]))
+    (logits,) = (tmp_path / "store").glob("*.npy")
+    logits.write_bytes(b"")
+    again = run(tmp_path / "store")
+    assert len(again.finished) == 5
+    assert same(rows_of(tmp_path / "store"), undisturbed)
+
+
+FAILURES = {
+    "raises": "ZeroDivisionError: no such image",
+    "nan": "Method 'weak' gave logits that are not finite (precision 32-true).",
+    "shape": "Method 'weak' at block 3 returned a Tensor, not Tokens.",
+    "too many": "Method 'weak' at block 3 kept 64 patch tokens where 30 were scheduled.",
+}
+
+
+@pytest.mark.usefixtures("weak")
+def test_runs_that_fail_are_marked_and_the_others_go_on(
+    tmp_path: Path, undisturbed: dict[str, pl.DataFrame]
+) -> None:
+    samples = 24
+    runs = [*RUNS]
+    for place, how in enumerate(FAILURES):
+        image = place * 150  # in a batch of its own, of 24 images spread over 600
+        runs.append(("weak", {"how": how, "image": image}, "30@3"))
+    runs.append(("weak", {}, "30@3"))
+    heard: list[Event] = []
+    store = Store(tmp_path / "store")
+    tally = run(store.folder, request(runs, limit=samples), listen=heard.append)
+    assert len(tally.failed) == len(FAILURES)
+    failures, _ = store.failures()
+    said = {str(failure.run.parameters["how"]): failure for failure in failures}
+    assert {how: failure.error for how, failure in said.items()} == FAILURES
+    assert "weak.py" in said["raises"].traceback
+    assert sum(isinstance(event, RunFailed) for event in heard) == len(FAILURES)
+    found = rows_of(store.folder)
+    assert len(found) == len(RUNS) + 2
+    assert all(found[name].equals(rows) for name, rows in undisturbed.items())
+    assert not (store.folder / "partial").exists()
+
+
+@pytest.mark.usefixtures("weak")
+def test_a_failed_run_is_tried_again_and_forgotten_once_it_works(tmp_path: Path) -> None:
+    wanted = request([("weak", {"how": "raises", "image": 0}, "30@3")])
+    assert len(run(tmp_path / "store", wanted).failed) == 1
+    file = tmp_path / "weak.py"
+    file.write_text(PLUGIN.replace("== self.image", "== -2"))
+    activate(load([file]))
+    mended = run(tmp_path / "store", wanted)
+    assert (len(mended.finished), mended.failed) == (1, [])
+
+
+def test_where_the_unpruned_model_fails_all_fail_with_its_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "_usable", lambda logits, images: False)
+    tally = run(tmp_path / "store")
+    assert (len(tally.failed), tally.finished) == (6, [])
+    failures, _ = Store(tmp_path / "store").failures()
+    why = "The unpruned model gave logits that are not finite (precision 32-true)."
+    assert {failure.error for failure in failures} == {
+        why,
+        f"The unpruned model, which all are compared with, failed: {why}",
+    }
+
+
+def test_a_sample_that_cannot_be_read_fails_its_runs_and_not_the_next_data_set(
+    tmp_path: Path, image_folders: tuple[Path, Path]
+) -> None:
+    broken, sound = (folder_request(folder) for folder in image_folders)
+    tally = run(tmp_path / "store", broken, sound)
+    assert (len(tally.finished), len(tally.failed)) == (2, 2)
+    failures, _ = Store(tmp_path / "store").failures()
+    assert all("Cannot read the image" in failure.error for failure in failures)
+
+
+@pytest.fixture
+def image_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """Two folders of images; of the first, one image turns out to be damaged when it is read."""
+    from PIL import Image
+
+    from keeprate_datasets import folders
+
+    decode = folders.decode
+    for name in ("broken", "sound"):
+        for label in range(10):
+            place = tmp_path / name / f"class{label}"
+            place.mkdir(parents=True)
+            Image.new("RGB", (40, 40), (20 * label, 0, 0)).save(place / "image.png")
+
+    def failing(path: Path) -> Tensor:
+        if path.parts[-3:-1] == ("broken", "class7"):
+            raise KeeprateError(f"Cannot read the image '{path}': it is damaged.")
+        return decode(path)
+
+    monkeypatch.setattr(folders, "decode", failing)
+    return tmp_path / "broken", tmp_path / "sound"
+
+
+def folder_request(folder: Path) -> Request:
+    from dataclasses import replace
+
+    import timm
+    from safetensors.torch import save_file
+
+    weights = folder.parent / "tiny.safetensors"
+    if not weights.exists():
+        torch.manual_seed(0)
+        model = timm.create_model("test_vit", num_classes=10)
+        save_file(model.state_dict(), weights)
+    data = DataSpec("image-folder", {"root": str(folder)})
+    wanted = request([("random", {}, "keep=0.5@2")], limit=10)
+    return replace(wanted, model=ModelSpec("test_vit", weights), data=data)
+
+
+def test_one_of_several_comparisons_that_cannot_be_prepared_is_left_out(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    lost = replace(request(RUNS[:1]), data=DataSpec("imagenet", {"root": str(tmp_path / "no")}))
+    heard: list[Event] = []
+    tally = run(tmp_path / "store", lost, request(RUNS[:1]), listen=heard.append)
+    assert len(tally.finished) == 2
+    assert tally.problems == [event.text[10:] for event in heard if isinstance(event, Note)][:1]
+    with pytest.raises(KeeprateError):
+        run(tmp_path / "other", lost)
+
+
+class Small:
+    """Memory for a few images at a time, and for a few runs at once."""
+
+    def __init__(self, images: int, runs: int) -> None:
+        self.images, self.runs = images, runs
+
+    def __call__(
+        self, forward: object, inputs: Tensor, index: Tensor, names: Sequence[str]
+    ) -> object:
+        if len(index) > self.images or len(names) > self.runs:
+            raise OutOfMemoryError("CUDA out of memory.")
+        return self.original(forward, inputs, index, names)
+
+    original = staticmethod(loop.SharedForward.__call__)
+
+
+@pytest.mark.parametrize(("images", "runs"), [(2, 99), (1, 2)])
+def test_out_of_memory_halves_what_is_computed_at_a_time_and_says_so(
+    tmp_path: Path,
+    undisturbed: dict[str, pl.DataFrame],
+    monkeypatch: pytest.MonkeyPatch,
+    images: int,
+    runs: int,
+) -> None:
+    small = Small(images, runs)
+    monkeypatch.setattr(loop.SharedForward, "__call__", lambda *given: small(*given))
+    tally = run(tmp_path / "store")
+    assert tally.failed == []
+    found = rows_of(tmp_path / "store")
+    exact = pl.exclude("confidence", "kl")
+    for name, rows in undisturbed.items():
+        assert found[name].select(exact).equals(rows.select(exact))
+        ours, theirs = found[name]["kl"].to_torch(), rows["kl"].to_torch()
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)  # kernels of other sizes
+    results, _ = Store(tmp_path / "store").results()
+    said = results[0].environment.notes
+    assert f"Out of memory: from here on {images} images are computed at a time." in said
+    assert any("groups" in note for note in said) == (runs < 6)
+
+
+def test_a_run_for_which_there_is_never_enough_memory_fails_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = loop.SharedForward.__call__
+
+    def starving(forward: object, inputs: Tensor, index: Tensor, names: Sequence[str]) -> object:
+        if any(name.startswith("zero-tprune") for name in names):
+            raise OutOfMemoryError("CUDA out of memory.")
+        return original(forward, inputs, index, names)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(loop.SharedForward, "__call__", starving)
+    tally = run(tmp_path / "store")
+    assert [name.rsplit("-", 1)[0] for name in tally.failed] == ["zero-tprune"]
+    assert len(tally.finished) == 5
+
+
+def test_a_stopped_study_goes_on_where_it_was(
+    tmp_path: Path, undisturbed: dict[str, pl.DataFrame]
+) -> None:
+    calls = iter(range(1000))
+    stopped = run(tmp_path / "store", stopping=lambda: next(calls) > 3)
+    assert (stopped.finished, len(stopped.left)) == ([], 6)
+    assert not list((tmp_path / "store").glob("*.json"))
+    heard: list[Event] = []
+    resumed = run(tmp_path / "store", listen=heard.append)
+    assert len(resumed.finished) == 6
+    (begun,) = [event for event in heard if isinstance(event, PassStarted)]
+    assert 0 < begun.images < 24
+    assert begun.images + begun.images_before == 24
+    assert same(rows_of(tmp_path / "store"), undisturbed)
+    assert not (tmp_path / "store" / "partial").exists()
+
+
+def test_runs_added_to_a_stopped_study_begin_from_the_start(
+    tmp_path: Path, undisturbed: dict[str, pl.DataFrame]
+) -> None:
+    calls = iter(range(1000))
+    run(tmp_path / "store", request(RUNS[:3]), stopping=lambda: next(calls) > 3)
+    heard: list[Event] = []
+    run(tmp_path / "store", listen=heard.append)
+    passes = [event for event in heard if isinstance(event, PassStarted)]
+    assert [len(event.ids) for event in passes] == [4, 2]
+    assert same(rows_of(tmp_path / "store"), undisturbed)
+
+
+def test_results_tell_what_they_ran_on(tmp_path: Path) -> None:
+    run(tmp_path / "store", request(RUNS[:1]))
+    for path in (tmp_path / "store").glob("*.json"):
+        environment = json.loads(path.read_text())["environment"]
+        assert environment["batch_size"] == 4
+        assert environment["notes"] == []
