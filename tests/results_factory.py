@@ -54,6 +54,7 @@ def make_backbone(name: str = "digits_vit", weights_sha256: str = "5e" * 32) -> 
         cls="VisionTransformer",
         weights="shipped with digits",
         weights_sha256=weights_sha256,
+        structure_sha256="57" * 32,
         num_parameters=672_000,
         image_size=(32, 32),
     )

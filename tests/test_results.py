@@ -6,7 +6,6 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,8 +14,15 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from keeprate.errors import KeeprateError
-from keeprate.results import RunInfo, Store
-from results_factory import fill, make_backbone, make_result, make_rows, make_run, put
+from keeprate.results import Failure, RunInfo, Store
+from results_factory import (
+    fill,
+    make_environment,
+    make_result,
+    make_rows,
+    make_run,
+    put,
+)
 
 
 @pytest.fixture
@@ -32,36 +38,6 @@ def test_a_result_and_its_rows_come_back_as_they_were_written(store: Store) -> N
     assert store.rows(result.id).equals(make_rows(run))
     assert store.rows(result.id, ["correct"]).columns == ["correct"]
     assert store.results() == ([result], [])
-
-
-def test_the_id_is_the_same_on_every_machine() -> None:
-    run = make_run(keep=40, parameters={"r": 8, "pattern": "I'-S", "rate": 0.5, "on": True})
-    assert run.id == "tome-bb1f6e9de1fc"
-
-
-def test_the_id_ignores_the_order_of_keys_and_where_the_method_came_from() -> None:
-    parameters = {"a": 1, "b": {"c": 2, "d": [3, None]}}
-    turned = {"b": {"d": (3, None), "c": 2}, "a": 1}
-    one = make_run(parameters=parameters)
-    other = make_run(parameters=turned, method_origin="/elsewhere/my_method.py")
-    assert one.id == other.id
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"parameters": {"a": 1}},
-        {"schedule": "r=8"},
-        {"budget": "65%"},
-        {"backbone": make_backbone(weights_sha256="ff")},
-        {"seed": 1},
-        {"precision": "bfloat16"},
-        {"empty_last_mlp": True},
-    ],
-    ids=lambda change: next(iter(change)),
-)
-def test_the_id_tells_different_runs_apart(change: dict[str, Any]) -> None:
-    assert make_run(**change).id != make_run().id
 
 
 @pytest.mark.parametrize("method", ["../../etc/x", "<script>", "a b", "é" * 200, "."])
@@ -143,7 +119,7 @@ def turn_into_folder(path: Path) -> None:
 
 
 SPOILED: dict[str, Callable[[Path, Path], object]] = {
-    "version": lambda path, rows: change(path, format_version=2),
+    "version": lambda path, rows: change(path, format_version=1),
     "no version": lambda path, rows: path.write_text("[1, 2]"),
     "cut": lambda path, rows: cut(path, 300),
     "empty": lambda path, rows: path.write_bytes(b""),
@@ -158,8 +134,8 @@ SPOILED: dict[str, Callable[[Path, Path], object]] = {
 }
 
 SAYINGS = {
-    "version": "has format_version 2, this keeprate reads 1",
-    "no version": "has format_version None, this keeprate reads 1",
+    "version": "has format_version 1, this keeprate reads 2",
+    "no version": "has format_version None, this keeprate reads 2",
     "cut": "EOF while parsing",
     "empty": "EOF while parsing",
     "binary": "",
@@ -240,3 +216,37 @@ class TestLogits:
     def test_need_one_id_per_row(self, store: Store) -> None:
         with pytest.raises(ValueError, match="2 sample ids"):
             store.write_logits("full-1", ["a", "b"], np.zeros((1, 2)))
+
+
+class TestFailures:
+    def failure(self, store: Store, method: str = "broken") -> Failure:
+        failure = Failure(
+            run=make_run(method),
+            error="ValueError: no",
+            traceback="Traceback:\n  ...\nValueError: no\n",
+            environment=make_environment(),
+        )
+        store.write_failure(failure)
+        return failure
+
+    def test_come_back_as_they_were(self, store: Store) -> None:
+        both = [self.failure(store, "a"), self.failure(store, "b")]
+        assert store.failures() == (both, [])
+
+    def test_are_no_finished_run(self, store: Store) -> None:
+        failure = self.failure(store)
+        assert store.results() == ([], [])
+        assert not store.has(failure.id)
+
+    def test_are_forgotten(self, store: Store) -> None:
+        kept, gone = self.failure(store, "a"), self.failure(store, "b")
+        store.forget_failure(gone.id)
+        store.forget_failure(gone.id)
+        assert store.failures() == ([kept], [])
+
+    def test_that_cannot_be_read_are_named(self, store: Store) -> None:
+        kept, spoiled = self.failure(store, "a"), self.failure(store, "b")
+        path = store.folder / "failed" / f"{spoiled.id}.json"
+        change(path, format_version=1)
+        said = f"failed/{path.name}: has format_version 1, this keeprate reads 2"
+        assert store.failures() == ([kept], [said])

@@ -15,6 +15,7 @@ from .plan import Plan
 from .plugins import registry
 from .results import BackboneInfo, DataInfo, RunInfo, StageInfo
 from .sources import source_sha256
+from .structure import structure_sha256
 
 if TYPE_CHECKING:
     from .comparison import Comparison
@@ -76,6 +77,7 @@ def _backbone_info(loaded: LoadedModel, backbone: Backbone) -> BackboneInfo:
         cls=f"{type(model).__module__}.{type(model).__qualname__}",
         weights=loaded.weights,
         weights_sha256=loaded.weights_sha256,
+        structure_sha256=structure_sha256(model),
         num_parameters=sum(parameter.numel() for parameter in model.parameters()),
         image_size=backbone.image_size,
     )

@@ -11,10 +11,12 @@ from .engine import Engine
 from .errors import KeeprateError
 from .events import ComparisonStarted, Event, Listener, Note, RunReused
 from .fulfil import prepare
+from .plugins import registry
 from .processes import as_first, is_first_process
 from .request import Request
 from .results import Store
 from .reuse import reuse
+from .sources import source_sha256
 from .store_lock import locked
 
 
@@ -33,6 +35,7 @@ def execute(
     writes to, and where nothing of what was asked for can be run.
     """
     first = is_first_process()
+    _hash_sources()
     alone = prepare(requests[0]) if len(requests) == 1 else None
     lock: AbstractContextManager[object] = locked(store.folder) if first else nullcontext()
     with lock:
@@ -90,6 +93,14 @@ def _reused(job: Job, comparison: Comparison, place: Workplace) -> bool:
     place.tally.reused.append(job.id)
     place.listen(RunReused(job.id, job.label, str(source)))
     return True
+
+
+def _hash_sources() -> None:
+    """Hash all code that plugins brought, as it is now: files may change while a study runs."""
+    known = registry()
+    for offers in (known.methods, known.backbones, known.datasets):
+        for offer in offers.values():
+            source_sha256(offer.cls)
 
 
 def _unheard(event: Event) -> None:

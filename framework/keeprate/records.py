@@ -58,6 +58,8 @@ class Record(BaseModel):
 class BackboneInfo(Record):
     """Which model ran: `cls` is its class, `image_size` is (height, width) in pixels.
 
+    `structure_sha256` is a hash of how it is built, `weights_sha256` of its weights.
+
     Of a model of texts `image_size` is 1 and the tokens that a text has at most.
     """
 
@@ -65,6 +67,7 @@ class BackboneInfo(Record):
     cls: str
     weights: str
     weights_sha256: str
+    structure_sha256: str
     num_parameters: int
     image_size: tuple[int, int]
 

@@ -113,9 +113,12 @@ def summarise(store: Store) -> Summary:
     """Pair every run with the unpruned run of its model on its images, and sort by cost.
 
     Runs belong together that have the same weights, images, transform and precision. Whatever
-    cannot be read or compared is left out or left empty, and named in the problems.
+    failed, cannot be read or cannot be compared is left out or left empty, and named in the
+    problems.
     """
     results, problems = store.results()
+    failures, unreadable = store.failures()
+    problems += [f"{each.id} failed: {each.error}" for each in failures] + unreadable
     labels = labels_of([result.run for result in results])
     members: dict[str, list[_Outcome]] = defaultdict(list)
     for result in results:

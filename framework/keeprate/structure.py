@@ -1,0 +1,58 @@
+"""How a model is built, as a hash: equal weights in another structure are another model."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from torch import nn
+
+_SETTINGS: Final = frozenset({"training", "fused_attn", "grad_checkpointing"})
+"""Attributes of modules that say how they run, not what they compute."""
+
+_NAMES: Final = frozenset(
+    {"name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype", "model_type"}
+)
+"""Entries of a transformers configuration that are names, or that the run's precision decides."""
+
+
+def structure_sha256(model: nn.Module) -> str:
+    """Return the SHA-256 (hex) of a model's modules: names, classes, and their plain attributes.
+
+    Numbers, texts and tuples of them that a module keeps (heads, epsilon, scale, window) and a
+    transformers configuration count; names of models and how attention is computed do not.
+    """
+    modules = [
+        (name, f"{type(each).__module__}.{type(each).__qualname__}", _attributes(each))
+        for name, each in model.named_modules()
+    ]
+    content = json.dumps([modules, _configuration(model)], sort_keys=True, default=str)
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _attributes(module: nn.Module) -> dict[str, object]:
+    return {
+        name: value
+        for name, value in vars(module).items()
+        if not name.startswith("_") and name not in _SETTINGS and _is_plain(value)
+    }
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, tuple):
+        return all(_is_plain(each) for each in value)
+    return value is None or isinstance(value, bool | int | float | str)
+
+
+def _configuration(model: nn.Module) -> dict[str, Any]:
+    config: Any = getattr(model, "config", None)
+    if not hasattr(config, "to_dict"):
+        return {}
+    found: Mapping[str, Any] = config.to_dict()
+    return {name: value for name, value in found.items() if not _is_name(name)}
+
+
+def _is_name(entry: str) -> bool:
+    return entry.startswith("_") or entry in _NAMES
