@@ -1,62 +1,114 @@
-"""Small studies on the embedded data set, for tests that need real runs."""
+"""Studies for tests: their problems, their runs, and a plugin with a parameter of every kind."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import polars as pl
+from keeprate import plugins
+from keeprate.plugins import load
+from keeprate.request import RunSpec
+from keeprate.study.content import Content
+from keeprate.study.grid import points_of
+from keeprate.study.pairs import Pair, pairs_of
+from keeprate.study.source import Ledger, StudyProblems
+from keeprate.study.validation import validated
 
-from keeprate.comparing import Tally
-from keeprate.events import Event
-from keeprate.execution import execute
-from keeprate.fulfil import built_engine
-from keeprate.request import Cost, DataSpec, LoopOptions, ModelSpec, Options, Request, RunSpec
-from keeprate.results import Store
+PLUGIN = """
+from pathlib import Path
+from typing import Literal
 
-RUNS = (
-    ("random", {}, "keep=0.7@3,6"),
-    ("random", {}, "keep=0.7@3,8"),
-    ("tome", {}, "r=4"),
-    ("zero-tprune", {"pattern": "I"}, "keep=0.6@3"),
-    ("attention-score", {}, "keep=0.5@6"),
-)
+from keeprate import KeeprateError, Method, Preset, hookimpl
 
 
-def request(
-    runs: Sequence[tuple[str, dict[str, Any], str]] = RUNS, limit: int = 24, **options: Any
-) -> Request:
-    """A comparison of a few methods on digits: 24 images in batches of 4, saved after each."""
-    loop = {"batch_size": 4, "accelerator": "cpu", "checkpoint_batches": 1}
-    loop |= {name: options.pop(name) for name in list(options) if name in _LOOP}
-    wanted = tuple(RunSpec(method, values, Cost(schedule)) for method, values, schedule in runs)
-    asked = Options(LoopOptions(**loop), limit=limit, throughput=False, **options)
-    return Request(ModelSpec(), DataSpec(), wanted, asked)
+class Shape(Method):
+    '''Has a parameter of every kind.'''
+
+    name = "shape"
+    presets = {"fixed": Preset("keep=0.5@1", {"kind": "b"})}
+
+    def __init__(
+        self,
+        kind: Literal["a", "b", "none"] = "a",
+        numbers: tuple[int, ...] = (1,),
+        words: tuple[str, ...] = (),
+        limit: float | None = None,
+        seed: int = 0,
+    ) -> None:
+        if kind == "b" and numbers == (2,):
+            raise KeeprateError("numbers must not be 2 with b")
+        if kind == "a" and limit == 3:
+            raise KeeprateError("these do not go together")
+        self.kind, self.numbers, self.words = kind, numbers, words
+        self.limit, self.seed = limit, seed
+
+    def score(self, tokens, attention, stage):
+        return tokens.size
 
 
-def run(
-    folder: Path,
-    *requests: Request,
-    listen: Callable[[Event], None] = lambda event: None,
-    stopping: Callable[[], bool] = lambda: False,
-    engine: str | None = None,
-) -> Tally:
-    """Run comparisons into a store."""
-    return execute(requests or [request()], Store(folder), built_engine(engine), listen, stopping)
+class Plain(Method):
+    '''Has no parameters.'''
+
+    name = "plain"
+
+    def score(self, tokens, attention, stage):
+        return tokens.size
 
 
-def rows_of(folder: Path) -> dict[str, pl.DataFrame]:
-    """The rows of every finished run of a store, by id."""
-    store = Store(folder)
-    results, problems = store.results()
-    assert problems == []
-    return {result.id: store.rows(result.id) for result in results}
+@hookimpl
+def keeprate_methods():
+    return [Shape, Plain]
+"""
 
 
-def same(one: dict[str, pl.DataFrame], other: dict[str, pl.DataFrame]) -> bool:
-    """Whether two stores have the same runs with the same rows, bit for bit."""
-    return one.keys() == other.keys() and all(one[name].equals(other[name]) for name in one)
+@contextmanager
+def shapes(folder: Path) -> Iterator[None]:
+    """Offer the methods `shape` and `plain` beside those that ship."""
+    path = folder / "shapes.py"
+    path.write_text(PLUGIN)
+    before = list(plugins._active)
+    plugins.activate(load([path], strict=True, environ={"KEEPRATE_PLUGINS": ""}))
+    yield
+    plugins._active[:] = before
 
 
-_LOOP = set(LoopOptions.__dataclass_fields__)
+def told(text: str, *overrides: str) -> list[str]:
+    """Every problem of a study's text and types, as it is printed."""
+    try:
+        ledger = Ledger.of("s.yaml", text, overrides)
+    except StudyProblems as error:
+        return [str(problem) for problem in error.problems]
+    validated(ledger)
+    return [str(problem) for problem in ledger.problems]
+
+
+def content(text: str, *overrides: str) -> Content:
+    """What a study without problems says."""
+    ledger = Ledger.of("s.yaml", text, overrides)
+    found = validated(ledger)
+    assert ledger.problems == []
+    return found
+
+
+def runs(text: str) -> list[RunSpec]:
+    """The runs of a study without problems."""
+    ledger = Ledger.of("s.yaml", text, [])
+    points = points_of(validated(ledger), ledger)
+    assert [str(each) for each in ledger.problems] == []
+    return [point.spec for point in points]
+
+
+def grid_problems(text: str) -> list[str]:
+    ledger = Ledger.of("s.yaml", text, [])
+    content = validated(ledger)
+    pairs_of(content, points_of(content, ledger), ledger)
+    return [str(each) for each in ledger.problems]
+
+
+def pairs(text: str) -> list[Pair]:
+    ledger = Ledger.of("s.yaml", text, [])
+    content = validated(ledger)
+    found = pairs_of(content, points_of(content, ledger), ledger)
+    assert [str(each) for each in ledger.problems] == []
+    return found

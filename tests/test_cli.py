@@ -140,7 +140,7 @@ def test_an_interrupt_is_no_error_message(monkeypatch: pytest.MonkeyPatch) -> No
 def test_list_shows_every_kind() -> None:
     result = run("list")
     assert result.exit_code == 0
-    for heading in ("Methods", "Backbones", "Data sets", "Reports", "Plugins"):
+    for heading in ("Methods", "Backbones", "Data sets", "Reports", "Studies", "Plugins"):
         assert f"{heading}\n" in result.output
     for kind in KINDS:
         for offer in getattr(plugins.registry(), kind).values():
@@ -169,7 +169,7 @@ def test_a_plugin_can_be_named_before_and_after_the_command(
 def test_list_as_json(plugin: str) -> None:
     result = run("list", "--json", "--plugin", plugin)
     shown = json.loads(result.stdout)
-    assert set(shown) == {*KINDS, "plugins"}
+    assert set(shown) == {*KINDS, "studies", "plugins"}
     (mine,) = [each for each in shown["methods"] if each["name"] == "mine"]
     assert mine == {
         "name": "mine",

@@ -17,7 +17,7 @@ from keeprate.events import Event, Note, PassStarted, RunFailed, RunReused
 from keeprate.plugins import activate, load
 from keeprate.request import DataSpec, ModelSpec, Request
 from keeprate.results import Store
-from study_factory import RUNS, request, rows_of, run, same
+from run_factory import RUNS, request, rows_of, run, same
 
 PLUGIN = '''
 import torch

@@ -25,7 +25,7 @@ from keeprate.summary import summarise
 from results_factory import fill
 
 PAGE = Path(__file__).parent.parent / "docs" / "plugins.md"
-HOOKS = [kind.hook for kind in KINDS.values()]
+HOOKS = [*(kind.hook for kind in KINDS.values()), "keeprate_studies"]
 TINY = {"img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 4, "num_heads": 2}
 
 
@@ -121,3 +121,14 @@ def test_the_example_of_an_engine_runs(with_example: Registry, tmp_path: Path) -
         [request], Store(tmp_path / "run"), built_engine(f"{name}:seconds=0"), lambda event: None
     )
     assert len(tally.finished) == 1
+
+
+def test_the_example_of_studies_offers_the_files_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "studies").mkdir()
+    study = tmp_path / "studies" / "mine.yaml"
+    study.write_text("description: Mine alone.\nmethods: []", encoding="utf-8")
+    plugin = tmp_path / "example.py"
+    plugin.write_text(example_of("keeprate_studies"), encoding="utf-8")
+    found = load([plugin], strict=True, environ={"KEEPRATE_PLUGINS": ""}, directory=tmp_path)
+    mine = found.study("mine")
+    assert (mine.path, mine.description, mine.origin) == (study, "Mine alone.", str(plugin))

@@ -20,7 +20,7 @@ import pytest
 from keeprate.errors import KeeprateError
 from keeprate.events import Event, PassAdvanced, PassStarted
 from keeprate.results import Store
-from study_factory import rows_of, run, same
+from run_factory import rows_of, run, same
 
 TESTS = Path(__file__).parent
 SCRIPT = """
@@ -29,7 +29,7 @@ from pathlib import Path
 sys.path.insert(0, {tests!r})
 from keeprate.events import PassAdvanced
 from keeprate.stop import StopSwitch
-from study_factory import request, run
+from run_factory import request, run
 
 def listen(event):
     print(type(event).__name__, flush=True)
@@ -204,7 +204,7 @@ DISTRIBUTED = """
 import sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-from study_factory import request, run
+from run_factory import request, run
 for options in ({{}}, {{"limit": 30}}):
     run(Path({folder!r}), request(devices=2, **options))
 """

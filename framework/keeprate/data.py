@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -88,6 +89,12 @@ class TextDataSet(DataSet):
     def image(self, index: int) -> Tensor:
         """Raises KeeprateError: there are texts only."""
         raise KeeprateError(f"Data set '{self.name}' has texts, no images.")
+
+
+def default_workers(cls: type[DataSet]) -> int:
+    """Return how many processes decode images: none where there is nothing to decode."""
+    nothing_to_decode = cls.embedded or issubclass(cls, TextDataSet)
+    return 0 if nothing_to_decode else min(8, os.cpu_count() or 1)
 
 
 class ImageSamples(Dataset[tuple[Tensor, int, int]]):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pluggy
 
@@ -33,9 +34,9 @@ class Plugin:
     version: str
     manager: pluggy.PluginManager = field(repr=False, compare=False)
 
-    def ask(self, hook: str) -> list[type]:
-        """Return the classes this plugin offers through `hook`; whatever it raises is passed on."""
-        return [cls for answer in getattr(self.manager.hook, hook)() for cls in answer]
+    def ask(self, hook: str) -> list[Any]:
+        """Return what this plugin offers through `hook`; whatever it raises is passed on."""
+        return [each for answer in getattr(self.manager.hook, hook)() for each in answer]
 
 
 @dataclass(frozen=True)

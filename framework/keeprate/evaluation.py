@@ -22,8 +22,6 @@ from .reduction import ReducedModel
 from .request import LoopOptions
 from .texts import TextSamples
 
-PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true")
-
 
 def run_pass(work: Pass, options: LoopOptions, desk: Desk) -> bool:
     """Take the runs of a pass over its samples, each exactly once, and hand in what they give.

@@ -9,25 +9,26 @@ from .comparison import Comparison, Wanted
 from .data import DataSet
 from .engine import Engine
 from .errors import KeeprateError
-from .method import Method
 from .models import LoadedModel, load_model, weights_sha256
 from .parameters import build, parameters_of, parse_spec
-from .plan import preset_of, refuse_unsuited
+from .plan import preset_of, suits
 from .plugins import registry
 from .request import DataSpec, ModelSpec, Request, RunSpec
 
 
-def prepare(request: Request) -> Comparison:
+def prepare(request: Request, bad: Mapping[str, str] | None = None) -> Comparison:
     """Load the data set and the model, build the methods, check everything, compute nothing.
 
-    Raises KeeprateError for whatever is unknown, missing or does not fit.
+    `bad` are the samples that cannot be used, with reasons, where they are known already. Raises
+    KeeprateError for whatever is unknown, missing or does not fit.
     """
     data = built_data(request.data)
     wanted = [built_run(spec, request.options.seed) for spec in request.runs]
     loaded = built_model(request.model, data)
     if request.only_fitting:
-        wanted = [each for each in wanted if _fits(each.method, loaded)]
-    return Comparison(loaded, data, wanted, request.options, request)
+        backbone = adapt(loaded.model)
+        wanted = [each for each in wanted if suits(backbone, each.method)]
+    return Comparison(loaded, data, wanted, request.options, request, bad)
 
 
 def built_data(spec: DataSpec) -> DataSet:
@@ -37,15 +38,7 @@ def built_data(spec: DataSpec) -> DataSet:
     """
     if spec.name is not None:
         return build("data set", registry().dataset(spec.name), spec.values)
-    return embedded_data()()
-
-
-def embedded_data() -> type[DataSet]:
-    """Return the data set that ships with its own classifier; KeeprateError if there is none."""
-    for offer in registry().datasets.values():
-        if offer.cls.embedded:
-            return offer.cls
-    raise KeeprateError("No data set ships with its own classifier here: name one with --data.")
+    return registry().embedded_dataset()()
 
 
 def built_model(spec: ModelSpec, data: DataSet) -> LoadedModel:
@@ -90,11 +83,3 @@ def built_engine(spec: str | None) -> Engine:
         if offer.cls.is_default:
             return offer.cls()
     raise KeeprateError("No engine is the default one here: name one with --engine.")
-
-
-def _fits(method: Method, loaded: LoadedModel) -> bool:
-    try:
-        refuse_unsuited(adapt(loaded.model), method)
-    except KeeprateError:
-        return False
-    return True

@@ -1,6 +1,6 @@
 """Every extension point of keeprate, on one page.
 
-A plugin is a Python module with some of the four functions below, each marked `@hookimpl`. It is
+A plugin is a Python module with some of the six functions below, each marked `@hookimpl`. It is
 found as an installed package's entry point of the group `keeprate`, as a file named with
 `--plugin FILE.py`, or as `keeprate_plugins.py` in the working directory. Each example below is a
 complete plugin file.

@@ -104,6 +104,19 @@ def load_huggingface(name: str, *, pretrained: bool = True) -> LoadedModel:
     return LoadedModel(model.eval(), checkpoint.name, source, sha256, checkpoint.folder)
 
 
+def outline_huggingface(name: str) -> LoadedModel:
+    """Build the shapes of what `load_huggingface` would load, on the meta device.
+
+    Raises KeeprateError as it does, also for a folder without weights.
+    """
+    checkpoint = Checkpoint.find(name, [*CONFIG, *TOKENIZER])
+    is_here = Path(name.removeprefix(PREFIX)).expanduser().is_dir()
+    if is_here and not any(any(checkpoint.folder.glob(pattern)) for pattern in WEIGHTS):
+        raise KeeprateError(f"'{checkpoint.folder}' holds no {WEIGHTS[0]}, its weights.")
+    model = checkpoint.without_weights().eval()
+    return LoadedModel(model, checkpoint.name, "pretrained", "", checkpoint.folder)
+
+
 def shapes_of(name: str, size: tuple[int, int] | None) -> tuple[nn.Module, tuple[int, int] | None]:
     """Build `hf:FOLDER` or `hf:NAME` without weights, and return the size of its inputs.
 

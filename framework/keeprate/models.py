@@ -21,6 +21,8 @@ PREFIX = "hf:"
 """How names of transformers' models begin; all others are timm's."""
 REMEDY = "Give local weights: --weights FILE.safetensors."
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
+PUBLISHED = ("hf_hub_id", "url", "file", "state_dict")
+"""Keys of timm's description of a model under which its weights are found."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,46 @@ def load_model(
     else:
         model, source = request.create(), "random weights"
     return LoadedModel(model.eval(), name, source, weights_sha256(model))
+
+
+def outline(
+    name: str, *, weights: Path | None = None, image_size: tuple[int, int] | None = None
+) -> LoadedModel:
+    """Return the shapes of what `load_model` would load: a model without weights, on "meta".
+
+    Of a weights file only names and shapes are read, of a page of the hub only its descriptions.
+    Raises KeeprateError for what can be told from these; `weights_sha256` is empty.
+    """
+    if name.startswith(PREFIX):
+        if weights is not None or image_size is not None:
+            raise KeeprateError(f"'{name}' has weights, image size and classes of its own.")
+        from .huggingface_models import outline_huggingface
+
+        return outline_huggingface(name)
+    check_name(name)
+    request = _Request(name, image_size, None)
+    skeleton = request.skeleton()
+    if image_size is not None:
+        _check_image_size(skeleton, image_size)
+    if weights is not None:
+        request, _, _ = _fitted(request, weights, skeleton)
+        return LoadedModel(request.skeleton(), name, weights.name, "")
+    if ":" not in name and not any(config_of(skeleton).get(key) for key in PUBLISHED):
+        raise KeeprateError(f"timm publishes no weights for '{name}'. {REMEDY}")
+    return LoadedModel(skeleton, name, "pretrained", "")
+
+
+def find_published(name: str, config: dict[str, Any]) -> str | None:
+    """Return the cached weights of a timm model where the hub cannot be reached, or None.
+
+    `config` is timm's description of the model. Raises KeeprateError where neither is there.
+    """
+    if "hf_hub_id" not in config or not (reason := hub_problem()):
+        return None
+    cached = _cached(config)
+    if cached is None:
+        raise _no_weights(name, reason)
+    return cached
 
 
 def weights_sha256(model: nn.Module) -> str:
@@ -168,7 +210,8 @@ def _check_image_size(skeleton: nn.Module, image_size: tuple[int, int]) -> None:
             )
 
 
-def _from_file(request: _Request, path: Path, skeleton: nn.Module) -> nn.Module:
+def _fitted(request: _Request, path: Path, skeleton: nn.Module) -> tuple[_Request, Shapes, Shapes]:
+    """Return the request with the number of classes in a file, and its shapes and the model's."""
     found = read_shapes(path)
     if request.num_classes is None:
         request = replace(request, num_classes=_classes_in(found, config_of(skeleton)))
@@ -176,6 +219,11 @@ def _from_file(request: _Request, path: Path, skeleton: nn.Module) -> nn.Module:
     expected = {name: tuple(tensor.shape) for name, tensor in skeleton.state_dict().items()}
     if request.image_size is None:
         _check_positions(path, found, expected)
+    return request, found, expected
+
+
+def _from_file(request: _Request, path: Path, skeleton: nn.Module) -> nn.Module:
+    request, found, expected = _fitted(request, path, skeleton)
     overlay: dict[str, Any] = {"file": str(path), "source": "file"}
     if request.num_classes is not None:  # or else timm leaves a head of another size untrained
         overlay["num_classes"] = request.num_classes
@@ -211,12 +259,8 @@ def _from_hub(request: _Request, config: dict[str, Any]) -> nn.Module:
             f"The pretrained weights of '{request.name}' have {config['num_classes']} classes, not "
             f"{request.num_classes}. {REMEDY}"
         )
-    overlay: dict[str, Any] = {}
-    if "hf_hub_id" in config and (reason := hub_problem()):
-        cached = _cached(config)
-        if cached is None:
-            raise _no_weights(request.name, reason)
-        overlay = {"file": cached, "source": "file"}
+    cached = find_published(request.name, config)
+    overlay = {} if cached is None else {"file": cached, "source": "file"}
     try:
         return request.create(pretrained=True, **overlay)
     except Exception as error:  # whatever the hub's client, its transport or timm raises

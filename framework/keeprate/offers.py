@@ -1,4 +1,4 @@
-"""What plugins offer: the four kinds of thing, and what makes an offered class acceptable."""
+"""What plugins offer: the kinds of thing, and what makes an offered class acceptable."""
 
 from __future__ import annotations
 

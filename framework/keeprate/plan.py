@@ -147,6 +147,15 @@ def refuse_unsuited(backbone: Backbone, method: Method) -> None:
         )
 
 
+def suits(backbone: Backbone, method: Method) -> bool:
+    """Tell whether `method` can act on `backbone`."""
+    try:
+        refuse_unsuited(backbone, method)
+    except KeeprateError:
+        return False
+    return True
+
+
 def preset_of(method: type[Method], schedule: str | None) -> Preset | None:
     """Return the preset of `method` that `schedule` names, if it names one."""
     return None if schedule is None else method.presets.get(schedule)

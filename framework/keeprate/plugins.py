@@ -107,6 +107,13 @@ class Registry:
         """Return the data set of this name; KeeprateError with the nearest name if none is."""
         return _looked_up("data set", name, self.datasets)
 
+    def embedded_dataset(self) -> type[DataSet]:
+        """Return the data set that ships with its own classifier; KeeprateError if none does."""
+        for offer in self.datasets.values():
+            if offer.cls.embedded:
+                return offer.cls
+        raise KeeprateError("No data set ships with its own classifier here: name one with --data.")
+
     def report(self, name: str) -> type[Report]:
         """Return the report of this name; KeeprateError with the nearest name if none is."""
         return _looked_up("report", name, self.reports)
@@ -148,7 +155,7 @@ class Registry:
 
     def _studies(self, plugin: Plugin) -> list[ReadyStudy]:
         try:
-            paths: list[Any] = list(plugin.ask("keeprate_studies"))
+            paths = plugin.ask("keeprate_studies")
             names = [check_study(path) for path in paths]
         except (Exception, SystemExit) as error:
             self._failed(plugin.name, plugin.origin, error)

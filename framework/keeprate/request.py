@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final, Literal, TypeAlias, get_args
+
+Precision: TypeAlias = Literal[
+    "32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"
+]
+Accelerator: TypeAlias = Literal["auto", "cpu", "gpu", "cuda", "mps", "tpu", "hpu"]
+PRECISIONS: Final[tuple[str, ...]] = get_args(Precision)
+ACCELERATORS: Final[tuple[str, ...]] = get_args(Accelerator)
+DEFAULT_BUDGETS: Final = ("80%", "65%", "50%")
+"""What methods are compared at where neither budget nor schedule is named."""
 
 
 @dataclass(frozen=True)
@@ -98,3 +109,10 @@ class Request:
     runs: tuple[RunSpec, ...]
     options: Options = Options()
     only_fitting: bool = False
+
+
+def plain_folder(value: str) -> str:
+    """Return a name under which results can be kept; ValueError if it is none."""
+    if not re.fullmatch(r"(?!\.+$)[\w.+ -]+", value):
+        raise ValueError(f"'{value}' must be one plain folder name.")
+    return value

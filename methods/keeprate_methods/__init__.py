@@ -1,6 +1,8 @@
-"""The methods that ship with keeprate; a third-party plugin looks the same."""
+"""The methods that ship with keeprate, and studies of them; a third-party plugin looks the same."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 from keeprate import Method, hookimpl
 
@@ -16,3 +18,9 @@ def keeprate_methods() -> list[type[Method]]:
     from .zero_tprune import ZeroTPrune
 
     return [Full, RandomDrop, AttentionScore, ClassAttention, ToMe, ZeroTPrune]
+
+
+@hookimpl
+def keeprate_studies() -> list[Path]:
+    """Offer the paper's ablations, its comparison and the study of convergence."""
+    return sorted((Path(__file__).parent / "studies").glob("*.yaml"))

@@ -27,12 +27,16 @@ COMMANDS = {
     "compare": Entry(
         "compare", "compare", "Run methods on a model and a data set; write a report."
     ),
+    "run": Entry("run", "run", "Run a study: a grid of methods, models and data sets."),
     "report": Entry("report", "report", "Write reports of results already there."),
+    "runs": Entry("runs", "runs", "List, show, remove and merge finished runs."),
     "macs": Entry("macs", "macs", "Count a model's multiply-accumulates, part by part."),
     "check-backbone": Entry(
         "check_backbone", "check_backbone", "Prove that a model is reduced right."
     ),
-    "list": Entry("listing", "list_", "Show methods, backbones, data sets, reports, plugins."),
+    "list": Entry(
+        "listing", "list_", "Show methods, data sets, studies and all else that has a name."
+    ),
 }
 
 

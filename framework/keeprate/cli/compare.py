@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import KeeprateError
+from ..request import ACCELERATORS, DEFAULT_BUDGETS, PRECISIONS, plain_folder
 from .options import ImageSize, plugin_options
 
 if TYPE_CHECKING:
     from ..data import DataSet
     from ..method import Method
     from ..request import DataSpec, Options, Request, RunSpec
-
-ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps", "tpu", "hpu")
-DEFAULT_BUDGETS = ("80%", "65%", "50%")
 
 
 @dataclass(frozen=True)
@@ -201,21 +199,26 @@ def check_loop(asked: Asked) -> None:
     """Raise KeeprateError for a name, precision or accelerator there is not."""
     from ..errors import unknown_name
 
-    if asked.name is not None and not re.fullmatch(r"(?!\.+$)[\w.+ -]+", asked.name):
-        raise KeeprateError(f"--name '{asked.name}' must be one plain folder name.")
+    if asked.name is not None:
+        try:
+            plain_folder(asked.name)
+        except ValueError as error:
+            raise KeeprateError(f"--name {error}") from error
     if asked.accelerator not in ACCELERATORS:
         raise unknown_name("accelerator", asked.accelerator, ACCELERATORS)
 
-    known = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true")
-    if asked.precision not in known:
-        raise unknown_name("precision", asked.precision, known)
+    if asked.precision not in PRECISIONS:
+        raise unknown_name("precision", asked.precision, PRECISIONS)
 
 
 def loop_options(asked: Asked) -> Options:
     """Turn the typed options into those of the comparison."""
+    from ..data import default_workers
     from ..request import LoopOptions, Options
 
-    workers = default_workers(chosen_class(asked.data)) if asked.workers is None else asked.workers
+    workers = asked.workers
+    if workers is None:
+        workers = default_workers(chosen_class(asked.data))
     loop = LoopOptions(asked.batch_size, workers, asked.precision, asked.accelerator, asked.devices)
     return Options(
         loop=loop,
@@ -234,21 +237,11 @@ def chosen_class(spec: str | None) -> type[DataSet]:
 
     Raises KeeprateError for an unknown name.
     """
-    from ..fulfil import embedded_data
     from ..parameters import parse_spec
     from ..plugins import registry
 
-    return embedded_data() if spec is None else registry().dataset(parse_spec(spec)[0])
-
-
-def default_workers(data: type[DataSet]) -> int:
-    """Return how many processes decode images: none where there is nothing to decode."""
-    import os
-
-    from ..data import TextDataSet
-
-    nothing_to_decode = data.embedded or issubclass(data, TextDataSet)
-    return 0 if nothing_to_decode else min(8, os.cpu_count() or 1)
+    known = registry()
+    return known.embedded_dataset() if spec is None else known.dataset(parse_spec(spec)[0])
 
 
 def default_name(asked: Asked) -> str:

@@ -13,8 +13,10 @@ from ..method import Preset
 from ..offers import KINDS, Kind, Offer
 from ..parameters import Parameter, parameters_of
 from ..plugins import Plugin, Registry, registry
+from ..ready import ReadyStudy
 from .options import plugin_options
 
+STUDIES = "studies"
 PLUGINS = "plugins"
 
 
@@ -35,15 +37,15 @@ class Row:
 
 
 @click.command("list")
-@click.argument("kind", type=click.Choice([*KINDS, PLUGINS]), required=False)
+@click.argument("kind", type=click.Choice([*KINDS, STUDIES, PLUGINS]), required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 @plugin_options
 def list_(kind: str | None, as_json: bool) -> None:
-    """Show methods, backbones, data sets, reports and plugins, or only those of one KIND.
+    """Show everything that can be named, or only what is of one KIND.
 
     Each with its description, its parameters with types and defaults, and where it comes from.
     """
-    wanted = [*KINDS, PLUGINS] if kind is None else [kind]
+    wanted = [*KINDS, STUDIES, PLUGINS] if kind is None else [kind]
     tables = {each: _rows(registry(), each) for each in wanted}
     if as_json:
         shown = {each: [_record(row) for row in rows] for each, rows in tables.items()}
@@ -57,6 +59,9 @@ def list_(kind: str | None, as_json: bool) -> None:
 def _rows(found: Registry, kind: str) -> list[Row]:
     if kind == PLUGINS:
         return _plugin_rows(found)
+    if kind == STUDIES:
+        studies = (found.studies[name] for name in sorted(found.studies))
+        return [Row(each.name, each.description, (), each.origin, each.version) for each in studies]
     offers: dict[str, Offer[object]] = getattr(found, kind)
     return [_row(KINDS[kind], offers[name]) for name in sorted(offers)]
 
@@ -84,7 +89,8 @@ def _plugin_rows(found: Registry) -> list[Row]:
 
 
 def _offered(found: Registry, plugin: Plugin) -> list[str]:
-    offers: list[Offer[object]] = [each for kind in KINDS for each in getattr(found, kind).values()]
+    offers: list[Offer[object] | ReadyStudy] = [*found.studies.values()]
+    offers = [each for kind in KINDS for each in getattr(found, kind).values()] + offers
     source = (plugin.name, plugin.origin)
     return [each.name for each in offers if (each.plugin, each.origin) == source]
 
@@ -109,7 +115,7 @@ def _is_terminal() -> bool:
 
 
 def _heading(kind: str) -> str:
-    return f"{KINDS[kind].word if kind in KINDS else 'plugin'}s".capitalize()
+    return f"{KINDS[kind].word}s".capitalize() if kind in KINDS else kind.capitalize()
 
 
 def _described(parameter: Parameter) -> str:

@@ -1,0 +1,136 @@
+"""Check the runs of a study on shapes alone: models without weights, nothing computed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ..backbones import Backbone, adapt
+from ..data import DataSet
+from ..errors import KeeprateError
+from ..models import PREFIX, LoadedModel, check_name, config_of, find_published, outline
+from ..plan import make_plan, refuse_unsuited
+from ..plugins import registry
+from ..preparation import classes_of, preparation
+from .content import Content
+from .pairs import NamedModel, Pair
+from .source import Ledger
+from .yaml_lines import KeyPath
+
+
+def check_pairs(content: Content, pairs: Sequence[Pair], ledger: Ledger, *, ask_hub: bool) -> None:
+    """Note every run that its model, its data set or its cost makes impossible.
+
+    With `ask_hub` also the weights that cannot be had from there.
+    """
+    several = len({pair.model.path for pair in pairs}) > 1
+    checking = _Checking(content, ledger, several, ask_hub)
+    for pair in pairs:
+        checking.pair(pair)
+
+
+@dataclass
+class _Checking:
+    content: Content
+    ledger: Ledger
+    has_several_models: bool
+    ask_hub: bool
+    _outlines: dict[KeyPath, LoadedModel | None] = field(default_factory=dict)
+    _seen: set[object] = field(default_factory=set)
+
+    def pair(self, pair: Pair) -> None:
+        """Check a model on a data set, then its runs."""
+        data = None if pair.data is None else pair.data.make()
+        loaded = self._loaded(pair.model, data)
+        if loaded is None:
+            return
+        with self.ledger.at(pair.model.path):
+            backbone = adapt(loaded.model)
+            if data is not None and pair.data is not None:
+                preparation(loaded, backbone, data)
+                classes = classes_of(loaded)
+                with self.ledger.at(pair.data.path):
+                    data.bind(*classes)
+            self._plans(pair, loaded.name, backbone)
+
+    def _loaded(self, model: NamedModel, data: DataSet | None) -> LoadedModel | None:
+        """The model's shapes, or the data set's own classifier where no model is named."""
+        if model.spec.name is not None:
+            if model.path not in self._outlines:
+                outlined = _outlined(model, self.ledger, ask_hub=self.ask_hub)
+                self._outlines[model.path] = outlined
+            return self._outlines[model.path]
+        if data is None:
+            return None
+        own = data.classifier()
+        if own is None:
+            self.ledger.add(model.path, f"Data set '{data.name}' ships no classifier: name models.")
+            return None
+        return LoadedModel(own, f"{data.name} classifier", f"shipped with {data.name}", "")
+
+    def _plans(self, pair: Pair, name: str, backbone: Backbone) -> None:
+        """Make the plan of every run, which solves its budget."""
+        empty = self.content.empty_last_mlp and self._can_empty(backbone)
+        for point in pair.points:
+            run = (name, backbone.image_size, point.key)
+            if run in self._seen:
+                continue
+            self._seen.add(run)
+            try:
+                refuse_unsuited(backbone, point.method)
+            except KeeprateError as error:
+                if self.content.methods is not None:
+                    self.ledger.add(point.entry, self._with(name, error))
+                continue
+            cost = point.spec.cost
+            try:
+                make_plan(backbone, point.method, cost.schedule, cost.budget, empty_last_mlp=empty)
+            except KeeprateError as error:
+                is_schedule = cost.budget is None or str(error).startswith("Schedule")
+                path = point.schedule if is_schedule else point.budget
+                self.ledger.add(path, self._with(name, error))
+
+    def _can_empty(self, backbone: Backbone) -> bool:
+        offers = registry().methods.values()
+        unpruned = [offer.cls for offer in offers if not offer.cls.reduces]
+        with self.ledger.at(("empty_last_mlp",)):
+            for cls in unpruned[:1]:
+                make_plan(backbone, cls(), None, None, empty_last_mlp=True)
+            return True
+        return False
+
+    def _with(self, name: str, error: KeeprateError) -> str:
+        return f"{name}: {error}" if self.has_several_models else str(error)
+
+
+def _outlined(model: NamedModel, ledger: Ledger, *, ask_hub: bool) -> LoadedModel | None:
+    """The model's shapes, None if it cannot be had; what is wrong is noted."""
+    spec, path = model.spec, model.path
+    assert spec.name is not None
+    if spec.weights is not None and not spec.weights.is_file():
+        ledger.add((*path, "weights"), f"No weights file '{spec.weights}'.")
+        return None
+    with ledger.at((*path, "name")):
+        if not spec.name.startswith(PREFIX):
+            check_name(spec.name)
+        try:
+            found = outline(spec.name, weights=spec.weights, image_size=spec.image_size)
+            if ask_hub and spec.weights is None:
+                find_published(spec.name, config_of(found.model))
+            return found
+        except KeeprateError as error:
+            ledger.add((*path, _blamed(model, str(error))), _as_keys(str(error)))
+    return None
+
+
+def _blamed(model: NamedModel, said: str) -> str:
+    """The key of a model's entry that an error is about."""
+    if model.spec.image_size is not None and "mage size" in said:
+        return "image_size"
+    return "name" if model.spec.weights is None else "weights"
+
+
+def _as_keys(said: str) -> str:
+    """Write the options an error advises ("--image-size PIXELS") as keys of a study."""
+    return re.sub(r"--([a-z-]+) (?=[A-Z])", lambda found: f"{found[1].replace('-', '_')}: ", said)

@@ -1,0 +1,189 @@
+"""The runs a study spells out: methods times parameters times costs times seeds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..budget import parse_budget
+from ..errors import KeeprateError
+from ..method import Method
+from ..parameters import build, parameters_of, parse_spec, values_of
+from ..plan import preset_of
+from ..plugins import registry
+from ..request import DEFAULT_BUDGETS, Cost, RunSpec
+from ..schedule import parse_schedule
+from .axes import axis_of, combinations
+from .content import Content, MethodEntry
+from .source import Ledger
+from .values import named_values, refused
+from .yaml_lines import KeyPath
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
+
+SEED = "seed"
+
+
+@dataclass(frozen=True)
+class Point:
+    """One run of the grid: its method as built, and where method, schedule and budget stand."""
+
+    spec: RunSpec
+    method: Method
+    values: Mapping[str, JsonValue]
+    """Every parameter of the method, those of a preset included."""
+    entry: KeyPath
+    schedule: KeyPath
+    budget: KeyPath
+
+    @property
+    def key(self) -> str:
+        """The same for two points that are the same run."""
+        cost = self.spec.cost
+        return json.dumps([self.spec.method, dict(self.values), cost.schedule, cost.budget])
+
+
+@dataclass(frozen=True)
+class _Costed:
+    cost: Cost
+    schedule: KeyPath
+    budget: KeyPath
+
+
+def points_of(content: Content, ledger: Ledger) -> list[Point]:
+    """Return the runs of a study in the order they are written, each once.
+
+    What cannot be a run is noted in the ledger and left out.
+    """
+    found: dict[str, Point] = {}
+    for path, entry in _entries(content):
+        with ledger.at((*path, "name")):
+            name, texts = parse_spec(entry.name)
+            cls = registry().method(name)
+            for point in _Expansion(cls, texts, entry, path, content, ledger).points():
+                found.setdefault(point.key, point)
+    return list(found.values())
+
+
+def _entries(content: Content) -> list[tuple[KeyPath, MethodEntry]]:
+    """The methods written down, or all that reduce tokens."""
+    if content.methods is None:
+        offers = registry().methods.values()
+        names = [offer.name for offer in offers if offer.cls.reduces]
+        return [(("methods",), MethodEntry(name=name)) for name in names]
+    return [
+        (("methods", place), entry)
+        for place, entry in enumerate(content.methods)
+        if entry is not None
+    ]
+
+
+@dataclass(frozen=True)
+class _Expansion:
+    """One entry of `methods` and all it stands for."""
+
+    cls: type[Method]
+    texts: Mapping[str, str]
+    entry: MethodEntry
+    path: KeyPath
+    content: Content
+    ledger: Ledger
+
+    def points(self) -> list[Point]:
+        """Every combination of parameters and seeds at every cost."""
+        costs = self._costs()
+        return [
+            point
+            for values in self._settings()
+            for costed in costs
+            if (point := self._point(values, costed)) is not None
+        ]
+
+    def _point(self, values: Mapping[str, object], costed: _Costed) -> Point | None:
+        preset = preset_of(self.cls, costed.cost.schedule)
+        brought = {} if preset is None else preset.parameters
+        own = {name: value for name, value in values.items() if name not in brought}
+        with self.ledger.at(self.path):
+            method = build("method", self.cls, {**own, **brought})
+            spec = RunSpec(self.cls.name, own, costed.cost)
+            where = (self.path, costed.schedule, costed.budget)
+            return Point(spec, method, values_of(method), *where)
+        return None
+
+    def _settings(self) -> list[dict[str, object]]:
+        """Every combination of parameter values that the method takes."""
+        axes = self._axes()
+        with self.ledger.at((*self.path, "zip")):
+            found = combinations(axes, self.entry.zip)
+            return [values for values in found if self._is_sound(values, axes)]
+        return []
+
+    def _axes(self) -> dict[str, list[object]]:
+        values = named_values("method", self.cls, self.texts, self.entry, self.ledger, self.path)
+        known = {each.name: each for each in parameters_of(self.cls)}
+        axes = {}
+        for name, value in values.items():
+            with self.ledger.at((*self.path, "parameters", name)):
+                listed = axis_of(known[name], value)
+                axes[name] = [value] if listed is None else listed
+        if SEED in known and SEED not in values:
+            axes[SEED] = [seed for seed in self.content.seeds if seed is not None]
+        return axes
+
+    def _is_sound(self, values: Mapping[str, object], axes: Mapping[str, Sequence[object]]) -> bool:
+        """Tell whether the method takes these values; what it does not take is noted."""
+        problems = refused("method", self.cls, values)
+        for name, said in problems:
+            path = self.path if name is None else (*self.path, "parameters", name)
+            if name is not None and len(axes[name]) > 1:
+                path = (*path, axes[name].index(values[name]))
+            self.ledger.add(path, said)
+        return not problems
+
+    def _costs(self) -> list[_Costed]:
+        """Schedules and budgets crossed: those of the entry, if it has any, or of the study."""
+        own = self.entry.budgets is not None or self.entry.schedules is not None
+        if not self.cls.reduces:
+            if own:
+                self.ledger.add(self.path, "reduces nothing: leave out budgets and schedules.")
+            return []
+        source, path = (self.entry, self.path) if own else (self.content, ())
+        budgets, schedules = source.budgets, source.schedules
+        if budgets is None and schedules is None:
+            budgets = DEFAULT_BUDGETS
+        return [
+            _Costed(Cost(schedule, budget), at_schedule, at_budget)
+            for at_schedule, schedule in self._sound((*path, "schedules"), schedules)
+            for at_budget, budget in self._sound((*path, "budgets"), budgets)
+        ]
+
+    def _sound(
+        self, path: KeyPath, texts: Sequence[str | None] | None
+    ) -> list[tuple[KeyPath, str | None]]:
+        """Those schedules or budgets that can be read, each with its place; one None for none."""
+        if texts is None:
+            return [(path, None)]
+        check = self._check_schedule if path[-1] == "schedules" else parse_budget
+        found: list[tuple[KeyPath, str | None]] = []
+        for place, text in enumerate(texts):
+            if text is not None:
+                with self.ledger.at((*path, place)):
+                    check(text)
+                    found.append(((*path, place), text))
+        return found
+
+    def _check_schedule(self, text: str) -> None:
+        """Raise KeeprateError for what is neither a schedule nor a preset of the method."""
+        if preset_of(self.cls, text) is not None:
+            return
+        offers = registry().methods.values()
+        owners = [offer.name for offer in offers if preset_of(offer.cls, text) is not None]
+        if owners:
+            raise KeeprateError(
+                f"'{text}' is a preset of {owners[0]}, not of {self.cls.name}. Write it under "
+                "schedules of that method."
+            )
+        parse_schedule(text)

@@ -1,0 +1,124 @@
+"""The studies that ship are sound, and expand to the runs they promise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from keeprate import plugins
+from keeprate.cli import keeprate
+from keeprate.errors import KeeprateError
+from keeprate.plugins import Registry, load
+from keeprate.ready import check_study
+from keeprate.study import StudyProblems, read_study
+
+RUNS = {
+    "convergence": 12,
+    "deit-s-comparison": 45,
+    "paper-emphasis": 12,
+    "paper-feature": 8,
+    "paper-heads": 9,
+    "paper-iterations": 6,
+    "paper-partition": 7,
+    "paper-similarity": 8,
+    "paper-stage-pattern": 7,
+}
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    (tmp_path / "photos" / "n01440764").mkdir(parents=True)
+    return tmp_path / "photos"
+
+
+def test_every_ready_study_is_counted_here() -> None:
+    shipped = plugins.registry().studies.values()
+    assert {each.name for each in shipped if each.origin.startswith("keeprate ")} == set(RUNS)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_ready_study_is_sound_and_has_its_runs(name: str, photos: Path) -> None:
+    study = read_study(name, [f"data=imagenet:{photos}"])
+    assert study.name == name
+    assert len(study.description) > 80
+    assert [len(request.runs) for request in study.requests] == [RUNS[name]]
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_without_its_images_a_study_says_how_to_give_them(name: str) -> None:
+    with pytest.raises(StudyProblems) as caught:
+        read_study(name)
+    (problem,) = caught.value.problems
+    assert problem.where.startswith(f"{name}.yaml:")
+    assert problem.text == "Data set 'imagenet' needs root: --set data=imagenet:FOLDER."
+
+
+def test_another_model_takes_a_share_for_a_budget(photos: Path) -> None:
+    changes = ["models=vit_tiny_patch16_224", "budgets=65%", f"data=imagenet:{photos}"]
+    (request,) = read_study("paper-heads", changes).requests
+    assert {run.cost.budget for run in request.runs} == {"65%"}
+
+
+def test_the_comparison_has_the_published_costs(photos: Path) -> None:
+    (request,) = read_study("deit-s-comparison", [f"data=imagenet:{photos}"]).requests
+    budgets = {run.cost.budget for run in request.runs}
+    assert budgets == {"2.5", "2.97", "3.08", "3.97", None}
+    assert request.options.throughput
+
+
+def with_studies(folder: Path, *files: str) -> Registry:
+    """A registry with a plugin that offers these files beside it."""
+    folder.mkdir()
+    listed = ", ".join(f"Path(__file__).parent / {file!r}" for file in files)
+    plugin = folder / "offers.py"
+    plugin.write_text(
+        "from pathlib import Path\nfrom keeprate import hookimpl\n\n"
+        f"@hookimpl\ndef keeprate_studies():\n    return [{listed}]\n"
+    )
+    return load([plugin], environ={"KEEPRATE_PLUGINS": ""}, directory=folder)
+
+
+@pytest.mark.parametrize("file", ["absent.yaml", "offers.py", "."])
+def test_a_plugin_that_offers_no_study_file_is_broken(tmp_path: Path, file: str) -> None:
+    found = with_studies(tmp_path / "plugin", file)
+    assert set(found.studies) == set(RUNS)
+    (broken,) = found.broken
+    assert broken.cause.startswith("keeprate_studies offers '")
+
+
+def test_what_is_no_path_or_has_no_plain_name_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(KeeprateError, match="keeprate_studies must return paths"):
+        check_study("a.yaml")
+    odd = tmp_path / "a b.yaml"
+    odd.touch()
+    with pytest.raises(KeeprateError, match="the name of a study must be of letters"):
+        check_study(odd)
+
+
+def test_two_studies_of_one_name_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(KeeprateError, match="Two plugins offer a study named 'convergence'"):
+        _ = clashing(tmp_path / "plugin").studies
+
+
+def clashing(folder: Path) -> Registry:
+    found = with_studies(folder, "convergence.yaml")
+    (folder / "convergence.yaml").write_text("limit: 1")
+    return found
+
+
+@pytest.mark.parametrize("text", [b"", b"limit: [", b"\xff", b"limit: 5"])
+def test_a_study_without_a_description_has_an_empty_one(tmp_path: Path, text: bytes) -> None:
+    found = with_studies(tmp_path / "plugin", "mine.yaml")
+    (tmp_path / "plugin" / "mine.yaml").write_bytes(text)
+    assert found.study("mine").description == ""
+
+
+def test_list_shows_them_with_what_they_ask() -> None:
+    done = CliRunner().invoke(keeprate, ["list", "studies"])
+    assert done.exit_code == 0
+    assert done.output.startswith("Studies\n  convergence  (keeprate ")
+    assert "      Does the page rank converge? 1, 5, 10, 30 and 50 iterations" in done.output
+    listed = CliRunner().invoke(keeprate, ["list", "plugins"])
+    assert "paper-heads" in listed.output
