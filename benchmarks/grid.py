@@ -1,6 +1,6 @@
 """A grid of 36 runs in one pass over the data, against 36 separate runs.
 
-    python benchmarks/grid.py WEIGHTS.safetensors IMAGENET_FOLDER [--limit N] [--rounds N] [--cache DIR]
+    python benchmarks/grid.py WEIGHTS.safetensors IMAGENET_FOLDER [--limit N] [--cache DIR]
 
 WEIGHTS are timm's `vit_tiny_patch16_224` (as large as DeiT-T), IMAGENET_FOLDER holds WordNet-id
 folders. The runs are four methods at nine budgets, all with stages at blocks 3, 6 and 9. Both ways

@@ -133,7 +133,7 @@ DISTRIBUTED = """
 import sys
 sys.path.insert(0, {folder!r})
 from test_evaluation import outcome
-from keeprate.evaluation import is_first_process
+from keeprate.processes import is_first_process
 run = outcome(batch_size=4, devices=2)
 assert run.rows.height == run.images == {images}
 if is_first_process():

@@ -20,7 +20,10 @@ from keeprate.plugins import activate, load
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
-SMALL = ["--limit", "2", "--no-throughput", "--accelerator", "cpu", "--workers", "0"]
+SMALL = {
+    "compare": ["--limit", "2", "--no-throughput", "--accelerator", "cpu", "--workers", "0"],
+    "run": ["--set", "limit=2", "--set", "accelerator=cpu", "--set", "workers=0"],
+}
 WNIDS = ("n01440764", "n03888257")
 
 
@@ -47,6 +50,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Image.fromarray(pixels).save(place / "imagenet/val" / wnid / "photograph.JPEG")
     plugin = next(block for block in blocks("python") if "key_norm.py" in block)
     (place / "key_norm.py").write_text(plugin)
+    (place / "patterns.yaml").write_text(blocks("yaml")[0])
     return place
 
 
@@ -59,9 +63,9 @@ def _fresh_registry() -> Iterator[None]:
 def test_every_keeprate_command_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     typed = [shlex.split(command) for command in commands() if command.startswith("keeprate ")]
-    assert len(typed) >= 10
+    assert len(typed) >= 14
     for command in typed:
-        small = SMALL if "compare" in command else []
+        small = [option for name in SMALL if name in command for option in SMALL[name]]
         done = CliRunner().invoke(keeprate, [*command[1:], *small])
         assert done.exit_code == 0, f"{shlex.join(command)}\n{done.output}"
     assert (folder / "runs/patterns/table.md").is_file()

@@ -53,8 +53,7 @@ def refuse_broken(method: Method, before: Tokens, after: Tokens, stage: Stage) -
 def refuse_stateful(method: Method, before: Mapping[str, object]) -> None:
     """Raise KeeprateError if a method's attributes are not those it had `before`.
 
-    What a method kept between two calls would make an image depend on other images, and runs that
-    share blocks on one another.
+    What a method kept between two calls would make runs that share blocks depend on one another.
     """
     after = vars(method)
     changed = [name for name in after if name not in before or after[name] is not before[name]]

@@ -14,6 +14,7 @@ from .engine import Failed
 from .errors import KeeprateError
 from .method import Stage
 from .parameters import values_of
+from .promises import refuse_stateful
 from .reduction import ReducedModel, in_order
 from .ruler import Passage, head_macs, passage, shape_of
 from .tokens import Tokens
@@ -95,7 +96,9 @@ class SharedForward:
                 self._fork(forks, block, tokens, record, walk)
                 return
             model, stage = self.models[names[0]], walk.stages[names[0]].get(block)
+            before = dict(vars(model.method))
             tokens = model.run_block(block, tokens, stage, record)
+            refuse_stateful(model.method, before)
         for name in names:
             walk.logits[name] = self.models[name].finish(tokens, record)
 
