@@ -1,0 +1,43 @@
+"""Intervals, tests, comparisons and curves on what every single image gave (docs/statistics.md).
+
+Imports numpy and scipy only, so that summaries and reports may use it.
+"""
+
+from .bootstrap import Estimate, bootstrap_mean, paired_bootstrap
+from .comparisons import Comparison, compare_runs, holm, judge
+from .curves import (
+    Curve,
+    Missing,
+    accuracy_at,
+    area_difference,
+    area_under_curve,
+    common_range,
+    difference_at,
+)
+from .pareto import pareto_front
+from .proportions import mcnemar_exact, paired_difference, wilson_interval
+from .seeds import Difference, difference, mean_over_seeds
+
+__all__ = [
+    "Comparison",
+    "Curve",
+    "Difference",
+    "Estimate",
+    "Missing",
+    "accuracy_at",
+    "area_difference",
+    "area_under_curve",
+    "bootstrap_mean",
+    "common_range",
+    "compare_runs",
+    "difference",
+    "difference_at",
+    "holm",
+    "judge",
+    "mcnemar_exact",
+    "mean_over_seeds",
+    "paired_bootstrap",
+    "paired_difference",
+    "pareto_front",
+    "wilson_interval",
+]

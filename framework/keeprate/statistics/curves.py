@@ -1,0 +1,177 @@
+"""Accuracy over cost: read off a method's own curve, averaged over a range, and compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..errors import KeeprateError
+from .bootstrap import Estimate
+from .seeds import Difference, difference, mean_over_seeds
+
+_Weights = NDArray[np.float64]  # (P,): what each point of a curve counts
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The runs of one method at several costs, on the same images in the same order.
+
+    `costs` are multiply-accumulates per image, (P,), ascending; `outcomes` are (P, S, N) for S
+    seeds and N images. Between two costs the curve is a straight line: sending some of the images,
+    at random, through the dearer run and the others through the cheaper one really gives every
+    cost and accuracy on it. A line also makes all that is read off a curve a mean over images, so
+    that the correlation of its points, which share them, is kept without further ado.
+    """
+
+    costs: NDArray[np.float64]
+    outcomes: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, points: Iterable[tuple[float, ArrayLike]]) -> Curve:
+        """Make a curve of (cost, outcomes) in any order, with outcomes (N,) or (S, N).
+
+        The outcomes of a single run, such as the unpruned model's, serve every seed of the others.
+        Raises KeeprateError for costs that occur twice and for seeds that do not match, ValueError
+        for no points and for different numbers of images.
+        """
+        ordered = sorted(points, key=lambda point: point[0])
+        outcomes = [np.atleast_2d(np.asarray(each, dtype=np.float64)) for _, each in ordered]
+        if len({each.shape[-1] for each in outcomes}) != 1:
+            raise ValueError("a curve needs points, all on the same images")
+        costs = [float(cost) for cost, _ in ordered]
+        _check(costs, {len(each) for each in outcomes})
+        seeds = max(len(each) for each in outcomes)
+        shape = (seeds, outcomes[0].shape[-1])
+        return cls(np.array(costs), np.stack([np.broadcast_to(each, shape) for each in outcomes]))
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The lowest and the highest cost, multiply-accumulates per image."""
+        return float(self.costs[0]), float(self.costs[-1])
+
+    def combined(self, weights: _Weights) -> NDArray[np.float64]:
+        """Weighted sum of the points for each seed and image, (S, N)."""
+        return np.asarray(np.einsum("p,psn->sn", weights, self.outcomes))
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A figure that cannot be had from the runs there are, and why."""
+
+    reason: str
+
+
+def accuracy_at(curve: Curve, budget: float, level: float = 0.95) -> Estimate | Missing:
+    """Accuracy (share) at `budget` multiply-accumulates per image, by straight lines.
+
+    Missing outside the costs that were run: nothing is extrapolated. The interval is that of
+    `mean_over_seeds`; it does not hold what a true curve may bend between two costs.
+    """
+    reason = _outside(curve, budget)
+    if reason:
+        return Missing(reason)
+    return mean_over_seeds(curve.combined(_reading(curve.costs, budget)), level)
+
+
+def difference_at(a: Curve, b: Curve, budget: float, level: float = 0.95) -> Difference | Missing:
+    """How much more accurate (share) `a` is than `b` at `budget`; see `accuracy_at`, `difference`.
+
+    Missing where either was not run at costs to both sides. Raises ValueError unless the curves
+    are on as many images.
+    """
+    reason = _outside(a, budget) or _outside(b, budget)
+    if reason:
+        return Missing(reason)
+    first, second = (each.combined(_reading(each.costs, budget)) for each in (a, b))
+    return difference(first, second, level)
+
+
+def common_range(curves: Iterable[Curve]) -> tuple[float, float] | None:
+    """The multiply-accumulates per image that all curves hold; None where there are none."""
+    ranges = [curve.range for curve in curves]
+    low = max((low for low, _ in ranges), default=0.0)
+    high = min((high for _, high in ranges), default=0.0)
+    return (low, high) if low < high else None
+
+
+def area_under_curve(
+    curve: Curve, costs: tuple[float, float] | None = None, level: float = 0.95
+) -> Estimate | Missing:
+    """Area under the curve over the range `costs`, divided by it: the mean accuracy (share) there.
+
+    Without `costs` over the whole curve; to compare methods, over `common_range`. Missing where
+    the curve does not hold the range, or there is none. The interval is that of `mean_over_seeds`.
+    """
+    low, high = costs or curve.range
+    reason = _not_spanned([curve], low, high)
+    if reason:
+        return Missing(reason)
+    return mean_over_seeds(curve.combined(_area(curve.costs, low, high)), level)
+
+
+def area_difference(
+    a: Curve, b: Curve, costs: tuple[float, float] | None = None, level: float = 0.95
+) -> Difference | Missing:
+    """How much larger the mean accuracy (share) of `a` is than that of `b` over the same costs.
+
+    Without `costs` over all that both have. Missing where they have no such range, or not the one
+    asked for; interval and test are those of `difference`. Raises ValueError unless the curves are
+    on as many images.
+    """
+    shared = costs or common_range([a, b])
+    if shared is None:
+        return Missing("the two curves share no range of costs")
+    reason = _not_spanned([a, b], *shared)
+    if reason:
+        return Missing(reason)
+    first, second = (each.combined(_area(each.costs, *shared)) for each in (a, b))
+    return difference(first, second, level)
+
+
+def _check(costs: list[float], seeds: set[int]) -> None:
+    twice = next((low for low, high in pairwise(costs) if low == high), None)
+    if twice is not None:
+        raise KeeprateError(
+            f"Two runs of one curve cost {_gmacs(twice)}: leave one out, or join them as seeds."
+        )
+    if len(seeds - {1}) > 1:
+        counts = " and ".join(map(str, sorted(seeds)))
+        raise KeeprateError(f"The runs of one curve have {counts} seeds: run all with as many.")
+
+
+def _outside(curve: Curve, budget: float) -> str:
+    """Why nothing is known at `budget`, or an empty text."""
+    low, high = curve.range
+    if low <= budget <= high:
+        return ""
+    return f"{_gmacs(budget)} is outside the costs that were run, {_gmacs(low)} to {_gmacs(high)}"
+
+
+def _not_spanned(curves: Iterable[Curve], low: float, high: float) -> str:
+    if low >= high:
+        return f"no area from {_gmacs(low)} to {_gmacs(high)}: at least two costs are needed"
+    reasons = (_outside(curve, cost) for curve in curves for cost in (low, high))
+    return next(filter(None, reasons), "")
+
+
+def _reading(costs: NDArray[np.float64], budget: float) -> _Weights:
+    """What each point counts in the accuracy at `budget`: the two beside it, the nearer more."""
+    return np.array([np.interp(budget, costs, point) for point in np.eye(len(costs))])
+
+
+def _area(costs: NDArray[np.float64], low: float, high: float) -> _Weights:
+    """What each point counts in the mean accuracy from `low` to `high`, by the trapezoid rule."""
+    inner = costs[(costs > low) & (costs < high)]
+    knots = np.concatenate([[low], inner, [high]])
+    readings = np.stack([_reading(costs, knot) for knot in knots])  # (K, P)
+    widths = np.diff(knots)[:, None]  # (K - 1, 1)
+    area: _Weights = (widths * (readings[1:] + readings[:-1]) / 2).sum(axis=0)
+    return area / (high - low)
+
+
+def _gmacs(macs: float) -> str:
+    return f"{macs / 1e9:.4g} GMACs"

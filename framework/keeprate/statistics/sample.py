@@ -1,0 +1,87 @@
+"""One value per image, and the images added to it where values have bounds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Values and how many images each stands for; `mean` is that of the true images alone.
+
+    `values` and `weights` are (N,); the weights sum to a whole number, `total`. `bounds` are the
+    least and the greatest mean there can be, infinite where nothing is known of them. `centre`,
+    `variance` (in the unit squared, divided by the total) and `skewness` are those of all values,
+    the added ones included.
+    """
+
+    values: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    mean: float
+    bounds: tuple[float, float]
+
+    @property
+    def total(self) -> int:
+        """Images, the added ones included."""
+        return round(float(self.weights.sum()))
+
+    @property
+    def centre(self) -> float:
+        """Mean of all values."""
+        return float(self.values @ self.weights) / self.total
+
+    @property
+    def variance(self) -> float:
+        """Mean squared distance from the centre; exactly 0 where all values are equal."""
+        if self.values.min() == self.values.max():
+            return 0.0
+        return float((self.values - self.centre) ** 2 @ self.weights) / self.total
+
+    @property
+    def skewness(self) -> float:
+        """Third standardised moment, without a unit; there is none where the variance is 0."""
+        standardised = (self.values - self.centre) / math.sqrt(self.variance)
+        return float(standardised**3 @ self.weights) / self.total
+
+    def around(self, low: float, high: float) -> tuple[float, float]:
+        """The interval, widened where needed to hold the mean, within the bounds."""
+        least, greatest = self.bounds
+        return max(least, min(low, self.mean)), min(greatest, max(high, self.mean))
+
+
+def sample_of_values(values: ArrayLike, bounds: tuple[float, float] | None) -> Sample:
+    """One value per image (N,); two images are added at either end of `bounds`.
+
+    Raises ValueError unless there are values and all are finite.
+    """
+    added = [(end, 2.0) for end in bounds] if bounds else []
+    return _sample(np.asarray(values, dtype=np.float64), added)
+
+
+def sample_of_differences(a: ArrayLike, b: ArrayLike, limit: float | None) -> Sample:
+    """`a` less `b`, both (N,); half an image is added at either `limit`, and one of no difference.
+
+    Raises ValueError unless both have the same shape, and as `sample_of_values` does.
+    """
+    first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    if first.shape != second.shape:
+        raise ValueError(f"values of shapes {first.shape} and {second.shape} are not paired")
+    added = [(-limit, 0.5), (0.0, 1.0), (limit, 0.5)] if limit else []
+    return _sample(first - second, added)
+
+
+def _sample(values: NDArray[np.float64], added: Sequence[tuple[float, float]]) -> Sample:
+    if values.ndim != 1 or not values.size:
+        raise ValueError(f"one value per image is needed, not an array of shape {values.shape}")
+    if not np.isfinite(values).all():
+        raise ValueError("values must be finite")
+    extra = np.array(added, dtype=np.float64).reshape(-1, 2)
+    weights = np.concatenate([np.ones(len(values)), extra[:, 1]])
+    bounds = (added[0][0], added[-1][0]) if added else (-math.inf, math.inf)
+    every = np.concatenate([values, extra[:, 0]])
+    return Sample(every, weights, float(values.mean()), bounds)
