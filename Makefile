@@ -13,10 +13,10 @@ compare: .venv/runtime.stamp
 	$(BIN)/keeprate compare
 
 test: check
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadgroup
 
 test-all: check
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m ""
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadgroup -m ""
 
 check: .venv/development.stamp
 	$(BIN)/ruff check

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,7 +50,8 @@ class Comparison:
     """Everything checked and worked out, nothing computed yet: `jobs`, the unpruned one first.
 
     `request` is what was asked for by name, if it was, so that it can be asked for on another
-    machine. `reference` are the unpruned model's logits (N, K) for `samples`, once they are known.
+    machine; `bad` are its unusable samples, with reasons, where they were looked for before.
+    `reference` are the unpruned model's logits (N, K) for `samples`, once they are known.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Comparison:
         wanted: Sequence[Wanted],
         options: Options,
         request: Request | None = None,
+        bad: Mapping[str, str] | None = None,
     ) -> None:
         self.loaded, self.data, self.options = loaded, data, options
         self.request = request
@@ -68,7 +70,7 @@ class Comparison:
         prepares = preparation(loaded, self.backbone, data)
         data.bind(*classes_of(loaded))
         plans = [self._plan(each) for each in [Wanted(unpruned_method()), *wanted]]
-        self.prepared, self.skipped = self._prepared(prepares)
+        self.prepared, self.skipped = self._prepared(prepares, bad)
         self.samples = self.prepared.samples
         self.fingerprint = data.fingerprint()
         notes = [self.prepared.note, *(self._note(plan) for plan in plans)]
@@ -117,9 +119,10 @@ class Comparison:
         )
 
     def _prepared(
-        self, prepares: ImagePreparation | TextPreparation
+        self, prepares: ImagePreparation | TextPreparation, known: Mapping[str, str] | None
     ) -> tuple[Prepared, dict[str, str]]:
-        samples, bad = self.data.samples(), dict(self.data.bad_samples())
+        samples = self.data.samples()
+        bad = dict(self.data.bad_samples() if known is None else known)
         if bad and not self.options.skip_bad:
             listed = "".join(f"\n  {name}: {reason}" for name, reason in sorted(bad.items()))
             raise KeeprateError(

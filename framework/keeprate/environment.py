@@ -19,9 +19,8 @@ OPTIONAL = ("transformers", "tokenizers")
 
 def environment(started: str, loop: LoopOptions, notes: tuple[str, ...] = ()) -> Environment:
     """Describe what a run that `started` at an ISO 8601 time ran on: versions, device, commit."""
-    packages = [*VERSIONED, *(name for name in OPTIONAL if name in sys.modules)]
     return Environment(
-        versions={"python": platform.python_version(), **{n: version(n) for n in packages}},
+        versions={"python": platform.python_version(), **versions()},
         device=device_name(device_of(loop.accelerator)),
         git_revision=git_revision(Path.cwd()),
         started=started,
@@ -29,6 +28,12 @@ def environment(started: str, loop: LoopOptions, notes: tuple[str, ...] = ()) ->
         workers=loop.workers,
         notes=notes,
     )
+
+
+def versions() -> dict[str, str]:
+    """Return the version of every package that matters to a run, by its name."""
+    packages = [*VERSIONED, *(name for name in OPTIONAL if name in sys.modules)]
+    return {name: version(name) for name in packages}
 
 
 def git_revision(folder: Path) -> str | None:

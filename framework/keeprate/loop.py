@@ -6,7 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import lightning
 import numpy as np
@@ -36,19 +36,25 @@ class Stopped(Exception):
     """The pass ended early because it was told to; everything up to here is handed in."""
 
 
+class Logits(Protocol):
+    """Logits by the places of samples: an array, or whatever has rows for some places only."""
+
+    def __getitem__(self, places: NDArray[Any], /) -> NDArray[Any]: ...
+
+
 @dataclass(frozen=True)
 class Pass:
     """Runs, by id, that go over the samples at `places` together.
 
     Their predictions are compared with those of the run `unpruned`, one of them, or with the
-    logits `reference` (N, K) of all samples.
+    logits `reference` (N, K) of all samples, or of those at `places`.
     """
 
     models: Mapping[str, ReducedModel]
     samples: ImageSamples | TextSamples
     places: Sequence[int]
     unpruned: str | None = None
-    reference: NDArray[Any] | None = None
+    reference: Logits | None = None
 
 
 class PassLoop(lightning.LightningModule):

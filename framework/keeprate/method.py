@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 from .errors import KeeprateError
 
@@ -115,6 +115,14 @@ class Method(ABC):
         """Return `tokens` reduced to `stage.keep` patch tokens, by default the best by score."""
         return tokens.keep_top(attention.score, stage.keep)
 
+    def importance(self, tokens: Tokens, attention: Attention, stage: Stage) -> Tensor | None:
+        """Return how important each token is, (B, N), for pictures alone; None: nothing to show.
+
+        By default the score, for methods that have one. Asked for with what `reduce` is given, and
+        only when pictures are drawn.
+        """
+        return attention.score if has_score(self) else None
+
     def most_removed(self, patches: int) -> int:
         """Return how many of `patches` patch tokens one stage can remove (at least one stays)."""
         return patches - 1
@@ -122,6 +130,25 @@ class Method(ABC):
     def overhead_macs(self, shape: Shape, stage: Stage) -> int:
         """Return the multiply-accumulates per image this method itself spends at one stage."""
         return 0
+
+
+@runtime_checkable
+class Iterates(Protocol):
+    """What a method also offers whose ranking is found by iteration, for studies of convergence.
+
+    There is nothing to derive from: a method that has both functions is one.
+    """
+
+    def signals(
+        self, tokens: Tokens, attention: Attention, stage: Stage, iterations: Sequence[int]
+    ) -> Tensor:
+        """Return every head's distribution over the tokens, (T, B, H, N), each with sum 1.
+
+        They are wanted after each of T numbers of `iterations`, ascending, from 1.
+        """
+
+    def combined(self, tokens: Tokens, signal: Tensor) -> Tensor:
+        """Return one score per token (B, N), higher = keep, from the heads' `signal` (B, H, N)."""
 
 
 def has_score(method: Method) -> bool:

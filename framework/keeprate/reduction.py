@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from .attention import as_written, score_in_chunks
+from .attention import Attention, as_written, score_in_chunks
 from .backbones import Backbone, Inputs, adapt
 from .errors import KeeprateError
 from .method import Method, Place, Stage
 from .parameters import build
 from .plan import Plan, make_plan, preset_of
-from .promises import refuse_broken, refuse_hooked, refuse_stateful
+from .promises import refuse_broken, refuse_hooked
 from .reader import AttentionReader
 from .ruler import Costs, pixels, shape_of
 from .tokens import Tokens
@@ -40,6 +40,8 @@ class ReducedModel(nn.Module):
         self.trace = trace
         self.records: list[Record] = []
         """What the last call did, for each size of its inputs."""
+        self.watch: Callable[[Tokens, Attention, Stage], object] | None = None
+        """Called at every stage with what the method is given there, before it reduces."""
         if not is_proved:
             _require_proof(backbone)
 
@@ -80,6 +82,8 @@ class ReducedModel(nn.Module):
 
     def begin(self, inputs: Inputs, rows: Tensor, index: Tensor | None) -> tuple[Tokens, Record]:
         """Embed inputs of one size, the given rows of the batch, and open their record."""
+        image_size = self.backbone.input_size(inputs)
+        self.plan.stages(image_size)  # refuses a size there can be none for, before it is embedded
         x = self.backbone.embed(inputs)
         tokens = Tokens.of(
             x,
@@ -90,7 +94,7 @@ class ReducedModel(nn.Module):
             follows_positions=self.backbone.follows_positions,
             context=self.backbone.context(inputs),
         )
-        return tokens, Record(rows, self.backbone.input_size(inputs), tokens.owner)
+        return tokens, Record(rows, image_size, tokens.owner)
 
     def stages_by_block(self, record: Record) -> dict[int, Stage]:
         """Return the stages for the inputs of a record, by block."""
@@ -139,7 +143,6 @@ class ReducedModel(nn.Module):
         """Run one block with its stage, if it has one, and write it down in the record."""
         if stage is not None and not self.removes(tokens, stage):
             stage = None
-        before = dict(vars(self.method))
         record.attention.append(tokens.counts)
         tokens, reader = self._attend(block, tokens, stage)
         if stage is not None and self.method.place is Place.AFTER_ATTENTION:
@@ -151,7 +154,6 @@ class ReducedModel(nn.Module):
         if stage is not None and self.method.place is Place.AFTER_BLOCK:
             tokens = self._reduce(tokens, reader, stage, record)
         record.after.append(tokens.counts)
-        refuse_stateful(self.method, before)
         return tokens
 
     def removes(self, tokens: Tokens, stage: Stage) -> bool:
@@ -173,6 +175,8 @@ class ReducedModel(nn.Module):
         attention = reader.seen
         if self.method.scores_block_output:
             attention.given_score = score_in_chunks(self.method, tokens, attention, stage)
+        if self.watch is not None:
+            self.watch(tokens, attention, stage)
         record.overhead = record.overhead + self._overhead(tokens, stage)
         with as_written(tokens.x):
             reduced = self.method.reduce(tokens, attention, stage)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -35,27 +37,12 @@ def page_rank(
         weights = weights.float()
     nodes = torch.ones_like(weights[:, 0, 0]) if alive is None else alive.to(weights.dtype)
     nodes = nodes[:, None, None, :]  # (B, 1, 1, N)
-    boost = torch.ones_like(nodes)
-    boost[..., 0] = nodes.sum(dim=-1).sqrt()
-    signal = _normalised((nodes * boost if emphasis == "start" else nodes).expand(_row(weights)))
     gain = _row_gain(weights, nodes, renormalise) if alive is not None else nodes
-    if emphasis == "every":
-        gain = gain * boost
+    walk = _Walk(weights, nodes, gain, emphasis)
     limit = iterations if tolerance is None else MOST_ITERATIONS
-    signal = _iterated(weights, signal, gain, nodes, limit, tolerance)
-    return signal[:, :, 0]
-
-
-def _iterated(
-    weights: Tensor,
-    signal: Tensor,
-    gain: Tensor,
-    nodes: Tensor,
-    limit: int,
-    tolerance: float | None,
-) -> Tensor:
+    signal = walk.start
     for _ in range(limit):
-        after = _normalised(((signal * gain) @ weights) * nodes)  # (B, H, 1, N)
+        after = walk.step(signal)
         if tolerance is None:
             signal = after
             continue
@@ -63,7 +50,41 @@ def _iterated(
         signal = torch.where(moving, after, signal)
         if not moving.any():
             break
-    return signal
+    return signal[:, :, 0]
+
+
+def page_rank_after(weights: Tensor, iterations: Sequence[int], emphasis: str = "none") -> Tensor:
+    """Return the graph signals (T, B, H, N) after each of T ascending numbers of `iterations`.
+
+    Each is what `page_rank` returns for that number on all tokens, in one walk for all of them.
+    """
+    nodes = torch.ones_like(weights[:, :1, :1])  # (B, 1, 1, N)
+    walk = _Walk(weights, nodes, nodes, emphasis)
+    signal, found = walk.start, {}
+    for number in range(1, max(iterations) + 1):
+        signal = walk.step(signal)
+        if number in iterations:
+            found[number] = signal[:, :, 0]
+    return torch.stack([found[number] for number in iterations])
+
+
+class _Walk:
+    """Page rank, step by step, on `weights` (B, H, N, N) restricted to `nodes` (B, 1, 1, N).
+
+    `gain`, of the shape of a signal or of `nodes`, multiplies each row's signal in every step.
+    """
+
+    def __init__(self, weights: Tensor, nodes: Tensor, gain: Tensor, emphasis: str) -> None:
+        self.weights, self.nodes = weights, nodes
+        boost = torch.ones_like(nodes)
+        boost[..., 0] = nodes.sum(dim=-1).sqrt()
+        first = nodes * boost if emphasis == "start" else nodes
+        self.start = _normalised(first.expand(_row(weights)))
+        self.gain = gain * boost if emphasis == "every" else gain
+
+    def step(self, signal: Tensor) -> Tensor:
+        """Return the signal (B, H, 1, N) after one more iteration."""
+        return _normalised(((signal * self.gain) @ self.weights) * self.nodes)
 
 
 def _row(weights: Tensor) -> tuple[int, int, int, int]:

@@ -36,25 +36,19 @@ class Layer:
     @property
     def patches(self) -> Tensor:
         """Patch tokens still alive (B, N) bool."""
-        mask = self.alive.clone()
-        mask[:, : self.tokens.num_prefix] = False
-        return mask
+        return self.alive & all_patches(self.tokens)
 
     def importance(self, iterations: int, tolerance: float | None = None) -> Tensor:
         """Return the page rank of the tokens alive, heads filtered and aggregated (B, N)."""
-        settings = self.settings
         signal = page_rank(
             self.attention.weights,
             iterations=iterations,
-            emphasis=settings.emphasis if self.tokens.has_class_token else "none",
+            emphasis=emphasis_on(self.settings, self.tokens),
             alive=self.alive if self.dropped else None,
-            renormalise=settings.renormalise,
+            renormalise=self.settings.renormalise,
             tolerance=tolerance,
         )
-        heads = torch.ones_like(signal[..., 0], dtype=torch.bool)
-        if settings.head_filter:
-            heads = head_filter(signal, self.patches, settings.v_min, settings.v_max)
-        return aggregate(signal, heads, settings.heads)
+        return combined(self.settings, signal, self.patches)
 
     def ranked(self, score: Tensor) -> Tensor:
         """Return the positions of the patch tokens alive, best first (B, n)."""
@@ -68,14 +62,42 @@ class Layer:
         self.dropped += positions.shape[1]
 
 
+def emphasis_on(settings: ZeroTPrune, tokens: Tokens) -> str:
+    """Return how often the class token is emphasised: never where there is none."""
+    return settings.emphasis if tokens.has_class_token else "none"
+
+
+def combined(settings: ZeroTPrune, signal: Tensor, patches: Tensor) -> Tensor:
+    """Return one score per token (B, N) from `signal` (B, H, N): heads filtered and aggregated.
+
+    The variance of a head is that over `patches` (B, N) bool.
+    """
+    heads = torch.ones_like(signal[..., 0], dtype=torch.bool)
+    if settings.head_filter:
+        heads = head_filter(signal, patches, settings.v_min, settings.v_max)
+    return aggregate(signal, heads, settings.heads)
+
+
+def all_patches(tokens: Tokens) -> Tensor:
+    """Return which of all tokens are patch tokens (B, N) bool."""
+    mask = torch.ones_like(tokens.size, dtype=torch.bool)
+    mask[:, : tokens.num_prefix] = False
+    return mask
+
+
+def whole_layer(settings: ZeroTPrune, tokens: Tokens, attention: Attention, stage: Stage) -> Layer:
+    """Return a layer that has dropped nothing yet."""
+    alive = torch.ones_like(tokens.size, dtype=torch.bool)
+    return Layer(settings, tokens, attention, stage, alive)
+
+
 @torch.no_grad()
 def layer_score(settings: ZeroTPrune, tokens: Tokens, attention: Attention, stage: Stage) -> Tensor:
     """Return a score (B, N) whose best `stage.keep` patch tokens are those the layer keeps.
 
     Tokens the layer drops score minus infinity, the others their latest importance.
     """
-    alive = torch.ones_like(tokens.size, dtype=torch.bool)
-    layer = Layer(settings, tokens, attention, stage, alive)
+    layer = whole_layer(settings, tokens, attention, stage)
     removals = settings.removals(tokens.num_patch_tokens, stage.keep)
     for part in settings.pattern.split("-"):
         PARTS[part](layer, removals.get(part, 0))

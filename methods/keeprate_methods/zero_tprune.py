@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -110,6 +110,31 @@ class ZeroTPrune(Method):
         if self.on_drop == "drop":
             return tokens.keep_top(attention.score, stage.keep)
         return absorb(self, tokens, attention, stage)
+
+    def importance(self, tokens: Tokens, attention: Attention, stage: Stage) -> Tensor:
+        """Return the graph signal (B, N) of all tokens that enter the layer, heads combined."""
+        from .pruning_layer import whole_layer
+
+        iterations = self.iterations_at(stage.block, stage.depth)
+        return whole_layer(self, tokens, attention, stage).importance(iterations, self.tolerance)
+
+    def signals(
+        self, tokens: Tokens, attention: Attention, stage: Stage, iterations: Sequence[int]
+    ) -> Tensor:
+        """Return every head's graph signal (T, B, H, N) on all tokens, in float64.
+
+        So rounding is not taken for change.
+        """
+        from .page_rank import page_rank_after
+        from .pruning_layer import emphasis_on
+
+        return page_rank_after(attention.weights.double(), iterations, emphasis_on(self, tokens))
+
+    def combined(self, tokens: Tokens, signal: Tensor) -> Tensor:
+        """Return one score per token (B, N) from the heads' `signal` (B, H, N)."""
+        from .pruning_layer import all_patches, combined
+
+        return combined(self, signal, all_patches(tokens))
 
     def removals(self, patches: int, keep: int) -> dict[str, int]:
         """Return how many of `patches` patch tokens the S- and the I-stage each remove."""

@@ -10,6 +10,12 @@ Grid: TypeAlias = tuple[int, int]
 """Rows and columns."""
 
 
+def whole(grid: Grid, image_size: tuple[int, int]) -> Grid | None:
+    """Return `grid` if it parts an image of (height, width) pixels evenly, None if it does not."""
+    sizes = zip(image_size, grid, strict=True)
+    return None if any(size % parts for size, parts in sizes) else grid
+
+
 def output_grid(convolution: nn.Conv2d, grid: Grid) -> Grid:
     """Return the grid that a convolution without dilation makes of another."""
     padding = cast(Grid, convolution.padding)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ..errors import KeeprateError
 from ..reader import AttentionReader
 from ..tokens import Tokens
+from .grids import Grid
 from .huggingface import HuggingFace
 from .huggingface_layouts import BEIT, DINOV2, SIGLIP, VIT
 from .interface import HeadCost, Inputs
@@ -67,8 +68,14 @@ class HFVision(HuggingFace):
             raise KeeprateError(
                 f"This {type(self.model).__name__} takes images of {ours} pixels, not {theirs}."
             )
-        rows, columns = _pair(self._projection().kernel_size)
-        return (image_size[0] // rows) * (image_size[1] // columns)
+        height, width = _pair(self._projection().kernel_size)
+        return (image_size[0] // height) * (image_size[1] // width)
+
+    def grid(self, image_size: tuple[int, int]) -> Grid | None:
+        """Return the rows and columns of patches, None where they leave part of the image out."""
+        height, width = _pair(self._projection().kernel_size)
+        left_over = image_size[0] % height or image_size[1] % width
+        return None if left_over else (image_size[0] // height, image_size[1] // width)
 
     def embed_macs(self, image_size: tuple[int, int]) -> int:
         """Return the patch projection's cost: one product per weight and patch."""

@@ -158,6 +158,14 @@ class Backbone(ABC):
     def num_patches(self, image_size: tuple[int, int]) -> int:
         """Return how many patch tokens an image of `image_size` (height, width) pixels gives."""
 
+    def grid(self, image_size: tuple[int, int]) -> tuple[int, int] | None:
+        """Return the rows and columns of the patches of an image of (height, width) pixels.
+
+        Patch tokens come row by row, and rows and columns part the image evenly. None where they
+        do not, or where there are none: such images cannot be drawn.
+        """
+        return None
+
     @abstractmethod
     def embed_macs(self, image_size: tuple[int, int]) -> int:
         """Return the multiply-accumulates of `embed` for one image."""

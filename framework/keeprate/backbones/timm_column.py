@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..reader import switched_on
 from ..tokens import Tokens
+from .grids import Grid, whole
 from .interface import Backbone, BlockCost, HeadCost
 from .pooling import SizeMask, size_weighted
 
@@ -79,8 +80,16 @@ class TimmColumn(Backbone):
 
     def num_patches(self, image_size: tuple[int, int]) -> int:
         """Return the patches of an image, padded to whole ones where the model pads."""
-        rows, columns = self.vit.patch_embed.dynamic_feat_size(image_size)
-        return int(rows * columns)
+        rows, columns = self._patches(image_size)
+        return rows * columns
+
+    def grid(self, image_size: tuple[int, int]) -> Grid | None:
+        """Return the rows and columns of patches, None where patches reach beyond the image."""
+        return whole(self._patches(image_size), image_size)
+
+    def _patches(self, image_size: tuple[int, int]) -> Grid:
+        """Return the rows and columns of patches of an image."""
+        return cast(Grid, self.vit.patch_embed.dynamic_feat_size(image_size))
 
     def embed_macs(self, image_size: tuple[int, int]) -> int:
         """Return the patch projection's cost: one product per weight and patch."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 from timm.layers.hybrid_embed import HybridEmbed
@@ -9,6 +10,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from .convolution_macs import Embedding, embedding_of
+from .grids import Grid, whole
 from .timm_vit import TimmViT, vit_refusal
 
 
@@ -34,6 +36,15 @@ class TimmHybrid(TimmViT):
     def num_patches(self, image_size: tuple[int, int]) -> int:
         """Return how many patches the network makes of an image."""
         return self._embedding(image_size).numbers // self.channels
+
+    def grid(self, image_size: tuple[int, int]) -> Grid | None:
+        """Return the rows and columns of patches: as many as they are, in the image's shape."""
+        height, width = image_size
+        rows = math.isqrt(self.num_patches(image_size) * height // width)
+        columns = rows * width // height
+        if rows * columns != self.num_patches(image_size):
+            return None
+        return whole((rows, columns), image_size)
 
     def embed_macs(self, image_size: tuple[int, int]) -> int:
         """Return the cost of the network and of the projection after it."""

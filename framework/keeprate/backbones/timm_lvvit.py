@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..reader import AttentionReader
 from ..tokens import Tokens
+from .grids import Grid
 from .interface import HeadCost
 from .lvvit_model import LVViT, LVViTBlock, Stem
 from .timm_column import TimmColumn, class_refusal, linear_macs, shell_refusal
@@ -60,10 +61,9 @@ class TimmLVViT(TimmColumn):
         """Return logits (B, K): the class token's, plus half the best of the patches left."""
         return cast(Tensor, self.vit.forward_head(self.vit.norm(tokens.x), tokens.valid))
 
-    def num_patches(self, image_size: tuple[int, int]) -> int:
-        """Return the whole patches of an image."""
+    def _patches(self, image_size: tuple[int, int]) -> Grid:
         height, width = self.vit.patch_embed.patch_size
-        return int((image_size[0] // height) * (image_size[1] // width))
+        return image_size[0] // height, image_size[1] // width
 
     def embed_macs(self, image_size: tuple[int, int]) -> int:
         """Return the stem's cost: three convolutions at half the image's size, and a projection."""

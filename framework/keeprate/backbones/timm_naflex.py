@@ -8,6 +8,7 @@ from timm.models.naflexvit import NaFlexEmbeds, NaFlexVit
 from torch import Tensor, nn
 
 from ..errors import KeeprateError
+from .grids import Grid
 from .interface import Inputs
 from .timm_blocks import TimmStack, blocks_refusal
 from .timm_column import class_refusal, shell_refusal
@@ -59,8 +60,8 @@ class TimmNaFlex(TimmStack):
             )
         return super().input_size(inputs)
 
-    def num_patches(self, image_size: tuple[int, int]) -> int:
-        """Return the patches of an image, padded to whole ones where the model pads.
+    def _patches(self, image_size: tuple[int, int]) -> Grid:
+        """Return the rows and columns of patches of an image, whole ones where the model pads.
 
         Raises KeeprateError for an image that the model can neither pad nor cut into patches.
         """
@@ -71,8 +72,7 @@ class TimmNaFlex(TimmStack):
                 f"Images of {image_size[0]} x {image_size[1]} pixels cannot be cut into patches of "
                 f"{height} x {width}."
             )
-        rows, columns = embeds.dynamic_feat_size(image_size)
-        return int(rows * columns)
+        return cast(Grid, embeds.dynamic_feat_size(image_size))
 
     def embed_macs(self, image_size: tuple[int, int]) -> int:
         """Return the patch projection's cost: one product per weight and patch."""

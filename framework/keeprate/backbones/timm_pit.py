@@ -58,10 +58,9 @@ class TimmPiT(TimmStack):
         prefix = self.vit.norm(tokens.x[:, : self.num_prefix])
         return cast(Tensor, self.vit.forward_head(prefix))
 
-    def num_patches(self, image_size: tuple[int, int]) -> int:
-        """Return the patches of an image in the last stage."""
-        rows, columns = self._grids(image_size)[-1]
-        return rows * columns
+    def _patches(self, image_size: tuple[int, int]) -> Grid:
+        """Return the rows and columns of patches in the last stage."""
+        return self._grids(image_size)[-1]
 
     def embed_macs(self, image_size: tuple[int, int]) -> int:
         """Return the cost of all convolutions, and of the blocks of the earlier stages."""

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from ..reader import AttentionReader
 from ..tokens import Tokens
-from .grids import Grid, convolution_macs, output_grid
+from .grids import Grid, convolution_macs, output_grid, whole
 from .interface import Backbone, BlockCost, HeadCost
 from .timm_column import altered_refusal, class_refusal, linear_macs, uncounted_refusal
 
@@ -99,8 +99,12 @@ class TimmVOLO(Backbone):
 
     def num_patches(self, image_size: tuple[int, int]) -> int:
         """Return the patches of an image in the Transformer blocks."""
-        rows, columns = output_grid(self.downsample.proj, self._fine_grid(image_size))
+        rows, columns = self._coarse_grid(image_size)
         return rows * columns
+
+    def grid(self, image_size: tuple[int, int]) -> Grid | None:
+        """Return the rows and columns of the patches in the Transformer blocks."""
+        return whole(self._coarse_grid(image_size), image_size)
 
     def embed_macs(self, image_size: tuple[int, int]) -> int:
         """Return the cost of stem, outlookers and the convolution after them."""
@@ -127,6 +131,10 @@ class TimmVOLO(Backbone):
         if self.volo.aux_head is not None:
             per_token += linear_macs(self.volo.aux_head)
         return HeadCost(fixed, per_token)
+
+    def _coarse_grid(self, image_size: tuple[int, int]) -> Grid:
+        """Return the grid of patches that the Transformer blocks see."""
+        return output_grid(self.downsample.proj, self._fine_grid(image_size))
 
     def _fine_grid(self, image_size: tuple[int, int]) -> Grid:
         """Return the grid of patches that the outlookers see."""

@@ -30,6 +30,10 @@ COMMANDS = {
     "run": Entry("run", "run", "Run a study: a grid of methods, models and data sets."),
     "report": Entry("report", "report", "Write reports of results already there."),
     "runs": Entry("runs", "runs", "List, show, remove and merge finished runs."),
+    "show": Entry("show", "show", "Draw which patches survive, stage by stage."),
+    "convergence": Entry(
+        "convergence", "convergence", "Study how a method's ranking converges as it iterates."
+    ),
     "macs": Entry("macs", "macs", "Count a model's multiply-accumulates, part by part."),
     "check-backbone": Entry(
         "check_backbone", "check_backbone", "Prove that a model is reduced right."

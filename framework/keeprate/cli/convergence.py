@@ -1,0 +1,168 @@
+"""`keeprate convergence`: does a method's ranking converge, block by block and head by head?"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+
+import click
+
+from ..errors import KeeprateError
+from .options import plugin_options
+from .picking import Numbers, Picking, check_blocks, file_name, picking_options, source
+
+if TYPE_CHECKING:
+    import altair as alt
+
+    from ..convergence import BlockFound, Question
+    from ..method import Method
+    from ..picked import Picked
+
+Kind: TypeAlias = Literal["svg", "png", "pdf", "html"]
+DEFAULT_KEEP: Final = 0.7
+FIGURES: Final[tuple[Kind, ...]] = ("svg", "png", "pdf", "html")
+
+
+@dataclass(frozen=True)
+class Asked(Picking):
+    """The options of the command as they were typed."""
+
+    method: str
+    iterations: tuple[int, ...]
+    blocks: tuple[int, ...] | None
+    keep: float | None
+    schedule: str | None
+    budget: str | None
+    output: Path
+
+
+@click.command()
+@picking_options
+@click.option(
+    "--method", required=True, metavar="NAME[:PARAMETERS]", help="A method that iterates."
+)
+@click.option(
+    "--iterations",
+    type=Numbers(),
+    default="1,5,10,30,50",
+    show_default=True,
+    metavar="1,5,...",
+    help="Numbers of iterations to compare, each with the one before.",
+)
+@click.option("--blocks", type=Numbers(), metavar="1,3,5", help="Of the unpruned model; all.")
+@click.option(
+    "--keep",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    metavar="RATE",
+    help="Share of the patch tokens that counts as kept; default: 0.7.",
+)
+@click.option("--schedule", metavar="SCHEDULE", help="Look at its stages, reducing on the way.")
+@click.option("--budget", metavar="COST", help="The same, solved for a cost.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("runs/convergence"),
+    metavar="DIR",
+    show_default=True,
+    help="Where table, figure and maps go.",
+)
+@plugin_options
+def convergence(**options: Any) -> None:
+    """Compare a method's score distributions after more and more iterations, head by head.
+
+    IMAGE is as for `keeprate show`. Tells the Kullback-Leibler divergence (nats) between successive
+    distributions, and the number of iterations after which the kept tokens stay the same. Written
+    are a table (CSV: every image; Markdown: all), a figure and, for each image, a sheet of maps.
+    """
+    asked = Asked(**options)
+    question = question_of(asked)
+    found = source(asked)
+    check_blocks(asked.blocks, found.backbone.depth)
+
+    from ..atomic import write_together
+    from ..convergence import ConvergenceStudy
+
+    method = _method(asked.method)
+    picked = found.pick(asked.images)
+    study = ConvergenceStudy(found, method, question)
+    looks = [Look(each, study.look(each)) for each in picked]
+    title = f"{asked.method} on {found.loaded.name}, {len(looks)} image{'s' * (len(looks) > 1)}"
+    files = {**map_files(looks, question.iterations), **files_of(looks, question.iterations, title)}
+    write_together({asked.output / name: content for name, content in files.items()})
+    for name in files:
+        click.echo(asked.output / name)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was found for one image."""
+
+    picked: Picked
+    blocks: list[BlockFound]
+
+
+def question_of(asked: Asked) -> Question:
+    """Return what is asked; KeeprateError for options that exclude each other."""
+    from ..convergence import Question
+    from ..request import Cost
+
+    numbers = tuple(sorted({*asked.iterations}))
+    if asked.schedule is None and asked.budget is None:
+        return Question(numbers, None, asked.blocks, asked.keep or DEFAULT_KEEP)
+    if asked.blocks is not None or asked.keep is not None:
+        raise KeeprateError(
+            "--blocks and --keep are for the unpruned model: leave out --schedule and --budget, "
+            "whose stages say where and how many."
+        )
+    return Question(numbers, Cost(asked.schedule, asked.budget))
+
+
+def _method(spec: str) -> Method:
+    from ..fulfil import built_run
+    from ..parameters import parse_spec
+    from ..request import RunSpec
+
+    return built_run(RunSpec(*parse_spec(spec)), seed=0).method
+
+
+def files_of(looks: Sequence[Look], iterations: Sequence[int], title: str) -> dict[str, bytes]:
+    """Return the table and the figure, by the names of their files."""
+    from ..convergence import rows_of
+    from ..convergence_chart import chart
+    from ..convergence_table import as_csv, as_markdown, summaries
+
+    rows = [row for look in looks for row in rows_of(look.blocks)]
+    found = summaries(rows)
+    files = {
+        "convergence.csv": as_csv(rows, iterations).encode(),
+        "convergence.md": f"{title}\n\n{as_markdown(found, iterations)}".encode(),
+    }
+    figure = chart(found, iterations, title)
+    return files | {f"convergence.{kind}": _rendered(figure, kind) for kind in FIGURES}
+
+
+def map_files(looks: Sequence[Look], iterations: Sequence[int]) -> dict[str, bytes]:
+    """Return a sheet of maps for each image, by the names of their files."""
+    from ..picture_sheet import png
+    from ..shown_sheet import maps_sheet
+
+    taken: set[str] = set()
+    return {
+        file_name(f"maps-{look.picked.stem}", taken): png(
+            maps_sheet(look.picked, look.blocks, iterations)
+        )
+        for look in looks
+    }
+
+
+def _rendered(figure: alt.VConcatChart, kind: Kind) -> bytes:
+    """Return the figure as a file of this kind; HTML that needs no network."""
+    buffer: io.StringIO | io.BytesIO = io.BytesIO() if kind in ("png", "pdf") else io.StringIO()
+    options: dict[str, Any] = {"inline": True} if kind == "html" else {}
+    options["scale_factor"] = 2 if kind == "png" else 1
+    figure.save(buffer, format=kind, **options)
+    content = buffer.getvalue()
+    return content.encode() if isinstance(content, str) else content

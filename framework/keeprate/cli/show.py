@@ -1,0 +1,112 @@
+"""`keeprate show`: which patches of an image survive, stage by stage, side by side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import KeeprateError
+from .options import plugin_options
+from .picking import Numbers, Picking, check_blocks, file_name, picking_options, source
+
+if TYPE_CHECKING:
+    from ..comparison import Wanted
+    from ..picked import Source
+
+DEFAULT_BUDGET = "65%"
+
+
+@dataclass(frozen=True)
+class Asked(Picking):
+    """The options of the command as they were typed."""
+
+    methods: tuple[str, ...]
+    schedule: str | None
+    budget: str | None
+    blocks: tuple[int, ...] | None
+    overlay: bool
+    output: Path
+
+
+@click.command()
+@picking_options
+@click.option(
+    "--method",
+    "methods",
+    multiple=True,
+    metavar="NAME[:PARAMETERS]",
+    help="Method, as tome:proportional_attention=false; repeatable; default: all that fit.",
+)
+@click.option("--schedule", metavar="SCHEDULE", help="As r=13 or keep=0.7@3,6,9.")
+@click.option("--budget", metavar="COST", help="GMACs (0.8) or a share; default: 65%.")
+@click.option("--blocks", type=Numbers(), metavar="1,3,5", help="Show these; default: six at most.")
+@click.option("--overlay", is_flag=True, help="Show what each method finds important as well.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("runs/pictures"),
+    metavar="DIR",
+    show_default=True,
+    help="Where the pictures go, a PNG for each image.",
+)
+@plugin_options
+def show(**options: Any) -> None:
+    """Draw which patches of each IMAGE survive, stage by stage, side by side for several methods.
+
+    IMAGE is a file where --model is given alone. With --data, or without a model, it is the id or
+    the index (from 0) of a sample of the data set.
+    """
+    from ..atomic import write_together
+    from ..picture_sheet import png
+    from ..shown import Camera
+    from ..shown_sheet import sheet_of
+
+    asked = Asked(**options)
+    found = source(asked)
+    check_blocks(asked.blocks, found.backbone.depth)
+    runs = runs_of(asked, found)
+    picked = found.pick(asked.images)
+    camera = Camera(found, runs)
+    taken: set[str] = set()
+    for each in picked:
+        path = asked.output / file_name(each.stem, taken)
+        sheet = sheet_of(camera.shoot(each), asked.blocks, overlay=asked.overlay)
+        write_together({path: png(sheet)})
+        click.echo(path)
+
+
+def runs_of(asked: Asked, found: Source) -> dict[str, Wanted]:
+    """Return the methods named, or all that fit the model, at one cost, each by its label.
+
+    Raises KeeprateError for unknown names and parameters that do not fit.
+    """
+    from ..fulfil import built_run
+    from ..parameters import parse_spec
+    from ..request import Cost, RunSpec
+
+    budget = asked.budget or (None if asked.schedule else DEFAULT_BUDGET)
+    cost = Cost(asked.schedule, budget)
+    suffix = " ".join(filter(None, [cost.schedule, cost.budget]))
+    runs = {}
+    for spec in asked.methods or _fitting(found):
+        runs[f"{spec} {suffix}"] = built_run(RunSpec(*parse_spec(spec), cost), seed=0)
+    return runs
+
+
+def _fitting(found: Source) -> list[str]:
+    """Return the names of the registered methods that reduce tokens of the model."""
+    from ..parameters import build
+    from ..plan import refuse_unsuited
+    from ..plugins import registry
+
+    names = []
+    for offer in registry().methods.values():
+        try:
+            refuse_unsuited(found.backbone, build("method", offer.cls, {}))
+        except KeeprateError:
+            continue
+        names += [offer.name] if offer.cls.reduces else []
+    return names

@@ -1,0 +1,174 @@
+"""The driver's side of a pass by Ray: shards out, replies in, lost shards out again."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import polars as pl
+import ray
+
+from ..engine import Desk, Failed
+from ..events import Note, PassAdvanced
+from .ray_worker import Order, Reply, work
+from .shards import Cutter, Shard
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ..comparison import Comparison
+
+_POLL_SECONDS: Final = 0.5
+_GRACE_SECONDS: Final = 30.0
+"""How long a stopped pass waits for the batches that are being computed."""
+
+
+@dataclass(frozen=True)
+class Crew:
+    """The workers of a pass: what each is given, how many there are now, how to stop them.
+
+    `cpus` and `gpus` are one worker's; `size` counts anew whenever it is called, as machines come
+    and go; `flag` is an actor, a `StopFlag`. A shard is handed out `attempts` times at most.
+    """
+
+    cpus: float
+    gpus: float
+    attempts: int
+    size: Callable[[], int]
+    flag: Any
+
+
+class Dispatch:
+    """Hands the shards of a pass out, one to a worker, and everything that comes back in.
+
+    `here` names the driver's own device.
+    """
+
+    def __init__(
+        self, comparison: Comparison, cutter: Cutter, desk: Desk, crew: Crew, here: str
+    ) -> None:
+        self.comparison, self.cutter, self.desk, self.crew = comparison, cutter, desk, crew
+        self._remote = ray.remote(num_cpus=crew.cpus, num_gpus=crew.gpus, max_retries=0)(work)
+        self._out: dict[Any, Shard] = {}
+        self._lost: deque[Shard] = deque()
+        self._here = here
+        self._noted: set[tuple[str, str]] = set()
+        self._correct: Counter[str] = Counter()
+        self._images: Counter[str] = Counter()
+        self._stopped: float | None = None
+
+    def run(self, order: Order) -> None:
+        """Take every shard's runs over its samples; returns early once the desk is stopping.
+
+        Raises KeeprateError for what a worker cannot mend, with nothing left running.
+        """
+        shared = ray.put(order)
+        try:
+            self._hand_out(shared)
+            while self._out and not self._is_overdue():
+                self._collect()
+                self._hand_out(shared)
+        finally:
+            for reference in self._out:
+                ray.cancel(reference, force=True)
+
+    def _hand_out(self, order: Any) -> None:
+        """Give every idle worker a shard, or tell all to stop."""
+        if self.desk.stopping():
+            self._stopped = self._stopped or time.monotonic()
+            self.crew.flag.raise_flag.remote()
+            return
+        workers = self.crew.size()
+        while len(self._out) < workers and (shard := self._next(workers)):
+            logits = self._reference(shard)
+            self._out[self._remote.remote(order, shard, logits, self.crew.flag)] = shard
+
+    def _is_overdue(self) -> bool:
+        return self._stopped is not None and time.monotonic() - self._stopped > _GRACE_SECONDS
+
+    def _next(self, workers: int) -> Shard | None:
+        while self._lost:
+            shard = self._lost.popleft().again(self.cutter.given_up)
+            if shard.ids:
+                return shard
+        return self.cutter.cut(workers)
+
+    def _reference(self, shard: Shard) -> NDArray[Any] | None:
+        """Return the unpruned model's logits for a shard that does not compute them itself."""
+        found = self.comparison.reference
+        if found is None or self.comparison.unpruned.id in self.cutter.tasks[shard.task].ids:
+            return None
+        logits: NDArray[Any] = found[list(shard.places)]
+        return logits
+
+    def _collect(self) -> None:
+        """Wait a moment for replies."""
+        ready, _ = ray.wait(list(self._out), timeout=_POLL_SECONDS)
+        for reference in ready:
+            shard = self._out.pop(reference)
+            try:
+                reply = ray.get(reference)
+            except ray.exceptions.RayError as error:
+                self._miss(shard, error)
+            else:
+                self._take(shard, reply)
+
+    def _miss(self, shard: Shard, error: Exception) -> None:
+        """Hand a shard that was lost with its worker out again, or give its runs up."""
+        why = _said(error)
+        if shard.attempt < self.crew.attempts:
+            counts = f"{len(shard.places)} images for {len(shard.ids)} run(s)"
+            self.desk.listen(Note(f"A worker was lost, {counts} are computed again: {why}"))
+            self._lost.append(shard)
+            return
+        said = f"Its worker was lost {shard.attempt} times on the same images: {why}"
+        self._give_up(dict.fromkeys(shard.ids, Failed(said, str(error))))
+
+    def _take(self, shard: Shard, reply: Reply) -> None:
+        """Hand everything in that a worker found, and raise what it could not go on with."""
+        for segment in reply.segments:
+            self.desk.take(segment)
+        self._give_up(reply.failed)
+        for names, text in reply.notes:
+            self._note(names, text)
+        if reply.device not in (None, self._here):
+            self._note(shard.ids, f"Computed by Ray on {reply.device}.")
+        if reply.error is not None:
+            raise reply.error
+        if reply.segments:
+            self._count(shard, pl.concat([segment.rows for segment in reply.segments]), reply)
+
+    def _give_up(self, failed: Mapping[str, Failed]) -> None:
+        for name, why in failed.items():
+            if name not in self.cutter.given_up:
+                self.cutter.give_up(name)
+                self.desk.fail(name, why)
+
+    def _note(self, names: Sequence[str], text: str) -> None:
+        """Note something that many workers may say, once for each run."""
+        new = [name for name in names if (name, text) not in self._noted]
+        self._noted.update((name, text) for name in new)
+        if new:
+            self.desk.note(new, text)
+
+    def _count(self, shard: Shard, rows: pl.DataFrame, reply: Reply) -> None:
+        images = rows["place"].n_unique()
+        self.cutter.learn(shard, images, reply.seconds)
+        sums = rows.group_by("run").agg(pl.len(), pl.col("correct").sum())
+        for run, seen, correct in sums.iter_rows():
+            self._images[run] += seen
+            self._correct[run] += correct
+        self.desk.listen(PassAdvanced(images, self._top1))
+
+    def _top1(self) -> dict[str, float]:
+        return {name: self._correct[name] / seen for name, seen in self._images.items()}
+
+
+def _said(error: Exception) -> str:
+    """Return the reason in one line: of an error in a worker that error, of others Ray's own."""
+    cause = getattr(error, "cause", None) or error
+    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
+    return f"{type(cause).__name__}: {lines[0]}" if lines else type(cause).__name__

@@ -1,0 +1,219 @@
+"""What runs in a worker of Ray: the same comparison once more, and passes over its shards."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..discovery import VARIABLE
+from ..engine import Desk, Failed, Segment, Task
+from ..errors import KeeprateError, SampleError
+from ..plugins import activate, load
+from ..request import LoopOptions, Request
+from .shards import Shard
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ..comparison import Comparison
+    from ..records import RunInfo
+
+_PARTS = {
+    "sources": "the code of its plugins",
+    "backbone": "the model or its weights",
+    "data": "the data set",
+}
+"""What may differ between two machines that were asked for the same, by field of a run."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a worker must know of a comparison to make it again; the same for all its shards.
+
+    `jobs` are the runs as the driver described them, `bad` the samples it found unusable,
+    `versions` its packages. `limits` is what the driver's environment limits plugins to, `files`
+    are plugin files, `folder` is where relative paths start. `threads` is what PyTorch computes
+    with, so that rows do not depend on how many processors a machine has.
+    """
+
+    request: Request
+    loop: LoopOptions
+    jobs: tuple[RunInfo, ...]
+    bad: Mapping[str, str]
+    versions: Mapping[str, str]
+    limits: str | None
+    files: tuple[Path, ...]
+    folder: Path
+    threads: int
+
+
+@dataclass
+class Reply:
+    """What a worker found on a shard, in `seconds` without the preparation; `device` names it.
+
+    `error` is what keeps the whole comparison from running there.
+    """
+
+    segments: list[Segment] = field(default_factory=list)
+    failed: dict[str, Failed] = field(default_factory=dict)
+    notes: list[tuple[tuple[str, ...], str]] = field(default_factory=list)
+    seconds: float = 0.0
+    device: str | None = None
+    error: KeeprateError | None = None
+
+
+class StopFlag:
+    """An actor that workers ask, between two batches, whether the study was stopped."""
+
+    def __init__(self) -> None:
+        self._raised = False
+
+    def raise_flag(self) -> None:
+        """Tell all who ask from now on to stop."""
+        self._raised = True
+
+    def is_raised(self) -> bool:
+        """Return whether no further batch should begin."""
+        return self._raised
+
+
+class Watch:
+    """Asks the flag, once a second at most; a flag that cannot be reached stops nobody."""
+
+    def __init__(self, flag: Any) -> None:
+        self._flag = flag
+        self._next = time.monotonic()
+        self._stopped = False
+
+    def __call__(self) -> bool:
+        """Return whether no further batch should begin."""
+        import ray
+
+        if not self._stopped and time.monotonic() >= self._next:
+            try:
+                self._stopped = ray.get(self._flag.is_raised.remote(), timeout=10)
+            except ray.exceptions.RayError:
+                self._stopped = False
+            self._next = time.monotonic() + 1
+        return self._stopped
+
+
+class StoredLogits:
+    """Logits (N, K) of the unpruned model for the samples at N `places`, in ascending order."""
+
+    def __init__(self, places: Sequence[int], logits: NDArray[Any]) -> None:
+        self.places, self.logits = np.asarray(places), logits
+
+    def __getitem__(self, places: NDArray[Any]) -> NDArray[Any]:
+        """Return the logits (B, K) at `places` (B,), which are among those there are."""
+        found: NDArray[Any] = self.logits[self.places.searchsorted(places)]
+        return found
+
+
+def work(order: Order, shard: Shard, logits: NDArray[Any] | None, flag: Any) -> Reply:
+    """Take a shard's runs over its samples; a mistake the user can mend is in the reply.
+
+    `logits` (N, K) are the unpruned model's for the shard's samples, None where it is itself among
+    the runs. Whatever else is raised counts as a lost worker.
+    """
+    reply, stopping = Reply(), Watch(flag)
+    try:
+        if not stopping():
+            _judge(order, shard, logits, _desk(reply, stopping), reply)
+    except SampleError as error:
+        reply.error = error
+    except KeeprateError as error:
+        reply.error = KeeprateError(f"On machine '{platform.node()}': {error}")
+    return reply
+
+
+def _judge(
+    order: Order, shard: Shard, logits: NDArray[Any] | None, desk: Desk, reply: Reply
+) -> None:
+    from ..evaluation import run_pass
+    from ..throughput import device_name, device_of
+    from ..work import pass_of
+
+    comparison = _comparison(order)
+    work = pass_of(comparison, Task(shard.ids, shard.places))
+    if logits is not None:
+        work = replace(work, reference=StoredLogits(shard.places, logits))
+    began = time.monotonic()
+    run_pass(work, order.loop, desk)
+    reply.seconds = time.monotonic() - began
+    reply.device = device_name(device_of(order.loop.accelerator))
+
+
+def _desk(reply: Reply, stopping: Callable[[], bool]) -> Desk:
+    return Desk(
+        take=reply.segments.append,
+        fail=reply.failed.__setitem__,
+        note=lambda names, text: reply.notes.append((tuple(names), text)),
+        listen=lambda event: None,
+        stopping=stopping,
+    )
+
+
+_made: list[tuple[Order, Comparison]] = []
+"""The comparison that this process worked on last."""
+
+
+def _comparison(order: Order) -> Comparison:
+    """Return the comparison, made once in a process.
+
+    Raises KeeprateError for what cannot be made here or comes out different.
+    """
+    if not _made or _made[0][0] != order:
+        _made.clear()
+        _made.append((order, _make(order)))
+    return _made[0][1]
+
+
+def _make(order: Order) -> Comparison:
+    import torch
+
+    from ..environment import versions
+    from ..fulfil import prepare
+
+    refuse_versions(order.versions, versions())
+    torch.set_num_threads(order.threads)
+    if order.folder.is_dir():
+        os.chdir(order.folder)
+    environ = {} if order.limits is None else {VARIABLE: order.limits}
+    activate(load(order.files, environ=environ, directory=order.folder))
+    comparison = prepare(order.request, order.bad)
+    refuse_differences(order.jobs, [job.info for job in comparison.jobs])
+    return comparison
+
+
+def refuse_versions(theirs: Mapping[str, str], ours: Mapping[str, str]) -> None:
+    """Raise KeeprateError where a package is not the driver's version, build aside ("+cu130")."""
+    for name, version in theirs.items():
+        here = ours.get(name, version)
+        if here.partition("+")[0] != version.partition("+")[0]:
+            raise KeeprateError(
+                f"{name} is {here}, not {version}: install the same version on every machine."
+            )
+
+
+def refuse_differences(theirs: Sequence[RunInfo], ours: Sequence[RunInfo]) -> None:
+    """Raise KeeprateError, saying what differs, unless these are the runs of the driver."""
+    if {info.id for info in theirs} <= {info.id for info in ours}:
+        return
+    pairs = list(zip(theirs, ours, strict=False))
+    parts = [
+        said
+        for part, said in _PARTS.items()
+        if any(getattr(one, part) != getattr(other, part) for one, other in pairs)
+    ]
+    raise KeeprateError(
+        f"the runs are not those that were asked for, as this machine differs in "
+        f"{' and '.join(parts) or 'its methods'}: make all machines the same."
+    )

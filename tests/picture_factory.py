@@ -1,0 +1,34 @@
+"""A source of small random images for tiny models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from keeprate import DataSet, Sample
+from keeprate.backbones import adapt
+from keeprate.models import LoadedModel
+from keeprate.picked import Source
+
+
+class Noise(DataSet):
+    """Four random images, of no size a model expects."""
+
+    name = "noise"
+
+    def samples(self) -> Sequence[Sample]:
+        return [Sample(f"noise/{index}", index) for index in range(4)]
+
+    def image(self, index: int) -> Tensor:
+        generator = torch.Generator().manual_seed(index)
+        return torch.randint(0, 256, (3, 30, 41), generator=generator, dtype=torch.uint8)
+
+    def bind(self, num_classes: int, label_names: Sequence[str] | None) -> None:
+        """Any model will do."""
+
+
+def source_of(model: nn.Module) -> Source:
+    """Random images for a model that was made here."""
+    return Source(LoadedModel(model, "tiny", "made here", ""), adapt(model), Noise())
