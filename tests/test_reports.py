@@ -19,7 +19,10 @@ from keeprate.results import Store
 from keeprate.summary import Group, Line, Summary, summarise
 from keeprate_reports.accuracy_chart import chart
 from keeprate_reports.accuracy_plot import AccuracyPlot
+from keeprate_reports.comparisons_csv import ComparisonsCsv
 from keeprate_reports.csv_table import CsvTable
+from keeprate_reports.findings_file import FindingsFile
+from keeprate_reports.latex_tables import LatexTables
 from keeprate_reports.markdown_table import MarkdownTable, escape
 from results_factory import (
     fill,
@@ -52,13 +55,15 @@ def scaled(group: Group, factor: float) -> Group:
 
 def test_the_built_in_reports_are_registered() -> None:
     offers = load(environ={"KEEPRATE_PLUGINS": ""}).reports
-    assert set(offers) == {"markdown", "csv", "plot"}
+    assert {"markdown", "csv", "comparisons", "findings", "latex", "plot"} <= set(offers)
     for offer in offers.values():
         assert issubclass(offer.cls, Report)
         assert offer.description
 
 
-@pytest.mark.parametrize("report", [MarkdownTable, CsvTable, AccuracyPlot])
+@pytest.mark.parametrize(
+    "report", [MarkdownTable, CsvTable, ComparisonsCsv, FindingsFile, LatexTables, AccuracyPlot]
+)
 @pytest.mark.parametrize("case", ["many runs", "one run", "no unpruned run", "several groups"])
 def test_every_report_writes_files_for_every_kind_of_store(
     report: type[Report], case: str, tmp_path: Path
@@ -150,7 +155,8 @@ class TestMarkdown:
 
     def test_every_row_has_as_many_cells(self, summary: Summary, tmp_path: Path) -> None:
         nasty = replace(summary, groups=(renamed(summary.groups[0], NASTY),))
-        rows = [row for row in self.text(nasty, tmp_path).splitlines() if row.startswith("|")]
+        first = self.text(nasty, tmp_path).split("## Compared")[0]
+        rows = [row for row in first.splitlines() if row.startswith("|")]
         assert len(rows) == 2 + len(summary.lines)
         assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) == 1
 
@@ -206,10 +212,11 @@ class TestPlot:
     def test_says_macs_and_draws_intervals_lines_points_and_the_rule(
         self, summary: Summary
     ) -> None:
-        rule, bars, lines, points = self.panel(summary)["layer"]
+        rule, bars, lines, points, ring = self.panel(summary)["layer"]
         assert rule["mark"]["strokeDash"]
         assert [bars["mark"]["type"], bars["encoding"]["y2"]["field"]] == ["rule", "high"]
         assert [lines["mark"]["type"], points["mark"]["type"]] == ["line", "point"]
+        assert [ring["mark"]["type"], ring["mark"]["filled"]] == ["point", False]
         x, y = (points["encoding"][axis] for axis in "xy")
         assert x["title"] == "Multiply-accumulates per image (MMACs)"
         assert y["title"] == "Top-1 accuracy (%)"
@@ -255,11 +262,12 @@ class TestPlot:
 
     def test_the_svg_shows_any_name_as_text(self, summary: Summary, tmp_path: Path) -> None:
         nasty = replace(summary, groups=(renamed(summary.groups[0], NASTY),))
-        svg, png = AccuracyPlot().write(nasty, tmp_path)
+        svg, png, pdf = AccuracyPlot().write(nasty, tmp_path)
         content = svg.read_text(encoding="utf-8")
         assert "<script" not in content
         assert "alert(" in "".join(ElementTree.fromstring(content).itertext())
         assert png.read_bytes().startswith(b"\x89PNG")
+        assert pdf.read_bytes().startswith(b"%PDF")
 
 
 def test_reports_import_neither_torch_nor_lightning(tmp_path: Path) -> None:
@@ -275,4 +283,5 @@ def test_reports_import_neither_torch_nor_lightning(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     names = {Path(line).name for line in done.stdout.splitlines()}
-    assert names == {"table.md", "table.csv", "accuracy.svg", "accuracy.png"}
+    tables = {"table.md", "table.csv", "comparisons.csv", "findings.report.json", "tables.tex"}
+    assert tables | {"accuracy.svg", "accuracy.png", "accuracy.pdf"} <= names

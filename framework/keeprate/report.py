@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
+    from .findings.changes import Changes
     from .summary import Group, Line, Summary
 
 
 class Report(ABC):
     """Writes what a summary says in one form.
 
-    A report reads the summary and nothing else, and computes no figure of its own. It has a
-    `name` and takes no arguments; the first sentence of its docstring is its description.
+    A report reads the summary, or the `findings` of it, and nothing else, and computes no figure
+    of its own. It has a `name` and takes no arguments; the first sentence of its docstring is its
+    description.
     """
 
     name: ClassVar[str]
@@ -24,6 +26,10 @@ class Report(ABC):
     @abstractmethod
     def write(self, summary: Summary, folder: Path) -> list[Path]:
         """Write files into `folder`, which exists, and return their paths."""
+
+    def write_changes(self, changes: Changes, folder: Path) -> list[Path]:
+        """Write what changed between two stores (`report --compare`); nothing by default."""
+        return []
 
 
 @dataclass(frozen=True)

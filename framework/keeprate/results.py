@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import polars as pl
@@ -47,6 +47,9 @@ __all__ = [
 
 R = TypeVar("R", Result, Failure)
 
+REPORT_SUFFIX: Final = ".report.json"
+"""How JSON files end that reports write beside the runs, so that they are not taken for runs."""
+
 
 class Store:
     """A folder of finished runs: `<id>.json` and `<id>.parquet` for each.
@@ -81,7 +84,7 @@ class Store:
         try:
             return self._load(run_id)
         except FileNotFoundError:
-            known = (path.stem for path in self.folder.glob("*.json"))
+            known = (path.stem for path in run_files(self.folder))
             raise unknown_name("run", run_id, known) from None
         except (OSError, ValueError) as error:
             raise KeeprateError(f"{self.path_of(run_id, '.json')}: {error}.") from error
@@ -89,7 +92,7 @@ class Store:
     def results(self) -> tuple[list[Result], list[str]]:
         """All readable results, by id, and in a line each what is wrong with the other files."""
         found, problems = [], []
-        for path in sorted(self.folder.glob("*.json")):
+        for path in run_files(self.folder):
             try:
                 found.append(self._load(path.stem))
             except (OSError, ValueError) as error:
@@ -190,6 +193,12 @@ class Store:
         if missing:
             raise ValueError(f"its rows, {rows.name}, lack {', '.join(sorted(missing))}")
         return result
+
+
+def run_files(folder: Path) -> list[Path]:
+    """The JSON files in `folder` that should be of runs, by name."""
+    found = folder.glob("*.json")
+    return sorted(path for path in found if not path.name.endswith(REPORT_SUFFIX))
 
 
 def _parse(kind: type[R], data: bytes) -> R:

@@ -17,7 +17,7 @@ from .atomic import explained, write_together
 from .errors import KeeprateError, unknown_name
 from .partial import PartialRows
 from .records import ROW_COLUMNS
-from .results import Result, Store
+from .results import Result, Store, run_files
 from .store_lock import locked
 
 _SUFFIXES: Final = (".json", ".parquet", ".npy")
@@ -66,7 +66,7 @@ def open_store(folder: Path) -> Store:
     if folder.exists():
         raise KeeprateError(f"{folder} is a file, not a folder of results.")
     beside = folder.parent.iterdir() if folder.parent.is_dir() else ()
-    stores = sorted(str(path) for path in beside if any(path.glob("*.json")))
+    stores = sorted(str(path) for path in beside if path.is_dir() and run_files(path))
     if not stores:
         raise KeeprateError(f"No results folder '{folder}'. `keeprate compare` makes one.")
     raise unknown_name("results folder", str(folder), stores)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 
-import numpy as np
-from numpy.typing import NDArray
-
-from .errors import KeeprateError
-from .labels import labels_of, text_of
-from .results import Result, RunInfo, Store
+from .findings.evidence import Evidence, Judged, JudgedGroup, gather
+from .findings.model import Findings, Options
+from .labels import text_of
+from .results import Result, Store
 from .statistics import mcnemar_exact, paired_difference, wilson_interval
 
 
@@ -89,128 +86,63 @@ class Group:
 
 @dataclass(frozen=True)
 class Summary:
-    """A store's groups, and a line for each thing that is wrong with it."""
+    """A store's groups, and a line for each thing that is wrong with it.
+
+    `evidence` and `options` are what `findings` are made of; a summary put together by hand has
+    none.
+    """
 
     groups: tuple[Group, ...]
     problems: tuple[str, ...]
+    evidence: Evidence = field(default=Evidence(), repr=False, compare=False)
+    options: Options = field(default=Options(), repr=False, compare=False)
 
     @property
     def lines(self) -> tuple[Line, ...]:
         """The lines of all groups."""
         return tuple(line for group in self.groups for line in group.lines)
 
+    @cached_property
+    def findings(self) -> Findings:
+        """Comparisons at equal cost, curves, ablations and all else, worked out when first asked.
 
-@dataclass(frozen=True)
-class _Outcome:
-    """A run and, by sample id in sorted order, whether it was right."""
+        Raises KeeprateError as `keeprate.findings.build.findings` does.
+        """
+        from .findings.build import findings
 
-    result: Result
-    samples: list[str]
-    correct: NDArray[np.bool_]
+        return findings(self.evidence, self.options)
 
 
-def summarise(store: Store) -> Summary:
+def summarise(store: Store, options: Options | None = None) -> Summary:
     """Pair every run with the unpruned run of its model on its images, and sort by cost.
 
     Runs belong together that have the same weights, images, transform and precision. Whatever
     failed, cannot be read or cannot be compared is left out or left empty, and named in the
-    problems.
+    problems. `options` say what the findings are asked.
     """
-    results, problems = store.results()
-    failures, unreadable = store.failures()
-    problems += [f"{each.id} failed: {each.error}" for each in failures] + unreadable
-    labels = labels_of([result.run for result in results])
-    members: dict[str, list[_Outcome]] = defaultdict(list)
-    for result in results:
-        try:
-            members[_identity(result.run)].append(_outcome(store, result))
-        except KeeprateError as error:
-            problems.append(str(error))
-    titles = _titles({key: outcomes[0].result for key, outcomes in members.items()})
-    ordered = sorted(titles, key=lambda key: titles[key])
-    groups = [_group(titles[key], members[key], labels, problems) for key in ordered]
-    return Summary(tuple(groups), tuple(problems))
+    evidence = gather(store)
+    groups = tuple(_group(group) for group in evidence.groups)
+    return Summary(groups, evidence.problems, evidence, options or Options())
 
 
-def _identity(run: RunInfo) -> str:
-    """The same for runs whose images and plain model are the same."""
-    data = run.data
-    return json.dumps(
-        [
-            run.backbone.weights_sha256,
-            run.backbone.image_size,
-            data.fingerprint,
-            data.images,
-            sorted(data.skipped),
-            data.transform,
-            run.precision,
-        ],
-        sort_keys=True,
-    )
-
-
-def _outcome(store: Store, result: Result) -> _Outcome:
-    """Raises KeeprateError for rows that cannot be read or are not those of the result."""
-    rows = store.rows(result.id, ["sample", "correct"]).sort("sample")
-    correct = rows["correct"].to_numpy().astype(bool)
-    measured = result.measured
-    hits = measured.top1 * measured.images
-    if len(correct) != measured.images or not abs(correct.sum() - hits) < 0.5:
-        raise KeeprateError(f"{result.id}.json: its figures are not those of its rows")
-    return _Outcome(result, rows["sample"].to_list(), correct)
-
-
-def _titles(examples: Mapping[str, Result]) -> dict[str, str]:
-    """A readable title for each group, numbered where that would not tell them apart."""
-    titles: dict[str, str] = {}
-    for key in sorted(examples):
-        run = examples[key].run
-        count = f"{run.data.images} {run.backbone.samples}"
-        plain = f"{run.backbone.name} on {run.data.name}, {count}, {run.precision}"
-        same = sum(title == plain or title.startswith(f"{plain} #") for title in titles.values())
-        titles[key] = f"{plain} #{same + 1}" if same else plain
-    return titles
-
-
-def _group(
-    title: str, outcomes: Sequence[_Outcome], labels: Mapping[str, str], problems: list[str]
-) -> Group:
-    reference = _reference(outcomes)
-    if reference is None:
-        problems.append(f"{title}: no unpruned run to compare with")
-    lines = []
-    for outcome in outcomes:
-        paired = reference is not None and reference.samples == outcome.samples
-        if reference is not None and not paired:
-            problems.append(f"{outcome.result.id}: other images than {reference.result.id}")
-        against = reference if paired and outcome is not reference else None
-        lines.append(_line(title, labels[outcome.result.id], outcome, against))
+def _group(group: JudgedGroup) -> Group:
+    against = group.unpruned
+    lines = [_line(group.title, each, against) for each in group.runs]
     lines.sort(key=lambda line: (line.macs_total, line.label, line.id))
-    chosen = reference.result.id if reference else None
-    unpruned = next((line for line in lines if line.id == chosen), None)
-    return Group(title, _facts([each.result for each in outcomes]), tuple(lines), unpruned)
+    unpruned = next((line for line in lines if against and line.id == against.id), None)
+    facts = _facts([each.result for each in group.runs])
+    return Group(group.title, facts, tuple(lines), unpruned)
 
 
-def _reference(outcomes: Sequence[_Outcome]) -> _Outcome | None:
-    """The unpruned run, computed as it stands and with the lowest seed where there are several."""
-    plain = [outcome for outcome in outcomes if not outcome.result.run.reduces]
-    return min(
-        plain,
-        key=lambda each: (each.result.run.empty_last_mlp, each.result.run.seed, each.result.id),
-        default=None,
-    )
-
-
-def _line(title: str, label: str, outcome: _Outcome, reference: _Outcome | None) -> Line:
-    result = outcome.result
-    run, measured, macs = result.run, result.measured, result.measured.macs
-    low, high = wilson_interval(int(outcome.correct.sum()), measured.images)
-    difference = _against(outcome, reference)
+def _line(title: str, judged: Judged, unpruned: Judged | None) -> Line:
+    run, measured, macs = judged.run, judged.result.measured, judged.result.measured.macs
+    low, high = wilson_interval(judged.right, measured.images)
+    difference = _against(judged, unpruned)
     throughput = measured.throughput
     return Line(
-        id=result.id,
+        id=judged.id,
         group=title,
-        label=label,
+        label=judged.label,
         method=run.method,
         parameters=text_of(run.parameters),
         asked=run.budget or run.schedule,
@@ -223,7 +155,7 @@ def _line(title: str, label: str, outcome: _Outcome, reference: _Outcome | None)
         macs_overhead=macs.overhead,
         macs_total=macs.total,
         share_percent=100 * macs.total / macs.unpruned,
-        top1_percent=100 * float(outcome.correct.mean()),
+        top1_percent=100 * judged.right / measured.images,
         top1_low_percent=100 * low,
         top1_high_percent=100 * high,
         difference_points=difference[0],
@@ -242,12 +174,12 @@ def _line(title: str, label: str, outcome: _Outcome, reference: _Outcome | None)
 _Differences = tuple[float, float, float, float] | tuple[None, None, None, None]
 
 
-def _against(outcome: _Outcome, reference: _Outcome | None) -> _Differences:
+def _against(judged: Judged, unpruned: Judged | None) -> _Differences:
     """Difference, low and high in percentage points, and the p-value."""
-    if reference is None:
+    if unpruned is None or judged is unpruned or judged.samples != unpruned.samples:
         return None, None, None, None
-    points = [100 * share for share in paired_difference(outcome.correct, reference.correct)]
-    return points[0], points[1], points[2], mcnemar_exact(outcome.correct, reference.correct)
+    points = [100 * share for share in paired_difference(judged.correct, unpruned.correct)]
+    return points[0], points[1], points[2], mcnemar_exact(judged.correct, unpruned.correct)
 
 
 def _facts(results: Sequence[Result]) -> Facts:

@@ -1,4 +1,4 @@
-"""The reports that come with keeprate: a table, a spreadsheet and a plot."""
+"""The reports that come with keeprate: tables, figures, and files for other programs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,19 @@ if TYPE_CHECKING:
 def keeprate_reports() -> Iterable[type[Report]]:
     """Offer the built-in reports."""
     from keeprate_reports.accuracy_plot import AccuracyPlot
+    from keeprate_reports.comparisons_csv import ComparisonsCsv
     from keeprate_reports.csv_table import CsvTable
+    from keeprate_reports.findings_file import FindingsFile
+    from keeprate_reports.html_report import HtmlReport
+    from keeprate_reports.latex_tables import LatexTables
     from keeprate_reports.markdown_table import MarkdownTable
 
-    return [MarkdownTable, CsvTable, AccuracyPlot]
+    return [
+        MarkdownTable,
+        CsvTable,
+        ComparisonsCsv,
+        FindingsFile,
+        HtmlReport,
+        LatexTables,
+        AccuracyPlot,
+    ]

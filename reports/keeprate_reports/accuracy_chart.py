@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import altair as alt
 
+from keeprate.findings import GroupFindings, PublishedPoint
 from keeprate.report import macs_unit
 from keeprate.summary import Group, Summary
 
@@ -17,13 +18,21 @@ _BLACK = "#000000"
 _WIDTH, _HEIGHT = 560, 380
 _MARGIN = 0.1
 _STEP_PIXELS, _SPREAD_PIXELS = 9, 80
-_NOTE = "Bars: 95 % Wilson intervals. Points of nearly equal cost are drawn side by side."
+_NOTE = (
+    "Bars: 95 % Wilson intervals. Rings: the Pareto front. "
+    "Points of nearly equal cost are drawn side by side."
+)
+_PUBLISHED = "Grey: as published, on the papers' own ruler, without the patch embedding."
+_GREY = "#8A8A8A"
+_NAME_WIDE, _NAME_HIGH = 0.4, 0.06
+"""Room that a name takes, as shares of what published points span."""
 
 
 def chart(summary: Summary) -> alt.ConcatChart:
     """The plot; every figure file is a rendering of this one definition."""
     colour, shape = _scales(summary)
-    panels = [_panel(group, colour, shape) for group in summary.groups]
+    found = {group.title: group for group in summary.findings.groups}
+    panels = [_panel(group, found.get(group.title), colour, shape) for group in summary.groups]
     picture: alt.ConcatChart = (
         alt.concat(*panels, columns=2)
         .resolve_scale(color="shared", shape="shared")
@@ -53,17 +62,29 @@ def _scales(summary: Summary) -> tuple[alt.Color, alt.Shape]:
     )
 
 
-def _panel(group: Group, colour: alt.Color, shape: alt.Shape) -> alt.LayerChart:
+def _panel(
+    group: Group, found: GroupFindings | None, colour: alt.Color, shape: alt.Shape
+) -> alt.LayerChart:
     unit = macs_unit(group)
-    domain = _domain([line.macs_total / unit.size for line in group.lines])
+    published = [each for each in found.published if not each.read_off] if found else []
+    costs = [line.macs_total for line in group.lines] + [each.macs for each in published]
+    domain = _domain([cost / unit.size for cost in costs])
     title = f"Multiply-accumulates per image ({unit.name})"
     x = alt.X("cost:Q", title=title, scale=alt.Scale(domain=domain, nice=False))
-    points = _chart(_points(group, unit.size, domain)).encode(x=x, color=colour)
+    front = {point.run_id for point in found.points if point.on_front} if found else set()
+    drawn = _points(group, unit.size, domain)
+    points = _chart(drawn).encode(x=x, color=colour)
     layers = [
         points.mark_rule(strokeWidth=1.5, opacity=0.6).encode(y=_accuracy("low"), y2="high:Q"),
         points.mark_line(strokeWidth=2).encode(y=_accuracy("top1")),
         points.mark_point(size=70, filled=True, opacity=1).encode(y=_accuracy("top1"), shape=shape),
     ]
+    best = [row for row in drawn if row["id"] in front]
+    if len(best) > 1:
+        ring = _chart(best).mark_point(size=190, filled=False, strokeWidth=1.2, color=_BLACK)
+        layers.append(ring.encode(x=x, y=_accuracy("top1")))
+    if published:
+        layers += _published(published, x, unit.size)
     if group.unpruned:
         level = _chart([{"top1": group.unpruned.top1_percent}]).encode(y=_accuracy("top1"))
         layers.insert(0, level.mark_rule(strokeDash=[5, 4], color=_BLACK))
@@ -71,8 +92,43 @@ def _panel(group: Group, colour: alt.Color, shape: alt.Shape) -> alt.LayerChart:
         layer=layers,
         width=_WIDTH,
         height=_HEIGHT,
-        title=alt.Title(group.title, subtitle=_NOTE),
+        title=alt.Title(group.title, subtitle=[_NOTE, *([_PUBLISHED] if published else [])]),
     )
+
+
+def _published(
+    points: Sequence[PublishedPoint], x: alt.X, unit: float
+) -> list[alt.Chart | alt.LayerChart]:
+    """What papers print, in grey and named where there is room: not on the ruler of the runs."""
+    names = _apart(points)
+    rows = [
+        {"cost": each.macs / unit, "top1": each.top1_percent, "name": name}
+        for each, name in zip(points, names, strict=True)
+    ]
+    chart = _chart(rows).encode(x=x, y=_accuracy("top1"))
+    return [
+        chart.mark_point(shape="cross", size=45, color=_GREY, filled=True),
+        chart.mark_text(align="right", dx=-6, fontSize=9, color=_GREY).encode(text="name:N"),
+    ]
+
+
+def _apart(points: Sequence[PublishedPoint]) -> list[str]:
+    """Names of the points, empty where one named before, the more accurate first, is in the way."""
+    ranges = [
+        max(values) - min(values) or 1.0
+        for values in ([p.macs for p in points], [p.top1_percent for p in points])
+    ]
+    named: list[PublishedPoint] = []
+    for each in sorted(points, key=lambda point: -point.top1_percent):
+        if not any(_in_the_way(each, other, ranges) for other in named):
+            named.append(each)
+    return [f"{each.method} (published)" if each in named else "" for each in points]
+
+
+def _in_the_way(a: PublishedPoint, b: PublishedPoint, ranges: Sequence[float]) -> bool:
+    width, height = ranges
+    beside = abs(a.macs - b.macs) < _NAME_WIDE * width
+    return beside and abs(a.top1_percent - b.top1_percent) < _NAME_HIGH * height
 
 
 def _accuracy(field: str) -> alt.Y:
@@ -91,6 +147,7 @@ def _points(group: Group, unit: float, domain: Sequence[float]) -> list[dict[str
     places = _side_by_side([pixels[line.id] for line in lines])
     return [
         {
+            "id": line.id,
             "series": names[line.id],
             "cost": place * pixel,
             "top1": line.top1_percent,

@@ -14,16 +14,16 @@ _PNG_SCALE = 2
 
 
 class AccuracyPlot(Report):
-    """Top-1 accuracy against MACs, a line for each method, in accuracy.svg and accuracy.png."""
+    """Top-1 accuracy against MACs, a line for each method, in accuracy.svg, .png and .pdf."""
 
     name: ClassVar[str] = "plot"
 
     def write(self, summary: Summary, folder: Path) -> list[Path]:
-        """Write accuracy.svg and accuracy.png."""
+        """Write accuracy.svg, accuracy.png and accuracy.pdf."""
         from keeprate_reports.accuracy_chart import chart
 
         picture = chart(summary)
-        paths = [folder / "accuracy.svg", folder / "accuracy.png"]
+        paths = [folder / f"accuracy.{kind}" for kind in ("svg", "png", "pdf")]
         for path in paths:
             picture.save(str(path), scale_factor=_PNG_SCALE if path.suffix == ".png" else 1)
         return paths

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, ClassVar
 from keeprate.report import Column, Report, Unit, macs_unit, table
 
 if TYPE_CHECKING:
+    from keeprate.findings import GroupFindings
+    from keeprate.findings.changes import Changes
     from keeprate.summary import Facts, Group, Summary
 
 _MEANING = """\
@@ -25,18 +27,39 @@ divergence of the prediction from the unpruned model's.
 
 
 class MarkdownTable(Report):
-    """Table of all runs by cost, with differences to the unpruned model, in table.md."""
+    """Table of all runs by cost, comparisons at equal cost and ablations, in table.md."""
 
     name: ClassVar[str] = "markdown"
 
     def write(self, summary: Summary, folder: Path) -> list[Path]:
         """Write table.md."""
-        parts = [_section(group) for group in summary.groups]
+        found = summary.findings
+        parts = [_bullets(map(escape, found.overview))] if found.overview else []
+        parts += [_section(group) for group in summary.groups]
+        parts += [_comparisons(group, found.options.level) for group in found.groups]
+        if found.groups:
+            parts.append("## How it was computed\n\n" + _bullets(map(escape, found.methods)))
         parts.append("## What the figures mean\n\n" + _MEANING)
         if summary.problems:
             parts.append("## Problems\n\n" + _bullets(map(escape, summary.problems)))
         path = folder / "table.md"
         path.write_text("# Token reduction compared\n\n" + "\n".join(parts), encoding="utf-8")
+        return [path]
+
+    def write_changes(self, changes: Changes, folder: Path) -> list[Path]:
+        """Write changes.md."""
+        from keeprate.findings.tables import changes_tables
+
+        parts = [f"{changes.unchanged} runs are in both with the same rows.\n"]
+        parts += [
+            f"## {escape(table.title)}\n\n{_markdown(table.columns)}"
+            for table in changes_tables(changes)
+        ]
+        if changes.problems:
+            parts.append("## Problems\n\n" + _bullets(map(escape, changes.problems)))
+        title = f"# From {escape(changes.before)} to {escape(changes.after)}\n\n"
+        path = folder / "changes.md"
+        path.write_text(title + "\n".join(parts), encoding="utf-8")
         return [path]
 
 
@@ -52,15 +75,28 @@ def _section(group: Group) -> str:
     return f"## {escape(group.title)}\n\n{_markdown(table(group))}\n{facts}"
 
 
-def _markdown(columns: Sequence[Column]) -> str:
-    headings = [column.heading for column in columns]
+def _comparisons(group: GroupFindings, level: float) -> str:
+    from keeprate.findings.tables import tables_of
+
+    parts = [f"## Compared: {escape(group.title)}\n\n{_bullets(map(escape, group.overview))}"]
+    for each in tables_of(group, level):
+        table = _markdown(each.columns, each.marked)
+        parts.append(f"### {escape(each.title)}\n\n{escape(each.caption)}\n\n{table}")
+    return "\n".join(parts)
+
+
+def _markdown(columns: Sequence[Column], marked: Sequence[int] = ()) -> str:
+    """A table; the first cell of the rows at the places `marked` is set in bold."""
+    headings = [escape(column.heading) for column in columns]
     rules = ["---:" if column.figures else "---" for column in columns]
     rows = zip(*(column.texts for column in columns), strict=True)
-    return "".join(f"| {' | '.join(_cells(row))} |\n" for row in [headings, rules, *rows])
+    cells = [_cells(row, place in marked) for place, row in enumerate(rows)]
+    return "".join(f"| {' | '.join(row)} |\n" for row in [headings, rules, *cells])
 
 
-def _cells(row: Iterable[str]) -> list[str]:
-    return [escape(text) for text in row]
+def _cells(row: Sequence[str], marked: bool) -> list[str]:
+    first, *others = [escape(text) for text in row]
+    return [f"**{first}**" if marked else first, *others]
 
 
 def _facts(facts: Facts, unit: Unit) -> list[str]:

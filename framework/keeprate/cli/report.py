@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -10,14 +10,22 @@ import click
 
 from ..errors import KeeprateError, unknown_name
 from .options import plugin_options, settings
-from .table import print_table
+from .table import print_columns, print_table
 
 if TYPE_CHECKING:
+    from ..findings.model import Options
     from ..plugins import Offer
     from ..report import Report
     from ..summary import Summary
 
-__all__ = ["ReportsFailed", "print_table", "report", "summarise_folder", "write_reports"]
+__all__ = [
+    "ReportsFailed",
+    "print_table",
+    "report",
+    "report_changes",
+    "summarise_folder",
+    "write_reports",
+]
 
 
 class ReportsFailed(click.ClickException):
@@ -51,28 +59,95 @@ class ReportsFailed(click.ClickException):
     metavar="DIR",
     help="Write into this folder instead of FOLDER.",
 )
+@click.option(
+    "--against",
+    metavar="NAME",
+    help="Method or series that others are compared with; default: the best at each budget.",
+)
+@click.option(
+    "--budget",
+    "budgets",
+    multiple=True,
+    metavar="COST",
+    help="Compare at this cost; repeatable; default: the budgets that the runs asked for.",
+)
+@click.option(
+    "--compare",
+    "other",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Tell instead what changed from FOLDER to this other one.",
+)
 @plugin_options
-def report(folder: Path, names: tuple[str, ...], output: Path | None) -> None:
+def report(
+    folder: Path,
+    names: tuple[str, ...],
+    output: Path | None,
+    against: str | None,
+    budgets: tuple[str, ...],
+    other: Path | None,
+) -> None:
     """Write reports of the runs in FOLDER (such as runs/first), and print the table."""
     _chosen(names)
-    summary = summarise_folder(folder)
+    if other is not None:
+        if against or budgets:
+            raise KeeprateError("--compare goes with neither --against nor --budget: drop them.")
+        _tell(report_changes(folder, other, names or None, output=output))
+        return
+
+    from ..findings.model import Options
+
+    summary = summarise_folder(folder, Options(against, budgets))
     print_table(summary)
     _tell(write_reports(folder, names or None, output=output, summary=summary))
 
 
-def summarise_folder(folder: Path) -> Summary:
-    """Summarise the runs in `folder`; KeeprateError if it is not there or holds no finished run."""
+def report_changes(
+    before: Path, after: Path, names: Sequence[str] | None = None, *, output: Path | None = None
+) -> list[Path]:
+    """Print what changed between two folders of results; return the files written into `output`.
+
+    That is `after` by default. Raises KeeprateError for a folder that is not there.
+    """
+    from ..findings.changes import changes
+    from ..findings.tables import changes_tables
+    from ..results import Store
+
+    for folder in (before, after):
+        _check_folder(folder)
+    found = changes(Store(before), Store(after))
+    click.echo(f"{found.unchanged} runs are in both with the same rows.")
+    for table in changes_tables(found):
+        print_columns(table.title, table.columns)
+    for problem in found.problems:
+        click.echo(f"Warning: {problem}", err=True)
+    return _written(
+        _chosen(names), output or after, lambda each, into: each.write_changes(found, into)
+    )
+
+
+def summarise_folder(folder: Path, options: Options | None = None) -> Summary:
+    """Summarise the runs in `folder`; KeeprateError if it is not there or holds no finished run.
+
+    `options` say what the findings are asked; what is wrong with them is told at once.
+    """
     from ..results import Store
     from ..summary import summarise
 
+    _check_folder(folder)
+    summary = summarise(Store(folder), options)
+    if not summary.lines:
+        raise _empty(folder, summary)
+    if options is not None:
+        _ = summary.findings  # a mistake in the options is one, not one of every report
+    return summary
+
+
+def _check_folder(folder: Path) -> None:
     if not folder.exists():
         raise _missing(folder)
     if not folder.is_dir():
         raise KeeprateError(f"{folder} is a file, not a folder of results.")
-    summary = summarise(Store(folder))
-    if not summary.lines:
-        raise _empty(folder, summary)
-    return summary
 
 
 def write_reports(
@@ -88,18 +163,23 @@ def write_reports(
     A report that raises does not keep the others from being written; ReportsFailed then names it.
     Raises KeeprateError, before anything is computed, for a name that no report has.
     """
+    chosen = _chosen(names)
+    found = summary or summarise_folder(folder)
+    return _written(chosen, output or folder, lambda each, into: each.write(found, into))
+
+
+def _written(
+    chosen: Sequence[Offer[Report]], output: Path, write: Callable[[Report, Path], Sequence[Path]]
+) -> list[Path]:
     from ..atomic import explained
 
-    chosen = _chosen(names)
-    summary = summary or summarise_folder(folder)
-    output = output or folder
     with explained(output):
         output.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
     failures: list[str] = []
     for offer in chosen:
         try:
-            written += [Path(path) for path in offer.cls().write(summary, output)]
+            written += [Path(path) for path in write(offer.cls(), output)]
         except Exception as error:
             failures.append(_failure(offer, error))
     if failures:
@@ -147,6 +227,8 @@ def _empty(folder: Path, summary: Summary) -> KeeprateError:
 
 def _results_folders(parent: Path) -> list[str]:
     """Folders in `parent` that hold results."""
+    from ..results import run_files
+
     if not parent.is_dir():
         return []
-    return sorted(str(path) for path in parent.iterdir() if any(path.glob("*.json")))
+    return sorted(str(path) for path in parent.iterdir() if run_files(path))

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from ..report import Column
-    from ..summary import Group, Summary
+    from ..summary import Summary
 
 _WIDE = 10_000
 """Characters of a line that is not printed on a terminal: never wrapped."""
@@ -27,25 +27,25 @@ def print_table(summary: Summary) -> None:
 
     Columns that a terminal has no room for are left out; elsewhere the table has all.
     """
+    from ..report import table
+
     for group in summary.groups:
-        _print_group(group)
+        print_columns(group.title, table(group))
     for problem in summary.problems:
         click.echo(f"Warning: {problem}", err=True)
 
 
-def _print_group(group: Group) -> None:
+def print_columns(title: str, columns: Sequence[Column]) -> None:
+    """Print one table on stdout; where it is a terminal, the columns that it has room for."""
     from rich.console import Console
 
-    from ..report import table
-
-    columns = table(group)
     if sys.stdout.isatty():
         console = Console(highlight=False)
-        console.print(_grid(group.title, columns, console.width))
+        console.print(_grid(title, columns, console.width))
         return
     console = Console(width=_WIDE, highlight=False)
     with console.capture() as captured:
-        console.print(_grid(group.title, columns, _WIDE))
+        console.print(_grid(title, columns, _WIDE))
     text = "\n".join(line.rstrip() for line in captured.get().splitlines())
     encoding = sys.stdout.encoding or "utf-8"
     click.echo(text.encode(encoding, "replace").decode(encoding))

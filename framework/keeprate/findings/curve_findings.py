@@ -1,0 +1,150 @@
+"""Accuracy over cost: every series as a curve, read off at the budgets and averaged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import Final
+
+from ..errors import KeeprateError
+from ..statistics import (
+    Curve,
+    Difference,
+    Estimate,
+    Missing,
+    accuracy_at,
+    area_difference,
+    area_under_curve,
+    common_range,
+)
+from .evidence import Judged
+from .model import AreaDifference, CurveFinding, Interval, Options, Reading
+from .paired import mean, outcomes, percent, verdicts
+from .series import Arranged, Level
+
+MOST_CURVES: Final = 60
+"""Curves of a group that are worked out, the most accurate first: each reading takes a while."""
+_MOST_PAIRED: Final = 8
+"""Curves that are all compared with one another; of more, each with the reference alone."""
+
+_Runs = Mapping[str, Sequence[tuple[Judged, ...]]]
+
+
+def curve_findings(
+    arranged: Arranged, options: Options
+) -> tuple[tuple[CurveFinding, ...], tuple[AreaDifference, ...]]:
+    """Curves of the series that were run at several costs, and differences of their areas.
+
+    The unpruned run, if there is one, ends every curve. Areas are over the costs that all curves
+    share. Of more than `MOST_CURVES` series the most accurate ones are taken.
+    """
+    runs = _points(arranged)
+    curves: dict[str, Curve] = {}
+    for name in runs:
+        try:
+            curves[name] = _curve(runs[name], arranged.unpruned)
+        except KeeprateError:
+            continue
+    shared = common_range(curves.values())
+    levels = [level for level in arranged.levels if level.asked]
+    if not levels:
+        levels = [level for level in arranged.levels if len(arranged.members[level]) > 1]
+    found = tuple(
+        _finding(name, curve, runs[name], levels, shared, options.level)
+        for name, curve in curves.items()
+    )
+    return found, _area_differences(arranged, curves, shared, options)
+
+
+def _points(arranged: Arranged) -> _Runs:
+    """By series, its runs at each cost, with the seeds it has at all of them."""
+    found: dict[str, list[tuple[Judged, ...]]] = {}
+    for level in arranged.levels:
+        for name, runs in arranged.members[level].items():
+            found.setdefault(name, []).append(runs)
+    several = {name: points for name, points in found.items() if len(points) > 1}
+    ranked = sorted(several, key=lambda name: (-_height(several[name]), name))
+    return {name: _same_seeds(several[name]) for name in sorted(ranked[:MOST_CURVES])}
+
+
+def _height(points: Sequence[tuple[Judged, ...]]) -> float:
+    return mean([each.right / each.result.measured.images for runs in points for each in runs])
+
+
+def _same_seeds(points: Sequence[tuple[Judged, ...]]) -> list[tuple[Judged, ...]]:
+    seeds = set.intersection(*({each.run.seed for each in runs} for runs in points))
+    return [tuple(each for each in runs if each.run.seed in seeds) for runs in points]
+
+
+def _curve(points: Sequence[tuple[Judged, ...]], unpruned: Judged | None) -> Curve:
+    """Raises KeeprateError where no seed was run at all costs, or two costs are the same."""
+    if not all(points):
+        raise KeeprateError("No seed was run at all costs: run the missing ones.")
+    pairs = [(mean([each.macs for each in runs]), outcomes(runs)) for runs in points]
+    if unpruned and unpruned.macs > max(cost for cost, _ in pairs):
+        pairs.append((unpruned.macs, outcomes([unpruned])))
+    return Curve.of(pairs)
+
+
+def _finding(
+    name: str,
+    curve: Curve,
+    points: Sequence[tuple[Judged, ...]],
+    levels: Sequence[Level],
+    shared: tuple[float, float] | None,
+    confidence: float,
+) -> CurveFinding:
+    readings = []
+    for level in levels:
+        shown, reason = _shown(accuracy_at(curve, level.macs, confidence))
+        readings.append(Reading(level.text, level.macs, shown, reason))
+    missing = Missing("the curves share no range of costs")
+    area, reason = _shown(area_under_curve(curve, shared, confidence) if shared else missing)
+    low, high = curve.range
+    return CurveFinding(
+        series=name,
+        run_ids=tuple(each.id for runs in points for each in runs),
+        low_macs=low,
+        high_macs=high,
+        readings=tuple(readings),
+        area=area,
+        area_macs=shared,
+        reason=reason,
+    )
+
+
+def _shown(found: Estimate | Missing) -> tuple[Interval | None, str]:
+    return (None, found.reason) if isinstance(found, Missing) else (percent(found), "")
+
+
+def _area_differences(
+    arranged: Arranged,
+    curves: Mapping[str, Curve],
+    shared: tuple[float, float] | None,
+    options: Options,
+) -> tuple[AreaDifference, ...]:
+    if shared is None:
+        return ()
+    found: dict[tuple[str, str], Difference] = {}
+    for a, b in _pairs(arranged, curves, options):
+        each = area_difference(curves[a], curves[b], shared, options.level)
+        if not isinstance(each, Missing):
+            found[a, b] = each
+    judged = verdicts(found, options.level)
+    return tuple(AreaDifference(a, b, shared, verdict) for (a, b), verdict in judged.items())
+
+
+def _pairs(
+    arranged: Arranged, curves: Mapping[str, Curve], options: Options
+) -> list[tuple[str, str]]:
+    """All pairs of a few curves; of many, each with that of the reference or else the first."""
+    if len(curves) <= _MOST_PAIRED:
+        return list(combinations(curves, 2))
+    methods = {
+        name: runs[0].run.method
+        for there in arranged.members.values()
+        for name, runs in there.items()
+    }
+    ours = [each for each in curves if options.reference in (each, methods[each])]
+    reference = (ours or list(curves))[0]
+    return [(name, reference) for name in curves if name != reference]

@@ -1,0 +1,261 @@
+"""What the runs of a store say, as plain frozen data: all that a report may show, no logic.
+
+Units, unless a name says otherwise: costs (`macs`) are multiply-accumulates per image, accuracies
+are top-1 in per cent, differences are in percentage points, intervals hold at `Options.level`.
+Names of runs, methods and parameters come from plugins and people: a report escapes them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from .origin import FailedRun, Provenance, SkippedSample
+
+FINDINGS_VERSION: Final = 1
+"""Of these names and their meaning, written into every JSON; raised when one changes."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is asked of the runs.
+
+    `reference` is the series, or the method, that others are compared with at every budget;
+    without it, or where it was not run, the most accurate one there. `budgets` are spelled as on
+    the command line (0.8, 800M, 65%); without any they are those that the runs asked for.
+    """
+
+    reference: str | None = None
+    budgets: tuple[str, ...] = ()
+    level: float = 0.95
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A figure with the ends of its interval, all in the unit of what holds it."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A paired difference in points, on the same images, and what may be said of it.
+
+    `adjusted_p_value` is Holm's over `family` differences that were judged together;
+    `distinguishable` is its answer, `text` the whole of it in words. Positive: better than the
+    one it is compared with.
+    """
+
+    difference: Interval
+    p_value: float
+    adjusted_p_value: float
+    family: int
+    distinguishable: bool
+    text: str
+
+
+@dataclass(frozen=True)
+class Point:
+    """One run, as a chart draws it. `series` is the curve it lies on, `level` its budget or cost.
+
+    `label` tells it from the store's other runs of the method, `series` is the same without the
+    seed; `asked` is its budget or, without one, its schedule. `share_percent` is what the cost is
+    of the unpruned model's. `tokens` are the mean patch and prefix tokens after each block.
+    `on_front`: no other run of the group is as accurate at less cost (equal ones are both on it).
+    """
+
+    run_id: str
+    label: str
+    series: str
+    method: str
+    parameters: str
+    asked: str
+    level: str
+    seed: int
+    reduces: bool
+    macs: float
+    share_percent: float
+    accuracy: Interval
+    agreement_percent: float
+    kl_nats: float
+    tokens: tuple[float, ...]
+    images_per_second: float | None
+    throughput_ratio: float | None
+    on_front: bool
+
+
+@dataclass(frozen=True)
+class PublishedPoint:
+    """A result as a paper prints it, on the paper's own ruler: never mixed with measured ones.
+
+    `macs` are what the paper calls FLOPs; `ruler` says what they count. `share_percent` is of the
+    paper's own unpruned model on the same ruler. `read_off` is true for points read off a figure.
+    """
+
+    backbone: str
+    method: str
+    macs: float
+    share_percent: float
+    top1_percent: float
+    images_per_second: float | None
+    read_off: bool
+    ruler: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Rival:
+    """A series at one budget: one run, or several seeds of it combined.
+
+    `macs` is their mean. `verdict` is against the table's reference, None for the reference
+    itself. `best`: none at this budget is more accurate in the mean; `level_with_best`: not
+    distinguishable from the best.
+    """
+
+    series: str
+    run_ids: tuple[str, ...]
+    seeds: tuple[int, ...]
+    macs: float
+    share_percent: float
+    accuracy: Interval
+    agreement_percent: float
+    kl_nats: float
+    throughput_ratio: float | None
+    verdict: Verdict | None
+    against_unpruned: Verdict | None
+    best: bool
+    level_with_best: bool
+
+
+@dataclass(frozen=True)
+class EqualCost:
+    """The series that were run at one budget, the most accurate first.
+
+    `budget` as it was asked for, or the cost itself; `macs` what it allows. `reference` is the
+    series the others are compared with; `absent` are series of the group that were not run there.
+    """
+
+    budget: str
+    macs: float
+    reference: str
+    rivals: tuple[Rival, ...]
+    absent: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A curve's accuracy at a budget by straight lines; None outside its costs, with the reason."""
+
+    budget: str
+    macs: float
+    accuracy: Interval | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class CurveFinding:
+    """A series over its costs, the unpruned run being the dearest.
+
+    `area` is the mean accuracy (per cent) from `area_macs[0]` to `area_macs[1]`, the costs that
+    all curves of the group share; None with the `reason`.
+    """
+
+    series: str
+    run_ids: tuple[str, ...]
+    low_macs: float
+    high_macs: float
+    readings: tuple[Reading, ...]
+    area: Interval | None
+    area_macs: tuple[float, float] | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class AreaDifference:
+    """How much larger the mean accuracy of `series` is than that of `against` over `macs`."""
+
+    series: str
+    against: str
+    macs: tuple[float, float]
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One value of an ablated parameter, at one budget; `verdict` is against the first setting."""
+
+    value: str
+    run_ids: tuple[str, ...]
+    macs: float
+    accuracy: Interval
+    agreement_percent: float
+    kl_nats: float
+    verdict: Verdict | None
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """Runs of a method at one budget that differ in `factor` alone, the most accurate first.
+
+    `fixed` are the other parameters, as typed. `winner` is the value that is distinguishably
+    better than each of the others, "" where there is none.
+    """
+
+    method: str
+    factor: str
+    fixed: str
+    budget: str
+    settings: tuple[Setting, ...]
+    winner: str
+
+
+@dataclass(frozen=True)
+class GroupFindings:
+    """All about the runs of one model on the same images; `points` by cost, the cheapest first.
+
+    `title` is that of the summary's group. `overview` are sentences. `samples` is what was judged,
+    "images" or "texts". `commands` compute all of the group again, with few calls.
+    """
+
+    title: str
+    overview: tuple[str, ...]
+    model: str
+    model_class: str
+    num_parameters: int
+    weights: str
+    weights_sha256: str
+    image_size: tuple[int, int]
+    data: str
+    samples: str
+    images: int
+    precision: str
+    unpruned_macs: int
+    unpruned: Point | None
+    points: tuple[Point, ...]
+    published: tuple[PublishedPoint, ...]
+    equal_cost: tuple[EqualCost, ...]
+    curves: tuple[CurveFinding, ...]
+    area_differences: tuple[AreaDifference, ...]
+    ablations: tuple[Ablation, ...]
+    skipped: tuple[SkippedSample, ...]
+    provenance: tuple[Provenance, ...]
+    commands: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Everything that a report shows of a store; `overview` are sentences about the whole of it.
+
+    `problems` are lines about files and runs that could not be read or compared. `methods` are
+    sentences on how intervals, tests and corrections were computed, for a caption or a footnote.
+    """
+
+    options: Options
+    overview: tuple[str, ...]
+    methods: tuple[str, ...]
+    groups: tuple[GroupFindings, ...]
+    failures: tuple[FailedRun, ...]
+    problems: tuple[str, ...]
+    version: int = FINDINGS_VERSION

@@ -1,0 +1,85 @@
+"""The HTML report as one text: templates, scripts and data put together, nothing fetched."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from functools import cache
+from importlib.resources import files
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from keeprate.findings import Findings
+from keeprate_reports.html_packing import script_json
+from keeprate_reports.html_payload import methods, payload, unit_of
+
+_FOLDER = files("keeprate_reports") / "templates"
+_SCRIPTS = ("dom", "filters", "tables", "columns", "origins", "charts", "groups", "page")
+_STYLES = ("page", "parts")
+
+
+def page(findings: Findings) -> str:
+    """The whole page. Texts of the findings are escaped by the template or are JSON data."""
+    scripts = [_library(), _together(_SCRIPTS, "js")]
+    style = _together(_STYLES, "css")
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            findings=findings,
+            methods=methods(findings),
+            models=list(dict.fromkeys(group.model for group in findings.groups)),
+            data_sets=list(dict.fromkeys(group.data for group in findings.groups)),
+            runs=sum(len(group.points) for group in findings.groups),
+            unit_of=unit_of,
+            policy=_policy(scripts, style),
+            style=style,
+            scripts=scripts,
+            data=script_json(payload(findings)),
+        )
+    )
+
+
+def page_bytes(findings: Findings) -> bytes:
+    """The page as a file holds it: UTF-8, whatever characters names are made of."""
+    return page(findings).encode("utf-8", "xmlcharrefreplace")
+
+
+def _policy(scripts: list[str], style: str) -> str:
+    """What the page may do: run its own scripts and styles, and load nothing from anywhere."""
+    allowed = " ".join(_hash(script) for script in scripts)
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src {_hash(style)}; "
+        "img-src data: blob:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _hash(text: str) -> str:
+    digest = hashlib.sha256(text.encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"
+
+
+@cache
+def _library() -> str:
+    """Vega, Vega-Lite and Vega-Embed, as they come with vl-convert."""
+    from vl_convert import javascript_bundle
+
+    return str(javascript_bundle("window.vegaEmbed = vegaEmbed;")).replace("\r\n", "\n")
+
+
+@cache
+def _together(names: tuple[str, ...], suffix: str) -> str:
+    texts = [(_FOLDER / f"{name}.{suffix}").read_text(encoding="utf-8") for name in names]
+    joined = "\n".join(texts)
+    return f'"use strict";\n(() => {{\n{joined}}})();\n' if suffix == "js" else joined
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("keeprate_reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )

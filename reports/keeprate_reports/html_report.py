@@ -1,0 +1,25 @@
+"""Everything about a store in one file that any browser opens, without a network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from keeprate.report import Report
+
+if TYPE_CHECKING:
+    from keeprate.summary import Summary
+
+
+class HtmlReport(Report):
+    """One page with charts to filter, all tables, and where each figure is from, in report.html."""
+
+    name: ClassVar[str] = "web-page"
+
+    def write(self, summary: Summary, folder: Path) -> list[Path]:
+        """Write report.html."""
+        from keeprate_reports.html_page import page_bytes
+
+        path = folder / "report.html"
+        path.write_bytes(page_bytes(summary.findings))
+        return [path]

@@ -1,0 +1,210 @@
+"""What the tables and charts of the HTML report show, as flat rows: arranged, never computed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from keeprate.findings import (
+    Ablation,
+    AreaDifference,
+    CurveFinding,
+    EqualCost,
+    FailedRun,
+    GroupFindings,
+    Interval,
+    Point,
+    Provenance,
+    PublishedPoint,
+    Rival,
+    Setting,
+    Verdict,
+)
+from keeprate.report import Unit
+
+Row = dict[str, object]
+
+
+def point_row(point: Point, unit: Unit, key: str) -> Row:
+    """A run of the main table and the charts; its runs of one seed are joined by `line`."""
+    return {
+        "run_id": point.run_id,
+        "label": point.label,
+        "method": point.method,
+        "parameters": point.parameters,
+        "asked": point.asked,
+        "key": key,
+        "line": f"{point.series} / {point.seed}",
+        "macs": point.macs / unit.size,
+        "share": point.share_percent,
+        **_interval(point.accuracy),
+        "agreement": point.agreement_percent,
+        "kl": point.kl_nats,
+        "speed": point.images_per_second,
+        "ratio": point.throughput_ratio,
+        "front": point.on_front,
+        "reduces": point.reduces,
+        "tokens": point.tokens,
+    }
+
+
+def published_row(point: PublishedPoint, unit: Unit) -> Row:
+    """A result of a paper."""
+    return {
+        "method": point.method,
+        "key": point.method,
+        "backbone": point.backbone,
+        "macs": point.macs / unit.size,
+        "share": point.share_percent,
+        "top1": point.top1_percent,
+        "speed": point.images_per_second,
+        "read": "read off a figure" if point.read_off else "printed",
+        "ruler": point.ruler,
+        "source": point.source,
+    }
+
+
+def rival_row(rival: Rival, table: EqualCost, unit: Unit) -> Row:
+    """A series at one budget."""
+    return {
+        "runs": rival.run_ids,
+        "series": rival.series,
+        "seeds": len(rival.seeds),
+        "macs": rival.macs / unit.size,
+        "share": rival.share_percent,
+        **_interval(rival.accuracy),
+        "agreement": rival.agreement_percent,
+        "kl": rival.kl_nats,
+        "ratio": rival.throughput_ratio,
+        **_verdict(rival.verdict),
+        **{f"full_{name}": value for name, value in _verdict(rival.against_unpruned).items()},
+        "standing": _standing(rival, table.rivals),
+    }
+
+
+def setting_row(setting: Setting, ablation: Ablation, unit: Unit) -> Row:
+    """A value of an ablated parameter; `winner` where it is distinguishably the best."""
+    return {
+        "runs": setting.run_ids,
+        "value": setting.value,
+        "macs": setting.macs / unit.size,
+        **_interval(setting.accuracy),
+        "agreement": setting.agreement_percent,
+        "kl": setting.kl_nats,
+        **_verdict(setting.verdict),
+        "winner": setting.value == ablation.winner and ablation.winner != "",
+    }
+
+
+def curve_row(curve: CurveFinding, unit: Unit) -> Row:
+    """A series over its costs, with what it reads at the budgets in words."""
+    return {
+        "runs": curve.run_ids,
+        "series": curve.series,
+        "from": curve.low_macs / unit.size,
+        "to": curve.high_macs / unit.size,
+        "area": curve.area.value if curve.area else None,
+        "low": curve.area.low if curve.area else None,
+        "high": curve.area.high if curve.area else None,
+        "over": _over(curve.area_macs, unit),
+        "reason": curve.reason,
+        "readings": [
+            [each.budget, *_ends(each.accuracy), each.reason if each.accuracy is None else ""]
+            for each in curve.readings
+        ],
+    }
+
+
+def area_row(area: AreaDifference, unit: Unit) -> Row:
+    """Two curves compared."""
+    return {
+        "series": area.series,
+        "against": area.against,
+        "over": _over(area.macs, unit),
+        **_verdict(area.verdict),
+    }
+
+
+def provenance_row(origin: Provenance) -> Row:
+    """Where a run's figures come from; every value a text."""
+    return {
+        "run_id": origin.run_id,
+        "Run": origin.label,
+        "Method from": origin.method_origin,
+        "Parameters": origin.parameters,
+        "Schedule": origin.schedule,
+        "Budget": origin.budget,
+        "Seed": str(origin.seed),
+        "Model": origin.model,
+        "Weights": origin.weights,
+        "Weights SHA-256": origin.weights_sha256,
+        "Structure SHA-256": origin.structure_sha256,
+        "Data": origin.data,
+        "Samples SHA-256": origin.data_fingerprint,
+        "Samples": f"{origin.images:,}",
+        "Precision": origin.precision,
+        "Device": origin.device,
+        "Batch size": str(origin.batch_size),
+        "Versions": _pairs(origin.versions),
+        "Code SHA-256": _pairs(origin.sources),
+        "Git revision": origin.git_revision or "",
+        "Started": origin.started,
+        "Seconds": f"{origin.seconds:.4g}",
+        "Notes": "; ".join(origin.notes),
+        "Command": origin.command,
+    }
+
+
+def failure_row(failure: FailedRun) -> Row:
+    """A run that failed."""
+    return {
+        "label": failure.label,
+        "id": failure.run_id,
+        "error": failure.error,
+        "started": failure.started,
+        "command": failure.command,
+    }
+
+
+def skipped_rows(group: GroupFindings) -> list[Row]:
+    """The samples of a group that were left out."""
+    return [{"sample": each.sample, "reason": each.reason} for each in group.skipped]
+
+
+def _interval(interval: Interval) -> Row:
+    return {"accuracy": interval.value, "low": interval.low, "high": interval.high}
+
+
+def _ends(interval: Interval | None) -> list[float | None]:
+    return [interval.value, interval.low, interval.high] if interval else [None, None, None]
+
+
+def _verdict(verdict: Verdict | None) -> Row:
+    found, low, high = _ends(verdict.difference if verdict else None)
+    return {
+        "difference": found,
+        "difference_low": low,
+        "difference_high": high,
+        "adjusted": verdict.adjusted_p_value if verdict else None,
+        "family": verdict.family if verdict else None,
+        "clear": verdict.distinguishable if verdict else False,
+        "verdict": verdict.text if verdict else "",
+    }
+
+
+def _standing(rival: Rival, rivals: Sequence[Rival]) -> str:
+    """`best` alone only where all others are distinguishably behind."""
+    tied = any(other.level_with_best and not other.best for other in rivals)
+    if rival.best:
+        return "first" if tied else "best"
+    return "level" if rival.level_with_best else ""
+
+
+def _over(macs: tuple[float, float] | None, unit: Unit) -> str:
+    if macs is None:
+        return ""
+    low, high = (cost / unit.size for cost in macs)
+    return f"{low:.3f} to {high:.3f} {unit.name}"
+
+
+def _pairs(pairs: Sequence[tuple[str, str]]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in pairs)

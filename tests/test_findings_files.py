@@ -1,0 +1,119 @@
+"""Findings in files for other programs: everything in them, unrounded, under names that last."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from keeprate.findings import (
+    FINDINGS_VERSION,
+    Ablation,
+    EqualCost,
+    Findings,
+    GroupFindings,
+    Point,
+    Rival,
+    Verdict,
+)
+from keeprate.findings.changes import changes
+from keeprate.results import Store
+from keeprate.summary import Summary, summarise
+from keeprate_reports.accuracy_chart import chart
+from keeprate_reports.comparisons_csv import COLUMNS, ComparisonsCsv
+from keeprate_reports.findings_file import FindingsFile
+from keeprate_reports.markdown_table import MarkdownTable
+from results_factory import make_backbone, make_run, put
+
+NASTY = "<script>%_&#|`*"
+
+
+@pytest.fixture
+def summary(tmp_path: Path) -> Summary:
+    store = Store(tmp_path)
+    backbone = make_backbone("deit_small_patch16_224")
+    put(store, make_run("full", backbone=backbone), accuracy=0.97)
+    for value, accuracy in ((NASTY, 0.9), ("b", 0.6)):
+        for keep in (50, 40):
+            values = {"parameters": {"mode": value}, "backbone": backbone}
+            put(store, make_run("zt", keep, budget=f"{keep}%", **values), accuracy)
+    return summarise(store)
+
+
+def keys(kind: type) -> list[str]:
+    return [field.name for field in fields(kind)]
+
+
+def test_the_json_has_every_field_and_says_its_version(summary: Summary, tmp_path: Path) -> None:
+    (path,) = FindingsFile().write(summary, tmp_path)
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    assert found["version"] == FINDINGS_VERSION
+    group = found["groups"][0]
+    rival = group["equal_cost"][0]["rivals"][1]
+    for kind, content in (
+        (Findings, found),
+        (GroupFindings, group),
+        (Point, group["points"][0]),
+        (EqualCost, group["equal_cost"][0]),
+        (Rival, rival),
+        (Verdict, rival["verdict"]),
+        (Ablation, group["ablations"][0]),
+    ):
+        assert list(content) == keys(kind)
+    expected = summary.findings.groups[0].equal_cost[0].rivals[1].verdict
+    assert expected is not None
+    assert rival["verdict"]["adjusted_p_value"] == expected.adjusted_p_value
+
+
+def test_files_of_reports_are_not_taken_for_runs(summary: Summary, tmp_path: Path) -> None:
+    FindingsFile().write(summary, tmp_path)
+    FindingsFile().write_changes(changes(Store(tmp_path), Store(tmp_path)), tmp_path)
+    again = summarise(Store(tmp_path))
+    assert again.problems == ()
+    assert again == summary
+
+
+def test_the_csv_has_a_row_for_every_comparison(summary: Summary, tmp_path: Path) -> None:
+    (path,) = ComparisonsCsv().write(summary, tmp_path)
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert tuple(rows[0]) == COLUMNS
+    kinds = [row["kind"] for row in rows]
+    counts = {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}
+    assert counts == {
+        "equal cost": 4,
+        "curve": 4,
+        "mean over costs": 2,
+        "curves compared": 1,
+        "ablation": 4,
+    }
+    second = summary.findings.groups[0].equal_cost[0].rivals[1].verdict
+    assert second is not None
+    assert float(rows[1]["difference_points"]) == second.difference.value
+    assert rows[1]["name"] == "zt mode=b"
+
+
+def test_markdown_tells_of_comparisons_and_marks_the_best(summary: Summary, tmp_path: Path) -> None:
+    (path,) = MarkdownTable().write(summary, tmp_path)
+    text = path.read_text(encoding="utf-8")
+    assert "### At 50%" in text
+    assert "### zt: mode at 50%" in text
+    assert "distinguishably better than all others" in text
+    assert "## How it was computed" in text
+    bold = [line for line in text.splitlines() if line.startswith("| **")]
+    assert len(bold) == 4
+    assert "<script>" not in text
+
+
+def test_the_chart_rings_the_front_and_names_what_is_published(summary: Summary) -> None:
+    panel = chart(summary).to_dict()["concat"][0]
+    marks = [layer["mark"] for layer in panel["layer"]]
+    ring = next(mark for mark in marks if mark.get("filled") is False)
+    assert ring["type"] == "point"
+    named = next(layer for layer in panel["layer"] if layer["mark"]["type"] == "text")
+    assert named["encoding"]["text"]["field"] == "name"
+    assert "without the patch embedding" in panel["title"]["subtitle"][1]
