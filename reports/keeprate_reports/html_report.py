@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class HtmlReport(Report):
     """One page with charts to filter, all tables, and where each figure is from, in report.html."""
 
-    name: ClassVar[str] = "web-page"
+    name: ClassVar[str] = "html"
 
     def write(self, summary: Summary, folder: Path) -> list[Path]:
         """Write report.html."""

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from ..method import Method
     from ..picked import Picked
 
-Kind: TypeAlias = Literal["svg", "png", "pdf", "html"]
+Kind: TypeAlias = Literal["svg", "png", "pdf"]
 DEFAULT_KEEP: Final = 0.7
-FIGURES: Final[tuple[Kind, ...]] = ("svg", "png", "pdf", "html")
+FIGURES: Final[tuple[Kind, ...]] = ("svg", "png", "pdf")
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,8 @@ def files_of(looks: Sequence[Look], iterations: Sequence[int], title: str) -> di
         "convergence.md": f"{title}\n\n{as_markdown(found, iterations)}".encode(),
     }
     figure = chart(found, iterations, title)
-    return files | {f"convergence.{kind}": _rendered(figure, kind) for kind in FIGURES}
+    files |= {f"convergence.{kind}": _rendered(figure, kind) for kind in FIGURES}
+    return files | {"convergence.html": figure.to_html(inline=True).encode()}  # needs no network
 
 
 def map_files(looks: Sequence[Look], iterations: Sequence[int]) -> dict[str, bytes]:
@@ -159,10 +160,8 @@ def map_files(looks: Sequence[Look], iterations: Sequence[int]) -> dict[str, byt
 
 
 def _rendered(figure: alt.VConcatChart, kind: Kind) -> bytes:
-    """Return the figure as a file of this kind; HTML that needs no network."""
-    buffer: io.StringIO | io.BytesIO = io.BytesIO() if kind in ("png", "pdf") else io.StringIO()
-    options: dict[str, Any] = {"inline": True} if kind == "html" else {}
-    options["scale_factor"] = 2 if kind == "png" else 1
-    figure.save(buffer, format=kind, **options)
+    """Return the figure as a file of this kind."""
+    buffer: io.StringIO | io.BytesIO = io.StringIO() if kind == "svg" else io.BytesIO()
+    figure.save(buffer, format=kind, scale_factor=2 if kind == "png" else 1)
     content = buffer.getvalue()
     return content.encode() if isinstance(content, str) else content
