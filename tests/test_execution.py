@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
 import pytest
 import torch
-from torch import OutOfMemoryError, Tensor
+from torch import Tensor
 
 from keeprate import comparing, loop
 from keeprate.errors import KeeprateError
@@ -259,62 +259,6 @@ def test_one_of_several_comparisons_that_cannot_be_prepared_is_left_out(tmp_path
     assert tally.problems == [event.text[10:] for event in heard if isinstance(event, Note)][:1]
     with pytest.raises(KeeprateError):
         run(tmp_path / "other", lost)
-
-
-class Small:
-    """Memory for a few images at a time, and for a few runs at once."""
-
-    def __init__(self, images: int, runs: int) -> None:
-        self.images, self.runs = images, runs
-
-    def __call__(
-        self, forward: object, inputs: Tensor, index: Tensor, names: Sequence[str]
-    ) -> object:
-        if len(index) > self.images or len(names) > self.runs:
-            raise OutOfMemoryError("CUDA out of memory.")
-        return self.original(forward, inputs, index, names)
-
-    original = staticmethod(loop.SharedForward.__call__)
-
-
-@pytest.mark.parametrize(("images", "runs"), [(2, 99), (1, 2)])
-def test_out_of_memory_halves_what_is_computed_at_a_time_and_says_so(
-    tmp_path: Path,
-    undisturbed: dict[str, pl.DataFrame],
-    monkeypatch: pytest.MonkeyPatch,
-    images: int,
-    runs: int,
-) -> None:
-    small = Small(images, runs)
-    monkeypatch.setattr(loop.SharedForward, "__call__", lambda *given: small(*given))
-    tally = run(tmp_path / "store")
-    assert tally.failed == []
-    found = rows_of(tmp_path / "store")
-    exact = pl.exclude("confidence", "kl")
-    for name, rows in undisturbed.items():
-        assert found[name].select(exact).equals(rows.select(exact))
-        ours, theirs = found[name]["kl"].to_torch(), rows["kl"].to_torch()
-        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)  # kernels of other sizes
-    results, _ = Store(tmp_path / "store").results()
-    said = results[0].environment.notes
-    assert f"Out of memory: from here on {images} images are computed at a time." in said
-    assert any("groups" in note for note in said) == (runs < 6)
-
-
-def test_a_run_for_which_there_is_never_enough_memory_fails_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    original = loop.SharedForward.__call__
-
-    def starving(forward: object, inputs: Tensor, index: Tensor, names: Sequence[str]) -> object:
-        if any(name.startswith("zero-tprune") for name in names):
-            raise OutOfMemoryError("CUDA out of memory.")
-        return original(forward, inputs, index, names)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(loop.SharedForward, "__call__", starving)
-    tally = run(tmp_path / "store")
-    assert [name.rsplit("-", 1)[0] for name in tally.failed] == ["zero-tprune"]
-    assert len(tally.finished) == 5
 
 
 def test_a_stopped_study_goes_on_where_it_was(
