@@ -192,7 +192,10 @@ def test_list_plugins_says_what_each_offers_and_which_failed(plugin: str, broken
     result = run("list", "plugins", "--plugin", plugin, "--plugin", broken)
     assert result.exit_code == 0
     assert f"  mine  ({plugin})\n      mine\n" in result.stdout
-    cause = "ModuleNotFoundError: No module named 'nothing_of_this_name'"
+    cause = (
+        "ModuleNotFoundError: No module named 'nothing_of_this_name' (line 1). "
+        "Install what provides it into the environment that keeprate runs in."
+    )
     assert f"  broken  ({broken})\n      failed: {cause}\n" in result.stdout
     assert result.stderr == f"Warning: plugin broken ({broken}) failed: {cause}\n"
 

@@ -142,11 +142,11 @@ def test_the_unpruned_run_runs_again_where_its_logits_are_lost(
     assert same(rows_of(tmp_path / "store"), undisturbed)
 
 
-FAILURES = {
-    "raises": "ZeroDivisionError: no such image",
+FAILURES = {  # how each error begins
+    "raises": "Method 'weak' at block 3: reduce raised ZeroDivisionError: no such image (",
     "nan": "Method 'weak' gave logits that are not finite (precision 32-true).",
-    "shape": "Method 'weak' at block 3 returned a Tensor, not Tokens.",
-    "too many": "Method 'weak' at block 3 kept 64 patch tokens where 30 were scheduled.",
+    "shape": "Method 'weak' at block 3 returned a Tensor, not Tokens (",
+    "too many": "Method 'weak' at block 3 kept 64 patch tokens where 30 were scheduled (",
 }
 
 
@@ -166,7 +166,8 @@ def test_runs_that_fail_are_marked_and_the_others_go_on(
     assert len(tally.failed) == len(FAILURES)
     failures, _ = store.failures()
     said = {str(failure.run.parameters["how"]): failure for failure in failures}
-    assert {how: failure.error for how, failure in said.items()} == FAILURES
+    assert said.keys() == FAILURES.keys()
+    assert all(said[how].error.startswith(start) for how, start in FAILURES.items())
     assert "weak.py" in said["raises"].traceback
     assert sum(isinstance(event, RunFailed) for event in heard) == len(FAILURES)
     found = rows_of(store.folder)

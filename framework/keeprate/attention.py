@@ -9,9 +9,13 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from .authors import told
 from .bias import Bias
 from .errors import KeeprateError
+from .exporting import without_values
 from .method import Method, Needs, Stage
+from .raising import raise_explained, verb_at
+from .token_checks import mark_numbers
 from .tokens import Tokens
 
 CHUNK_BYTES = {"cpu": 4 * 2**20, "cuda": 32 * 2**20}
@@ -65,7 +69,7 @@ class Attention:
         """What the method's `score` returned, (B, N)."""
         if self.given_score is None:
             raise KeeprateError("attention.score is there only for methods that implement score.")
-        return self.given_score
+        return mark_numbers(self.given_score)  # whoever gave it has looked at it
 
     def rows(self, images: slice) -> Attention:
         """Return the attention of some images of the batch."""
@@ -108,20 +112,55 @@ def as_written(x: Tensor) -> AbstractContextManager[object]:
 def checked_score(method: Method, tokens: Tokens, attention: Attention, stage: Stage) -> Tensor:
     """Return the method's scores (B, N), computed as it is written even under autocast.
 
-    Raises KeeprateError naming the method for scores of another shape or that are not numbers.
+    Raises KeeprateError naming the method, file and line for scores of another shape or type, on
+    another device, or that are not numbers (looking at them waits for the device, once), and for
+    whatever the method raises.
     """
-    with as_written(tokens.x):
-        score = method.score(tokens, attention, stage)
-    where = f"Method '{method.name}' at block {stage.block}: score"
-    shape = tuple(tokens.x.shape[:2])
+    try:
+        with as_written(tokens.x):
+            score = method.score(tokens, attention, stage)
+    except Exception as error:
+        raise_explained(error, method, "score", tokens, stage)
+    said, remedy = _unfit(score, tokens)
+    if said:
+        where = f"Method '{method.name}' at block {stage.block}: score"
+        raise KeeprateError(told(f"{where} {said}", verb_at(method, "score"), remedy))
+    return score
+
+
+def _unfit(score: object, tokens: Tokens) -> tuple[str, str]:
+    """Say what is wrong with scores, and the remedy; "" if nothing is."""
+    shape, device = tuple(tokens.x.shape[:2]), tokens.x.device
     if not isinstance(score, Tensor) or tuple(score.shape) != shape:
         found = tuple(score.shape) if isinstance(score, Tensor) else type(score).__name__
-        raise KeeprateError(
-            f"{where} must be one number per token, prefix tokens included, {shape}, not {found}."
-        )
-    if not score.is_meta and bool(score.isnan().any()):
-        raise KeeprateError(f"{where} is not a number (NaN) for some tokens.")
-    return score
+        said = f"must be one number per token, prefix tokens included, {shape}, not {found}."
+        return said, _shape_remedy(score, tokens)
+    if not score.is_floating_point():
+        return f"must be floating-point, not {score.dtype}.", "Return score.float()."
+    if score.device != device:
+        said = f"is on {score.device}, the tokens are on {device}."
+        return said, "Make its tensors with device=tokens.x.device."
+    if not without_values(score) and bool(score.isnan().any()):
+        image, token = score.isnan().nonzero()[0].tolist()
+        number = int(tokens.image[image])
+        said = f"is not a number (NaN) for some tokens, the first token {token} of image {number}."
+        return said, "Look for 0 / 0, inf - inf, and logarithms or roots of negative numbers."
+    return "", ""
+
+
+def _shape_remedy(score: object, tokens: Tokens) -> str:
+    """Say how scores of another shape probably become one per token."""
+    batch, count = tokens.x.shape[:2]
+    if score is None:
+        return "Does it lack a return?"
+    if not isinstance(score, Tensor):
+        return "Return a tensor (B, N)."
+    shape = tuple(score.shape)
+    if tokens.num_prefix and shape == (batch, tokens.num_patch_tokens):
+        return "Scores of prefix tokens are ignored, but must be there: score all tokens."
+    if score.dim() == 3 and shape[::2] == (batch, count):
+        return "Combine the heads, as in score.mean(dim=1)."
+    return "score.squeeze(-1) does it." if shape == (batch, count, 1) else "Return (B, N)."
 
 
 def score_in_chunks(method: Method, tokens: Tokens, attention: Attention, stage: Stage) -> Tensor:
@@ -139,6 +178,9 @@ def score_in_chunks(method: Method, tokens: Tokens, attention: Attention, stage:
 def chunks(q: Tensor) -> Iterator[slice]:
     """Split the images of q (B, H, N, d) so that a chunk's attention matrices stay in the cache."""
     batch, heads, count = q.shape[:3]
+    if torch.compiler.is_exporting():  # one program for batches of any size
+        yield slice(None)
+        return
     limit = CHUNK_BYTES.get(q.device.type, batch * heads * count * count * q.element_size())
     step = max(1, limit // (heads * count * count * q.element_size()))
     for start in range(0, max(batch, 1), step):

@@ -10,6 +10,18 @@ class KeeprateError(Exception):
     """A mistake the user can mend: printed as one line, exit status 2, no traceback."""
 
 
+class AuthorError(KeeprateError):
+    """What a plugin's author wrote does not fit keeprate: what is wrong and, apart, how to mend it.
+
+    `written` is the class or function at fault, None where the whole plugin is; file and line are
+    found from it. `str()` gives what is wrong alone.
+    """
+
+    def __init__(self, said: str, remedy: str = "", written: object = None) -> None:
+        super().__init__(said)
+        self.remedy, self.written = remedy, written
+
+
 class SampleError(KeeprateError):
     """A sample that cannot be read, found out in the middle of a pass: its runs fail."""
 

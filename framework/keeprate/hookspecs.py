@@ -4,6 +4,9 @@ A plugin is a Python module with some of the six functions below, each marked `@
 found as an installed package's entry point of the group `keeprate`, as a file named with
 `--plugin FILE.py`, or as `keeprate_plugins.py` in the working directory. Each example below is a
 complete plugin file.
+
+A plugin may state the version of this contract that it is made for, in one line:
+`keeprate_api = 1`. docs/plugins.md says when the number is raised and what happens then.
 """
 
 from __future__ import annotations
@@ -24,6 +27,12 @@ if TYPE_CHECKING:
 
 PROJECT = "keeprate"
 """pluggy's name for this project and the group of its entry points."""
+
+API_VERSION = 1
+"""The version of the contract between keeprate and plugins; raised when plugins must change."""
+
+OLDEST_API_VERSION = 1
+"""The oldest version of the contract whose plugins still work."""
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Generic, TypeVar
 
-from .errors import KeeprateError
-from .parameters import parameters_of
+from .errors import AuthorError
+from .parameters import check_defaults, parameters_of
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -63,28 +63,71 @@ class Offer(Generic[T_co]):
 
 
 def check_offer(kind: Kind, cls: object) -> str:
-    """Return the name of `cls`; raise KeeprateError, saying why, if it is no `kind` to offer."""
+    """Return the name of `cls`; raise AuthorError, saying why, if it is no `kind` to offer."""
     if not isinstance(cls, type):
-        raise KeeprateError(f"{kind.hook} must return classes, not {cls!r}")
-    name = getattr(cls, "name", None)
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        allowed = "letters, digits, '.', '_' and '-'"
-        raise KeeprateError(f"{cls.__name__}.name must be text of {allowed}, not {name!r}")
+        raise _no_class(kind, cls)
+    name = _checked_name(cls)
     interface = getattr(import_module(f".{kind.module}", __package__), kind.interface)
     if not issubclass(cls, interface):
-        raise KeeprateError(f"{cls.__name__} is not a subclass of keeprate.{kind.interface}")
+        raise AuthorError(
+            f"{cls.__name__} is not a subclass of {_public(kind)}",
+            f"Write class {cls.__name__}({kind.interface}), from {_public(kind)}.",
+            cls,
+        )
     missing = sorted(getattr(cls, "__abstractmethods__", ()))
     if missing:
-        raise KeeprateError(f"{cls.__name__} does not implement {', '.join(missing)}")
+        raise AuthorError(
+            f"{cls.__name__} does not implement {', '.join(missing)}",
+            f"Every {kind.word} does: docs/plugins.md has an example.",
+            cls,
+        )
     if kind.has_parameters:
         _check_parameters(kind, cls)
     return name
+
+
+def _no_class(kind: Kind, offered: object) -> AuthorError:
+    of = type(offered)
+    if of.__module__ == "builtins":
+        return AuthorError(f"{kind.hook} must return classes, not {offered!r}", "Name the class.")
+    return AuthorError(
+        f"{kind.hook} must return classes, not an instance of {of.__name__}",
+        f"Write {of.__name__}, not {of.__name__}(...).",
+    )
+
+
+def _checked_name(cls: type) -> str:
+    name = getattr(cls, "name", None)
+    if name is None:
+        words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", cls.__name__).lower().strip("_")
+        raise AuthorError(
+            f"{cls.__name__} has no name", f'Write name = "{words}" in the class.', cls
+        )
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        allowed = "letters, digits, '.', '_' and '-'"
+        raise AuthorError(
+            f"{cls.__name__}.name must be text of {allowed}, not {name!r}",
+            "It is what is written on the command line, and begins with a letter or a digit.",
+            cls,
+        )
+    return name
+
+
+def _public(kind: Kind) -> str:
+    """Return the name a plugin's author imports the interface by."""
+    import keeprate
+
+    short = kind.interface in keeprate.__all__
+    return f"keeprate.{kind.interface}" if short else f"keeprate.{kind.module}.{kind.interface}"
 
 
 def _check_parameters(kind: Kind, cls: type) -> None:
     names = {each.name for each in parameters_of(cls)}
     taken = sorted(names & RESERVED) if kind is KINDS["methods"] else []
     if taken:
-        raise KeeprateError(
-            f"{cls.__name__} has a parameter {taken[0]}, a name keeprate.reduce keeps for itself"
+        raise AuthorError(
+            f"{cls.__name__} has a parameter {taken[0]}, a name keeprate.reduce keeps for itself",
+            "Give it another name.",
+            cls,
         )
+    check_defaults(cls)

@@ -7,15 +7,16 @@ signature. Types: bool, int, float, str, Path, Literal, `X | None`, `tuple[int, 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, is_dataclass
 from inspect import Parameter as Argument
 from inspect import formatannotation, signature
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
-from .errors import KeeprateError, suggestion
+from .authors import package_of, raised_at, said_of, told, written_at
+from .errors import AuthorError, KeeprateError, suggestion
+from .parameter_types import converted, fits, wanted
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -24,8 +25,6 @@ T = TypeVar("T")
 
 _NEXT_PARAMETER = re.compile(r"\s*,\s*(?=[^\W\d]\w*\s*=)")
 _ASSIGNMENT = re.compile(r"([^\W\d]\w*)\s*=\s*(.*)", re.DOTALL)
-_TRUTH = {"true": True, "yes": True, "on": True, "1": True}
-_TRUTH |= {"false": False, "no": False, "off": False, "0": False}
 
 
 @dataclass(frozen=True)
@@ -95,6 +94,27 @@ def build(kind: str, cls: type[T], values: Mapping[str, object]) -> T:
         return cls(**fit)
     except (ValueError, KeeprateError) as error:
         raise KeeprateError(f"{label}: {error}") from error
+    except Exception as error:
+        place = raised_at(error, package_of(cls))
+        if not place:
+            raise
+        said, remedy = said_of(error)
+        raise KeeprateError(told(f"{label} cannot be made: {said}", place, remedy)) from error
+
+
+def check_defaults(cls: type) -> None:
+    """Raise AuthorError for a parameter whose default is not of the type it declares."""
+    declared = parameters_of(cls)
+    types = _types(cls) if declared else {}
+    for each in declared:
+        if not each.required and not fits(each.default, types[each.name]):
+            kind = "None" if each.default is None else type(each.default).__name__
+            raise AuthorError(
+                f"{cls.__name__} has the parameter {each.name}: {each.annotation} with the "
+                f"default {_shown(each.default)}, which is of another type",
+                f"Give it another default, or declare {each.name}: {each.annotation} | {kind}.",
+                cls,
+            )
 
 
 def values_of(instance: object) -> dict[str, JsonValue]:
@@ -105,27 +125,49 @@ def values_of(instance: object) -> dict[str, JsonValue]:
     say.
     """
     cls = type(instance)
-    values: dict[str, JsonValue] = {}
-    for each in parameters_of(cls):
-        if not hasattr(instance, each.name):
-            raise KeeprateError(
-                f"{cls.__name__} must keep its parameter {each.name} as an attribute of that name."
-            )
-        values[each.name] = _plain(f"{cls.__name__}.{each.name}", getattr(instance, each.name))
-    return values
+    for name in forgotten(instance):
+        said, remedy = not_kept(cls, name)
+        raise KeeprateError(told(said, written_at(cls), remedy))
+    names = [each.name for each in parameters_of(cls)]
+    return {name: _plain(f"{cls.__name__}.{name}", getattr(instance, name)) for name in names}
+
+
+def forgotten(instance: object) -> list[str]:
+    """Return the parameters that a built instance does not keep as attributes."""
+    return [p.name for p in parameters_of(type(instance)) if not hasattr(instance, p.name)]
+
+
+def not_kept(cls: type, name: str) -> tuple[str, str]:
+    """Say that a class does not keep a parameter, and the remedy."""
+    said = f"{cls.__name__} must keep its parameter {name} as an attribute of that name"
+    return said, f"Write self.{name} = {name} in __init__."
 
 
 def _parameter(cls: type, argument: Argument, types: Mapping[str, Any]) -> Parameter:
     if argument.kind not in (Argument.POSITIONAL_OR_KEYWORD, Argument.KEYWORD_ONLY):
-        raise KeeprateError(f"{cls.__name__} takes {argument}: give each parameter a name.")
+        raise AuthorError(
+            f"{cls.__name__} takes {argument}: give each parameter a name.", written=cls
+        )
     if argument.name not in types:
-        raise KeeprateError(f"{cls.__name__} declares no type for its parameter {argument.name}.")
+        raise AuthorError(
+            f"{cls.__name__} declares no type for its parameter {argument.name}.",
+            f"Write its type: {_declaration(argument)}.",
+            cls,
+        )
     return Parameter(
         name=argument.name,
         annotation=formatannotation(types[argument.name]).replace("pathlib.", ""),
         default=None if argument.default is Argument.empty else argument.default,
         required=argument.default is Argument.empty,
     )
+
+
+def _declaration(argument: Argument) -> str:
+    """Return how an argument is written with a type: that of its default, or else a float."""
+    if argument.default is Argument.empty:
+        return f"{argument.name}: float"
+    kind = type(argument.default).__name__.replace("NoneType", "float | None")
+    return f"{argument.name}: {kind} = {_shown(argument.default)}"
 
 
 def _name(cls: type) -> str:
@@ -163,114 +205,19 @@ def _types(cls: type) -> dict[str, Any]:
             return get_type_hints(source)
         except NameError as error:
             unresolved = error
-    raise KeeprateError(f"{cls.__name__} has a parameter of unknown type: {unresolved}.")
+    raise AuthorError(
+        f"{cls.__name__} has a parameter of unknown type: {unresolved}.",
+        "Import the type where the plugin runs, not only under TYPE_CHECKING.",
+        cls,
+    )
 
 
 def _fit(label: str, name: str, value: object, hint: Any) -> object:
     try:
-        return _converted(value, hint)
+        return converted(value, hint)
     except ValueError:
         shown = f"'{value}'" if isinstance(value, str) else repr(value)
-        raise KeeprateError(f"{label}: {name} must be {_wanted(hint)}, not {shown}.") from None
-
-
-def _converted(value: object, hint: Any) -> object:
-    """Return `value` as the type `hint` takes it; ValueError if it does not fit."""
-    origin, members = get_origin(hint), get_args(hint)
-    if origin in (Union, UnionType):
-        return _member(value, members)
-    if origin is Literal:
-        return _option(value, members)
-    if origin is tuple:
-        return _tuple(value, members)
-    if isinstance(value, str) and hint is not str:
-        return _parsed(value, hint)
-    return _checked(value, hint)
-
-
-def _parsed(text: str, hint: Any) -> object:
-    if hint not in _FROM_TEXT:
-        raise ValueError(text)
-    return _FROM_TEXT[hint](text)
-
-
-def _checked(value: object, hint: Any) -> object:
-    """Return a typed `value` if it is of type `hint`; an int also serves as a float."""
-    if isinstance(value, bool) and hint in (int, float):
-        raise ValueError(value)
-    if hint is float and isinstance(value, int):
-        return float(value)
-    if isinstance(hint, type) and not isinstance(value, hint):
-        raise ValueError(value)
-    return value
-
-
-def _member(value: object, hints: tuple[Any, ...]) -> object:
-    """Return `value` as the first member of a union that takes it, None tried before all others."""
-    for hint in sorted(hints, key=lambda each: each is not NoneType):
-        try:
-            return _converted(value, hint)
-        except ValueError:
-            continue
-    raise ValueError(value)
-
-
-def _tuple(value: object, members: tuple[Any, ...]) -> tuple[object, ...]:
-    """Return text such as "30,5,1" or "(30, 5, 1)", or a list or tuple, as a tuple of `members`."""
-    if isinstance(value, str):
-        inner = value.strip("()[] ").removesuffix(",")
-        value = [part.strip() for part in inner.split(",")] if inner else []
-    if not isinstance(value, list | tuple):
-        raise ValueError(value)
-    if members[-1:] == (Ellipsis,):
-        members = (members[0],) * len(value)
-    if len(value) != len(members):
-        raise ValueError(value)
-    return tuple(_converted(part, member) for part, member in zip(value, members, strict=True))
-
-
-def _option(value: object, options: tuple[object, ...]) -> object:
-    for option in options:
-        if value == option or value == str(option):
-            return option
-    raise ValueError(value)
-
-
-def _truth(text: str) -> bool:
-    if text.lower() not in _TRUTH:
-        raise ValueError(text)
-    return _TRUTH[text.lower()]
-
-
-def _none(text: str) -> None:
-    if text.lower() != "none":
-        raise ValueError(text)
-
-
-_FROM_TEXT: dict[Any, Callable[[str], object]] = {
-    bool: _truth,
-    int: int,
-    float: float,
-    Path: lambda text: Path(text).expanduser(),
-    NoneType: _none,
-}
-
-
-def _wanted(hint: Any) -> str:
-    """Say in words which values the type `hint` takes."""
-    origin, members = get_origin(hint), get_args(hint)
-    if origin in (Union, UnionType):
-        return " or ".join(_wanted(member) for member in members)
-    if origin is Literal:
-        return f"one of {', '.join(str(option) for option in members)}"
-    if origin is tuple and members[-1:] == (Ellipsis,):
-        return f"{_wanted(members[0]).split(' ', 1)[-1]}s separated by commas"
-    if origin is tuple:
-        return f"{len(members)} values separated by commas"
-    if hint is NoneType:
-        return "none"
-    name = getattr(hint, "__name__", str(hint)).replace("Path", "path")
-    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+        raise KeeprateError(f"{label}: {name} must be {wanted(hint)}, not {shown}.") from None
 
 
 def _shown(default: object) -> str:

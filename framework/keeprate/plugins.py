@@ -14,13 +14,12 @@ import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from .discovery import BrokenPlugin, Plugin, Source, find_sources
+from .discovery import BrokenPlugin, Plugin, Source, survey
 from .errors import KeeprateError, unknown_name
-from .offers import KINDS, Kind, Offer, check_offer
+from .offers import KINDS, Offer, check_offer
 from .ready import ReadyStudy, check_study
 
 if TYPE_CHECKING:
@@ -31,6 +30,13 @@ if TYPE_CHECKING:
     from .report import Report
 
 __all__ = ["BrokenPlugin", "Offer", "Plugin", "Registry", "activate", "load", "registry"]
+
+
+STUDIES = "studies"
+ALL_KINDS = (*KINDS, STUDIES)
+"""All that plugins offer, each kind once."""
+
+Offered: TypeAlias = Offer[Any] | ReadyStudy
 
 
 class Registry:
@@ -50,49 +56,54 @@ class Registry:
     ) -> None:
         self._strict, self._on_broken = strict, on_broken
         self._broken: list[BrokenPlugin] = []
+        self._offers: dict[str, list[Any]] = {}
         loaded = [self._opened(source) for source in sources]
         self.plugins = tuple(plugin for plugin in loaded if plugin is not None)
 
     @cached_property
     def methods(self) -> Mapping[str, Offer[Method]]:
         """The methods by name, in the order of their plugins."""
-        return self._collected(KINDS["methods"])
+        return self._collected("methods")
 
     @cached_property
     def backbones(self) -> Mapping[str, Offer[Backbone]]:
         """The backbones by name, in the order of their plugins."""
-        return self._collected(KINDS["backbones"])
+        return self._collected("backbones")
 
     @cached_property
     def datasets(self) -> Mapping[str, Offer[DataSet]]:
         """The data sets by name, in the order of their plugins."""
-        return self._collected(KINDS["datasets"])
+        return self._collected("datasets")
 
     @cached_property
     def reports(self) -> Mapping[str, Offer[Report]]:
         """The reports by name, in the order of their plugins."""
-        return self._collected(KINDS["reports"])
+        return self._collected("reports")
 
     @cached_property
     def engines(self) -> Mapping[str, Offer[Engine]]:
         """The engines by name, in the order of their plugins."""
-        return self._collected(KINDS["engines"])
+        return self._collected("engines")
 
     @cached_property
     def studies(self) -> Mapping[str, ReadyStudy]:
         """The ready studies by name, in the order of their plugins."""
-        found: dict[str, ReadyStudy] = {}
-        for study in chain.from_iterable(map(self._studies, self.plugins)):
-            if study.name in found:
-                raise _clash("study", study.name, found[study.name].origin, study.origin)
-            found[study.name] = study
-        return found
+        return self._collected(STUDIES)
+
+    def offers(self, kind: str) -> Sequence[Offered]:
+        """Return all that is offered of a kind, or as "studies", also what clashes in its name.
+
+        Each plugin is asked once.
+        """
+        if kind not in self._offers:
+            self._offers[kind] = [each for one in self.plugins for each in self._asked(kind, one)]
+        return self._offers[kind]
 
     @property
     def broken(self) -> tuple[BrokenPlugin, ...]:
         """Every plugin that failed, with the cause; asks all plugins for all kinds first."""
-        for kind in (*KINDS, "studies"):
-            getattr(self, kind)
+        for kind in ALL_KINDS:
+            self.offers(kind)
         return tuple(self._broken)
 
     def method(self, name: str) -> type[Method]:
@@ -132,50 +143,57 @@ class Registry:
         try:
             return source.open()
         except (Exception, SystemExit) as error:
-            self._failed(source.name, source.origin, error)
+            self._failed(BrokenPlugin.of(source.name, source.origin, error, source.package))
             return None
 
-    def _collected(self, kind: Kind) -> dict[str, Offer[Any]]:
-        found: dict[str, Offer[Any]] = {}
-        for offer in chain.from_iterable(self._offered(kind, each) for each in self.plugins):
+    def _collected(self, kind: str) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for offer in self.offers(kind):
             if offer.name in found:
-                raise _clash(kind.word, offer.name, found[offer.name].origin, offer.origin)
+                raise KeeprateError(f"{clash(kind, found[offer.name], offer)}. {RENAME}")
             found[offer.name] = offer
         return found
 
-    def _offered(self, kind: Kind, plugin: Plugin) -> list[Offer[Any]]:
+    def _asked(self, kind: str, plugin: Plugin) -> list[Any]:
+        hook = _hook(kind)
         try:
-            found = plugin.ask(kind.hook)
-            names = [check_offer(kind, cls) for cls in found]
+            found = plugin.ask(hook)
+            if kind == STUDIES:
+                names = [check_study(path) for path in found]
+            else:
+                names = [check_offer(KINDS[kind], cls) for cls in found]
         except (Exception, SystemExit) as error:
-            self._failed(plugin.name, plugin.origin, error)
+            function = plugin.function(hook)
+            self._failed(
+                BrokenPlugin.of(plugin.name, plugin.origin, error, plugin.package, function)
+            )
             return []
+        offer: Callable[..., Offered] = ReadyStudy if kind == STUDIES else Offer
         where = (plugin.name, plugin.origin, plugin.version)
-        return [Offer(name, cls, *where) for name, cls in zip(names, found, strict=True)]
+        return [offer(name, each, *where) for name, each in zip(names, found, strict=True)]
 
-    def _studies(self, plugin: Plugin) -> list[ReadyStudy]:
-        try:
-            paths = plugin.ask("keeprate_studies")
-            names = [check_study(path) for path in paths]
-        except (Exception, SystemExit) as error:
-            self._failed(plugin.name, plugin.origin, error)
-            return []
-        where = (plugin.name, plugin.origin, plugin.version)
-        return [ReadyStudy(name, path, *where) for name, path in zip(names, paths, strict=True)]
-
-    def _failed(self, name: str, origin: str, error: BaseException) -> None:
-        broken = BrokenPlugin.of(name, origin, error)
+    def _failed(self, broken: BrokenPlugin) -> None:
         if self._strict:
-            raise KeeprateError(f"Plugin {broken}") from error
+            raise KeeprateError(f"Plugin {broken}") from broken.error
         self._broken.append(broken)
         if self._on_broken is not None:
             self._on_broken(broken)
 
 
-def _clash(word: str, name: str, origin: str, other: str) -> KeeprateError:
-    return KeeprateError(
-        f"Two plugins offer a {word} named '{name}': {origin} and {other}. Rename or leave out one."
-    )
+def _hook(kind: str) -> str:
+    return KINDS[kind].hook if kind in KINDS else f"keeprate_{kind}"
+
+
+RENAME = "Rename or leave out one."
+"""The remedy for a clash."""
+
+
+def clash(kind: str, one: Offered, other: Offered) -> str:
+    """Say that two things of a kind are offered under one name, with both origins."""
+    word = KINDS[kind].word if kind in KINDS else "study"
+    if one.origin == other.origin:
+        return f"{one.origin} offers the {word} name '{one.name}' twice"
+    return f"Two plugins offer a {word} named '{one.name}': {one.origin} and {other.origin}"
 
 
 def _looked_up(kind: str, name: str, known: Mapping[str, Offer[Any]]) -> type[Any]:
@@ -199,7 +217,7 @@ def load(
     raises KeeprateError.
     """
     environ = os.environ if environ is None else environ
-    sources = find_sources(files, environ, directory or Path.cwd())
+    sources = survey(files, environ, directory or Path.cwd()).sources
     found = Registry(sources, strict=strict, on_broken=on_broken)
     if strict:
         _ = found.broken

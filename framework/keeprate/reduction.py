@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from .attention import Attention, as_written, score_in_chunks
+from .attention import Attention, score_in_chunks
 from .backbones import Backbone, Inputs, adapt
+from .choosing import chosen_method
 from .errors import KeeprateError
 from .method import Method, Place, Stage
-from .parameters import build
-from .plan import Plan, make_plan, preset_of
-from .promises import refuse_broken, refuse_hooked
+from .plan import Plan, make_plan
+from .promises import checked_reduce, refuse_hooked, refuse_to_export
 from .reader import AttentionReader
 from .ruler import Costs, pixels, shape_of
 from .tokens import Tokens
@@ -57,6 +57,7 @@ class ReducedModel(nn.Module):
         schedule for it.
         """
         inputs = named if inputs is None else inputs
+        refuse_to_export(self.method)
         self.records = []
         logits, parts = [], self.parts(inputs, index)
         for rows, part, images in parts:
@@ -71,10 +72,11 @@ class ReducedModel(nn.Module):
         self, inputs: Inputs, index: Tensor | None
     ) -> list[tuple[Tensor, Inputs, Tensor | None]]:
         """Split a batch into inputs of one size, each with its rows and its share of `index`."""
-        every = torch.arange(batch_size(inputs))
+        batch = batch_size(inputs)
+        every = torch.arange(batch)
         refuse_hooked(self.backbone)
-        if index is not None and len(index) != len(every):
-            raise KeeprateError(f"index names {len(index)} images of a batch of {len(every)}.")
+        if index is not None and index.shape[0] != batch:
+            raise KeeprateError(f"index names {len(index)} images of a batch of {batch}.")
         return [
             (rows, part, None if index is None else index[rows.to(index.device)])
             for rows, part in self.backbone.parts(inputs) or [(every, inputs)]
@@ -178,9 +180,7 @@ class ReducedModel(nn.Module):
         if self.watch is not None:
             self.watch(tokens, attention, stage)
         record.overhead = record.overhead + self._overhead(tokens, stage)
-        with as_written(tokens.x):
-            reduced = self.method.reduce(tokens, attention, stage)
-        refuse_broken(self.method, tokens, reduced, stage)
+        reduced = checked_reduce(self.method, tokens, attention, stage)
         if reduced.owner is not None:
             record.survivors.append(Survivors(stage.block, reduced.owner))
         return reduced
@@ -216,10 +216,11 @@ def in_order(logits: Sequence[Tensor], rows: Sequence[Tensor]) -> Tensor:
 def batch_size(inputs: Inputs) -> int:
     """Return the rows of a batch; raise KeeprateError where there are no inputs to speak of."""
     if isinstance(inputs, Tensor):
-        return len(inputs)
+        return inputs.shape[0]
     if not isinstance(inputs, Mapping) or not inputs:
         raise KeeprateError("Call a reduced model with a tensor, or with tensors by name.")
-    return len(next(iter(inputs.values())))
+    rows: int = next(iter(inputs.values())).shape[0]
+    return rows
 
 
 def _require_proof(backbone: Backbone) -> None:
@@ -230,7 +231,7 @@ def _require_proof(backbone: Backbone) -> None:
 
 def reduce(
     model: nn.Module | str,
-    method: Method | str,
+    method: Method | type[Method] | str,
     schedule: str | None = None,
     *,
     budget: str | float | None = None,
@@ -243,11 +244,11 @@ def reduce(
     `model` is a module of timm, of transformers or of a plugin's family, or a name (`hf:...` for
     transformers; its published weights are then loaded). Forward hooks on the copy or its blocks
     are refused, and blocks put into it afterwards are not run: alter the model first. `method` is a
-    registered name with its `parameters`, or a `Method`. `schedule` is a spelling of
-    `keeprate.schedule` or a preset of the method; with `budget` (GMACs per image, or "65%") its
-    scale is solved so that the total cost fits. `empty_last_mlp` drops all patch tokens before the
-    last MLP of models whose head reads only the class token; `trace` records where every patch
-    goes.
+    registered name or a class of method with its `parameters`, or a `Method`. `schedule` is a
+    spelling of `keeprate.schedule` or a preset of the method; with `budget` (GMACs per image, or
+    "65%") its scale is solved so that the total cost fits. `empty_last_mlp` drops all patch tokens
+    before the last MLP of models whose head reads only the class token; `trace` records where every
+    patch goes.
 
     Example: `keeprate.reduce(vit, "tome", "r=8", proportional_attention=True)`.
     Raises KeeprateError for unknown names, unsuited models, schedules or budgets, and for a model
@@ -257,13 +258,14 @@ def reduce(
         from .models import load_model
 
         model = load_model(model).model
-    chosen = _chosen_method(method, schedule, parameters)
-    backbone = adapt(_copied(model))
+    chosen = chosen_method(method, schedule, parameters)
+    backbone = adapt(copied(model))
     plan = make_plan(backbone, chosen, schedule, budget, empty_last_mlp=empty_last_mlp)
     return ReducedModel(backbone, plan, trace=trace)
 
 
-def _copied(model: nn.Module) -> nn.Module:
+def copied(model: nn.Module) -> nn.Module:
+    """Return a deep copy of a model; KeeprateError, with the remedy, where it has none."""
     try:
         return copy.deepcopy(model)
     except RuntimeError as error:
@@ -271,21 +273,3 @@ def _copied(model: nn.Module) -> nn.Module:
             f"The model cannot be copied: {error} (weights computed by a hook, as by weight_norm "
             "or pruning, must be made permanent first)"
         ) from error
-
-
-def _chosen_method(
-    method: Method | str, schedule: str | None, parameters: dict[str, object]
-) -> Method:
-    if isinstance(method, Method):
-        preset = preset_of(type(method), schedule)
-        if parameters or (preset is not None and preset.parameters):
-            raise KeeprateError(
-                "Parameters, and presets that set some, go with a method's name, not a Method."
-            )
-        return method
-    from .plugins import registry
-
-    cls = registry().method(method)
-    preset = preset_of(cls, schedule)
-    given = parameters if preset is None else {**preset.parameters, **parameters}
-    return build("method", cls, given)

@@ -7,6 +7,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from . import token_checks as checks
+from .errors import KeeprateError
+
 
 @dataclass(frozen=True)
 class Tokens:
@@ -99,47 +102,60 @@ class Tokens:
             position=None if self.position is None else self.position[images],
         )
 
-    def keep(self, index: Tensor) -> Tokens:
-        """Keep the tokens at `index` (B, K), in that order; drop the others."""
-        return replace(
-            self,
-            x=take_rows(self.x, index),
-            size=self.size.gather(1, index),
-            valid=None if self.valid is None else self.valid.gather(1, index),
-            owner=self._follow(_positions(index, self.count)),
-            position=self._moved(index),
-        )
+    def keep(self, index: Tensor, valid: Tensor | None = None) -> Tokens:
+        """Keep the tokens at `index` (B, K) int64, in that order; drop the others.
+
+        Where images keep different numbers, `valid` (B, K) bool is False for padding, which may
+        name any token. Raises KeeprateError for positions that are not there, or named twice.
+        """
+        checks.check_positions("tokens.keep: index", index, self.x.shape[0], self.x.device)
+        if valid is not None and (valid.shape != index.shape or valid.dtype != torch.bool):
+            raise KeeprateError(
+                f"tokens.keep: valid must be boolean and like index, {tuple(index.shape)}, not "
+                f"{valid.dtype} {tuple(valid.shape)}."
+            )
+        checks.check_kept(index, self.count, valid)
+        return self._kept(index, valid)
 
     def keep_top(self, score: Tensor, k: int) -> Tokens:
         """Keep prefix tokens and the `k` patch tokens of highest `score` (B, N), in their order.
 
-        Ties go to the earlier token, on every device and in every batch.
+        Ties go to the earlier token, on every device and in every batch. Raises KeeprateError as
+        `top` does.
         """
-        return self.keep(self.top(score, k)[0])
+        return self._kept(self.top(score, k)[0])
 
     def top(self, score: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """Split positions by `score` (B, N): prefix and the `k` best patch tokens, then the rest.
 
-        Returns int64 tensors (B, P + k) and (B, N - P - k), each in ascending order.
+        Returns int64 tensors (B, P + k) and (B, N - P - k), each in ascending order. Scores of
+        prefix tokens are ignored, and padding comes last, whatever its scores. Raises
+        KeeprateError for scores of another shape or type, for NaN, and for a `k` that is not there.
         """
-        if self.valid is not None:
-            score = score.masked_fill(~self.valid, -torch.inf)
-        order = score[:, self.num_prefix :].argsort(dim=1, descending=True, stable=True)
-        order = order + self.num_prefix
+        score = checks.check_scores(score, (self.x.shape[0], self.count), self.x.device)
+        checks.check_amount(k, self.num_patch_tokens)
+        ranked = score if self.valid is None else score.masked_fill(~self.valid, -torch.inf)
+        ranked = ranked[:, self.num_prefix :]
+        checks.check_numbers(score, ranked)
+        order = ranked.argsort(dim=1, descending=True, stable=True) + self.num_prefix
+        if self.valid is not None:  # behind tokens whose own score is -inf
+            padded = (~self.valid).gather(1, order).to(torch.uint8)
+            order = order.gather(1, padded.argsort(dim=1, stable=True))
         kept, rest = order[:, :k].sort(dim=1).values, order[:, k:].sort(dim=1).values
         return torch.cat([self._prefix_index(), kept], dim=1), rest
 
     def merge(
         self, source: Tensor, into: Tensor, order: Tensor | None = None, *, average: bool = True
     ) -> Tokens:
-        """Merge the tokens at `source` (B, R) into those at `into` (B, R).
+        """Merge the tokens at `source` (B, R) into those at `into` (B, R), int64.
 
         Each target becomes the size-weighted mean of itself and its sources, and its size their
         sum. With `average=False` only sizes move and the features of the sources are discarded.
         `order` (B, N - R) lists the positions that stay, in their new order; ascending when left
-        out.
+        out. Raises KeeprateError for positions that are not there, for a token that does not
+        either stay or merge, once, and for a target that merges itself.
         """
-        order = _others(source, self.count) if order is None else order
+        order = self._checked_order(source, into, order)
         position = _positions(order, self.count)
         position = position.scatter(1, source, position.gather(1, into))
         size = torch.zeros_like(self.size).scatter_add(1, position, self.size)
@@ -153,6 +169,43 @@ class Tokens:
             position=self._moved(order),
             has_merged=True,
         )
+
+    def _kept(self, index: Tensor, valid: Tensor | None = None) -> Tokens:
+        if self.valid is not None:
+            there = self.valid.gather(1, index)
+            valid = there if valid is None else there & valid
+        return replace(
+            self,
+            x=take_rows(self.x, index),
+            size=self.size.gather(1, index),
+            valid=valid,
+            owner=None
+            if self.owner is None
+            else self._follow(_positions(index, self.count, valid)),
+            position=self._moved(index),
+        )
+
+    def _checked_order(self, source: Tensor, into: Tensor, order: Tensor | None) -> Tensor:
+        """Return the positions that stay, after all that could be wrong with a merge."""
+        batch, device = self.x.shape[0], self.x.device
+        for name, index in (("source", source), ("into", into), ("order", order)):
+            if index is not None:
+                checks.check_positions(f"tokens.merge: {name}", index, batch, device)
+        if into.shape != source.shape:
+            raise KeeprateError(
+                f"tokens.merge: into must be like source, {tuple(source.shape)}, not "
+                f"{tuple(into.shape)}."
+            )
+        if order is None:
+            checks.check_source(source, self.count)
+            order = _others(source, self.count)
+        if order.shape[1] + source.shape[1] != self.count:
+            raise KeeprateError(
+                f"tokens.merge: order lists {order.shape[1]} tokens that stay and source "
+                f"{source.shape[1]} that merge, of {self.count}."
+            )
+        checks.check_merged(source, into, order, self.count)
+        return order
 
     def _averaged(
         self, x: Tensor, source: Tensor, order: Tensor, position: Tensor, size: Tensor
@@ -170,7 +223,7 @@ class Tokens:
 
     def _prefix_index(self) -> Tensor:
         prefix = torch.arange(self.num_prefix, device=self.x.device)
-        return prefix.expand(len(self.x), -1)
+        return prefix.expand(self.x.shape[0], -1)
 
     def _moved(self, order: Tensor) -> Tensor | None:
         """Return where the tokens at `order` (B, K) stood when they entered the first block."""
@@ -192,19 +245,21 @@ def take_rows(x: Tensor, index: Tensor) -> Tensor:
     Copies whole rows, which is several times faster on a CPU than gathering element by element.
     """
     batch, count, channels = x.shape
-    first = torch.arange(0, batch * count, count, device=x.device)[:, None]
+    first = torch.arange(batch, device=x.device)[:, None] * count
     rows = x.reshape(batch * count, channels).index_select(0, (index + first).flatten())
     return rows.view(batch, index.shape[1], channels)
 
 
-def _positions(index: Tensor, count: int) -> Tensor:
-    """Invert `index` (B, K): where each of `count` tokens went, -1 if nowhere."""
-    gone = torch.full((len(index), count), -1, dtype=torch.int64, device=index.device)
+def _positions(index: Tensor, count: int, valid: Tensor | None = None) -> Tensor:
+    """Invert `index` (B, K): where each of `count` tokens went, -1 if nowhere or to padding."""
+    gone = torch.full((index.shape[0], count), -1, dtype=torch.int64, device=index.device)
     new = torch.arange(index.shape[1], device=index.device).expand_as(index)
-    return gone.scatter(1, index, new)
+    if valid is None:
+        return gone.scatter(1, index, new)
+    return gone.scatter_reduce(1, index, new.masked_fill(~valid, -1), "amax")
 
 
 def _others(index: Tensor, count: int) -> Tensor:
     """Return the positions, ascending, that `index` (B, R) leaves out of `count`."""
-    stays = torch.ones(len(index), count, device=index.device).scatter(1, index, 0.0)
+    stays = torch.ones(index.shape[0], count, device=index.device).scatter(1, index, 0.0)
     return stays.argsort(dim=1, descending=True, stable=True)[:, : count - index.shape[1]]

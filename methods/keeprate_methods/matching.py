@@ -37,7 +37,7 @@ def bipartite_match(metric: Tensor, num_prefix: int, removed: int) -> Match:
     ranked = best.argsort(dim=1, descending=True, stable=True)
     merged, left = ranked[:, :removed], ranked[:, removed:].sort(dim=1).values
     into = partner.gather(1, merged) * 2 + 1
-    set_b = position[1::2].expand(len(metric), -1)
+    set_b = position[1::2].expand(metric.shape[0], -1)
     stays = torch.cat([left * 2, set_b], dim=1)
     prefix_first = stays.clamp(max=num_prefix).argsort(dim=1, stable=True)
     order = stays.gather(1, prefix_first)

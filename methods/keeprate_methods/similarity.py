@@ -64,7 +64,7 @@ def redundant(
 def _best_higher_ranked(features: Tensor, similarity: str) -> Tensor:
     """Return each token's best similarity with a token ranked before it; none for the first."""
     pairs = SIMILARITIES[similarity](features, features)
-    later = torch.ones_like(pairs[0], dtype=torch.bool).triu()
+    later = torch.ones(pairs.shape[1:], dtype=torch.bool, device=pairs.device).triu()
     return pairs.masked_fill(later, -torch.inf).amax(dim=2)
 
 

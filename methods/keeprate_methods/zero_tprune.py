@@ -96,6 +96,7 @@ class ZeroTPrune(Method):
         self.on_drop, self.seed = on_drop, seed
         self.proportional_attention = on_drop != "drop"
         self.scores_block_output = feature == "x"
+        self.needs = Needs.KEYS if pattern == "S" else Needs.WEIGHTS
 
     def score(self, tokens: Tokens, attention: Attention, stage: Stage) -> Tensor:
         """Return scores (B, N): minus infinity for tokens that go, importance for the others."""
@@ -111,10 +112,15 @@ class ZeroTPrune(Method):
             return tokens.keep_top(attention.score, stage.keep)
         return absorb(self, tokens, attention, stage)
 
-    def importance(self, tokens: Tokens, attention: Attention, stage: Stage) -> Tensor:
-        """Return the graph signal (B, N) of all tokens that enter the layer, heads combined."""
+    def importance(self, tokens: Tokens, attention: Attention, stage: Stage) -> Tensor | None:
+        """Return the graph signal (B, N) of all tokens that enter the layer, heads combined.
+
+        None where the S-stage is alone: it ranks at random and looks at no graph.
+        """
         from .pruning_layer import whole_layer
 
+        if self.pattern == "S":
+            return None
         iterations = self.iterations_at(stage.block, stage.depth)
         return whole_layer(self, tokens, attention, stage).importance(iterations, self.tolerance)
 

@@ -35,9 +35,12 @@ COMMANDS = {
         "convergence", "convergence", "Study how a method's ranking converges as it iterates."
     ),
     "macs": Entry("macs", "macs", "Count a model's multiply-accumulates, part by part."),
+    "check": Entry("check", "check", "Try what is promised of every method on yours."),
     "check-backbone": Entry(
         "check_backbone", "check_backbone", "Prove that a model is reduced right."
     ),
+    "new": Entry("new", "new", "Begin a method, data set, backbone or report of your own."),
+    "plugins": Entry("plugins", "plugins", "Show where plugins come from and what is wrong."),
     "list": Entry(
         "listing", "list_", "Show methods, data sets, studies and all else that has a name."
     ),

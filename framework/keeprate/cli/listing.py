@@ -12,9 +12,9 @@ import click
 from ..method import Preset
 from ..offers import KINDS, Kind, Offer
 from ..parameters import Parameter, parameters_of
-from ..plugins import Plugin, Registry, registry
-from ..ready import ReadyStudy
+from ..plugins import Registry, registry
 from .options import plugin_options
+from .plugin_rows import plugin_rows
 
 STUDIES = "studies"
 PLUGINS = "plugins"
@@ -81,18 +81,10 @@ def _presets(cls: type[object]) -> str:
 
 def _plugin_rows(found: Registry) -> list[Row]:
     """Return each loaded plugin with the names it offers, then each that failed with the cause."""
-    broken = [Row(each.name, f"failed: {each.cause}", (), each.origin, "") for each in found.broken]
     return [
-        Row(each.name, ", ".join(_offered(found, each)), (), each.origin, each.version)
-        for each in found.plugins
-    ] + broken
-
-
-def _offered(found: Registry, plugin: Plugin) -> list[str]:
-    offers: list[Offer[object] | ReadyStudy] = [*found.studies.values()]
-    offers = [each for kind in KINDS for each in getattr(found, kind).values()] + offers
-    source = (plugin.name, plugin.origin)
-    return [each.name for each in offers if (each.plugin, each.origin) == source]
+        Row(each.name, each.description, (), each.origin, each.version)
+        for each in plugin_rows(found)
+    ]
 
 
 def _record(row: Row) -> dict[str, object]:

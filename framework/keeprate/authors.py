@@ -1,0 +1,92 @@
+"""Where in an author's own code something is written or went wrong, and what to say about it."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import traceback
+from collections.abc import Iterator
+from types import TracebackType
+
+from .errors import AuthorError, KeeprateError, suggestion
+
+_NOT_THERE = re.compile(r"cannot import name '(\w+)' from 'keeprate'")
+
+
+def written_at(thing: object) -> str:
+    """Return "FILE:LINE" where a class or function is defined, "" where that is not known."""
+    thing = inspect.unwrap(thing) if callable(thing) else thing
+    try:
+        path = inspect.getsourcefile(thing)  # type: ignore[arg-type]
+        lines, first = inspect.getsourcelines(thing)  # type: ignore[arg-type]
+    except (OSError, TypeError):
+        return ""
+    starts = (number for number, line in enumerate(lines) if _is_definition(line))
+    return f"{path}:{first + next(starts, 0)}"
+
+
+def raised_at(error: BaseException, package: str) -> str:
+    """Return "FILE:LINE" of the last code of a top-level `package` on an error's way, "" for none.
+
+    A syntax error is where it says itself.
+    """
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}"
+    places = [place for place, name in _way(error.__traceback__) if name == package]
+    return places[-1] if places else ""
+
+
+def raised_by(error: BaseException, package: str) -> bool:
+    """Tell whether code of a top-level `package` itself raised the error."""
+    names = [name for _, name in _way(error.__traceback__)]
+    return bool(names) and names[-1] == package
+
+
+def package_of(thing: object) -> str:
+    """Return the top-level package, or the module, that a class or function is written in."""
+    return str(getattr(thing, "__module__", "")).partition(".")[0]
+
+
+def said_of(error: BaseException) -> tuple[str, str]:
+    """Return in one line what an error says, and the remedy for it as far as it is known."""
+    said = " ".join(_message(error).split())
+    if isinstance(error, AuthorError):
+        return said, error.remedy
+    if isinstance(error, KeeprateError):
+        return said, ""
+    return f"{type(error).__name__}: {said}".removesuffix(": "), _remedy(error, said)
+
+
+def told(said: str, place: str = "", remedy: str = "") -> str:
+    """Put together what is wrong, where, and how to mend it: "Wrong (file.py:3). Do that."."""
+    wrong = f"{said.removesuffix('.')} ({place})" if place else said
+    return f"{wrong.removesuffix('.')}. {remedy}" if remedy else wrong
+
+
+def _way(trace: TracebackType | None) -> Iterator[tuple[str, str]]:
+    """Yield "FILE:LINE" and the top-level package of every call an error came through."""
+    for frame, line in traceback.walk_tb(trace):
+        name = str(frame.f_globals.get("__name__", ""))
+        yield f"{frame.f_code.co_filename}:{line}", name.partition(".")[0]
+
+
+def _is_definition(line: str) -> bool:
+    return line.lstrip().startswith(("def ", "async def ", "class "))
+
+
+def _message(error: BaseException) -> str:
+    """Return an error's own words; a syntax error's without the place, which is said apart."""
+    return error.msg if isinstance(error, SyntaxError) else str(error)
+
+
+def _remedy(error: BaseException, said: str) -> str:
+    if isinstance(error, SystemExit):
+        return "A plugin must not end the process: raise keeprate.KeeprateError instead."
+    if isinstance(error, ModuleNotFoundError):
+        return "Install what provides it into the environment that keeprate runs in."
+    missing = _NOT_THERE.match(said)
+    if missing is not None:
+        import keeprate
+
+        return suggestion(missing[1], keeprate.__all__)
+    return ""

@@ -1,0 +1,133 @@
+"""Values of parameters and their types: what a type takes, from text or as it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+_TRUTH = {"true": True, "yes": True, "on": True, "1": True}
+_TRUTH |= {"false": False, "no": False, "off": False, "0": False}
+
+
+def converted(value: object, hint: Any) -> object:
+    """Return `value` as the type `hint` takes it; ValueError if it does not fit."""
+    origin, members = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        return _member(value, members)
+    if origin is Literal:
+        return _option(value, members)
+    if origin is tuple:
+        return _tuple(value, members)
+    if isinstance(value, str) and hint is not str:
+        return _parsed(value, hint)
+    return _checked(value, hint)
+
+
+def _parsed(text: str, hint: Any) -> object:
+    if hint not in _FROM_TEXT:
+        raise ValueError(text)
+    return _FROM_TEXT[hint](text)
+
+
+def _checked(value: object, hint: Any) -> object:
+    """Return a typed `value` if it is of type `hint`; an int also serves as a float."""
+    if isinstance(value, bool) and hint in (int, float):
+        raise ValueError(value)
+    if hint is float and isinstance(value, int):
+        return float(value)
+    if isinstance(hint, type) and not isinstance(value, hint):
+        raise ValueError(value)
+    return value
+
+
+def fits(value: object, hint: Any) -> bool:
+    """Tell whether a default is of the type `hint` as it stands; text is not read as a number."""
+    origin, members = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        return any(fits(value, member) for member in members)
+    if origin is Literal:
+        return value in members
+    if origin is tuple:
+        return isinstance(value, list | tuple) and _fits_each(value, members)
+    try:
+        _checked(value, hint)
+    except ValueError:
+        return False
+    return True
+
+
+def _fits_each(values: Sequence[object], members: tuple[Any, ...]) -> bool:
+    if members[-1:] == (Ellipsis,):
+        members = (members[0],) * len(values)
+    fit = len(values) == len(members)
+    return fit and all(fits(value, each) for value, each in zip(values, members, strict=True))
+
+
+def _member(value: object, hints: tuple[Any, ...]) -> object:
+    """Return `value` as the first member of a union that takes it, None tried before all others."""
+    for hint in sorted(hints, key=lambda each: each is not NoneType):
+        try:
+            return converted(value, hint)
+        except ValueError:
+            continue
+    raise ValueError(value)
+
+
+def _tuple(value: object, members: tuple[Any, ...]) -> tuple[object, ...]:
+    """Return text such as "30,5,1" or "(30, 5, 1)", or a list or tuple, as a tuple of `members`."""
+    if isinstance(value, str):
+        inner = value.strip("()[] ").removesuffix(",")
+        value = [part.strip() for part in inner.split(",")] if inner else []
+    if not isinstance(value, list | tuple):
+        raise ValueError(value)
+    if members[-1:] == (Ellipsis,):
+        members = (members[0],) * len(value)
+    if len(value) != len(members):
+        raise ValueError(value)
+    return tuple(converted(part, member) for part, member in zip(value, members, strict=True))
+
+
+def _option(value: object, options: tuple[object, ...]) -> object:
+    for option in options:
+        if value == option or value == str(option):
+            return option
+    raise ValueError(value)
+
+
+def _truth(text: str) -> bool:
+    if text.lower() not in _TRUTH:
+        raise ValueError(text)
+    return _TRUTH[text.lower()]
+
+
+def _none(text: str) -> None:
+    if text.lower() != "none":
+        raise ValueError(text)
+
+
+_FROM_TEXT: dict[Any, Callable[[str], object]] = {
+    bool: _truth,
+    int: int,
+    float: float,
+    Path: lambda text: Path(text).expanduser(),
+    NoneType: _none,
+}
+
+
+def wanted(hint: Any) -> str:
+    """Say in words which values the type `hint` takes."""
+    origin, members = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        return " or ".join(wanted(member) for member in members)
+    if origin is Literal:
+        return f"one of {', '.join(str(option) for option in members)}"
+    if origin is tuple and members[-1:] == (Ellipsis,):
+        return f"{wanted(members[0]).split(' ', 1)[-1]}s separated by commas"
+    if origin is tuple:
+        return f"{len(members)} values separated by commas"
+    if hint is NoneType:
+        return "none"
+    name = getattr(hint, "__name__", str(hint)).replace("Path", "path")
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"

@@ -1,0 +1,180 @@
+"""What is refused of positions and scores that a method hands to its tokens.
+
+Shapes, types and devices cost nothing to compare. Values are looked at once per call, for all that
+can be wrong with them together: on a GPU one short wait (the method's own call is what it waits
+for). Scores that were looked at before are not looked at again.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .errors import KeeprateError
+from .exporting import without_values
+
+_SEEN = "keeprate_numbers_in_version"
+
+
+def check_positions(what: str, index: object, batch: int, device: torch.device) -> None:
+    """Raise KeeprateError unless `index` is an int64 tensor (B, K) on `device`; values unseen."""
+    if not isinstance(index, Tensor):
+        raise KeeprateError(
+            f"{what} must be a tensor of positions, int64 (B, K), not a {type(index).__name__}."
+        )
+    if index.dtype == torch.bool:
+        raise KeeprateError(
+            f"{what} must be positions, int64 (B, K), not a mask (torch.bool): rank by it instead, "
+            "tokens.keep_top(mask.float(), k)."
+        )
+    if index.dtype != torch.int64:
+        raise KeeprateError(
+            f"{what} must be positions, int64 (B, K), not {index.dtype}: write index.long()."
+        )
+    if index.dim() != 2 or index.shape[0] != batch:
+        raise KeeprateError(
+            f"{what} must have one row for each of {batch} images, (B, K), not the shape "
+            f"{tuple(index.shape)}: index.expand({batch}, -1) repeats one row."
+        )
+    _check_device(what, index, device)
+
+
+def check_kept(index: Tensor, count: int, counted: Tensor | None) -> None:
+    """Raise KeeprateError unless `index` (B, K) names tokens of `count`, each at most once.
+
+    Where `counted` (B, K) is False the same token may be named again.
+    """
+    if not _has_values(index):
+        return
+    inside, seen = _seen(index, count, counted)
+    if bool((inside != index).any() | (seen > 1).any()):
+        _refuse_outside("tokens.keep: index", index, count)
+        image, position = _first(seen > 1)
+        raise KeeprateError(
+            f"tokens.keep: index names position {position} of image {image} more than once: a "
+            "token can be kept once. Where that is padding, say so: keep(index, valid=...)."
+        )
+
+
+def check_merged(source: Tensor, into: Tensor, order: Tensor, count: int) -> None:
+    """Raise KeeprateError unless every token of `count` is once in `source` (B, R) or `order`.
+
+    And unless `into` (B, R) names tokens of `order` (B, N - R) only.
+    """
+    if not _has_values(source) and not _has_values(order):
+        return
+    named = torch.cat([source, order], dim=1)
+    inside, seen = _seen(named, count, None)
+    goes = torch.zeros_like(seen).scatter(1, inside[:, : source.shape[1]], 1)
+    target = into.clamp(0, count - 1)
+    wrong = (inside != named).any() | (target != into).any() | (seen > 1).any()
+    if bool(wrong | goes.gather(1, target).any()):
+        for what, index in (("source", source), ("into", into), ("order", order)):
+            _refuse_outside(f"tokens.merge: {what}", index, count)
+        _refuse_twice(seen, source)
+        image, place = _first(goes.gather(1, target) > 0)
+        raise KeeprateError(
+            f"tokens.merge: into names position {int(into[image, place])} of image {image}, which "
+            "is in source itself: merge into tokens that stay."
+        )
+
+
+def check_source(source: Tensor, count: int) -> None:
+    """Raise KeeprateError unless `source` (B, R) names tokens of `count`, each at most once."""
+    if not _has_values(source):
+        return
+    inside, seen = _seen(source, count, None)
+    if bool((inside != source).any() | (seen > 1).any()):
+        _refuse_outside("tokens.merge: source", source, count)
+        _refuse_twice(seen, source)
+
+
+def check_scores(score: object, shape: tuple[int, int], device: torch.device) -> Tensor:
+    """Return `score`; KeeprateError unless it is floating-point, of `shape` (B, N), on `device`."""
+    what = "tokens.top: score"
+    if not isinstance(score, Tensor) or tuple(score.shape) != shape:
+        found = tuple(score.shape) if isinstance(score, Tensor) else f"a {type(score).__name__}"
+        raise KeeprateError(
+            f"{what} must be one number per token, prefix tokens included, {shape}, not {found}."
+        )
+    if not score.is_floating_point():
+        raise KeeprateError(
+            f"{what} must be floating-point, not {score.dtype}: write score.float()."
+        )
+    _check_device(what, score, device)
+    return score
+
+
+def check_amount(k: int, patches: int) -> None:
+    """Raise KeeprateError unless `k` of `patches` patch tokens can be kept."""
+    if not 0 <= k <= patches:
+        raise KeeprateError(f"tokens.top: k = {k} of {patches} patch tokens cannot be kept.")
+
+
+def check_numbers(score: Tensor, ranked: Tensor) -> None:
+    """Raise KeeprateError where `ranked`, the part of `score` that counts, is not a number."""
+    if not _has_values(ranked) or getattr(score, _SEEN, None) == _version(score):
+        return
+    if bool(ranked.isnan().any()):
+        raise KeeprateError(
+            "tokens.top: score is not a number (NaN) for some tokens, which cannot be ranked."
+        )
+
+
+def mark_numbers(score: Tensor) -> Tensor:
+    """Return `score`, marked as looked at: there is no NaN in it as long as nothing is written."""
+    if not torch.compiler.is_compiling():
+        setattr(score, _SEEN, _version(score))
+    return score
+
+
+def _version(tensor: Tensor) -> int:
+    """Return how often a tensor was written to; one made for inference alone does not count."""
+    return 0 if tensor.is_inference() else tensor._version
+
+
+def _check_device(what: str, tensor: Tensor, device: torch.device) -> None:
+    if tensor.device != device:
+        raise KeeprateError(
+            f"{what} is on {tensor.device}, the tokens are on {device}: make it with "
+            "device=tokens.x.device."
+        )
+
+
+def _has_values(index: Tensor) -> bool:
+    return not without_values(index) and index.numel() > 0
+
+
+def _seen(index: Tensor, count: int, counted: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return the positions (B, K), those outside moved inside, and how often each is named."""
+    if not count:
+        raise KeeprateError("There are no tokens left to keep or merge.")
+    inside = index.clamp(0, count - 1)
+    once = torch.ones_like(index) if counted is None else counted.to(index.dtype)
+    return inside, index.new_zeros(index.shape[0], count).scatter_add(1, inside, once)
+
+
+def _refuse_outside(what: str, index: Tensor, count: int) -> None:
+    outside = (index < 0) | (index >= count)
+    if bool(outside.any()):
+        image, place = _first(outside)
+        raise KeeprateError(
+            f"{what} names position {int(index[image, place])} of image {image}, which has "
+            f"{count} tokens: positions are 0 to {count - 1}, prefix tokens first."
+        )
+
+
+def _refuse_twice(seen: Tensor, source: Tensor) -> None:
+    if bool((seen > 1).any()):
+        image, position = _first(seen > 1)
+        named = int((source[image] == position).sum())
+        where = ("twice in order", "in source and in order", "twice in source")[min(named, 2)]
+        raise KeeprateError(
+            f"tokens.merge: position {position} of image {image} is {where}: a token stays or "
+            "merges, once."
+        )
+
+
+def _first(wrong: Tensor) -> tuple[int, int]:
+    image, place = wrong.nonzero()[0].tolist()
+    return image, place
