@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from keeprate import Method, sources
+from keeprate import Method
 from keeprate.plugins import load
 from keeprate.sources import source_sha256
 from test_sources import CLASS, edit, write
@@ -97,9 +97,9 @@ def test_a_class_typed_into_a_session_counts_by_its_source(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     mine, again = typed(CLASS), typed(CLASS)
-    monkeypatch.setattr(sources.inspect, "getsource", lambda cls: "class Mine: 1")
+    monkeypatch.setattr("inspect.getsource", lambda cls: "class Mine: 1")
     before = source_sha256(mine)
-    monkeypatch.setattr(sources.inspect, "getsource", lambda cls: "class Mine: 2")
+    monkeypatch.setattr("inspect.getsource", lambda cls: "class Mine: 2")
     assert source_sha256(again) != before
 
 

@@ -9,10 +9,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .asking import compare
     from .attention import Attention
     from .backbones import Backbone
+    from .comparison_table import ComparisonTable
     from .data import DataSet, Sample, TextDataSet
     from .errors import KeeprateError
+    from .function_method import as_method
     from .hookspecs import hookimpl
     from .method import Method, Needs, Place, Preset, Shape, Stage
     from .reduction import reduce
@@ -25,6 +28,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Attention",
     "Backbone",
+    "ComparisonTable",
     "DataSet",
     "KeeprateError",
     "Method",
@@ -38,6 +42,8 @@ __all__ = [
     "TextDataSet",
     "Tokens",
     "__version__",
+    "as_method",
+    "compare",
     "hookimpl",
     "macs",
     "reduce",
@@ -46,6 +52,7 @@ __all__ = [
 _HOME = {
     "Attention": "attention",
     "Backbone": "backbones",
+    "ComparisonTable": "comparison_table",
     "DataSet": "data",
     "KeeprateError": "errors",
     "Method": "method",
@@ -58,6 +65,8 @@ _HOME = {
     "Stage": "method",
     "TextDataSet": "data",
     "Tokens": "tokens",
+    "as_method": "function_method",
+    "compare": "asking",
     "hookimpl": "hookspecs",
     "macs": "ruler",
     "reduce": "reduction",

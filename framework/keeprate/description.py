@@ -26,7 +26,7 @@ def describe(comparison: Comparison, plan: Plan) -> RunInfo:
     method, schedule = plan.method, plan.schedule
     return RunInfo(
         method=method.name,
-        method_origin=registry().methods[method.name].origin,
+        method_origin=_origin(type(method)),
         sources=_sources(comparison, method),
         parameters=values_of(method),
         schedule="" if schedule is None else schedule.text,
@@ -53,6 +53,12 @@ def label_of(method: Method, info: RunInfo) -> str:
         if getattr(method, parameter.name) != parameter.default
     ]
     return " ".join(filter(None, [info.method, *changed, info.schedule, info.budget]))
+
+
+def _origin(cls: type[Method]) -> str:
+    """Return where a method comes from: its plugin, or the module that it was handed over from."""
+    offer = registry().methods.get(cls.name)
+    return offer.origin if offer is not None and offer.cls is cls else f"given ({cls.__module__})"
 
 
 def _sources(comparison: Comparison, method: Method) -> dict[str, str]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .backbones import adapt
+from .choosing import chosen_method
 from .comparison import Comparison, Wanted
 from .data import DataSet
 from .engine import Engine
 from .errors import KeeprateError
+from .method import Method
 from .models import LoadedModel, load_model, weights_sha256
 from .parameters import build, parameters_of, parse_spec
 from .plan import preset_of, suits
@@ -28,7 +30,8 @@ def prepare(request: Request, bad: Mapping[str, str] | None = None) -> Compariso
     if request.only_fitting:
         backbone = adapt(loaded.model)
         wanted = [each for each in wanted if suits(backbone, each.method)]
-    return Comparison(loaded, data, wanted, request.options, request, bad)
+    named = request if request.is_by_name else None
+    return Comparison(loaded, data, wanted, request.options, named, bad)
 
 
 def built_data(spec: DataSpec) -> DataSet:
@@ -36,6 +39,8 @@ def built_data(spec: DataSpec) -> DataSet:
 
     Raises KeeprateError for unknown names and parameters that do not fit.
     """
+    if spec.built is not None:
+        return spec.built
     if spec.name is not None:
         return build("data set", registry().dataset(spec.name), spec.values)
     return registry().embedded_dataset()()
@@ -46,6 +51,8 @@ def built_model(spec: ModelSpec, data: DataSet) -> LoadedModel:
 
     Raises KeeprateError where there is neither, or the weights do not fit.
     """
+    if spec.built is not None:
+        return spec.built
     if spec.name is not None:
         return load_model(spec.name, weights=spec.weights, image_size=spec.image_size)
     if spec.weights is not None or spec.image_size is not None:
@@ -63,7 +70,9 @@ def built_run(spec: RunSpec, seed: int) -> Wanted:
 
     Raises KeeprateError for unknown names and parameters that do not fit.
     """
-    cls = registry().method(spec.method)
+    if isinstance(spec.given, Method):
+        return Wanted(chosen_method(spec.given, spec.cost.schedule, {}), spec.cost)
+    cls = spec.given or registry().method(spec.method)
     preset = preset_of(cls, spec.cost.schedule)
     given: Mapping[str, object] = {} if preset is None else preset.parameters
     takes_seed = any(parameter.name == "seed" for parameter in parameters_of(cls))

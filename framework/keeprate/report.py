@@ -27,6 +27,13 @@ class Report(ABC):
     def write(self, summary: Summary, folder: Path) -> list[Path]:
         """Write files into `folder`, which exists, and return their paths."""
 
+    def chart(self, summary: Summary) -> object | None:
+        """Return the summary as a chart to show or alter, None where the report has none.
+
+        It is what `keeprate.compare(...).plot()` returns: of altair, which notebooks draw.
+        """
+        return None
+
     def write_changes(self, changes: Changes, folder: Path) -> list[Path]:
         """Write what changed between two stores (`report --compare`); nothing by default."""
         return []

@@ -1,4 +1,4 @@
-"""What is asked for, by name: small, picklable, the same on every machine."""
+"""What is asked for: by name, small, picklable and the same on every machine, or as built."""
 
 from __future__ import annotations
 
@@ -6,7 +6,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
+
+if TYPE_CHECKING:
+    from .data import DataSet
+    from .method import Method
+    from .models import LoadedModel
 
 Precision: TypeAlias = Literal[
     "32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"
@@ -30,35 +35,40 @@ class Cost:
 class ModelSpec:
     """A model by name, with the file of its weights and the size (height, width) of its images.
 
-    Without a name: the classifier that ships with the data set.
+    Without a name: the classifier that ships with the data set. `built` is the model itself, where
+    it has no name that it could be loaded by.
     """
 
     name: str | None = None
     weights: Path | None = None
     image_size: tuple[int, int] | None = None
+    built: LoadedModel | None = None
 
 
 @dataclass(frozen=True)
 class DataSpec:
     """A data set by name, with values for its parameters as `keeprate.parameters.build` takes them.
 
-    Without a name: the one that ships with its own classifier.
+    Without a name: the one that ships with its own classifier. `built` is the data set itself.
     """
 
     name: str | None = None
     values: Mapping[str, object] = field(default_factory=dict)
+    built: DataSet | None = None
 
 
 @dataclass(frozen=True)
 class RunSpec:
     """A method by name, with values for its parameters, at a cost. Its seed is one of the values.
 
-    Parameters that a preset named by the cost sets are not among the values.
+    Parameters that a preset named by the cost sets are not among the values. `given` is the method
+    itself, with its parameters, or a class of method that is not registered under the name.
     """
 
     method: str
     values: Mapping[str, object] = field(default_factory=dict)
     cost: Cost = Cost()
+    given: Method | type[Method] | None = None
 
 
 @dataclass(frozen=True)
@@ -109,6 +119,12 @@ class Request:
     runs: tuple[RunSpec, ...]
     options: Options = Options()
     only_fitting: bool = False
+
+    @property
+    def is_by_name(self) -> bool:
+        """Whether names are all there is to it, so that another process can ask for the same."""
+        built = [self.model.built, self.data.built, *(run.given for run in self.runs)]
+        return all(each is None for each in built)
 
 
 def plain_folder(value: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import inspect
 import sys
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from .hookspecs import PROJECT
+from .typed_code import TypedCode, module_of
 
 _LIBRARIES: Final = sys.stdlib_module_names | {
     PROJECT,
@@ -57,7 +57,6 @@ class _Source:
         return self.path.read_bytes()
 
 
-@cache
 def source_sha256(cls: type) -> str:
     """Return the SHA-256 (hex) of the source code `cls` depends on, "" for keeprate's own classes.
 
@@ -69,26 +68,64 @@ def source_sha256(cls: type) -> str:
     modules found at run time (`importlib`) and compiled ones are not.
 
     The hash does not depend on where the files lie, nor on the name of a file that is in no
-    package. A class without a file counts by what `inspect` finds of its source, or else by its
-    qualified name. It is computed once, as the code that runs does not change after its import.
+    package. It is computed once, as the code that runs does not change after its import.
+
+    A class without a file, of a notebook or a session, counts by its source or bytecode and by all
+    it refers to (`keeprate.typed_code`), as they are now. What cannot be looked into makes the hash
+    another one each time, so that its runs are never taken for earlier ones.
     """
-    classes = [each for each in cls.__mro__ if _top(each.__module__) not in _LIBRARIES]
-    if not classes:
-        return ""
-    files = {each: _source_of(each) for each in classes}
-    typed = {(each.__qualname__, _typed_in(each)) for each, file in files.items() if file is None}
-    covered = _covered([file for file in files.values() if file is not None])
-    content = sorted((file.name, file.content) for file in covered)
-    return hashlib.sha256(repr((cls.__qualname__, content, sorted(typed))).encode()).hexdigest()
+    classes = [each for each in cls.__mro__ if not _is_library(module_of(each))]
+    if all(_has_file(module_of(each)) for each in classes):
+        return _written_sha256(cls)
+    typed = TypedCode(_is_library, _has_file)
+    for each in classes:
+        if not _has_file(module_of(each)):
+            typed.add(each)
+    return _sha256(cls, [*_files_of(classes), *_used_files(typed.modules)], typed.texts)
+
+
+@cache
+def _written_sha256(cls: type) -> str:
+    """Return the hash of a class whose bases and it are in files; "" where all are libraries'."""
+    classes = [each for each in cls.__mro__ if not _is_library(module_of(each))]
+    return _sha256(cls, _files_of(classes), ()) if classes else ""
+
+
+def _files_of(classes: Iterable[type]) -> list[_Source]:
+    files = [_source_of(module_of(each)) for each in classes]
+    return [file for file in files if file is not None]
+
+
+def _sha256(cls: type, files: Iterable[_Source], typed: Iterable[str]) -> str:
+    content = sorted((file.name, file.content) for file in _covered(files))
+    text = repr((cls.__qualname__, content, sorted(set(typed))))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _used_files(modules: Iterable[str]) -> Iterator[_Source]:
+    """The files of modules that a session uses, if an import by a file would cover them."""
+    packages = _packages_of_plugins()
+    for module in modules:
+        file = _source_of(module)
+        if file is not None and (file.folder is not None or _top(file.name) in packages):
+            yield file
+
+
+def _is_library(module: str) -> bool:
+    return _top(module) in _LIBRARIES
+
+
+def _has_file(module: str) -> bool:
+    return _source_of(module) is not None
 
 
 def _top(module: str) -> str:
     return module.partition(".")[0]
 
 
-def _source_of(cls: type) -> _Source | None:
-    """The file of a class, None if it has none that can be read."""
-    module = sys.modules.get(cls.__module__)
+def _source_of(name: str) -> _Source | None:
+    """The file of a module by its name, None if it has none that can be read."""
+    module = sys.modules.get(name)
     path = Path(getattr(module, "__file__", None) or "")
     if path.suffix != ".py" or not path.is_file():
         return None
@@ -97,18 +134,6 @@ def _source_of(cls: type) -> _Source | None:
         return _Source(spec.name, path)
     installed = any(path.parent.glob("*.dist-info"))
     return _Source("", path, None if installed else path.parent)
-
-
-def _typed_in(cls: type) -> str:
-    """The source of a class without a file: its own, its functions', or its name."""
-    try:
-        return inspect.getsource(cls)
-    except (OSError, TypeError):
-        functions = [each for each in vars(cls).values() if inspect.isfunction(each)]
-    try:
-        return "".join(map(inspect.getsource, functions))
-    except (OSError, TypeError):
-        return cls.__qualname__
 
 
 def _covered(files: Iterable[_Source]) -> list[_Source]:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 from keeprate.report import Report
 
 if TYPE_CHECKING:
+    import altair as alt
+
     from keeprate.summary import Summary
 
 _PNG_SCALE = 2
@@ -20,10 +22,14 @@ class AccuracyPlot(Report):
 
     def write(self, summary: Summary, folder: Path) -> list[Path]:
         """Write accuracy.svg, accuracy.png and accuracy.pdf."""
-        from keeprate_reports.accuracy_chart import chart
-
-        picture = chart(summary)
+        picture = self.chart(summary)
         paths = [folder / f"accuracy.{kind}" for kind in ("svg", "png", "pdf")]
         for path in paths:
             picture.save(str(path), scale_factor=_PNG_SCALE if path.suffix == ".png" else 1)
         return paths
+
+    def chart(self, summary: Summary) -> alt.ConcatChart:
+        """Return the chart that the files are renderings of."""
+        from keeprate_reports.accuracy_chart import chart
+
+        return chart(summary)

@@ -1,0 +1,128 @@
+"""The table that `keeprate.compare` returns: its frame, rows, chart, reports and looks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import polars as pl
+import pytest
+
+import keeprate
+from api_factory import compare
+from keeprate import ComparisonTable, KeeprateError, Report
+from keeprate.comparison_table import COLUMNS
+from keeprate.plugins import Offer, registry
+from keeprate.records import ROW_SCHEMA
+from keeprate.results import Store
+from results_factory import fill
+
+
+@keeprate.as_method
+def fails(tokens, attention, stage):  # type: ignore[no-untyped-def]
+    raise ValueError("no luck")
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_frame_has_the_columns_that_are_documented_and_their_types() -> None:
+    table = compare(methods="tome")
+    assert table.frame.schema == pl.Schema(COLUMNS)
+    tome, plain = table.frame.rows(named=True)
+    assert (tome["method"], plain["method"]) == ("tome", "full")
+    assert tome["macs_total"] == tome["macs_model"] + tome["macs_overhead"]
+    assert plain["difference_points"] is None
+    assert tome["images_per_second"] is None
+
+
+def test_rows_are_found_by_id_and_by_a_label_of_one_run() -> None:
+    table = compare(methods=["tome", "random"], schedules=["r=4", "r=2"])
+    by_id = table.rows(table.frame.filter(method="tome")["id"][0])
+    assert by_id.schema == ROW_SCHEMA
+    assert by_id.height == 20
+    assert table.rows("full").height == 20
+    with pytest.raises(KeeprateError, match="Several runs are 'tome': name one by id, tome-"):
+        table.rows("tome")
+    with pytest.raises(KeeprateError, match="No run 'tomme'"):
+        table.rows("tomme")
+
+
+def test_the_table_has_the_runs_of_the_call_alone() -> None:
+    compare(methods=["tome", "random"])
+    assert set(compare(methods="random").frame["method"]) == {"random", "full"}
+    assert len(Store("runs/digits").results()[0]) == 3
+
+
+class Drawing(Report):
+    """Draws nothing much."""
+
+    name: ClassVar[str] = "drawing"
+
+    def write(self, summary: Any, folder: Path) -> list[Path]:
+        raise ValueError("no ink")
+
+    def chart(self, summary: Any) -> object:
+        return [line.id for line in summary.lines]
+
+
+def test_the_plot_is_the_chart_of_a_report_that_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = compare(methods="tome")
+    assert "vega" in table.plot().to_json()
+    offer = Offer("drawing", Drawing, "mine", "mine.py", "")
+    monkeypatch.setitem(registry().reports, "drawing", offer)  # type: ignore[arg-type]
+    assert table.plot("drawing") == list(table.frame["id"])
+    with pytest.raises(KeeprateError, match="Report 'csv' draws no chart"):
+        table.plot("csv")
+    with pytest.raises(KeeprateError, match="No report 'plott'"):
+        table.plot("plott")
+    monkeypatch.setattr(registry(), "reports", {"csv": registry().reports["csv"]})
+    with pytest.raises(KeeprateError, match="The reports here draw no chart"):
+        table.plot()
+
+
+def test_reports_are_of_the_runs_of_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    compare(methods="random")
+    table = compare(methods="tome")
+    (path,) = table.report("figures", formats="csv")
+    assert path.parent == Path("figures")
+    assert set(pl.read_csv(path)["method"]) == {"tome", "full"}
+    assert table.report(formats=["csv"])[0].parent == table.folder
+    with pytest.raises(KeeprateError, match=r"No report 'cvs'. Did you mean 'csv'"):
+        table.report("figures", formats=["cvs"])
+    offer = Offer("drawing", Drawing, "mine", "mine.py", "")
+    monkeypatch.setitem(registry().reports, "drawing", offer)  # type: ignore[arg-type]
+    with pytest.raises(KeeprateError, match=r"Report 'drawing' of mine.py failed: .*no ink"):
+        table.report("figures", formats=["drawing"])
+
+
+def test_the_table_reads_well_as_text_and_in_a_notebook() -> None:
+    table = compare(methods="tome")
+    title, heading, *lines = str(table).splitlines()
+    assert title == "digits classifier on digits, 20 images, 32-true"
+    assert heading.startswith("Method")
+    assert [line.split()[0] for line in lines] == ["tome", "full"]
+    page = table._repr_html_()
+    assert page.count("<tr>") == 3
+    assert '<td style="text-align: left">tome</td>' in page
+    assert repr(table) == "<ComparisonTable of 2 runs in runs/digits>"
+
+
+def test_what_a_page_shows_is_escaped(tmp_path: Path) -> None:
+    fill(tmp_path / "some")
+    results, _ = Store(tmp_path / "some").results()
+    table = ComparisonTable(tmp_path / "some", [result.id for result in results])
+    object.__setattr__(table.summary.groups[0], "title", "<b>")
+    assert "<caption>&lt;b&gt;</caption>" in table._repr_html_()
+
+
+def test_a_run_that_fails_is_told_and_the_others_are_there() -> None:
+    table = compare(methods=[fails, "tome"])
+    assert set(table.frame["method"]) == {"tome", "full"}
+    (problem,) = table.problems
+    assert "no luck" in problem
+    assert f"Warning: {problem}" in str(table)
+    assert "no luck" in table._repr_html_()
