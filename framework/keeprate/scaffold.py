@@ -1,0 +1,165 @@
+"""The files of a new plugin: a plugin file and its test, or the package around them."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from . import __version__
+from .errors import KeeprateError, unknown_name
+from .hookspecs import API_VERSION, PROJECT
+from .offers import KINDS, Kind
+from .scaffold_names import Names, check_not_importable, names_of
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+    from .plugins import Registry
+
+NEW: Final = {each.rstrip("s"): each for each in KINDS if each != "engines"}
+"""What can be begun, such as "method", and its kind in `keeprate.offers.KINDS`."""
+
+_LIBRARIES: Final = {"methods": ("torch",), "datasets": ("torch",), "backbones": ("timm", "torch")}
+"""What the templates of each kind import besides keeprate."""
+
+
+@dataclass(frozen=True)
+class Scaffold:
+    """A new plugin: of a kind of `keeprate.offers.KINDS`, in `folder`, as a package or two files.
+
+    Nothing is written: `texts` has everything by its path in `folder`.
+    """
+
+    kind: str
+    names: Names
+    folder: Path
+    package: bool = False
+
+    @property
+    def top(self) -> tuple[Path, ...]:
+        """What is new in the folder: the plugin file and its test, or the package's folder."""
+        module = self.names.module
+        new = (self.names.name,) if self.package else (f"{module}.py", f"test_{module}.py")
+        return tuple(self.folder / each for each in new)
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        """What to type next, where the folder is seen from the working directory."""
+        return self._commands(self.top[0], self.top[-1])
+
+    @cached_property
+    def texts(self) -> Mapping[Path, str]:
+        """The text of every file, by its path in the folder."""
+        what, module = self._what, self.names.module
+        if not self.package:
+            plugin, test = self._files(((f"{what}.py", f"{module}.py"), self._test("")))
+            return dict((plugin, test))
+        source = f"src/{module}"
+        pairs = (
+            (f"{what}.py", f"{source}/{what}.py"),
+            ("package/init.py", f"{source}/__init__.py"),
+            self._test("tests/"),
+            ("package/pyproject.toml", "pyproject.toml"),
+            ("package/README.md", "README.md"),
+            ("package/gitignore", ".gitignore"),
+            ("package/test.yml", ".github/workflows/test.yml"),
+        )
+        root = Path(self.names.name)
+        found = {root / path: text for path, text in self._files(pairs)}
+        return found | {root / source / "py.typed": ""}
+
+    @property
+    def _what(self) -> str:
+        return next(each for each, kind in NEW.items() if kind == self.kind)
+
+    def _test(self, folder: str) -> tuple[str, str]:
+        return f"test_{self._what}.py", f"{folder}test_{self.names.module}.py"
+
+    def _files(self, pairs: Iterable[tuple[str, str]]) -> Iterable[tuple[Path, str]]:
+        """Yield the path and the text of each file, of (template, path)."""
+        commands = self._commands(Path(), Path()) if self.package else ()
+        for template, path in pairs:
+            yield Path(path), self._rendered(template, commands=commands)
+
+    def _commands(self, plugin: Path, test: Path) -> tuple[str, ...]:
+        """Return what to type next, for the places of the plugin and its test."""
+        installed = plugin if plugin.is_absolute() else f"./{plugin}"
+        places = {
+            "plugin": shlex.quote(str(plugin)),
+            "test": "" if test == Path() else shlex.quote(str(test)),
+            "installed": shlex.quote(f"{installed}[test]".replace("./.[", ".[")),
+        }
+        return tuple(line.rstrip() for line in self._rendered("next", **places).splitlines())
+
+    def _rendered(self, template: str, **more: object) -> str:
+        kind: Kind = KINDS[self.kind]
+        return (
+            _environment()
+            .get_template(f"{template}.j2")
+            .render(
+                api=API_VERSION,
+                kind=kind,
+                kinds=self.kind,
+                libraries=_LIBRARIES.get(self.kind, ()),
+                name=self.names.name,
+                module=self.names.module,
+                cls=self.names.cls,
+                package=self.package,
+                what=self._what,
+                version=".".join(__version__.split(".")[:2]),
+                **more,
+            )
+        )
+
+
+def scaffold(
+    what: str, name: str, folder: Path, registry: Registry, *, package: bool = False
+) -> Scaffold:
+    """Return a new `what` (a key of `NEW`) of this name, to be written into `folder`.
+
+    Raises KeeprateError, with the remedy, for an unknown `what`, a name that cannot be used or that
+    `registry` has already, and files that are there already.
+    """
+    if what not in NEW:
+        raise unknown_name("kind of plugin", what, NEW)
+    kind = NEW[what]
+    found = Scaffold(kind, names_of(name, KINDS[kind].word), folder, package)
+    check_free(found.top)
+    _check_unregistered(kind, name, registry)
+    check_not_importable(found.names, folder)
+    return found
+
+
+def check_free(paths: Iterable[Path]) -> None:
+    """Raise KeeprateError if one of the paths is there, be it as a link to nothing."""
+    for path in paths:
+        if path.exists() or path.is_symlink():
+            raise KeeprateError(
+                f"{path} is there already, and nothing is overwritten. Choose another name, or "
+                "another folder with --output DIR."
+            )
+
+
+def _check_unregistered(kind: str, name: str, registry: Registry) -> None:
+    for offer in registry.offers(kind):
+        if offer.name == name:
+            raise KeeprateError(
+                f"There is a {KINDS[kind].word} '{name}' already ({offer.origin}). Choose another "
+                "name."
+            )
+
+
+def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    return Environment(
+        loader=PackageLoader(PROJECT, "templates/new"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )

@@ -1,0 +1,95 @@
+"""What a new plugin is called: as a name, as a module and as a class; what cannot be a name."""
+
+from __future__ import annotations
+
+import builtins
+import keyword
+import re
+import sys
+from collections.abc import Collection
+from dataclasses import dataclass
+from importlib.machinery import PathFinder
+from pathlib import Path
+from typing import Final
+
+from .errors import KeeprateError
+
+MOST_CHARACTERS: Final = 30
+"""How long a name may be: longer ones would not fit into the lines that they are written in."""
+
+_NAME: Final = re.compile(r"[A-Za-z]([A-Za-z0-9._-]*[A-Za-z0-9])?")
+_PYTEST: Final = re.compile(r"test.*|.*_test|conftest")
+_USED: Final = (
+    "Attention Backbone Callable CliRunner DataSet Group KeeprateError Line Mapping Method "
+    "MethodConformance Needs Path Report Sample Sequence Shape Stage Store Summary Tensor TimmViT "
+    "Tokens LIT SEGMENTS HEADINGS DATA LOADED EXAMPLES REPORT IT"
+)
+"""Names that the generated files use for something else."""
+
+
+@dataclass(frozen=True)
+class Names:
+    """One thing's names: "my-method" as registered, `my_method` as module, `MyMethod` as class."""
+
+    name: str
+    module: str
+    cls: str
+
+
+def names_of(name: str, word: str) -> Names:
+    """Derive module and class from the name of a new `word`, "method" for example.
+
+    Raises KeeprateError, with the remedy, for a name that cannot be registered, or whose module
+    Python or pytest would take for another.
+    """
+    _check_spelling(name)
+    module = re.sub(r"[._-]", "_", name).lower()
+    if keyword.iskeyword(module):
+        raise _refused(name, f"'{module}' is a word of Python's own")
+    if _PYTEST.fullmatch(module) or module == "setup":
+        raise _refused(name, f"{module}.py would be taken for something else by pytest or pip")
+    return Names(name, module, _class_name(name, word))
+
+
+def check_not_importable(names: Names, folder: Path) -> None:
+    """Raise KeeprateError for a name whose module Python has already.
+
+    Modules in `folder` or the working directory do not count.
+    """
+    found = _found(names.module, {folder.resolve(), Path.cwd()})
+    if found:
+        raise _refused(names.name, f"there is a module '{names.module}' already ({found})")
+
+
+def _check_spelling(name: str) -> None:
+    if not _NAME.fullmatch(name) or not name.isascii():
+        raise KeeprateError(
+            f"{name!r} cannot be a name: it is made of letters, digits, '.', '_' and '-', begins "
+            "with a letter, since a Python module of that name is made, and ends with a letter or "
+            "a digit. Choose such a name."
+        )
+    if len(name) > MOST_CHARACTERS:
+        raise KeeprateError(
+            f"'{name}' has {len(name)} characters. Choose a name of at most {MOST_CHARACTERS}."
+        )
+
+
+def _class_name(name: str, word: str) -> str:
+    """Return the name's words joined, each with a capital, and what it is if it means another."""
+    words = re.split(r"[._-]+", name)
+    cls = "".join(each[0].upper() + each[1:] for each in words)
+    taken = cls in _USED.split() or hasattr(builtins, cls) or keyword.iskeyword(cls)
+    return cls + word.title().replace(" ", "") if taken else cls
+
+
+def _found(module: str, apart: Collection[Path]) -> str:
+    """Return where Python finds a module, "" if it does not; mere folders do not count."""
+    if module in sys.stdlib_module_names or module in sys.builtin_module_names:
+        return "Python's own"
+    places = [each for each in sys.path if Path(each).resolve() not in apart]
+    spec = PathFinder.find_spec(module, places)
+    return spec.origin or "" if spec is not None else ""
+
+
+def _refused(name: str, why: str) -> KeeprateError:
+    return KeeprateError(f"'{name}' cannot be the name: {why}. Choose another one.")
