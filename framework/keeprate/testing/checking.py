@@ -1,0 +1,23 @@
+"""`keeprate.testing.check`: the battery from Python."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .battery import run_method
+from .lookup import Named, subject_of
+from .outcome import Verdict
+
+
+def check(method: Named, *, only: Sequence[str] = (), **parameters: object) -> Verdict:
+    """Try every promise on a method, or those named in `only`, and return the verdict.
+
+    `method` is a name ("NAME", "NAME:parameter=value"), a plugin file that offers one method, a
+    class, or an instance; `parameters` are those of its constructor. Nothing is printed;
+    `str(verdict)` tells what failed. Raises KeeprateError for unknown names of methods, parameters
+    and checks; whatever the method itself raises is an outcome.
+
+    Example: `assert check("name").holds`.
+    """
+    subject = subject_of(method, parameters)
+    return Verdict(subject.label, tuple(run_method(subject, only)))

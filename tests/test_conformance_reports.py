@@ -1,0 +1,141 @@
+"""Reports have promises of their own: each check fails for what breaks it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from keeprate import Report
+from keeprate.plugins import load
+from keeprate.summary import Summary
+from keeprate.testing.battery import run_checks
+from keeprate.testing.outcome import Verdict
+from keeprate.testing.report_checks import REPORT_CHECKS
+
+
+class Ranking(Report):
+    """Lists the runs from the most to the least accurate."""
+
+    name = "ranking"
+    file = "ranking.txt"
+
+    def write(self, summary: Summary, folder: Path) -> list[Path]:
+        path = folder / self.file
+        path.write_text("\n".join(self.text(line) for line in summary.lines), encoding="utf-8")
+        return [path]
+
+    def text(self, line: Any) -> str:
+        return f"{line.top1_percent:.1f} {line.label}"
+
+
+class Silent(Ranking):
+    __doc__ = None
+
+
+class Astray(Ranking):
+    """Writes a log into the working directory as well."""
+
+    def write(self, summary: Summary, folder: Path) -> list[Path]:
+        Path("ranking.log").write_text("done")
+        return super().write(summary, folder)
+
+
+class Single(Ranking):
+    """Compares the first two runs, whatever there is."""
+
+    def write(self, summary: Summary, folder: Path) -> list[Path]:
+        if summary.lines:
+            _first, _second = summary.lines[:2]
+        return super().write(summary, folder)
+
+
+class Best(Ranking):
+    """Names the best run first."""
+
+    def write(self, summary: Summary, folder: Path) -> list[Path]:
+        max(line.top1_percent for line in summary.lines)
+        return super().write(summary, folder)
+
+
+class Markup(Ranking):
+    """Puts names into a page as they are."""
+
+    file = "ranking.html"
+
+
+class FileOfEach(Ranking):
+    """Names a file after every method."""
+
+    def write(self, summary: Summary, folder: Path) -> list[Path]:
+        paths = [folder / f"{line.method}.txt" for line in summary.lines]
+        for path in paths:
+            path.write_text("ranked")
+        return paths
+
+
+class Once(Ranking):
+    """Refuses to write where it has written."""
+
+    def write(self, summary: Summary, folder: Path) -> list[Path]:
+        with (folder / self.file).open("x") as file:
+            file.write("ranked")
+        return [folder / self.file]
+
+
+class Text(Ranking):
+    """Returns the names of files."""
+
+    def write(self, summary: Summary, folder: Path) -> list[Path]:
+        return [str(path) for path in super().write(summary, folder)]
+
+
+def report_verdict(cls: type[Report]) -> Verdict:
+    return Verdict(cls.name, tuple(run_checks(REPORT_CHECKS, cls, lambda: cls)))
+
+
+@pytest.mark.parametrize(
+    ("cls", "check", "said"),
+    [
+        (Silent, "described", "its docstring begins with no sentence, but ''"),
+        (Single, "one-run", "raised ValueError: not enough values to unpack"),
+        (Best, "no-run", "raised ValueError: max() "),
+        (Markup, "names", "ranking.html has a name as markup, which a browser would run"),
+        (FileOfEach, "names", "raised FileNotFoundError: "),
+        (Once, "again", "raised FileExistsError: "),
+    ],
+    ids=lambda value: value.__name__ if isinstance(value, type) else "",
+)
+def test_a_report_that_breaks_a_promise_fails_that_check_alone(
+    cls: type[Report], check: str, said: str
+) -> None:
+    verdict = report_verdict(cls)
+    assert [outcome.check for outcome in verdict.broken] == [check], str(verdict)
+    assert verdict[check].said.startswith(said), verdict[check].said
+    assert verdict[check].where.startswith(__file__)
+
+
+@pytest.mark.parametrize(
+    ("cls", "said"),
+    [
+        (Astray, "it wrote outside its folder: here/ranking.log"),
+        (Text, "write returned '/"),
+    ],
+)
+def test_what_is_wrong_with_every_file_is_found_at_once(cls: type[Report], said: str) -> None:
+    assert report_verdict(cls)["several-runs"].said.startswith(said)
+
+
+def test_a_good_report_keeps_every_promise() -> None:
+    verdict = report_verdict(Ranking)
+    assert verdict.holds, str(verdict)
+    assert verdict["several-runs"].said == "ranking.txt"
+
+
+@pytest.mark.parametrize(
+    "name", [n for n, o in load(environ={"KEEPRATE_PLUGINS": ""}).reports.items()]
+)
+def test_the_reports_that_ship_keep_every_promise(name: str) -> None:
+    verdict = report_verdict(load(environ={"KEEPRATE_PLUGINS": ""}).report(name))
+    assert verdict.holds, str(verdict)
