@@ -27,8 +27,12 @@ def disagreements(store: Store, ids: Sequence[str], most: int) -> list[str]:
     found = ranked(list(runs.values()))
     if not found.height:
         raise KeeprateError(f"The runs have no sample in common: {', '.join(runs)}.")
-    apart = found.filter((pl.col(DIFFERENT) > 0) | (pl.col(SPREAD) > 0))
-    return apart["sample"].head(most).to_list()
+    return apart(found)["sample"].head(most).to_list()
+
+
+def apart(found: pl.DataFrame) -> pl.DataFrame:
+    """Return those of the samples that `ranked` found on which not all runs are the same."""
+    return found.filter((pl.col(DIFFERENT) > 0) | (pl.col(SPREAD) > 0))
 
 
 def ranked(runs: Sequence[pl.DataFrame]) -> pl.DataFrame:

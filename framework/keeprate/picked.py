@@ -131,3 +131,12 @@ def grid_of(source: Source) -> tuple[int, int]:
 def on_grid(values: Tensor, grid: tuple[int, int]) -> np.ndarray:
     """Return one value for each patch (P,) as (rows, columns)."""
     return values.detach().to(torch.device("cpu")).reshape(grid).numpy()
+
+
+def check_blocks(blocks: Sequence[int] | None, depth: int) -> None:
+    """Raise KeeprateError for a block that a model of `depth` has not."""
+    beyond = [block for block in blocks or () if block >= depth]
+    if beyond:
+        raise KeeprateError(
+            f"--blocks names block {beyond[0]}, but the model's blocks are 0 to {depth - 1}."
+        )

@@ -75,10 +75,13 @@ class _Picture:
     pixels: Pixels
 
 
-def png(sheet: Sheet) -> bytes:
-    """Return the sheet as the content of a PNG file."""
+def png(sheet: Sheet, colours: int | None = None) -> bytes:
+    """Return the sheet as the content of a PNG file, reduced to so many `colours` if given."""
     buffer = io.BytesIO()
-    draw_sheet(sheet).save(buffer, "PNG")
+    picture = draw_sheet(sheet)
+    if colours is not None:
+        picture = picture.quantize(colours, dither=Image.Dither.NONE)
+    picture.save(buffer, "PNG", optimize=colours is not None)
     return buffer.getvalue()
 
 

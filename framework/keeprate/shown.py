@@ -16,7 +16,7 @@ from .method import Method, Stage
 from .picked import Picked, Source, grid_of, on_grid
 from .picture_colours import Owners
 from .pictures import Importance, Pixels
-from .plan import make_plan
+from .plan import Plan, make_plan
 from .reduction import ReducedModel
 from .ruler import count
 from .tokens import Tokens
@@ -24,10 +24,11 @@ from .tokens import Tokens
 
 @dataclass(frozen=True)
 class Prediction:
-    """A class by name, and the model's `confidence` in it, 0 to 1."""
+    """A class by name, and the model's `confidence` in it, 0 to 1; `index` is its number."""
 
     name: str
     confidence: float
+    index: int = -1
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,13 @@ class Shown:
 class Camera:
     """Runs several methods, by label, on single images and writes down what they do.
 
+    They are given with a cost, or as plans that are ready.
+
     To be made once the images are picked, whose size costs depend on. Raises KeeprateError for
     methods, schedules and budgets that do not fit, and for a model whose patches are not known.
     """
 
-    def __init__(self, source: Source, wanted: Mapping[str, Wanted]) -> None:
+    def __init__(self, source: Source, wanted: Mapping[str, Wanted | Plan]) -> None:
         self.backbone, self.grid = source.backbone, grid_of(source)
         self.names = class_names(source.loaded)
         self.models = {label: self._reduced(each) for label, each in wanted.items()}
@@ -91,7 +94,9 @@ class Camera:
             tracks=tuple(tracks),
         )
 
-    def _reduced(self, wanted: Wanted) -> ReducedModel:
+    def _reduced(self, wanted: Wanted | Plan) -> ReducedModel:
+        if isinstance(wanted, Plan):
+            return ReducedModel(self.backbone, wanted, trace=True)
         cost = wanted.cost
         plan = make_plan(self.backbone, wanted.method, cost.schedule, cost.budget)
         return ReducedModel(self.backbone, plan, trace=True)
@@ -115,7 +120,7 @@ class Camera:
 
     def _prediction(self, logits: Tensor) -> Prediction:
         confidence, index = logits[0].float().softmax(dim=0).max(dim=0)
-        return Prediction(self.names[int(index)], float(confidence))
+        return Prediction(self.names[int(index)], float(confidence), int(index))
 
 
 def _noting(method: Method, maps: dict[int, Tensor]) -> Callable[[Tokens, Attention, Stage], None]:

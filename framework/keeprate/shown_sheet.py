@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from PIL import Image
 
 from .convergence import BlockFound
 from .picked import Picked
@@ -22,15 +24,31 @@ _MERGED: Final = "Outlined in one colour: merged into one token."
 _RANK: Final = "rank of importance, from the least to the most important patch"
 
 
-def sheet_of(shown: Shown, blocks: Sequence[int] | None = None, *, overlay: bool = False) -> Sheet:
+@dataclass(frozen=True)
+class Layout:
+    """How many blocks are shown where none are named, and how many pixels wide a panel is."""
+
+    columns: int = MOST_COLUMNS
+    panel_pixels: int = PANEL_PIXELS
+
+
+def sheet_of(
+    shown: Shown,
+    blocks: Sequence[int] | None = None,
+    *,
+    overlay: bool = False,
+    layout: Layout | None = None,
+) -> Sheet:
     """Return the sheet of one image.
 
     The columns are the image and its state after each of `blocks`: by default those where any
     method acts, at most six of them, evenly spread, the last among them. With `overlay` a second
-    row for every method that has one shows its importance map at each of its stages.
+    row for every method that has one shows its importance map at each of its stages. Only a
+    `layout` makes images smaller than they are.
     """
-    columns = chosen_blocks(shown) if blocks is None else sorted(set(blocks))
-    pixels = enlarged(shown.crop, PANEL_PIXELS)
+    most = (layout or Layout()).columns
+    columns = chosen_blocks(shown, most) if blocks is None else sorted(set(blocks))
+    pixels = _sized(shown.crop, layout)
     rows: list[Row] = []
     for track in shown.tracks:
         rows.append(_survivors(shown, track, columns, pixels))
@@ -39,11 +57,21 @@ def sheet_of(shown: Shown, blocks: Sequence[int] | None = None, *, overlay: bool
     return Sheet(_title(shown), tuple(rows), _notes(shown), _RANK if overlay else None)
 
 
-def chosen_blocks(shown: Shown) -> list[int]:
-    """Return the blocks where any method acts, at most six, evenly spread, the last one always."""
+def _sized(crop: Pixels, layout: Layout | None) -> Pixels:
+    side = (layout or Layout()).panel_pixels
+    longer = max(crop.shape[:2])
+    if layout is None or longer <= side:
+        return enlarged(crop, side)
+    height, width = (max(1, round(length * side / longer)) for length in crop.shape[:2])
+    smaller = Image.fromarray(crop).resize((width, height), Image.Resampling.LANCZOS)
+    return np.asarray(smaller)
+
+
+def chosen_blocks(shown: Shown, most: int = MOST_COLUMNS) -> list[int]:
+    """Return the blocks where any method acts, at most `most`, evenly spread, the last always."""
     acting = {moment.block for track in shown.tracks for moment in track.moments}
     blocks = sorted(acting)
-    number = min(len(blocks), MOST_COLUMNS)
+    number = min(len(blocks), most)
     return [blocks[(place + 1) * len(blocks) // number - 1] for place in range(number)]
 
 

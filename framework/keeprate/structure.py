@@ -15,7 +15,7 @@ _SETTINGS: Final = frozenset({"training", "fused_attn", "grad_checkpointing"})
 _NAMES: Final = frozenset(
     {"name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype", "model_type"}
 )
-"""Entries of a transformers configuration that are names, or that the run's precision decides."""
+"""Names and precision as transformers keeps them, in configurations and beside them."""
 
 
 def structure_sha256(model: nn.Module) -> str:
@@ -36,7 +36,7 @@ def _attributes(module: nn.Module) -> dict[str, object]:
     return {
         name: value
         for name, value in vars(module).items()
-        if not name.startswith("_") and name not in _SETTINGS and _is_plain(value)
+        if not _is_name(name) and name not in _SETTINGS and _is_plain(value)
     }
 
 

@@ -14,8 +14,18 @@ from keeprate_reports.html_packing import script_json
 from keeprate_reports.html_payload import methods, payload, unit_of
 
 _FOLDER = files("keeprate_reports") / "templates"
-_SCRIPTS = ("dom", "filters", "tables", "columns", "origins", "charts", "groups", "page")
-_STYLES = ("page", "parts")
+_SCRIPTS = (
+    "dom",
+    "filters",
+    "tables",
+    "columns",
+    "origins",
+    "charts",
+    "disagreement",
+    "groups",
+    "page",
+)
+_STYLES = ("page", "parts", "disagreement")
 
 
 def page(findings: Findings) -> str:

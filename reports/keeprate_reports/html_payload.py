@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping
 from keeprate.findings import Findings, GroupFindings, Point
 from keeprate.report import Unit
 from keeprate_reports import html_rows as rows
-from keeprate_reports.html_charts import Look, accuracy_chart, looks, published_chart, token_chart
+from keeprate_reports.chart_looks import SERIES, Look, looks
+from keeprate_reports.cost_chart import cost_title
+from keeprate_reports.html_charts import accuracy_chart, published_chart, token_chart
+from keeprate_reports.html_disagreement import disagreement_part
 from keeprate_reports.html_packing import packed
 
-_KEYS = 14
-"""Series that are told apart in a chart; where there are more, methods are."""
 _UNITS = (Unit("GMACs", 1e9), Unit("MMACs", 1e6), Unit("kMACs", 1e3))
 
 
@@ -45,7 +46,7 @@ def _keys(findings: Findings) -> Mapping[str, str]:
     points = list(_points(findings))
     series = {point.series for point in points}
     return {
-        point.run_id: (point.series if len(series) <= _KEYS else point.method)
+        point.run_id: (point.series if len(series) <= SERIES else point.method)
         + ("" if point.reduces else " (unpruned)")
         for point in points
     }
@@ -76,6 +77,7 @@ def _group(group: GroupFindings, keys: Mapping[str, str]) -> dict[str, object]:
         "curves": packed([rows.curve_row(each, unit) for each in group.curves]),
         "areas": packed([rows.area_row(each, unit) for each in group.area_differences]),
         "ablations": _ablations(group, unit),
+        "disagreement": disagreement_part(group.disagreement, group.samples),
         "skipped": packed(rows.skipped_rows(group)),
         "provenance": packed([rows.provenance_row(each) for each in group.provenance]),
     }
@@ -110,7 +112,7 @@ def _ablations(group: GroupFindings, unit: Unit) -> list[dict[str, object]]:
 def _charts(group: GroupFindings, unit: Unit, found: list[Look]) -> dict[str, object]:
     """The charts that there is something to draw in."""
     charts: dict[str, object] = {
-        "cost": accuracy_chart("macs", f"Multiply-accumulates per sample ({unit.name})", found),
+        "cost": accuracy_chart("macs", cost_title(group.samples, unit.name), found),
         "tokens": token_chart(found),
     }
     if any(point.images_per_second is not None for point in group.points):

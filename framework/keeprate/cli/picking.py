@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from ..data import DataSet
     from ..picked import Source
 
+IMAGES = click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
 OPTIONS = (
-    click.argument("images", metavar="IMAGE...", nargs=-1, required=True),
     click.option("--model", metavar="NAME", help="timm's, or hf:FOLDER; default: the data's own."),
     click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="Its weights."),
     click.option(
@@ -59,6 +59,11 @@ class Picking:
 
 def picking_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the argument IMAGE... and the options of `source`."""
+    return IMAGES(source_options(command))
+
+
+def source_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of `source`."""
     for option in reversed(OPTIONS):
         command = option(command)
     return command
@@ -107,8 +112,6 @@ def file_name(stem: str, taken: set[str], suffix: str = ".png") -> str:
 
 def check_blocks(blocks: Sequence[int] | None, depth: int) -> None:
     """Raise KeeprateError for a block that a model of `depth` has not."""
-    beyond = [block for block in blocks or () if block >= depth]
-    if beyond:
-        raise KeeprateError(
-            f"--blocks names block {beyond[0]}, but the model's blocks are 0 to {depth - 1}."
-        )
+    from ..picked import check_blocks as check
+
+    check(blocks, depth)

@@ -10,13 +10,14 @@ import click
 
 from ..errors import KeeprateError
 from .options import plugin_options
-from .picking import Numbers, Picking, check_blocks, file_name, picking_options, source
+from .picking import Numbers, Picking, check_blocks, file_name, source, source_options
 
 if TYPE_CHECKING:
     from ..comparison import Wanted
     from ..picked import Source
 
 DEFAULT_BUDGET = "65%"
+DEFAULT_OUTPUT = Path("runs/pictures")
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,15 @@ class Asked(Picking):
     budget: str | None
     blocks: tuple[int, ...] | None
     overlay: bool
-    output: Path
+    output: Path | None
+    disagreeing: Path | None
+    most: int | None
+    run_ids: tuple[str, ...]
 
 
 @click.command()
-@picking_options
+@click.argument("images", metavar="IMAGE...", nargs=-1)
+@source_options
 @click.option(
     "--method",
     "methods",
@@ -47,10 +52,29 @@ class Asked(Picking):
 @click.option(
     "--output",
     type=click.Path(path_type=Path, file_okay=False),
-    default=Path("runs/pictures"),
     metavar="DIR",
-    show_default=True,
+    show_default=str(DEFAULT_OUTPUT),
     help="Where the pictures go, a PNG for each image.",
+)
+@click.option(
+    "--disagreeing",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Draw instead what the runs in FOLDER disagree on most, for their report.",
+)
+@click.option(
+    "-n",
+    "--most",
+    type=click.IntRange(1),
+    metavar="N",
+    help="With --disagreeing: as many samples; default: 8.",
+)
+@click.option(
+    "--runs",
+    "run_ids",
+    multiple=True,
+    metavar="ID",
+    help="With --disagreeing: compare these runs; repeatable; default: one of each series.",
 )
 @plugin_options
 def show(**options: Any) -> None:
@@ -58,13 +82,30 @@ def show(**options: Any) -> None:
 
     IMAGE is a file where --model is given alone. With --data, or without a model, it is the id or
     the index (from 0) of a sample of the data set.
+
+    With --disagreeing the images are those on which finished runs disagree most, and --model,
+    --weights and --data say where things lie that their folder names, if they are elsewhere now.
     """
+    asked = Asked(**options)
+    if asked.disagreeing is not None:
+        from .disagreeing import show_disagreeing
+
+        show_disagreeing(asked, asked.disagreeing)
+        return
+    if not asked.images:
+        raise click.UsageError("Missing argument 'IMAGE...'.")
+    if asked.most or asked.run_ids:
+        raise KeeprateError("--most and --runs need --disagreeing FOLDER.")
+    show_images(asked)
+
+
+def show_images(asked: Asked) -> None:
+    """Draw the images that were named. Raises KeeprateError as all that it is made of."""
     from ..atomic import write_together
     from ..picture_sheet import png
     from ..shown import Camera
     from ..shown_sheet import sheet_of
 
-    asked = Asked(**options)
     found = source(asked)
     check_blocks(asked.blocks, found.backbone.depth)
     runs = runs_of(asked, found)
@@ -72,7 +113,7 @@ def show(**options: Any) -> None:
     camera = Camera(found, runs)
     taken: set[str] = set()
     for each in picked:
-        path = asked.output / file_name(each.stem, taken)
+        path = (asked.output or DEFAULT_OUTPUT) / file_name(each.stem, taken)
         sheet = sheet_of(camera.shoot(each), asked.blocks, overlay=asked.overlay)
         write_together({path: png(sheet)})
         click.echo(path)

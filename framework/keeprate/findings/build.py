@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from ..errors import KeeprateError
 from ..labels import labels_of, text_of
+from ..picture_index import FOLDER, read_index
+from ..results import Store
 from ..statistics import pareto_front
 from .ablations import ablations
-from .curve_findings import curve_findings
+from .curve_findings import curve_findings, left_out
+from .disagreed import Disagreement
+from .disputes import disagreement
 from .equal_cost import equal_cost
 from .evidence import Evidence, Judged, JudgedGroup
 from .model import (
@@ -36,17 +41,38 @@ def findings(evidence: Evidence, options: Options | None = None) -> Findings:
         raise KeeprateError(f"Level {options.level} must lie between 0 and 1: give 0.95.")
     arranged = [arrange(group, options.budgets) for group in evidence.groups]
     _check_reference(evidence, arranged, options)
-    pairs = zip(evidence.groups, arranged, strict=True)
+    pairs = list(zip(evidence.groups, arranged, strict=True))
     groups = tuple(_group(group, there, options) for group, there in pairs)
-    failures = _failures(evidence)
+    disputed, unread = _disagreements(evidence.store, pairs)
+    groups = tuple(
+        replace(group, disagreement=found) for group, found in zip(groups, disputed, strict=True)
+    )
+    failures, problems = _failures(evidence), (*evidence.problems, *unread)
     return Findings(
         options=options,
-        overview=overview(groups, failures, evidence.problems),
+        overview=overview(groups, failures, problems),
         methods=methods_in_words(options),
         groups=groups,
         failures=failures,
-        problems=evidence.problems,
+        problems=problems,
     )
+
+
+def _disagreements(
+    store: Store | None, pairs: Sequence[tuple[JudgedGroup, Arranged]]
+) -> tuple[list[Disagreement | None], list[str]]:
+    """What each group's runs disagree on, and a line for each thing that could not be read."""
+    if store is None:
+        return [None] * len(pairs), []
+    index, problems = read_index(store.folder / FOLDER)
+    found: list[Disagreement | None] = []
+    for group, arranged in pairs:
+        try:
+            found.append(disagreement(store, group, arranged, index))
+        except KeeprateError as error:
+            found.append(None)
+            problems.append(str(error))
+    return found, problems
 
 
 def _check_reference(evidence: Evidence, arranged: list[Arranged], options: Options) -> None:
@@ -90,6 +116,7 @@ def _group(group: JudgedGroup, arranged: Arranged, options: Options) -> GroupFin
         skipped=tuple(SkippedSample(*each) for each in sorted(run.data.skipped.items())),
         provenance=tuple(provenance(each) for each in group.runs),
         commands=commands_of(group.runs),
+        curves_left_out=left_out(arranged, options),
     )
     return replace(found, overview=overview_of_group(found))
 

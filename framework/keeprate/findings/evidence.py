@@ -77,11 +77,15 @@ class JudgedGroup:
 
 @dataclass(frozen=True)
 class Evidence:
-    """A store as it was read: groups by title, failed runs, and a line for each problem."""
+    """A store as it was read: groups by title, failed runs, and a line for each problem.
+
+    `store` has the rows; evidence put together by hand has none.
+    """
 
     groups: tuple[JudgedGroup, ...] = ()
     failures: tuple[Failure, ...] = ()
     problems: tuple[str, ...] = ()
+    store: Store | None = None
 
 
 def gather(store: Store) -> Evidence:
@@ -104,7 +108,7 @@ def gather(store: Store) -> Evidence:
             members[_identity(result.run)].append(judged)
     groups = _groups(members)
     problems += [line for group in groups for line in _not_comparable(group)]
-    return Evidence(tuple(groups), tuple(failures), tuple(problems))
+    return Evidence(tuple(groups), tuple(failures), tuple(problems), store)
 
 
 def _outcomes(

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from .disagreed import Disagreement
 from .origin import FailedRun, Provenance, SkippedSample
 
 FINDINGS_VERSION: Final = 1
@@ -217,6 +218,8 @@ class GroupFindings:
 
     `title` is that of the summary's group. `overview` are sentences. `samples` is what was judged,
     "images" or "texts". `commands` compute all of the group again, with few calls.
+    `curves_left_out` are series that have no curve because others were taken. `disagreement` is
+    None where no two runs stand at one cost.
     """
 
     title: str
@@ -242,6 +245,8 @@ class GroupFindings:
     skipped: tuple[SkippedSample, ...]
     provenance: tuple[Provenance, ...]
     commands: tuple[str, ...]
+    curves_left_out: tuple[str, ...] = ()
+    disagreement: Disagreement | None = None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,164 @@
+"""On which samples the chosen runs disagree most, from their rows, with the pictures there are."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+
+from ..disagreement import COLUMNS, DIFFERENT, SPREAD, apart, ranked
+from ..errors import KeeprateError
+from ..picture_index import Pictured, PicturedGroup, PictureIndex, picture_path
+from ..results import Store
+from .disagreed import Disagreement, DisputedSample, Guess
+from .disputing import Chosen, choose
+from .evidence import JudgedGroup
+from .series import Arranged
+
+MOST_SAMPLES: Final = 8
+"""Samples that are listed where no more pictures were drawn."""
+_NO_FILE: Final = ("pretrained", "random weights")
+
+
+def disagreement(
+    store: Store, group: JudgedGroup, arranged: Arranged, index: PictureIndex
+) -> Disagreement | None:
+    """Return what the runs of a group disagree on; None where no two stand at one cost.
+
+    The runs are those that pictures were drawn of, where there are any, else those of `choose`.
+    Only their rows are read. Raises KeeprateError for rows that cannot be read.
+    """
+    drawn = index.of_group([each.id for each in group.runs])
+    chosen = choose(arranged) if drawn is None else named_as(drawn, group)
+    if chosen is None:
+        return None
+    most = MOST_SAMPLES if drawn is None else max(MOST_SAMPLES, len(drawn.samples))
+    found = disputed(store, group, chosen, most)
+    return Disagreement(
+        budget=chosen.budget,
+        run_ids=chosen.ids,
+        labels=tuple(chosen.runs),
+        text=chosen.text,
+        images=found.images,
+        differing=found.differing,
+        samples=tuple(_with_picture(store.folder, each, drawn, chosen) for each in found.samples),
+        command=command(store, group),
+    )
+
+
+def named_as(drawn: PicturedGroup, group: JudgedGroup) -> Chosen:
+    """Return the runs that pictures were drawn of, under the labels they have there."""
+    by_id = {each.id: each for each in group.runs}
+    runs = {label: by_id[run] for label, run in zip(drawn.labels, drawn.runs, strict=True)}
+    return Chosen(drawn.budget, runs, drawn.text)
+
+
+def disputed(store: Store, group: JudgedGroup, chosen: Chosen, most: int) -> Disagreement:
+    """Return the samples, at most `most`, without pictures and names of classes.
+
+    Raises KeeprateError for rows that cannot be read and runs that have no sample in common.
+    """
+    runs = {run_id: store.rows(run_id, (*COLUMNS, "label")) for run_id in chosen.ids}
+    found = ranked(list(runs.values()))
+    if not found.height:
+        raise KeeprateError(f"The runs have no sample in common: {', '.join(runs)}.")
+    worst = apart(found).head(most)
+    names = worst["sample"].to_list()
+    against = group.unpruned
+    tables = [_by_sample(rows, names) for rows in runs.values()]
+    plain = _by_sample(store.rows(against.id, (*COLUMNS, "label")), names) if against else {}
+    return Disagreement(
+        budget=chosen.budget,
+        run_ids=chosen.ids,
+        labels=tuple(chosen.runs),
+        text=chosen.text,
+        images=found.height,
+        differing=int((found[DIFFERENT] > 0).sum()),
+        samples=tuple(_sample(row, tables, plain) for row in worst.iter_rows(named=True)),
+        command="",
+    )
+
+
+def command(store: Store, group: JudgedGroup) -> str:
+    """Return the `keeprate show` that draws the pictures of a group, "" for texts."""
+    run = group.runs[0].run
+    if run.backbone.samples == "texts":
+        return ""
+    files = dict.fromkeys(each.run.method_origin for each in group.runs)
+    plugins = [word for file in files if file.endswith(".py") for word in ("--plugin", file)]
+    words = ["keeprate", *plugins, "show", "--disagreeing", str(store.folder)]
+    name, weights = run.backbone.name, run.backbone.weights
+    if name.startswith("hf:"):
+        words += ["--model", name]
+    elif not weights.startswith("shipped with ") and weights not in _NO_FILE:
+        words += ["--weights", weights]
+    return shlex.join(words)
+
+
+def _by_sample(rows: pl.DataFrame, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    chosen = rows.filter(pl.col("sample").is_in(names))
+    return {row["sample"]: row for row in chosen.iter_rows(named=True)}
+
+
+def _sample(
+    row: Mapping[str, Any],
+    tables: Sequence[Mapping[str, Mapping[str, Any]]],
+    plain: Mapping[str, Mapping[str, Any]],
+) -> DisputedSample:
+    name = row["sample"]
+    label = tables[0][name]["label"]
+    return DisputedSample(
+        sample=name,
+        label=label,
+        label_name="",
+        unpruned=_guess(plain[name], label) if name in plain else None,
+        guesses=tuple(_guess(table[name], label) for table in tables),
+        different_percent=100 * row[DIFFERENT],
+        kl_spread_nats=row[SPREAD],
+    )
+
+
+def _guess(row: Mapping[str, Any], label: int) -> Guess:
+    return Guess(row["prediction"], "", row["prediction"] == label)
+
+
+def _with_picture(
+    folder: Path, sample: DisputedSample, drawn: PicturedGroup | None, chosen: Chosen
+) -> DisputedSample:
+    """The sample with the names of its classes and its picture, as far as they are there."""
+    if drawn is None:
+        return sample
+    names = drawn.class_names()
+    here = next((each for each in drawn.samples if each.id == sample.sample), None)
+    path = picture_path(folder, here.file) if here else None
+    shown = here if path and path.is_file() else None
+    guesses = [
+        _named(guess, names, _pictured(shown, run_id))
+        for guess, run_id in zip(sample.guesses, chosen.ids, strict=True)
+    ]
+    plain = shown.unpruned.prediction if shown else None
+    return DisputedSample(
+        sample=sample.sample,
+        label=sample.label,
+        label_name=names.get(sample.label, ""),
+        unpruned=_named(sample.unpruned, names, plain) if sample.unpruned else None,
+        guesses=tuple(guesses),
+        different_percent=sample.different_percent,
+        kl_spread_nats=sample.kl_spread_nats,
+        picture=str(path) if shown else "",
+    )
+
+
+def _pictured(shown: Pictured | None, run_id: str) -> int | None:
+    """The class that a run predicts in the picture."""
+    said = shown.predictions if shown else ()
+    return next((each.prediction for each in said if each.run == run_id), None)
+
+
+def _named(guess: Guess, names: Mapping[int, str], pictured: int | None) -> Guess:
+    other = pictured is not None and pictured != guess.prediction
+    text = f"{names.get(pictured or 0, '')} ({pictured})".lstrip() if other else ""
+    return Guess(guess.prediction, names.get(guess.prediction, ""), guess.right, text)
