@@ -10,6 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from keeprate.findings import Findings
+from keeprate_reports.html_page import page_bytes
+
 FLAGS = (
     "--headless",
     "--no-sandbox",
@@ -41,9 +44,35 @@ class Browser:
         """Open a file and wait until its script has filled it."""
         metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
         self.command("Emulation.setDeviceMetricsOverride", **metrics)
+        self.prefer("light")
         self.problems()
         self.driver.get(path.as_uri())
         self.wait("document.documentElement.dataset.ready === 'yes'")
+
+    def prefer(self, scheme: str) -> None:
+        """Ask for light or dark, and for no motion: what is scrolled to is there at once."""
+        wishes = {"prefers-color-scheme": scheme, "prefers-reduced-motion": "reduce"}
+        features = [{"name": name, "value": value} for name, value in wishes.items()]
+        self.command("Emulation.setEmulatedMedia", features=features)
+
+    def press(self, *keys: str) -> None:
+        """Press keys, one after another, as a hand would."""
+        from selenium.webdriver import ActionChains
+
+        ActionChains(self.driver).send_keys(*keys).perform()
+
+    def tab_back(self) -> None:
+        """Press Tab with Shift held down."""
+        from selenium.webdriver import ActionChains, Keys
+
+        chain = ActionChains(self.driver).key_down(Keys.SHIFT).send_keys(Keys.TAB)
+        chain.key_up(Keys.SHIFT).perform()
+
+    def point_at(self, element: Any) -> None:
+        """Move the pointer over an element."""
+        from selenium.webdriver import ActionChains
+
+        ActionChains(self.driver).move_to_element(element).perform()
 
     def command(self, name: str, **parameters: Any) -> Any:
         """A command of the DevTools protocol."""
@@ -66,6 +95,13 @@ class Browser:
         events = [json.loads(entry["message"]) for entry in self.driver.get_log("performance")]
         asked = [each["message"]["params"] for each in events if is_request(each)]
         return [params["request"]["url"] for params in asked]
+
+
+def show(browser: Browser, folder: Path, findings: Findings, width: int = 1280) -> None:
+    """Open the report of some findings."""
+    path = folder / "report.html"
+    path.write_bytes(page_bytes(findings))
+    browser.open(path, width)
 
 
 def is_request(event: Any) -> bool:

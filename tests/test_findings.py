@@ -164,7 +164,7 @@ def test_what_was_not_run_at_a_budget_is_absent_there_and_read_off_its_curve(
     assert inside.accuracy.value == pytest.approx(np.interp(0.9 * UNPRUNED_MACS, macs, values))
     assert inside.accuracy.low < inside.accuracy.value < inside.accuracy.high
     assert outside.accuracy is None
-    assert outside.reason.startswith("0.004325 GMACs is outside the costs that were run")
+    assert outside.reason.startswith("4.325 MMACs is outside the costs that were run")
     group = group_of(store)
     assert {table.budget: table.absent for table in group.equal_cost} == {"60%": (), "40%": ("b",)}
     (curve,) = group.curves

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-from dataclasses import fields
+import re
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from keeprate.findings import (
     FINDINGS_VERSION,
     Ablation,
     EqualCost,
+    FailedRun,
     Findings,
     GroupFindings,
     Point,
@@ -23,7 +25,6 @@ from keeprate.findings import (
 from keeprate.findings.changes import changes
 from keeprate.results import Store
 from keeprate.summary import Summary, summarise
-from keeprate_reports.accuracy_chart import chart
 from keeprate_reports.comparisons_csv import COLUMNS, ComparisonsCsv
 from keeprate_reports.findings_file import FindingsFile
 from keeprate_reports.markdown_table import MarkdownTable
@@ -106,14 +107,57 @@ def test_markdown_tells_of_comparisons_and_marks_the_best(summary: Summary, tmp_
     assert "## How it was computed" in text
     bold = [line for line in text.splitlines() if line.startswith("| **")]
     assert len(bold) == 4
-    assert "<script>" not in text
+    assert "<script>" not in without_commands(text)
 
 
-def test_the_chart_rings_the_front_and_names_what_is_published(summary: Summary) -> None:
-    panel = chart(summary).to_dict()["concat"][0]
-    marks = [layer["mark"] for layer in panel["layer"]]
-    ring = next(mark for mark in marks if mark.get("filled") is False)
-    assert ring["type"] == "point"
-    named = next(layer for layer in panel["layer"] if layer["mark"]["type"] == "text")
-    assert named["encoding"]["text"]["field"] == "name"
-    assert "without the patch embedding" in panel["title"]["subtitle"][1]
+def without_commands(text: str) -> str:
+    """Markdown without its fenced blocks, in which everything is shown as it is."""
+    return re.sub(r"^(`{3,})console\n.*?\n\1\n", "", text, flags=re.DOTALL | re.MULTILINE)
+
+
+def test_markdown_has_the_provenance_and_the_commands_of_every_run(
+    summary: Summary, tmp_path: Path
+) -> None:
+    (path,) = MarkdownTable().write(summary, tmp_path)
+    text = path.read_text(encoding="utf-8")
+    origins = summary.findings.groups[0].provenance
+    for said in (
+        "### Tokens after each block",
+        "65 x4, 51 x8",
+        "### Published",
+        "### Provenance of each run",
+        "### Code",
+        f"| Weights SHA-256 | {'5e' * 32} |",
+        *(f"| {each.run_id} |" for each in origins),
+        *(f"\n{each.command}\n" for each in origins),
+    ):
+        assert said in text, said
+    fences = re.findall(r"^(`{3,})(?:console)?$", text, re.MULTILINE)
+    assert len(fences) == 2 * (len(origins) + len(summary.findings.groups[0].commands))
+
+
+def test_a_command_cannot_end_its_fence(summary: Summary, tmp_path: Path) -> None:
+    found = summary.findings
+    group = replace(found.groups[0], commands=("keeprate '\n```\n# no heading\n````\n'",))
+    (path,) = MarkdownTable().write(_with(summary, replace(found, groups=(group,))), tmp_path)
+    text = path.read_text(encoding="utf-8")
+    assert "\n`````console\nkeeprate '\n```\n# no heading" in text
+    assert "# no heading" not in without_commands(text)
+
+
+def test_markdown_tells_of_failed_runs_and_how_to_try_them_again(
+    summary: Summary, tmp_path: Path
+) -> None:
+    failed = FailedRun("bad-1", "bad *x*", "no | luck", "2026-01-02", "keeprate compare --method b")
+    found = replace(summary.findings, failures=(failed,))
+    (path,) = MarkdownTable().write(_with(summary, found), tmp_path)
+    text = path.read_text(encoding="utf-8")
+    assert r"| bad-1 | bad \*x\* | 2026-01-02 | no \| luck |" in text
+    assert "\nkeeprate compare --method b\n" in text.split("### Commands of failed runs")[1]
+
+
+def _with(summary: Summary, found: Findings) -> Summary:
+    """The summary with other findings."""
+    other = replace(summary)
+    vars(other)["findings"] = found
+    return other

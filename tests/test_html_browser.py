@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from html_browser import Browser, browser_path, browsing
+from html_browser import Browser, browser_path, browsing, show
 from html_factory import make_findings
 from keeprate.findings import Findings
-from keeprate_reports.html_page import page_bytes
 from test_html_report import EMPTY, NASTY, named
 
 pytest.importorskip("selenium", reason="selenium is not installed")
@@ -30,24 +30,12 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         yield opened
 
 
-def show(browser: Browser, folder: Path, findings: Findings, width: int = 1280) -> None:
-    path = folder / "report.html"
-    path.write_bytes(page_bytes(findings))
-    browser.open(path, width)
-
-
 @pytest.fixture
 def page(browser: Browser, tmp_path: Path) -> Browser:
     show(browser, tmp_path, make_findings(groups=GROUPS))
     browser.script("document.querySelector('#group-0 [data-part=cost]').scrollIntoView()")
     browser.wait(f"{MARKS}.length > 0")
     return browser
-
-
-def press(browser: Browser, *keys: str) -> None:
-    from selenium.webdriver import ActionChains
-
-    ActionChains(browser.driver).send_keys(*keys).perform()
 
 
 def fill(browser: Browser, text: str) -> None:
@@ -66,13 +54,40 @@ def test_it_renders_without_a_complaint_and_without_the_network(
         browser.script(f"document.querySelector('#group-0 [data-part={part}]').scrollIntoView()")
         browser.wait(f"document.querySelector('#group-0 [data-part={part}] svg.marks') !== null")
     assert browser.problems() == []
-    assert {url.split(":")[0] for url in browser.requests()} <= {"file", "data"}
+    asked = browser.requests()
+    assert [url for url in asked if not url.startswith("data:")] == [
+        (tmp_path / "report.html").as_uri()
+    ]
+    assert browser.script("performance.getEntriesByType('resource').length") == 0
 
 
-def test_the_chart_has_a_mark_for_each_run_and_a_ring_for_the_front(page: Browser) -> None:
-    assert page.script(f"{MARKS}.length") == 10 + FRONT + FOCUS
-    assert page.script(f"{ROWS}.length") == 10
-    assert page.script(f"{ROWS}.filter((row) => row.textContent.includes('on front')).length") == 4
+def test_a_table_is_sorted_by_numbers_both_ways_and_by_words(page: Browser) -> None:
+    heads = "[...document.querySelectorAll('#group-0 [data-part=runs] thead button')]"
+    costs = f"{ROWS}.map((row) => Number(row.cells[2].textContent))"
+    names = f"{ROWS}.map((row) => row.cells[0].textContent)"
+    page.script(f"{heads}[2].click()")
+    assert page.script(costs) == sorted(page.script(costs), reverse=True)
+    page.script(f"{heads}[2].click()")
+    assert page.script(costs) == sorted(page.script(costs))
+    shares = f"{ROWS}.map((row) => Number(row.cells[3].textContent))"
+    page.script(f"{heads}[3].click()")
+    assert page.script(shares)[0] == 100
+    assert page.script(shares) == sorted(page.script(shares), reverse=True)
+    page.script(f"{heads}[0].click()")
+    assert page.script(names) == sorted(page.script(names))
+    assert page.script(f"{heads}.map((each) => each.parentElement.ariaSort)").count("none") == 9
+
+
+def test_a_command_is_copied_whole(page: Browser) -> None:
+    page.command("Browser.grantPermissions", permissions=["clipboardReadWrite"])
+    button = "document.querySelector('#group-0 [data-copy]')"
+    page.script(f"{button}.scrollIntoView({{block: 'center'}})")
+    page.script(button).click()
+    page.wait(f"{button}.textContent === 'Copied'")
+    copied = page.driver.execute_async_script(
+        "navigator.clipboard.readText().then(arguments[0], (error) => arguments[0](String(error)))"
+    )
+    assert copied == "keeprate compare --model deit_tiny --data imagenet"
 
 
 def test_typing_hides_points_and_rows(page: Browser) -> None:
@@ -99,63 +114,23 @@ def test_a_method_a_model_and_a_data_set_can_be_left_out(page: Browser) -> None:
     page.wait("!document.getElementById('no-match').hidden")
 
 
-def test_a_legend_entry_hides_its_runs(page: Browser) -> None:
-    page.script("document.querySelectorAll('#group-0 .legend button')[1].click()")
-    page.wait(f"{ROWS}.length === 7")
-    pressed = "document.querySelectorAll('#group-0 .legend button')[1].getAttribute('aria-pressed')"
-    assert page.script(pressed) == "false"
-
-
 def test_tables_are_sorted_with_the_keyboard(page: Browser) -> None:
     heads = "[...document.querySelectorAll('#group-0 [data-part=runs] thead button')]"
     page.script(f"{heads}.find((each) => each.textContent.startsWith('Top-1')).focus()")
-    press(page, "\ue007")
+    page.press("\ue007")
     page.wait("document.querySelector('#group-0 th[aria-sort=descending]') !== null")
     assert page.script(f"{ROWS}[0].cells[0].textContent") == "full"
-    press(page, "\ue007")
+    page.press("\ue007")
     assert "top-k" in page.script(f"{ROWS}[0].cells[0].textContent")
-
-
-def test_tab_reaches_every_control_of_the_start_and_every_chart(page: Browser) -> None:
-    page.script("window.scrollTo(0, 0)")
-    page.script("document.querySelector('.skip').focus()")
-    seen = set()
-    for _ in range(60):
-        seen.add(page.script("document.activeElement.id || document.activeElement.className"))
-        press(page, "\ue004")
-    assert {"skip", "theme", "find", "model", "data-set", "none", "plot tall"} <= seen
-    untouched = page.script(
-        "[...document.querySelectorAll('button, select, input, summary, a, .scroll')]"
-        ".filter((each) => each.tabIndex < 0).length"
-    )
-    assert untouched == 0
-
-
-def test_arrow_keys_go_through_the_chart_and_enter_shows_where_a_run_is_from(page: Browser) -> None:
-    page.script("document.querySelector('#group-0 .plot').focus()")
-    press(page, "\ue014", "\ue014")
-    page.wait("!document.getElementById('tip').hidden")
-    assert "variant=0" in page.script("document.getElementById('tip').textContent")
-    press(page, "\ue007")
-    page.wait("document.getElementById('origin').open")
-    assert "keeprate compare --model" in page.script(
-        "document.getElementById('origin').textContent"
-    )
-    press(page, "\ue00c")
-    page.wait("!document.getElementById('origin').open")
 
 
 def test_dark_by_the_system_and_by_the_button(page: Browser) -> None:
     paper = "getComputedStyle(document.body).backgroundColor"
     light = page.script(paper)
-    scheme = {"name": "prefers-color-scheme", "value": "dark"}
-    page.command("Emulation.setEmulatedMedia", features=[scheme])
-    try:
-        page.wait(f"{paper} !== '{light}'")
-        page.script("document.getElementById('theme').click()")
-        page.wait(f"{paper} === '{light}'")
-    finally:
-        page.command("Emulation.setEmulatedMedia", features=[])
+    page.prefer("dark")
+    page.wait(f"{paper} !== '{light}'")
+    page.script("document.getElementById('theme').click()")
+    page.wait(f"{paper} === '{light}'")
     assert page.problems() == []
 
 
@@ -171,6 +146,39 @@ def test_names_are_never_read_as_html(browser: Browser, tmp_path: Path) -> None:
     show(browser, tmp_path, named(NASTY))
     assert browser.script(f"{ROWS}[0].cells[0].textContent") == NASTY
     assert browser.script("document.querySelectorAll('img').length") == 0
+    for part in ("cost", "speed", "published", "tokens"):
+        browser.script(f"document.querySelector('#group-0 [data-part={part}]').scrollIntoView()")
+        browser.wait(f"document.querySelector('#group-0 [data-part={part}] svg.marks') !== null")
+    assert browser.problems() == []
+
+
+@pytest.mark.parametrize("name", ["<script>alert(1)</script>", NASTY])
+def test_a_name_is_text_in_legends_tooltips_tables_and_dialogs(
+    browser: Browser, tmp_path: Path, name: str
+) -> None:
+    found = named(name)
+    printed = replace(found.groups[0].published[0], method=name)
+    found = replace(found, groups=(replace(found.groups[0], published=(printed,)),))
+    show(browser, tmp_path, found)
+    scripts = browser.script("document.scripts.length")
+    browser.script("document.querySelector('#group-0 [data-part=cost]').scrollIntoView()")
+    browser.wait(f"{MARKS}.length > 0")
+    legend = "document.querySelector('#group-0 [data-part=cost] .legend').textContent"
+    assert name in browser.script(legend)
+    browser.script("document.querySelector('#group-0 .plot').focus()")
+    browser.press("\ue014")
+    browser.wait("!document.getElementById('tip').hidden")
+    assert browser.script("document.querySelector('#tip b').textContent") == name
+    browser.press("\ue007")
+    browser.wait("document.getElementById('origin').open")
+    assert browser.script("document.getElementById('origin-title').textContent") == name
+    browser.script("document.getElementById('origin').close()")
+    part = "#group-0 [data-part=published]"
+    browser.script(f"document.querySelector('{part}').scrollIntoView()")
+    browser.wait(f"document.querySelector('{part} svg.marks') !== null")
+    shown = browser.script(f"document.querySelector('{part} svg .role-legend').textContent")
+    assert shown[:8] == name[:8]
+    assert browser.script("document.scripts.length") == scripts
     assert browser.problems() == []
 
 
@@ -184,6 +192,7 @@ def test_thousands_of_runs_stay_usable(browser: Browser, tmp_path: Path) -> None
     budgets = [f"{share}%" for share in range(50, 100, 5)]
     found = make_findings([f"m{number}" for number in range(10)], budgets, variants=50)
     show(browser, tmp_path, found)
+    assert (tmp_path / "report.html").stat().st_size < 6_000_000
     assert browser.script(COUNT) == "5,001 of 5,001 runs"
     assert browser.script(f"{ROWS}.length") == 25
     fill(browser, "m3 variant=7 ")

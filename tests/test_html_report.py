@@ -17,7 +17,7 @@ from html_factory import make_findings, make_group, make_provenance
 from keeprate.findings import Findings, Options
 from keeprate.results import Store
 from keeprate.summary import summarise
-from keeprate_reports.html_charts import looks
+from keeprate_reports.chart_looks import looks
 from keeprate_reports.html_packing import packed, script_json
 from keeprate_reports.html_page import page, page_bytes
 from keeprate_reports.html_report import HtmlReport
@@ -65,7 +65,9 @@ class Page(HTMLParser):
 
 def unpacked(found: Any) -> list[dict[str, Any]]:
     columns = {
-        name: [column["of"][at] for at in column["at"]] if isinstance(column, dict) else column
+        name: [column["of"][at] for at in column.get("at", [0] * found["rows"])]
+        if isinstance(column, dict)
+        else column
         for name, column in found["columns"].items()
     }
     return [{name: column[row] for name, column in columns.items()} for row in range(found["rows"])]
@@ -220,6 +222,8 @@ def test_packing_writes_once_what_repeats() -> None:
         "name": {"of": ["a", "b"], "at": [0, 1, 0, 0, 1]},
         "macs": [0, 1, 2, 3, 4],
     }
+    assert packed([{"macs": 1.5}, {"macs": 1.5}])["columns"] == {"macs": {"of": [1.5]}}
+    assert packed([{"macs": 1.5}])["columns"] == {"macs": [1.5]}
     assert packed([]) == {"rows": 0, "columns": {}}
 
 

@@ -8,8 +8,6 @@ import subprocess
 import sys
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
-from xml.etree import ElementTree
 
 import pytest
 
@@ -17,7 +15,6 @@ from keeprate.plugins import load
 from keeprate.report import Report, macs_unit, table
 from keeprate.results import Store
 from keeprate.summary import Group, Line, Summary, summarise
-from keeprate_reports.accuracy_chart import chart
 from keeprate_reports.accuracy_plot import AccuracyPlot
 from keeprate_reports.comparisons_csv import ComparisonsCsv
 from keeprate_reports.csv_table import CsvTable
@@ -198,76 +195,6 @@ def test_csv_has_every_field_of_every_line_unrounded(summary: Summary, tmp_path:
         assert row["label"] == line.label
         assert float(row["top1_low_percent"]) == line.top1_low_percent
     assert rows[-1]["p_value"] == ""
-
-
-class TestPlot:
-    def specification(self, summary: Summary) -> dict[str, Any]:
-        found: dict[str, Any] = chart(summary).to_dict()
-        return found
-
-    def panel(self, summary: Summary) -> dict[str, Any]:
-        panel: dict[str, Any] = self.specification(summary)["concat"][0]
-        return panel
-
-    def test_says_macs_and_draws_intervals_lines_points_and_the_rule(
-        self, summary: Summary
-    ) -> None:
-        rule, bars, lines, points, ring = self.panel(summary)["layer"]
-        assert rule["mark"]["strokeDash"]
-        assert [bars["mark"]["type"], bars["encoding"]["y2"]["field"]] == ["rule", "high"]
-        assert [lines["mark"]["type"], points["mark"]["type"]] == ["line", "point"]
-        assert [ring["mark"]["type"], ring["mark"]["filled"]] == ["point", False]
-        x, y = (points["encoding"][axis] for axis in "xy")
-        assert x["title"] == "Multiply-accumulates per image (MMACs)"
-        assert y["title"] == "Top-1 accuracy (%)"
-        assert y["scale"]["zero"] is False
-
-    def test_gives_every_method_a_colour_and_a_shape_of_its_own(self, tmp_path: Path) -> None:
-        store = fill(tmp_path, {f"m{number:02d}": (40,) for number in range(42)})
-        encoding = self.panel(summarise(store))["layer"][3]["encoding"]
-        names = encoding["color"]["scale"]["domain"]
-        looks = [
-            *zip(*(encoding[what]["scale"]["range"] for what in ("color", "shape")), strict=True)
-        ]
-        assert names[0] == "full (unpruned)"
-        assert len(set(names)) == len(set(looks)) == 43
-
-    def test_draws_runs_of_one_cost_side_by_side_within_the_axis(self, tmp_path: Path) -> None:
-        store = fill(tmp_path, {f"m{number:02d}": (40,) for number in range(12)})
-        specification = self.specification(summarise(store))
-        domain = specification["concat"][0]["layer"][3]["encoding"]["x"]["scale"]["domain"]
-        (points,) = [rows for rows in specification["datasets"].values() if len(rows) == 13]
-        places = sorted(row["cost"] for row in points)
-        assert len(set(places)) == 13
-        assert domain[0] < places[0]
-        assert places[-1] < domain[1]
-        middle = sum(places[:12]) / 12
-        assert middle == pytest.approx(summarise(store).lines[0].macs_total / 1e6)
-
-    def test_leaves_runs_of_different_cost_where_they_are(self, tmp_path: Path) -> None:
-        found = summarise(fill(tmp_path, {"tome": (60, 40, 20)}))
-        (points,) = [
-            rows for rows in self.specification(found)["datasets"].values() if len(rows) == 4
-        ]
-        costs = [line.macs_total / 1e6 for line in found.lines]
-        assert [row["cost"] for row in points] == pytest.approx(costs)
-
-    def test_has_a_panel_for_each_group_and_one_legend(self, tmp_path: Path) -> None:
-        store = fill(tmp_path)
-        put(store, make_run("tome", 30, backbone=make_backbone("other", "00")))
-        specification = self.specification(summarise(store))
-        assert len(specification["concat"]) == 2
-        assert specification["resolve"]["scale"]["color"] == "shared"
-        assert len(specification["concat"][1]["layer"]) == 3
-
-    def test_the_svg_shows_any_name_as_text(self, summary: Summary, tmp_path: Path) -> None:
-        nasty = replace(summary, groups=(renamed(summary.groups[0], NASTY),))
-        svg, png, pdf = AccuracyPlot().write(nasty, tmp_path)
-        content = svg.read_text(encoding="utf-8")
-        assert "<script" not in content
-        assert "alert(" in "".join(ElementTree.fromstring(content).itertext())
-        assert png.read_bytes().startswith(b"\x89PNG")
-        assert pdf.read_bytes().startswith(b"%PDF")
 
 
 def test_reports_import_neither_torch_nor_lightning(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def test_at_a_point_it_is_the_point() -> None:
 
 @pytest.mark.parametrize("budget", [0.9, 4.1])
 def test_nothing_is_extrapolated(budget: float) -> None:
-    reason = f"{budget} GMACs is outside the costs that were run, 1 GMACs to 4 GMACs"
+    reason = f"{budget:.4f} GMACs is outside the costs that were run, 1.0000 GMACs to 4.0000 GMACs"
     assert accuracy_at(CURVE, budget * GIGA) == Missing(reason)
     assert difference_at(CURVE, CURVE, budget * GIGA) == Missing(reason)
 
@@ -103,9 +103,9 @@ def test_missing_areas_say_why() -> None:
     alone = Curve.of([(2 * GIGA, run(60))])
     assert area_difference(CURVE, apart) == Missing("the two curves share no range of costs")
     assert area_under_curve(alone) == Missing(
-        "no area from 2 GMACs to 2 GMACs: at least two costs are needed"
+        "no area from 2.0000 GMACs to 2.0000 GMACs: at least two costs are needed"
     )
-    outside = "6 GMACs is outside the costs that were run, 1 GMACs to 4 GMACs"
+    outside = "6.0000 GMACs is outside the costs that were run, 1.0000 GMACs to 4.0000 GMACs"
     assert area_under_curve(CURVE, (2 * GIGA, 6 * GIGA)) == Missing(outside)
     assert area_difference(apart, CURVE, (4 * GIGA, 6 * GIGA)) == Missing(outside)
 
@@ -170,7 +170,7 @@ def test_one_run_serves_every_seed_and_seeds_stay_together() -> None:
 
 
 def test_two_runs_at_one_cost_are_refused() -> None:
-    message = r"^Two runs of one curve cost 2 GMACs: leave one out, or join them as seeds\.$"
+    message = r"^Two runs of one curve cost 2\.0000 GMACs: leave one out, or join them as seeds\.$"
     with pytest.raises(KeeprateError, match=message):
         Curve.of([(2 * GIGA, run(1)), (1 * GIGA, run(2)), (2 * GIGA, run(3))])
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 Value = object
 Row = Mapping[str, Value]
 
-_FIGURES = 7
+_FIGURES = 6
 """Significant figures that are kept: more than the page shows."""
 _ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
@@ -17,7 +17,8 @@ _ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 def packed(rows: Sequence[Row]) -> dict[str, object]:
     """Rows with the same names as columns, in which what repeats is written once.
 
-    A column is a list of values, or `of` its distinct texts with `at` which of them each row has.
+    A column is a list of values, or `of` its distinct texts with `at` which of them each row has;
+    without `at` every row has the one value.
     """
     names = list(rows[0]) if rows else []
     columns = {name: _column([row[name] for row in rows]) for name in names}
@@ -30,13 +31,14 @@ def script_json(value: object) -> str:
 
 
 def _column(values: list[Value]) -> object:
-    if not all(isinstance(value, str) for value in values):
+    written = [json.dumps(_finite(value)) for value in values]
+    distinct = dict(zip(written, values, strict=True))
+    if len(distinct) == 1 < len(values):
+        return {"of": [values[0]]}
+    if len(distinct) > len(values) / 2 or not all(isinstance(value, str) for value in values):
         return values
-    distinct = list(dict.fromkeys(values))
-    if len(distinct) > len(values) / 2:
-        return values
-    place = {value: index for index, value in enumerate(distinct)}
-    return {"of": distinct, "at": [place[value] for value in values]}
+    place = {text: index for index, text in enumerate(distinct)}
+    return {"of": [*distinct.values()], "at": [place[text] for text in written]}
 
 
 def _finite(value: object) -> object:

@@ -1,4 +1,4 @@
-"""The comparison as a Markdown table, with what its figures mean and were measured on."""
+"""The comparison as Markdown tables, with what their figures mean and come from."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, ClassVar
 from keeprate.report import Column, Report, Unit, macs_unit, table
 
 if TYPE_CHECKING:
-    from keeprate.findings import GroupFindings
+    from keeprate.findings import Findings, GroupFindings
+    from keeprate.findings.appendix import CommandList
     from keeprate.findings.changes import Changes
+    from keeprate.findings.tables import FindingsTable
     from keeprate.summary import Facts, Group, Summary
 
 _MEANING = """\
@@ -27,7 +29,7 @@ divergence of the prediction from the unpruned model's.
 
 
 class MarkdownTable(Report):
-    """Table of all runs by cost, comparisons at equal cost and ablations, in table.md."""
+    """Tables of all runs, comparisons, ablations, tokens and provenance, in table.md."""
 
     name: ClassVar[str] = "markdown"
 
@@ -40,6 +42,8 @@ class MarkdownTable(Report):
         if found.groups:
             parts.append("## How it was computed\n\n" + _bullets(map(escape, found.methods)))
         parts.append("## What the figures mean\n\n" + _MEANING)
+        parts += [_origins(group) for group in found.groups]
+        parts += _failures(found)
         if summary.problems:
             parts.append("## Problems\n\n" + _bullets(map(escape, summary.problems)))
         path = folder / "table.md"
@@ -76,13 +80,47 @@ def _section(group: Group) -> str:
 
 
 def _comparisons(group: GroupFindings, level: float) -> str:
-    from keeprate.findings.tables import tables_of
+    from keeprate.findings.tables import notes_of, tables_of
 
-    parts = [f"## Compared: {escape(group.title)}\n\n{_bullets(map(escape, group.overview))}"]
-    for each in tables_of(group, level):
-        table = _markdown(each.columns, each.marked)
-        parts.append(f"### {escape(each.title)}\n\n{escape(each.caption)}\n\n{table}")
+    said = _bullets(map(escape, (*group.overview, *notes_of(group))))
+    parts = [f"## Compared: {escape(group.title)}\n\n{said}"]
+    return "\n".join(parts + [_titled(each) for each in tables_of(group, level)])
+
+
+def _origins(group: GroupFindings) -> str:
+    from keeprate.findings.appendix import appendix_tables, group_commands
+
+    parts = [f"## Tokens and provenance: {escape(group.title)}\n"]
+    parts += [_titled(each) for each in appendix_tables(group)]
+    return "\n".join(parts + [_commands(each) for each in group_commands(group)])
+
+
+def _failures(found: Findings) -> list[str]:
+    from keeprate.findings.appendix import failed_commands, failures_table
+
+    failed, commands = failures_table(found), failed_commands(found)
+    return [_titled(failed, "##"), _commands(commands)] if failed and commands else []
+
+
+def _titled(table: FindingsTable, level: str = "###") -> str:
+    laid_out = _markdown(table.columns, table.marked)
+    return f"{level} {escape(table.title)}\n\n{escape(table.caption)}\n\n{laid_out}"
+
+
+def _commands(commands: CommandList) -> str:
+    """Each command as it is typed, under what it is for."""
+    parts = [f"### {escape(commands.title)}\n\n{escape(commands.caption)}\n"]
+    for what, command in commands.commands:
+        named = f"{escape(what)}:\n\n" if what else ""
+        parts.append(f"{named}{_fenced(command)}")
     return "\n".join(parts)
+
+
+def _fenced(text: str) -> str:
+    """`text` as it is, in a fence longer than any in it."""
+    flat = text.replace("\r", " ").strip("\n")
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", flat)), default=0))
+    return f"{fence}console\n{flat}\n{fence}\n"
 
 
 def _markdown(columns: Sequence[Column], marked: Sequence[int] = ()) -> str:

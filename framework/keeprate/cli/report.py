@@ -107,7 +107,8 @@ def report_changes(
 ) -> list[Path]:
     """Print what changed between two folders of results; return the files written into `output`.
 
-    That is `after` by default. Raises KeeprateError for a folder that is not there.
+    That is `after` by default. Raises KeeprateError for a folder that is not there or holds no
+    finished run.
     """
     from ..findings.changes import changes
     from ..findings.tables import changes_tables
@@ -116,6 +117,9 @@ def report_changes(
     for folder in (before, after):
         _check_folder(folder)
     found = changes(Store(before), Store(after))
+    for folder, there in ((before, found.runs_before), (after, found.runs_after)):
+        if not there:
+            raise KeeprateError(f"No finished run in {folder}: there is nothing to compare.")
     click.echo(f"{found.unchanged} runs are in both with the same rows.")
     for table in changes_tables(found):
         print_columns(table.title, table.columns)
@@ -219,8 +223,13 @@ def _missing(folder: Path) -> KeeprateError:
 
 def _empty(folder: Path, summary: Summary) -> KeeprateError:
     said = f"No finished run in {folder}."
+    failed = len(summary.findings.failures)
+    if failed:
+        return KeeprateError(f"{said} {failed} failed: {summary.findings.failures[0].error}")
     if summary.problems:
         return KeeprateError(f"{said} {len(summary.problems)} unreadable: {summary.problems[0]}.")
+    if any((folder / "partial").glob("*")):
+        return KeeprateError(f"{said} Some are unfinished: the command that began them goes on.")
     inside = _results_folders(folder)
     return KeeprateError(f"{said} Did you mean {' or '.join(inside)}?" if inside else said)
 

@@ -59,6 +59,20 @@ class Changes:
     problems: tuple[str, ...]
     version: int = CHANGES_VERSION
 
+    @property
+    def runs_before(self) -> int:
+        """Finished runs in the first store."""
+        return len(self.only_before) + self._runs_in_both
+
+    @property
+    def runs_after(self) -> int:
+        """Finished runs in the second store."""
+        return len(self.only_after) + self._runs_in_both
+
+    @property
+    def _runs_in_both(self) -> int:
+        return self.unchanged + len(self.other_rows) + len(self.other_identity)
+
 
 _Pair = tuple[Judged, Judged, tuple[str, ...]]
 

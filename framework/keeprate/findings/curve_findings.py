@@ -36,9 +36,10 @@ def curve_findings(
     """Curves of the series that were run at several costs, and differences of their areas.
 
     The unpruned run, if there is one, ends every curve. Areas are over the costs that all curves
-    share. Of more than `MOST_CURVES` series the most accurate ones are taken.
+    share. Of more than `MOST_CURVES` series those that others are compared with are taken first,
+    then the most accurate ones; `left_out` are the others.
     """
-    runs = _points(arranged)
+    runs = _points(arranged, options)
     curves: dict[str, Curve] = {}
     for name in runs:
         try:
@@ -56,15 +57,35 @@ def curve_findings(
     return found, _area_differences(arranged, curves, shared, options)
 
 
-def _points(arranged: Arranged) -> _Runs:
+def left_out(arranged: Arranged, options: Options) -> tuple[str, ...]:
+    """The series that were run at several costs and have no curve, as there are too many."""
+    return tuple(sorted(_ranked(_several(arranged), options)[MOST_CURVES:]))
+
+
+def _points(arranged: Arranged, options: Options) -> _Runs:
     """By series, its runs at each cost, with the seeds it has at all of them."""
+    several = _several(arranged)
+    chosen = _ranked(several, options)[:MOST_CURVES]
+    return {name: _same_seeds(several[name]) for name in sorted(chosen)}
+
+
+def _several(arranged: Arranged) -> _Runs:
+    """By series, its runs at each cost, where there is more than one."""
     found: dict[str, list[tuple[Judged, ...]]] = {}
     for level in arranged.levels:
         for name, runs in arranged.members[level].items():
             found.setdefault(name, []).append(runs)
-    several = {name: points for name, points in found.items() if len(points) > 1}
-    ranked = sorted(several, key=lambda name: (-_height(several[name]), name))
-    return {name: _same_seeds(several[name]) for name in sorted(ranked[:MOST_CURVES])}
+    return {name: points for name, points in found.items() if len(points) > 1}
+
+
+def _ranked(several: _Runs, options: Options) -> list[str]:
+    """The series that is the reference, or those of the method that is; then the most accurate."""
+    wanted = {
+        name
+        for name, points in several.items()
+        if options.reference in (name, points[0][0].run.method)
+    }
+    return sorted(several, key=lambda name: (name not in wanted, -_height(several[name]), name))
 
 
 def _height(points: Sequence[tuple[Judged, ...]]) -> float:

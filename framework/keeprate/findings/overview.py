@@ -22,7 +22,7 @@ def overview(
         said = ["No finished run."]
     else:
         methods = {p.method for group in groups for p in group.points if p.reduces}
-        of = f" of {_names(methods)}" if methods else ""
+        of = f" of {names_in_words(methods)}" if methods else ""
         said = [f"{_count(runs, 'finished run')}{of}, in {_count(len(groups), 'comparison')}."]
     if failures:
         said.append(f"{_count(len(failures), 'run')} failed and are in no table.")
@@ -48,7 +48,19 @@ def overview_of_group(group: GroupFindings) -> tuple[str, ...]:
         f"{each.budget}{f' with {each.fixed}' if each.fixed else ''}."
         for each in [each for each in group.ablations if each.winner][:_MOST_NAMES]
     ]
-    return tuple(said)
+    return tuple(said + _without_curve(group))
+
+
+def _without_curve(group: GroupFindings) -> list[str]:
+    """Which series have no curve though they were run at several costs, and how to get one."""
+    left_out = group.curves_left_out
+    if not left_out:
+        return []
+    return [
+        f"Curves are worked out for {len(group.curves):,} series, the most accurate ones; without "
+        f"one: {names_in_words(left_out)}. keeprate report FOLDER --against NAME takes the "
+        "series or method NAME in."
+    ]
 
 
 def methods_in_words(options: Options) -> tuple[str, ...]:
@@ -82,7 +94,7 @@ def methods_in_words(options: Options) -> tuple[str, ...]:
 def _what(group: GroupFindings) -> str:
     methods = {point.method for point in group.points if point.reduces}
     runs = _count(sum(point.reduces for point in group.points), "run")
-    compared = f"{runs} of {_names(methods)}" if methods else "No run that reduces tokens"
+    compared = f"{runs} of {names_in_words(methods)}" if methods else "No run that reduces tokens"
     return (
         f"{compared} with {group.model} on {group.images:,} {group.samples} of {group.data}, "
         f"{group.precision}."
@@ -99,7 +111,7 @@ def _ahead(table: EqualCost) -> str:
     if not level:
         return f"{said}, distinguishably better than all others."
     every = " (all that were run)" if len(level) == len(table.rivals) - 1 else ""
-    return f"{said}; not distinguishable from it: {_names(level)}{every}."
+    return f"{said}; not distinguishable from it: {names_in_words(level)}{every}."
 
 
 def _no_worse(table: EqualCost) -> list[str]:
@@ -108,7 +120,9 @@ def _no_worse(table: EqualCost) -> list[str]:
     level = [each.series for each in judged if not _differs(each)]
     if not level or len(level) == len(judged):
         return []
-    return [f"At {table.budget} not distinguishable from the unpruned model: {_names(level)}."]
+    return [
+        f"At {table.budget} not distinguishable from the unpruned model: {names_in_words(level)}."
+    ]
 
 
 def _differs(rival: Rival) -> bool:
@@ -119,7 +133,8 @@ def _shown(accuracy: Interval) -> str:
     return f"{accuracy.value:.2f} % [{accuracy.low:.2f}, {accuracy.high:.2f}] top-1"
 
 
-def _names(names: Iterable[str]) -> str:
+def names_in_words(names: Iterable[str]) -> str:
+    """Names in a sentence, by name; of many the first few, and how many more there are."""
     every = sorted(names)
     shown = every[:_MOST_NAMES]
     more = len(every) - len(shown)

@@ -18,6 +18,7 @@ from .model import (
     Rival,
     Verdict,
 )
+from .overview import names_in_words
 
 Row = TypeVar("Row")
 
@@ -53,31 +54,54 @@ def tables_of(group: GroupFindings, level: float) -> list[FindingsTable]:
     return tables + [ablation_table(each, level) for each in group.ablations[:MOST_ABLATIONS]]
 
 
+def notes_of(group: GroupFindings) -> tuple[str, ...]:
+    """Sentences on what `tables_of` leaves out of a group; none where it is all."""
+    number = len(group.ablations)
+    if number <= MOST_ABLATIONS:
+        return ()
+    return (
+        f"Of {number:,} ablations the first {MOST_ABLATIONS} are laid out; the comparisons as CSV "
+        "and the findings as JSON hold all.",
+    )
+
+
 def equal_cost_table(group: GroupFindings, table: EqualCost, level: float) -> FindingsTable:
     """The series at one budget, the most accurate first."""
     unit, rivals = unit_of(group), table.rivals
-    family = next((each.verdict.family for each in rivals if each.verdict), 0)
-    caption = (
-        f"Series at {table.budget} ({table.macs / unit.size:.3f} {unit.name}) with {group.model} "
-        f"on n = {group.images:,} {group.samples} of {group.data}. Differences in top-1 to "
-        f"{table.reference or 'none'}, in points, with {100 * level:g} % intervals, paired on the "
-        f"same {group.samples}; p-values are Holm's over {family} "
-        f"comparison{'' if family == 1 else 's'}. Marked: the best and what is not "
-        "distinguishable from it."
-    )
     columns = (
-        _column("Series", rivals, lambda each: each.series, figures=False, rank=0),
-        _column(unit.name, rivals, lambda each: f"{each.macs / unit.size:.3f}", rank=0),
-        _column("Top-1 %", rivals, lambda each: shown(each.accuracy), rank=0),
-        _column(f"vs {table.reference}", rivals, lambda each: _points(each.verdict)),
-        _column("p (Holm)", rivals, lambda each: _p_value(each.verdict), rank=2),
-        _column("vs unpruned", rivals, lambda each: _points(each.against_unpruned), rank=5),
-        _column("KL, nats", rivals, lambda each: f"{each.kl_nats:.4f}", rank=6),
-        _column("Seeds", rivals, lambda each: str(len(each.seeds)), rank=7),
-        _column("Verdict", rivals, _verdict, figures=False, rank=3),
+        column("Series", rivals, lambda each: each.series, figures=False, rank=0),
+        column(unit.name, rivals, lambda each: f"{each.macs / unit.size:.3f}", rank=0),
+        column("Top-1 %", rivals, lambda each: shown(each.accuracy), rank=0),
+        column(f"vs {table.reference}", rivals, lambda each: _points(each.verdict)),
+        column("p (Holm)", rivals, lambda each: _p_value(each.verdict), rank=2),
+        column("vs unpruned", rivals, lambda each: _points(each.against_unpruned), rank=5),
+        column("KL, nats", rivals, lambda each: f"{each.kl_nats:.4f}", rank=6),
+        column("Seeds", rivals, lambda each: str(len(each.seeds)), rank=7),
+        column("Verdict", rivals if rivals[1:] else [], _verdict, figures=False, rank=3),
     )
     marked = tuple(place for place, each in enumerate(rivals) if each.level_with_best)
-    return FindingsTable(f"At {table.budget}", caption, _filled(columns), marked)
+    caption = _equal_cost_caption(group, table, level)
+    return FindingsTable(f"At {table.budget}", caption, filled(columns), marked)
+
+
+def _equal_cost_caption(group: GroupFindings, table: EqualCost, level: float) -> str:
+    unit, rivals = unit_of(group), table.rivals
+    percent = f"{100 * level:g} %"
+    caption = (
+        f"Series at {table.budget} ({table.macs / unit.size:.3f} {unit.name}) with {group.model} "
+        f"on n = {group.images:,} {group.samples} of {group.data}, with {percent} intervals."
+    )
+    family = next((each.verdict.family for each in rivals if each.verdict), 0)
+    if family:
+        caption += (
+            f" Differences in top-1 to {table.reference}, in points, are paired on the same "
+            f"{group.samples}; p-values are Holm's over {family} "
+            f"comparison{'' if family == 1 else 's'}. Marked: the best and what is not "
+            "distinguishable from it."
+        )
+    if table.absent:
+        caption += f" Not run at this cost: {names_in_words(table.absent)}."
+    return caption
 
 
 def ablation_table(ablation: Ablation, level: float) -> FindingsTable:
@@ -92,16 +116,16 @@ def ablation_table(ablation: Ablation, level: float) -> FindingsTable:
         "distinguishably better than every other."
     )
     columns = (
-        _column(ablation.factor, settings, lambda each: each.value, figures=False, rank=0),
-        _column("Top-1 %", settings, lambda each: shown(each.accuracy), rank=0),
-        _column("vs first", settings, lambda each: _points(each.verdict)),
-        _column("p (Holm)", settings, lambda each: _p_value(each.verdict), rank=2),
-        _column("Agreement %", settings, lambda each: f"{each.agreement_percent:.2f}", rank=5),
-        _column("KL, nats", settings, lambda each: f"{each.kl_nats:.4f}", rank=4),
+        column(ablation.factor, settings, lambda each: each.value, figures=False, rank=0),
+        column("Top-1 %", settings, lambda each: shown(each.accuracy), rank=0),
+        column("vs first", settings, lambda each: _points(each.verdict)),
+        column("p (Holm)", settings, lambda each: _p_value(each.verdict), rank=2),
+        column("Agreement %", settings, lambda each: f"{each.agreement_percent:.2f}", rank=5),
+        column("KL, nats", settings, lambda each: f"{each.kl_nats:.4f}", rank=4),
     )
     marked = tuple(place for place, each in enumerate(settings) if each.value == ablation.winner)
     title = f"{ablation.method}: {ablation.factor} at {ablation.budget}"
-    return FindingsTable(title, caption, _filled(columns), marked)
+    return FindingsTable(title, caption, filled(columns), marked)
 
 
 def curve_table(group: GroupFindings, level: float) -> FindingsTable | None:
@@ -111,17 +135,21 @@ def curve_table(group: GroupFindings, level: float) -> FindingsTable | None:
         return None
     budgets = [(n, each.budget) for n, each in enumerate(curves[0].readings)]
     columns = [
-        _column("Series", curves, lambda each: each.series, figures=False, rank=0),
-        _column("Mean over costs, %", curves, _area, rank=0),
+        column("Series", curves, lambda each: each.series, figures=False, rank=0),
+        column("Mean over costs, %", curves, _area, rank=0),
     ]
     for place, budget in budgets:
-        columns.append(_column(f"% at {budget}", curves, _reading(place), rank=1 + place))
+        columns.append(column(f"% at {budget}", curves, _reading(place), rank=1 + place))
     caption = (
         "Top-1 in per cent by straight lines between the costs that were run, with "
         f"{100 * level:g} % bootstrap intervals over n = {group.images:,} {group.samples}; a dash "
         "where a series was not run at costs to both sides."
     )
-    return FindingsTable("Curves", caption, _filled(columns))
+    if group.curves_left_out:
+        caption += (
+            f" Left out: {len(group.curves_left_out):,} series; the overview says how to see one."
+        )
+    return FindingsTable("Curves", caption, filled(columns))
 
 
 def area_table(group: GroupFindings, level: float) -> FindingsTable | None:
@@ -136,13 +164,13 @@ def area_table(group: GroupFindings, level: float) -> FindingsTable | None:
         f"{100 * level:g} % intervals; p-values are Holm's over {areas[0].verdict.family}."
     )
     columns: tuple[Column, ...] = (
-        _column("Series", areas, lambda each: each.series, figures=False, rank=0),
-        _column("against", areas, lambda each: each.against, figures=False, rank=0),
-        _column("Difference", areas, lambda each: _points(each.verdict)),
-        _column("p (Holm)", areas, lambda each: _p_value(each.verdict), rank=2),
-        _column("Verdict", areas, _area_verdict, figures=False, rank=3),
+        column("Series", areas, lambda each: each.series, figures=False, rank=0),
+        column("against", areas, lambda each: each.against, figures=False, rank=0),
+        column("Difference", areas, lambda each: _points(each.verdict)),
+        column("p (Holm)", areas, lambda each: _p_value(each.verdict), rank=2),
+        column("Verdict", areas, _area_verdict, figures=False, rank=3),
     )
-    return FindingsTable("Differences between curves", caption, _filled(columns))
+    return FindingsTable("Differences between curves", caption, filled(columns))
 
 
 def changes_tables(changes: Changes) -> list[FindingsTable]:
@@ -163,22 +191,22 @@ def shown(interval: Interval) -> str:
 
 def _run_columns(runs: Sequence[NamedRun]) -> tuple[Column, ...]:
     return (
-        _column("Run", runs, lambda each: each.run_id, figures=False, rank=0),
-        _column("Method", runs, lambda each: each.label, figures=False),
-        _column("Budget or schedule", runs, lambda each: each.asked or "-", figures=False),
-        _column("Model", runs, lambda each: each.model, figures=False, rank=2),
-        _column("Data", runs, lambda each: each.data, figures=False, rank=3),
+        column("Run", runs, lambda each: each.run_id, figures=False, rank=0),
+        column("Method", runs, lambda each: each.label, figures=False),
+        column("Budget or schedule", runs, lambda each: each.asked or "-", figures=False),
+        column("Model", runs, lambda each: each.model, figures=False, rank=2),
+        column("Data", runs, lambda each: each.data, figures=False, rank=3),
     )
 
 
 def _change_columns(runs: Sequence[ChangedRun]) -> tuple[Column, ...]:
     return (
-        _column("Before", runs, lambda each: each.before.run_id, figures=False, rank=0),
-        _column("After", runs, lambda each: each.after.run_id, figures=False, rank=0),
-        _column("Method", runs, lambda each: each.after.label, figures=False),
-        _column("What differs", runs, lambda each: ", ".join(each.reasons), figures=False),
-        _column("Difference", runs, lambda each: _points(each.difference), rank=3),
-        _column("Verdict", runs, _change_verdict, figures=False, rank=2),
+        column("Before", runs, lambda each: each.before.run_id, figures=False, rank=0),
+        column("After", runs, lambda each: each.after.run_id, figures=False, rank=0),
+        column("Method", runs, lambda each: each.after.label, figures=False),
+        column("What differs", runs, lambda each: ", ".join(each.reasons), figures=False),
+        column("Difference", runs, lambda each: _points(each.difference), rank=3),
+        column("Verdict", runs, _change_verdict, figures=False, rank=2),
     )
 
 
@@ -221,15 +249,17 @@ def _p_value(verdict: Verdict | None) -> str:
     return "<0.001" if p_value < 0.001 else f"{p_value:.3f}"
 
 
-def _column(
+def column(
     heading: str,
     rows: Sequence[Row],
     text: Callable[[Row], str],
     figures: bool = True,
     rank: int = 1,
 ) -> Column:
+    """A column with the `text` of each row; see `keeprate.report.Column`."""
     return Column(heading, tuple(text(row) for row in rows), figures, rank)
 
 
-def _filled(columns: Iterable[Column]) -> tuple[Column, ...]:
-    return tuple(column for column in columns if any(column.texts))
+def filled(columns: Iterable[Column]) -> tuple[Column, ...]:
+    """The columns in which a row has anything."""
+    return tuple(each for each in columns if any(each.texts))

@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..budget import gmacs
 from ..errors import KeeprateError
 from .bootstrap import Estimate
 from .seeds import Difference, difference, mean_over_seeds
@@ -136,7 +137,7 @@ def _check(costs: list[float], seeds: set[int]) -> None:
     twice = next((low for low, high in pairwise(costs) if low == high), None)
     if twice is not None:
         raise KeeprateError(
-            f"Two runs of one curve cost {_gmacs(twice)}: leave one out, or join them as seeds."
+            f"Two runs of one curve cost {gmacs(twice)}: leave one out, or join them as seeds."
         )
     if len(seeds - {1}) > 1:
         counts = " and ".join(map(str, sorted(seeds)))
@@ -148,12 +149,12 @@ def _outside(curve: Curve, budget: float) -> str:
     low, high = curve.range
     if low <= budget <= high:
         return ""
-    return f"{_gmacs(budget)} is outside the costs that were run, {_gmacs(low)} to {_gmacs(high)}"
+    return f"{gmacs(budget)} is outside the costs that were run, {gmacs(low)} to {gmacs(high)}"
 
 
 def _not_spanned(curves: Iterable[Curve], low: float, high: float) -> str:
     if low >= high:
-        return f"no area from {_gmacs(low)} to {_gmacs(high)}: at least two costs are needed"
+        return f"no area from {gmacs(low)} to {gmacs(high)}: at least two costs are needed"
     reasons = (_outside(curve, cost) for curve in curves for cost in (low, high))
     return next(filter(None, reasons), "")
 
@@ -171,7 +172,3 @@ def _area(costs: NDArray[np.float64], low: float, high: float) -> _Weights:
     widths = np.diff(knots)[:, None]  # (K - 1, 1)
     area: _Weights = (widths * (readings[1:] + readings[:-1]) / 2).sum(axis=0)
     return area / (high - low)
-
-
-def _gmacs(macs: float) -> str:
-    return f"{macs / 1e9:.4g} GMACs"

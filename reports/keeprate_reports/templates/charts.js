@@ -2,14 +2,6 @@ const MANY_LINES = 40;
 const MANY_BARS = 150;
 const MANY_MARKS = 600;
 const ERRORS_ALONE = 1;
-const SHAPES = {
-  circle: "M8 2a6 6 0 1 0 .01 0z",
-  square: "M2.5 2.5h11v11h-11z",
-  "triangle-up": "M8 2l6.5 11.5h-13z",
-  diamond: "M8 1l6 7-6 7-6-7z",
-  "triangle-down": "M8 14L1.5 2.5h13z",
-  cross: "M5.5 1h5v4.500h4.500v5h-4.500V15h-5v-4.500H1v-5h4.500z",
-};
 const charts = [];
 const tip = document.getElementById("tip");
 
@@ -24,6 +16,7 @@ function theme() {
   return {
     background: "transparent", view: { stroke: null }, axis: { ...axis, ...sizes },
     axisX: { grid: false, tickCount: 8 }, axisY: { tickCount: 6 },
+    legend: { labelColor: ink, labelFontSize: 12 },
     font: 'system-ui, "Segoe UI", Roboto, "Liberation Sans", sans-serif',
   };
 }
@@ -54,7 +47,7 @@ class Chart {
     this.view?.finalize();
     this.view = drawn.view;
     this.view.addEventListener("click", (event, item) => showOrigin(item?.datum?.run_id));
-    this.view.signal("ink", colour("ink"));
+    this.view.signal("ink", colour("ink")).signal("paper", colour("paper"));
     await this.update();
   }
 
@@ -124,12 +117,15 @@ function legend(group) {
 }
 
 function swatch(look) {
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
-  svg.setAttribute("viewBox", "0 0 16 16");
-  svg.setAttribute("aria-hidden", "true");
-  path.setAttribute("d", SHAPES[look.shape]);
-  path.setAttribute("fill", look.colour ?? "currentColor");
-  svg.append(path);
-  return svg;
+  const ink = look.colour ?? "currentColor";
+  const line = { d: "M0 8h28", stroke: ink, "stroke-width": 2, "stroke-dasharray": look.dash };
+  return drawn("svg", { viewBox: "0 0 28 16", "aria-hidden": "true" },
+    drawn("path", line), drawn("path", { d: look.path, fill: ink }));
+}
+
+function drawn(tag, attributes, ...children) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.append(...children);
+  return made;
 }

@@ -60,10 +60,17 @@ function boxes() {
   return [...document.querySelectorAll('#methods input[name="method"]')];
 }
 
+/** What is scrolled to, or reached with Tab, stops below the filters, where these stay in sight. */
+function keepClear(form) {
+  const stays = getComputedStyle(form).position === "sticky";
+  document.documentElement.style.scrollPaddingTop = `${stays ? form.offsetHeight + 16 : 16}px`;
+}
+
 function connectFilters() {
   const form = document.getElementById("filters");
   if (!form) return;
   form.addEventListener("submit", (event) => event.preventDefault());
+  new ResizeObserver(() => keepClear(form)).observe(form);
   let waiting = 0;
   document.getElementById("find").addEventListener("input", (event) => {
     clearTimeout(waiting);

@@ -1,0 +1,112 @@
+"""Accuracy against cost: the one definition that figure files and the web page both draw."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import altair as alt
+
+from keeprate_reports.chart_looks import MUTED, Look, colour, dash, shape
+
+ACCURACY = "Top-1 accuracy (%)"
+_TIMES = "M-1-1L1 1M-1 1L1-1"
+"""The mark of published results, which no series has."""
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where the rows of each layer are: in the chart itself, or under names that a page fills.
+
+    Rows have the cost, `accuracy`, `low` and `high` in per cent, the `key` they look like and the
+    `line` they are joined by; those of `unpruned` have the accuracy alone.
+    """
+
+    points: alt.Data
+    lines: alt.Data
+    front: alt.Data
+    unpruned: alt.Data
+
+
+@dataclass(frozen=True)
+class Manner:
+    """What differs between a file and the page: colours of text and ground, and what is added.
+
+    `bars` is how opaque intervals are.
+    """
+
+    ink: Any
+    paper: Any
+    bars: Any
+    legend: alt.Legend | None = None
+    tooltip: Any = alt.Undefined
+
+
+def accuracy_layers(
+    cost: alt.X, keys: Sequence[Look], sources: Sources, manner: Manner
+) -> list[alt.Chart]:
+    """From the back to the front: unpruned rule, intervals, curves, Pareto front, points."""
+    y, colours = accuracy("accuracy"), colour(keys, manner.ink, manner.legend)
+    points = alt.Chart(sources.points).encode(x=cost, color=colours)
+    marks = points.mark_point(
+        size=75,
+        filled=True,
+        opacity=1,
+        stroke=manner.paper,
+        strokeWidth=0.8,
+        tooltip=manner.tooltip,
+    )
+    return [
+        alt.Chart(sources.unpruned).mark_rule(strokeDash=[5, 4], stroke=manner.ink).encode(y=y),
+        points.mark_rule(strokeWidth=1.3).encode(
+            y=accuracy("low"), y2="high:Q", opacity=manner.bars
+        ),
+        alt.Chart(sources.lines)
+        .mark_line(strokeWidth=1.6)
+        .encode(x=cost, y=y, color=colours, strokeDash=dash(keys), detail="line:N"),
+        *_front(alt.Chart(sources.front).encode(x=cost, y=y), manner.ink),
+        marks.encode(y=y, shape=shape(keys, manner.legend)),
+    ]
+
+
+def published_marks(
+    source: alt.Data,
+    x: alt.X,
+    colours: alt.Color | None = None,
+    shapes: alt.Shape | None = None,
+    tooltip: Any = alt.Undefined,
+) -> alt.Chart:
+    """What papers print, as `top1` against `x`: open marks, no curve, alike unless told apart."""
+    marks = alt.Chart(source).mark_point(
+        size=80, filled=False, strokeWidth=1.6, opacity=1, tooltip=tooltip
+    )
+    placed: alt.Chart = marks.encode(x=x, y=accuracy("top1"))
+    if colours and shapes:
+        return placed.encode(color=colours, shape=shapes)
+    return placed.encode(color=alt.value(MUTED), shape=alt.value(_TIMES))
+
+
+def accuracy(field: str) -> alt.Y:
+    """The axis of accuracies in per cent."""
+    return alt.Y(f"{field}:Q", title=ACCURACY, scale=alt.Scale(zero=False))
+
+
+def share_axis(scale: alt.Scale) -> alt.X:
+    """The axis of published costs, as shares of the same paper's unpruned model."""
+    return alt.X("share:Q", title="% of the paper's own unpruned model", scale=scale)
+
+
+def cost_title(samples: str, unit: str) -> str:
+    """The title of the axis of costs; `samples` is what was judged, "images" or "texts"."""
+    return f"Multiply-accumulates per {samples.removesuffix('s')} ({unit})"
+
+
+def _front(front: alt.Chart, ink: Any) -> list[alt.Chart]:
+    """Runs that no other beats, ringed and joined; drawn in ink, so not by colour alone."""
+    return [
+        front.mark_line(
+            interpolate="step-after", strokeDash=[1, 3], strokeWidth=1.6, stroke=ink, opacity=0.8
+        ),
+        front.mark_point(size=210, filled=False, strokeWidth=1.4, stroke=ink),
+    ]
