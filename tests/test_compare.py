@@ -179,3 +179,11 @@ def test_macs_of_an_unknown_model_suggests_a_name() -> None:
     failed = run("macs", "deit_smal_patch16_224")
     assert failed.exit_code == 2
     assert "Did you mean 'deit_small_patch16_224'?" in failed.output
+
+
+def test_a_size_of_no_whole_number_of_patches_has_no_cost() -> None:
+    failed = run("macs", "vit_tiny_patch16_224", "--image-size", "230")
+    assert failed.exit_code == 2
+    assert failed.stderr == (
+        "Error: Image size 230 is not a multiple of the model's patch size 16: use 224 or 240.\n"
+    )

@@ -70,7 +70,7 @@ def load_model(
     request = _Request(name, sides, num_classes)
     skeleton = request.skeleton()
     if sides is not None:
-        _check_image_size(skeleton, sides)
+        check_image_size(skeleton, sides)
     if weights is not None:
         model, source = _from_file(request, weights, skeleton), weights.name
     elif pretrained:
@@ -98,7 +98,7 @@ def outline(
     request = _Request(name, image_size, None)
     skeleton = request.skeleton()
     if image_size is not None:
-        _check_image_size(skeleton, image_size)
+        check_image_size(skeleton, image_size)
     if weights is not None:
         request, _, _ = _fitted(request, weights, skeleton)
         return LoadedModel(request.skeleton(), name, weights.name, "")
@@ -194,7 +194,8 @@ class _Request:
             raise KeeprateError(f"Cannot create the model '{self.name}': {reason}.") from error
 
 
-def _check_image_size(skeleton: nn.Module, image_size: tuple[int, int]) -> None:
+def check_image_size(skeleton: nn.Module, image_size: tuple[int, int]) -> None:
+    """Raise KeeprateError unless images (H, W) in pixels are a whole number of patches."""
     patch = getattr(getattr(skeleton, "patch_embed", None), "patch_size", 1)
     sizes = (patch, patch) if isinstance(patch, int) else patch
     for side, size in zip(image_size, sizes, strict=True):

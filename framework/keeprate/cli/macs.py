@@ -96,7 +96,7 @@ def _without_weights(
     import timm
     import torch
 
-    from ..models import PREFIX, check_name
+    from ..models import PREFIX, check_image_size, check_name
 
     if name.startswith(PREFIX):
         from ..huggingface_models import shapes_of
@@ -105,4 +105,7 @@ def _without_weights(
     check_name(name)
     sized: dict[str, Any] = {} if image_size is None else {"img_size": image_size}
     with torch.device("meta"):
-        return timm.create_model(name, **sized), None
+        model = timm.create_model(name, **sized)
+    if image_size is not None:
+        check_image_size(model, image_size)
+    return model, None
