@@ -1,13 +1,14 @@
 # make compare    the main job: install, compare the methods on the data set that ships, print the table
 # make test       lint, types and tests, as CI runs them
 # make test-all   the same with the slow tests
+# make docs       the documentation site, in build/site
 # make clean      remove the environment and every cache; results in runs/ stay
 
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --no-build-isolation --constraint constraints.txt
 
-.PHONY: compare test test-all check clean
+.PHONY: compare test test-all check docs clean
 
 compare: .venv/runtime.stamp
 	$(BIN)/keeprate compare
@@ -23,6 +24,9 @@ check: .venv/development.stamp
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
+docs: .venv/development.stamp
+	$(BIN)/mkdocs build --strict --quiet
+
 .venv/build.stamp: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt hatchling editables
@@ -33,7 +37,7 @@ check: .venv/development.stamp
 	touch $@
 
 .venv/development.stamp: .venv/build.stamp
-	$(INSTALL) --editable ".[dev]"
+	$(INSTALL) --editable ".[dev,docs]"
 	touch $@ .venv/runtime.stamp
 
 clean:

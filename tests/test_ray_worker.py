@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -22,6 +23,8 @@ from keeprate.engines.ray_worker import StoredLogits, refuse_differences, refuse
 from keeprate.fulfil import built_engine, prepare
 from ray_factory import Received, request
 
+PAGE = (Path(__file__).parent.parent / "docs" / "clusters.md").read_text(encoding="utf-8")
+
 
 def test_ray_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
@@ -37,6 +40,11 @@ def test_its_parameters_are_read_from_text() -> None:
     assert isinstance(engine, RayEngine)
     assert (engine.address, engine.cpus, engine.gpus) == ("ray://head:10001", 2.0, 0.5)
     assert (engine.workers, engine.shard_images, engine.attempts) == (3, None, 3)
+
+
+@pytest.mark.parametrize("spec", re.findall(r"^\$ .*--engine (\S+)", PAGE, flags=re.MULTILINE))
+def test_engines_are_made_from_what_the_page_tells_to_type(spec: str) -> None:
+    assert isinstance(built_engine(spec), RayEngine)
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,16 @@ def test_the_python_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
     assert "1253683200" in capsys.readouterr().out
 
 
+def test_the_example_of_a_whole_comparison_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    example = next(block for block in blocks("python") if "keeprate.compare" in block)
+    exec(compile(example, "README.md", "exec"), {})
+    assert (tmp_path / "notebook.svg").stat().st_size > 0
+    assert (tmp_path / "runs/notebook").is_dir()
+
+
 def test_ci_calls_the_test_command_of_the_readme() -> None:
     assert "make test" in (ROOT / ".ci/run").read_text(encoding="utf-8")
 
