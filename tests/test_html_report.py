@@ -63,13 +63,16 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.texts).split())
 
 
+def values(column: Any, rows: int) -> list[Any]:
+    if "rest" in column:
+        return [column["prefix"] + text for text in column["rest"]]
+    if isinstance(column, dict):
+        return [column["of"][at] for at in column.get("at", [0] * rows)]
+    return list(column)
+
+
 def unpacked(found: Any) -> list[dict[str, Any]]:
-    columns = {
-        name: [column["of"][at] for at in column.get("at", [0] * found["rows"])]
-        if isinstance(column, dict)
-        else column
-        for name, column in found["columns"].items()
-    }
+    columns = {name: values(column, found["rows"]) for name, column in found["columns"].items()}
     return [{name: column[row] for name, column in columns.items()} for row in range(found["rows"])]
 
 
@@ -212,7 +215,7 @@ def test_where_speed_was_not_measured_there_is_no_chart_of_it() -> None:
 
 def test_figures_that_json_has_not_are_texts() -> None:
     text = script_json({"kl": [float("inf"), float("nan"), 1 / 3], "<a>": "&"})
-    assert json.loads(text) == {"kl": ["inf", "nan", 0.3333333], "<a>": "&"}
+    assert json.loads(text) == {"kl": ["inf", "nan", 0.333333], "<a>": "&"}
     assert not re.search("[<>&]", text)
 
 
@@ -224,6 +227,9 @@ def test_packing_writes_once_what_repeats() -> None:
     }
     assert packed([{"macs": 1.5}, {"macs": 1.5}])["columns"] == {"macs": {"of": [1.5]}}
     assert packed([{"macs": 1.5}])["columns"] == {"macs": [1.5]}
+    begins = "keeprate compare --model vit --data digits --method tome --budget "
+    alike = [{"command": f"{begins}{budget}%"} for budget in (80, 65)]
+    assert packed(alike)["columns"] == {"command": {"prefix": begins, "rest": ["80%", "65%"]}}
     assert packed([]) == {"rows": 0, "columns": {}}
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from os.path import commonprefix
 
 Value = object
 Row = Mapping[str, Value]
 
 _FIGURES = 6
 """Significant figures that are kept: more than the page shows."""
+_WORTH = 100
+"""Characters that writing a beginning once must save."""
 _ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
 
@@ -18,7 +21,8 @@ def packed(rows: Sequence[Row]) -> dict[str, object]:
     """Rows with the same names as columns, in which what repeats is written once.
 
     A column is a list of values, or `of` its distinct texts with `at` which of them each row has;
-    without `at` every row has the one value.
+    without `at` every row has the one value. Texts that all begin alike are their `prefix` and
+    the `rest` of each.
     """
     names = list(rows[0]) if rows else []
     columns = {name: _column([row[name] for row in rows]) for name in names}
@@ -35,8 +39,13 @@ def _column(values: list[Value]) -> object:
     distinct = dict(zip(written, values, strict=True))
     if len(distinct) == 1 < len(values):
         return {"of": [values[0]]}
-    if len(distinct) > len(values) / 2 or not all(isinstance(value, str) for value in values):
+    texts = [value for value in values if isinstance(value, str)]
+    if len(texts) < len(values) or not texts:
         return values
+    if len(distinct) > len(values) / 2:
+        prefix = commonprefix(texts)  # noqa: RUF071  letters, not folders
+        rest = [text.removeprefix(prefix) for text in texts]
+        return {"prefix": prefix, "rest": rest} if len(prefix) * len(texts) > _WORTH else values
     place = {text: index for index, text in enumerate(distinct)}
     return {"of": [*distinct.values()], "at": [place[text] for text in written]}
 

@@ -16,9 +16,9 @@ function make(tag, attributes = {}, ...children) {
 function unpack({ rows, columns }) {
   const found = Array.from({ length: rows }, () => ({}));
   for (const [name, column] of Object.entries(columns)) {
-    const values = Array.isArray(column)
-      ? column
-      : (column.at ?? Array(rows).fill(0)).map((index) => column.of[index]);
+    let values = column;
+    if (column.rest) values = column.rest.map((text) => column.prefix + text);
+    else if (column.of) values = (column.at ?? Array(rows).fill(0)).map((index) => column.of[index]);
     values.forEach((value, row) => { found[row][name] = value; });
   }
   return found;
