@@ -12,6 +12,15 @@ from keeprate import Attention, Method, Needs, Shape, Stage, Tokens
 CALLS: list[int] = []
 
 
+class Misspelt(KeyNorm):
+    """Counts what it spends where nobody looks."""
+
+    name = "misspelt"
+
+    def overhead_mac(self, shape: Shape, stage: Stage) -> int:
+        return shape.heads * shape.tokens * shape.head_dim
+
+
 class Batch(KeyNorm):
     """Compares every image with the others of its batch."""
 

@@ -153,7 +153,7 @@ def test_a_budget_larger_than_the_model_is_refused_with_what_it_costs() -> None:
         keeprate.reduce(shapes_of(DEIT_T), "tome", budget=3.0)
     assert str(refused.value) == (
         "A budget of 3.0000 GMACs is more than method 'tome' with schedule 'r' can spend: "
-        "at most 1.2537 GMACs."
+        "at most 1.2537 GMACs. A share is written with %, as 65%."
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from pathlib import Path
 
 import polars as pl
@@ -187,3 +189,41 @@ def test_a_size_of_no_whole_number_of_patches_has_no_cost() -> None:
     assert failed.stderr == (
         "Error: Image size 230 is not a multiple of the model's patch size 16: use 224 or 240.\n"
     )
+
+
+NARROW = '''
+from keeprate import Method, hookimpl
+
+
+class Narrow(Method):
+    """Forgets the prefix tokens."""
+
+    name = "narrow"
+
+    def score(self, tokens, attention, stage):
+        return tokens.size[:, 1:]
+
+
+@hookimpl
+def keeprate_methods():
+    return [Narrow]
+'''
+
+
+def test_a_failed_run_is_shown_by_the_command_that_is_told(tmp_path: Path) -> None:
+    plugin = tmp_path / "narrow.py"
+    plugin.write_text(NARROW)
+    done = compare(tmp_path, "--plugin", str(plugin), "--method", "narrow", "--budget", "50%")
+    assert done.exit_code == 1
+    [told] = re.findall(r"1 failed; `keeprate (runs show .*)` tells why\.", done.stderr)
+    shown = CliRunner().invoke(keeprate, shlex.split(told))
+    assert "prefix tokens included" in shown.output
+
+
+def test_a_file_of_the_unknown_name_is_pointed_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("far_keys.py").touch()
+    failed = compare(tmp_path, "--method", "far-keys")
+    assert failed.stderr.endswith("There is a file far_keys.py: --plugin far_keys.py loads it.\n")

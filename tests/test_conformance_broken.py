@@ -19,6 +19,10 @@ NUMBER = r"[\d.e+-]+"
 EXPECTED: dict[type[Method], tuple[str, str]] = {
     broken.Described: ("described", "its docstring begins with no sentence, but ''"),
     habits.Nothing: ("described", "Method 'nothing' implements neither score nor reduce."),
+    habits.Misspelt: (
+        "described",
+        "it has overhead_mac, which nothing looks for; did you mean overhead_macs?",
+    ),
     broken.Parameters: ("parameters", "power=1.0 was given, and the attribute power is 2.0"),
     broken.NoDefault: (
         "parameters",
@@ -36,7 +40,8 @@ EXPECTED: dict[type[Method], tuple[str, str]] = {
     ),
     broken.Returns: (
         "returns",
-        "at block 0 score returned (3, 3, 26), not one number per token, (3, 26)",
+        "at block 0 score returned (3, 3, 26), not one number per token, prefix tokens included, "
+        "(3, 26)",
     ),
     habits.Crashes: ("returns", "raised ZeroDivisionError: division by zero"),
     broken.Counts: (
@@ -182,6 +187,31 @@ def test_an_exception_is_told_once_with_the_author_s_line() -> None:
     assert verdict["batch"].said == "it ends as 'returns' does"
     assert not verdict.holds
     assert not verdict["batch"].holds
+
+
+def test_a_parameter_without_a_default_is_told_by_its_own_check() -> None:
+    verdict = check(broken.NoDefault)
+    assert [outcome.check for outcome in verdict.broken] == ["parameters"], str(verdict)
+    assert verdict["returns"].said == "it ends as 'parameters' does"
+
+
+def test_short_names_of_the_authors_own_are_no_misspelling() -> None:
+    class Own(broken.KeyNorm):
+        """Keeps something of its own."""
+
+        preset = None
+
+    assert check(Own, only=["described"]).holds
+
+
+def test_what_keeprate_refused_is_told_once() -> None:
+    verdict = check(broken.Returns)
+    assert verdict["counts"].said == verdict["batch"].said == "it ends as 'returns' does"
+
+
+def test_what_was_declared_and_counted_stands_beside_a_kept_promise() -> None:
+    said = check(broken.KeyNorm, only=["overhead"])["overhead"].said
+    assert re.fullmatch(r"block 0: declared 0; products 0, other arithmetic [\d,]+ at most", said)
 
 
 def test_the_case_of_a_failure_makes_its_input_again() -> None:

@@ -99,6 +99,20 @@ def test_a_good_method_ends_with_status_0(file: Path) -> None:
     assert done.output.startswith("Method 'key-norm:power=1'\n")
 
 
+def test_what_is_not_tried_for_one_reason_is_told_together(file: Path) -> None:
+    file.write_text(GOOD.replace("attention.k", "attention.keys"))
+    lines = typed(str(file), "--only", "returns", "--only", "counts", "--only", "ties").output
+    assert "  ----  counts, ties\n        not tried: it ends as 'returns' does\n" in lines
+    assert lines.count("----") == 1
+
+
+def test_an_unknown_name_is_answered_with_what_has_promises() -> None:
+    done = typed("xyz")
+    assert done.exit_code == 2
+    assert "digits" in done.output
+    assert "timm-vit" not in done.output
+
+
 def test_parameters_go_with_a_name_too() -> None:
     done = typed("random:seed=3", "--only", "counts")
     assert (done.exit_code, done.output.splitlines()[0]) == (0, "Method 'random:seed=3'")

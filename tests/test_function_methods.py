@@ -121,6 +121,11 @@ def test_functions_that_make_no_method_are_refused(code: str, said: str) -> None
     assert re.search(said, refused(code))
 
 
+def test_the_remedy_is_a_sentence_of_its_own() -> None:
+    said = refused(f"{HEAD}, power=1): 1")
+    assert said.endswith("no type for its parameter power. Write its type: power: int = 1.")
+
+
 def test_names_and_returns_that_there_are_not_are_refused() -> None:
     assert "must be text of letters" in refused(f"{HEAD}): 1", name="no name")
     with pytest.raises(KeeprateError, match="returns must be one of scores, tokens, not 'masks'"):

@@ -98,7 +98,7 @@ PROBLEMS = {
     "budget too large": (
         ON_PHOTOS + "methods: tome\nbudgets: 5",
         "s.yaml:4: budgets: A budget of 5.0000 GMACs is more than method 'tome' with schedule 'r' "
-        "can spend: at most 1.2537 GMACs.",
+        "can spend: at most 1.2537 GMACs. A share is written with %, as 65%.",
     ),
     "empty last mlp": (
         "models: vit_little_patch16_reg4_gap_256\ndata: imagenet:photos\nmethods: tome\n"

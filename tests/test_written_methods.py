@@ -67,8 +67,13 @@ def test_a_method_that_implements_nothing_says_so(vit: nn.Module) -> None:
     class Nothing(Method):
         name = "nothing"
 
-    with pytest.raises(KeeprateError, match=r"'nothing' implements neither score nor reduce\."):
+    with pytest.raises(KeeprateError, match=r"'nothing' implements neither score nor reduce\. Def"):
         keeprate.reduce(vit, Nothing(), "12@1")
+
+
+def test_a_score_that_was_not_given_is_explained() -> None:
+    with pytest.raises(KeeprateError, match=r"here is none: .* call tokens\.keep_top\(score, "):
+        _ = random_attention(random_tokens()).score
 
 
 @pytest.mark.parametrize(

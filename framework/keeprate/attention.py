@@ -68,7 +68,11 @@ class Attention:
     def score(self) -> Tensor:
         """What the method's `score` returned, (B, N)."""
         if self.given_score is None:
-            raise KeeprateError("attention.score is there only for methods that implement score.")
+            raise KeeprateError(
+                "attention.score is what the method's score returned, and here is none: keeprate "
+                "gives it to reduce, for methods that implement score. In a test of your own, call "
+                "tokens.keep_top(score, stage.keep)."
+            )
         return mark_numbers(self.given_score)  # whoever gave it has looked at it
 
     def rows(self, images: slice) -> Attention:

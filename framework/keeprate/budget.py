@@ -103,7 +103,7 @@ def _bracket(at: Callable[[float], int], allowed: int, what: str) -> tuple[float
         if dearest < (1 - TOLERANCE) * allowed:
             raise KeeprateError(
                 f"A budget of {gmacs(allowed)} is more than {what} can spend: "
-                f"at most {gmacs(dearest)}."
+                f"at most {gmacs(dearest)}. A share is written with %, as 65%."
             )
         return 0.0, 0.0
     high = 1 / 64

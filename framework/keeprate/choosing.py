@@ -34,7 +34,8 @@ def checked_class(cls: type[Method]) -> type[Method]:
     try:
         check_offer(KINDS["methods"], cls)
     except AuthorError as error:
-        raise KeeprateError(f"{error}. {error.remedy}".rstrip()) from error
+        said = str(error).removesuffix(".")
+        raise KeeprateError(f"{said}. {error.remedy}".rstrip()) from error
     return cls
 
 

@@ -73,7 +73,8 @@ def imports(imported: Mapping[Source, Imported]) -> Iterator[Finding]:
             yield note(
                 _named(source),
                 f"importing it takes {what.seconds:.1f} s{brings}, more than {SLOW_SECONDS} s",
-                "Import inside the functions that need it: keeprate list then starts at once.",
+                "Import inside the functions that need it, as the package does that `keeprate new "
+                "--package` writes: keeprate list then starts at once.",
             )
 
 

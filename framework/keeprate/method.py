@@ -83,6 +83,15 @@ class Method(ABC):
     implements `reduce`. Its parameters are the typed arguments of its constructor, kept as
     attributes of the same names; the command line and reports read them from there. A method keeps
     nothing between calls: one instance may serve many batches and several runs.
+
+    Attributes of the class, of which a method sets `name` and whatever is not as given here:
+    `needs` (NOTHING), what it reads of the attention; `place` (AFTER_ATTENTION), where in the block
+    it acts; `requires_class_token` (False), that models without one are refused;
+    `proportional_attention` (False), that log(token size) is added to the attention logits once
+    tokens have merged; `scores_block_output` (False), that `score` sees the tokens as the block
+    leaves them; `keeps_per_image` (False), that images may keep different numbers of tokens, at
+    most `stage.keep`; `default_schedule` ("keep") and `default_blocks` (3, 6, 9 of 12), the
+    schedule that a budget is solved for when none is named; `presets`, published settings.
     """
 
     name: ClassVar[str]

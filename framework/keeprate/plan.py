@@ -133,7 +133,10 @@ def refuse_unsuited(backbone: Backbone, method: Method) -> None:
     That is a class token, or a place between a block's halves.
     """
     if method.reduces and not has_score(method) and type(method).reduce is Method.reduce:
-        raise KeeprateError(f"Method '{method.name}' implements neither score nor reduce.")
+        raise KeeprateError(
+            f"Method '{method.name}' implements neither score nor reduce. "
+            "Define one of them, by this very name."
+        )
     if method.reduces and method.place not in backbone.places:
         raise KeeprateError(
             f"Method '{method.name}' acts {method.place}, and in the blocks of this "

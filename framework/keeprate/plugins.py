@@ -11,6 +11,7 @@ only the entry points of these names load, and each item that ends in ".py" is a
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
@@ -198,8 +199,14 @@ def clash(kind: str, one: Offered, other: Offered) -> str:
 
 def _looked_up(kind: str, name: str, known: Mapping[str, Offer[Any]]) -> type[Any]:
     if name not in known:
-        raise unknown_name(kind, name, known)
+        raise unknown_name(kind, name, known, _file_here(name))
     return known[name].cls
+
+
+def _file_here(name: str) -> str:
+    """Point at a plugin file in the working directory that is called like what was asked for."""
+    path = Path(f"{re.sub(r'[^a-z0-9]', '_', name.lower())}.py")
+    return f"There is a file {path}: --plugin {path} loads it." if path.is_file() else ""
 
 
 def load(

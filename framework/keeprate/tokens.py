@@ -19,9 +19,10 @@ class Tokens:
     token stands for; `image` (B,) int64, the index of each image in its data set; `owner` (B, P)
     int64, for every patch of the input the position of the token it now lives in or -1 if it was
     dropped (None unless traced); `valid` (B, N) bool, False for padding (None when every token
-    counts). `position` (B, N) int64 is where each token stood in the sequence that entered the
-    first block, for models whose blocks look it up; a merged token keeps the place of the one it
-    merged into. None: nothing has moved yet, or the model needs no positions.
+    counts, as it does unless the method sets `keeps_per_image`). `position` (B, N) int64 is where
+    each token stood in the sequence that entered the first block, for models whose blocks look it
+    up; a merged token keeps the place of the one it merged into. None: nothing has moved yet, or
+    the model needs no positions.
     """
 
     x: Tensor

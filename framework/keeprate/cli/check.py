@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -108,21 +109,37 @@ def _elsewhere(kind: str, what: str) -> str:
 
 
 def _told(title: str, outcomes: Iterator[Outcome]) -> bool:
-    """Print outcomes as they come, and how many there were; tell whether all hold."""
+    """Print outcomes as they come, and how many there were; tell whether all hold.
+
+    What is not tried for one reason is told together, at the end.
+    """
     from ..testing.outcome import indented, totals
 
     click.echo(title)
     seen: list[Outcome] = []
+    untried: dict[str, list[str]] = {}
     for outcome in outcomes:
         seen.append(outcome)
+        if outcome.status == "not tried":
+            untried.setdefault(outcome.said, []).append(outcome.check)
+            continue
         note = outcome.said if outcome.status != "broken" else ""
         line = f"  {_MARKS[outcome.status]}  {outcome.check:12} {outcome.seconds:5.2f} s  {note}"
         click.echo(line.rstrip())
         if outcome.status == "broken":
             click.echo(indented(outcome.text, 8))
+    for said, checks in untried.items():
+        click.echo(_told_together(checks, said))
     seconds = sum(outcome.seconds for outcome in seen)
     click.echo(f"{totals(tuple(seen))}; {seconds:.1f} s")
     return all(outcome.holds for outcome in seen)
+
+
+def _told_together(checks: Sequence[str], said: str) -> str:
+    """Return the names of checks that were not tried, and under them the one reason."""
+    mark = f"  {_MARKS['not tried']}  "
+    names = textwrap.wrap(", ".join(checks), 92, break_on_hyphens=False)
+    return "\n".join([mark + f"\n{' ' * 8}".join(names), f"{' ' * 8}not tried: {said}"])
 
 
 def _list() -> None:

@@ -80,7 +80,9 @@ OPTIONS = (
     click.option("--empty-last-mlp", is_flag=True, help="Drop all patches before the last MLP."),
     click.option("--seed", type=int, default=0, show_default=True),
     click.option("--force", is_flag=True, help="Run again what is finished."),
-    click.option("--throughput/--no-throughput", default=True, help="Measure speed as well."),
+    click.option(
+        "--throughput/--no-throughput", default=True, help="Measure speed as well; the default."
+    ),
     click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True),
     click.option("--workers", type=click.IntRange(0), help="Processes that decode images."),
     click.option(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -47,7 +48,7 @@ def run_and_report(
             listen = to_all([shown, EventLog(folder / LOG), *logged])
             tally = execute(requests, Store(folder), chosen, listen, stop)
     _report(folder, tally)
-    return _status(tally, stopped=stop.is_set)
+    return _status(folder, tally, stopped=stop.is_set)
 
 
 def _report(folder: Path, tally: Tally) -> None:
@@ -61,12 +62,13 @@ def _report(folder: Path, tally: Tally) -> None:
         click.echo(f"Wrote {path}")
 
 
-def _status(tally: Tally, *, stopped: bool) -> int:
+def _status(folder: Path, tally: Tally, *, stopped: bool) -> int:
     if stopped:
         _say(f"Stopped: {len(tally.left)} left. The same command goes on from here.")
         return INTERRUPTED
     if tally.failed:
-        _say(f"{len(tally.failed)} failed; `keeprate runs show FOLDER ID` tells why.")
+        first = f"{shlex.quote(str(folder))} {tally.failed[0]}"
+        _say(f"{len(tally.failed)} failed; `keeprate runs show {first}` tells why.")
     for problem in tally.problems:
         _say(f"Left out: {problem}")
     return int(bool(tally.failed or tally.problems))

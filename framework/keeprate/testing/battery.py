@@ -86,12 +86,12 @@ def _outcome(
     name, promise = check.name, check.promise
     if isinstance(error, NotAsked):
         return Outcome(name, promise, "not asked", 0.0, str(error))
-    if isinstance(error, NotTried):
-        return Outcome(name, promise, "not tried", 0.0, str(error))
-    cause = error.__cause__ if isinstance(error, Broken) else error
+    cause = error.__cause__ if isinstance(error, Broken | NotTried) else error
     seen = None if cause is None else _signature(cause)
     if seen in told:
         return Outcome(name, promise, "not tried", 0.0, f"it ends as '{told[seen]}' does")
+    if isinstance(error, NotTried):
+        return Outcome(name, promise, "not tried", 0.0, str(error))
     if seen is not None:
         told.setdefault(seen, name)
     return Outcome(name, promise, "broken", 0.0, *_told(check, cls, error))

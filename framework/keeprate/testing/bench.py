@@ -138,7 +138,9 @@ class Bench:
     def refusal(self, stop: Exception) -> NotTried | None:
         """Return what keeps other promises from being tried, if keeprate itself ended the run."""
         if isinstance(stop, KeeprateError) and not raised_at(stop, self.subject.package):
-            return NotTried(f"keeprate refused what it did. {stop}")
+            refused = NotTried(f"keeprate refused what it did. {stop}")
+            refused.__cause__ = stop
+            return refused
         return None
 
     def refuse(self, ran: Ran) -> None:

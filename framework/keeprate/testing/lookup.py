@@ -15,6 +15,9 @@ from ..parameters import build, parse_spec, values_of
 from ..plugins import Registry, activate, load, registry
 from .bench import Subject
 
+_CHECKED = ("methods", "datasets", "reports")
+"""The kinds that have promises, whose names are told to who asks for an unknown one."""
+
 Named = str | type[Method] | Method
 """What a method is named by: its name with parameters, a plugin file that offers it, or itself."""
 
@@ -66,7 +69,7 @@ def named(text: str) -> tuple[dict[str, list[type[Any]]], dict[str, str]]:
         kind: [offers[name].cls] for kind in KINDS if name in (offers := getattr(registry(), kind))
     }
     if not found:
-        known = [each for kind in KINDS for each in getattr(registry(), kind)]
+        known = [each for kind in _CHECKED for each in getattr(registry(), kind)]
         raise unknown_name("method, data set or report", name, known, "Or name a file: FILE.py.")
     return found, given
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import difflib
 import pickle
 from functools import cache
 
 import torch
 
 from ...backbones import Backbone, adapt
+from ...errors import KeeprateError
 from ...method import Method, Needs, Place, Preset
 from ...offers import KINDS, Offer, check_offer
 from ...parameters import build, parameters_of, values_of
@@ -25,7 +27,13 @@ def _described(bench: Bench) -> str:
     said = Offer(name, cls, "", "", "").description
     if not said.endswith((".", ":", "!", "?")):
         raise Broken(f"its docstring begins with no sentence, but {said!r}")
-    method = bench.subject.make()
+    _check_spelling(cls)
+    try:
+        method = bench.subject.make()
+    except KeeprateError:
+        if any(each.required for each in parameters_of(cls)):
+            return ""  # the next check says that it has no default
+        raise
     for value, kind in ((method.place, Place), (method.needs, Needs)):
         if not isinstance(value, kind):
             word, known = kind.__name__, ", ".join(each.name for each in kind)
@@ -35,6 +43,20 @@ def _described(bench: Bench) -> str:
     return ""
 
 
+_LONG = 8
+"""Names of a method's, from this length on, that nobody writes nearly so but by mistake."""
+
+
+def _check_spelling(cls: type[Method]) -> None:
+    """Refuse what is nearly the name of something that keeprate would have looked for."""
+    own = {name for each in cls.__mro__[: cls.__mro__.index(Method)] for name in vars(each)}
+    known = {name for name in (*dir(Method), *Method.__annotations__) if len(name) >= _LONG}
+    for name in sorted(own - known):
+        close = difflib.get_close_matches(name, known - own, n=1, cutoff=0.9)
+        if close and not name.startswith("_"):
+            raise Broken(f"it has {name}, which nothing looks for; did you mean {close[0]}?")
+
+
 def _check_blocks(method: Method) -> None:
     blocks = method.default_blocks
     if not blocks or list(blocks) != sorted(set(blocks)) or not 0 <= blocks[0] <= blocks[-1] < 12:
@@ -42,11 +64,12 @@ def _check_blocks(method: Method) -> None:
 
 
 def _parameters(bench: Bench) -> str:
-    cls, method = bench.subject.cls, bench.subject.make()
-    values = values_of(method)
+    cls = bench.subject.cls
     missing = [each.name for each in parameters_of(cls) if each.required]
     if missing:
-        raise Broken(f"{missing[0]} has no default, so that the name alone is not enough to run it")
+        said = f"{missing[0]} has no default, so that the name alone is not enough to run it"
+        raise Broken(said) from _refused(cls)
+    values = values_of(bench.subject.make())
     for each in parameters_of(cls):
         default = build("method", cls, {})
         kept = getattr(default, each.name)
@@ -58,6 +81,15 @@ def _parameters(bench: Bench) -> str:
     if again != values:
         raise Broken(f"made again from its own values {values}, it has {again}")
     return ""
+
+
+def _refused(cls: type[Method]) -> Exception | None:
+    """Return what a user meets who names the method alone."""
+    try:
+        build("method", cls, {})
+    except KeeprateError as error:
+        return error
+    return None
 
 
 def _schedules(bench: Bench) -> str:

@@ -70,13 +70,15 @@ def _read(bench: Bench, case: Case) -> tuple[set[str], Ran]:
 
 def _overhead(bench: Bench) -> str:
     bench.must_reduce()
+    notes: list[str] = []
     for size, kinds in ((Case().size, MAIN_KINDS), ((28, 24), MAIN_KINDS[:2])):
         for case in bench.cases(Case(batch=1, size=size), kinds):
-            _check_overhead(bench, case)
-    return ""
+            notes += _check_overhead(bench, case)
+    return notes[0] if notes else ""
 
 
-def _check_overhead(bench: Bench, case: Case) -> None:
+def _check_overhead(bench: Bench, case: Case) -> list[str]:
+    """Return for each stage what was declared beside what was found."""
     spent: dict[tuple[int, int], list[int]] = {}
 
     @contextmanager
@@ -91,12 +93,18 @@ def _check_overhead(bench: Bench, case: Case) -> None:
     ran = bench.run(case, around=counting)
     _ = ran.logits
     stages = {stage.block: stage for stage in ran.model.stages(case.size)}
+    notes = []
     for (block, patches), (products, elements) in spent.items():
         shape = shape_of(ran.model.backbone, patches)
         declared = ran.model.method.overhead_macs(shape, stages[block])
         wrong = _difference(declared, products, elements)
         if wrong:
             raise Broken(f"at block {block}, for {shape}, {wrong}", case)
+        notes.append(
+            f"block {block}: declared {declared:,}; products {products:,}, other arithmetic "
+            f"{elements:,} at most"
+        )
+    return notes
 
 
 def _difference(declared: int, products: int, elements: int) -> str:

@@ -67,7 +67,7 @@ def _score_error(tokens: Tokens, score: Any) -> str:
     if not isinstance(score, Tensor):
         return f"a {type(score).__name__}, not a tensor {expected}"
     if tuple(score.shape) != expected:
-        return f"{tuple(score.shape)}, not one number per token, {expected}"
+        return f"{tuple(score.shape)}, not one number per token, prefix tokens included, {expected}"
     return f"{int(score.isnan().sum())} scores that are NaN" if bool(score.isnan().any()) else ""
 
 
