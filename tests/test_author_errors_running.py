@@ -83,6 +83,13 @@ RUNNING = {  # verb, body, what is said, line, remedy
         10,
         NAN,
     ),
+    "the end of the process": (
+        "score",
+        "raise SystemExit('enough')",
+        "score raised SystemExit: enough",
+        11,
+        THERE,
+    ),
     "an exception": (
         "score",
         "return tokens.size / [0]",

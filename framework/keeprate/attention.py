@@ -123,7 +123,7 @@ def checked_score(method: Method, tokens: Tokens, attention: Attention, stage: S
     try:
         with as_written(tokens.x):
             score = method.score(tokens, attention, stage)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise_explained(error, method, "score", tokens, stage)
     said, remedy = _unfit(score, tokens)
     if said:

@@ -42,7 +42,7 @@ def checked_reduce(method: Method, tokens: Tokens, attention: Attention, stage: 
     try:
         with as_written(tokens.x):
             reduced = method.reduce(tokens, attention, stage)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise_explained(error, method, "reduce", tokens, stage)
     refuse_broken(method, tokens, reduced, stage)
     return reduced

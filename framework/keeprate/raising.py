@@ -14,7 +14,7 @@ from .tokens import Tokens
 
 
 def raise_explained(
-    error: Exception, method: Method, verb: str, tokens: Tokens, stage: Stage
+    error: Exception | SystemExit, method: Method, verb: str, tokens: Tokens, stage: Stage
 ) -> NoReturn:
     """Raise what a method's `verb` raised as one KeeprateError that says where it happened.
 
