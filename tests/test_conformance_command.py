@@ -197,7 +197,7 @@ def test_a_test_class_a_fixture_and_an_option_make_tests_of_the_promises(file: P
     (folder / "test_mine.py").write_text(MINE)
     (folder / "test_fixture.py").write_text(FIXTURE)
     wanted = "TestMine or test_mine or prefix or order or batch"
-    done = run_pytest(folder, "--keeprate-check", "mine.py", "-k", wanted, "-vv")
+    done = run_pytest(folder, "--keeprate-check", "mine.py", "-k", wanted, "-vv", "-rN")
     assert done.returncode == 1
     results = dict(re.findall(r"^(\S+) (PASSED|FAILED)", done.stdout, flags=re.MULTILINE))
     assert results == {
