@@ -63,6 +63,22 @@ def test_it_prints_the_table_and_writes_every_report(command: Command) -> None:
         assert Path("runs/first", name).exists()
 
 
+def test_it_says_who_is_ahead_at_each_budget_unless_groups_are_many(
+    command: Command, tmp_path: Path
+) -> None:
+    store = fill(tmp_path / "runs" / "second", {})
+    for keep in (50, 40):
+        put(store, make_run("random", keep, budget=f"{keep}%"), accuracy=0.7)
+        put(store, make_run("tome", keep, budget=f"{keep}%"), accuracy=0.9)
+    said = command("runs/second", "--report", "csv").stdout
+    assert said.count(" is most accurate with ") == 2
+    assert "\nAt 50% tome is most accurate with 87.00 % [81.63, 90.97] top-1" in said
+    for number in range(5):
+        other = make_backbone(f"other{number}", f"0{number}")
+        put(store, make_run("tome", 30, backbone=other))
+    assert "most accurate" not in command("runs/second", "--report", "csv").stdout
+
+
 def test_it_writes_only_what_is_named_where_it_is_told(command: Command) -> None:
     done = command("runs/first", "--report", "csv", "--report", "csv", "--output", "out/here")
     assert done.exit_code == 0

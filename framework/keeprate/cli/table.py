@@ -12,18 +12,20 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from ..report import Column
-    from ..summary import Summary
+    from ..summary import Group, Summary
 
 _WIDE = 10_000
 """Characters of a line that is not printed on a terminal: never wrapped."""
 _GAP = 3
 """Characters between two columns."""
+_MOST_GROUPS = 5
+"""Groups of runs that sentences are printed about; reports have them for all."""
 _WORDS = 20
 """Characters that a column of words is wrapped to where there is no room for more."""
 
 
 def print_table(summary: Summary) -> None:
-    """Print each group's table on stdout, the problems on stderr.
+    """Print each group's table on stdout, and who is ahead at each budget; problems on stderr.
 
     Columns that a terminal has no room for are left out; elsewhere the table has all.
     """
@@ -31,8 +33,22 @@ def print_table(summary: Summary) -> None:
 
     for group in summary.groups:
         print_columns(group.title, table(group))
+        for line in _verdicts(summary, group):
+            click.echo(line)
     for problem in summary.problems:
         click.echo(f"Warning: {problem}", err=True)
+
+
+def _verdicts(summary: Summary, group: Group) -> list[str]:
+    """What can be told apart; nothing where there is nothing to compare, or groups are many."""
+    from ..findings.overview import verdicts_of_group
+
+    if len(summary.groups) > _MOST_GROUPS:
+        return []
+    found = {each.title: each for each in summary.findings.groups}.get(group.title)
+    if found is None or all(len(table.rivals) < 2 for table in found.equal_cost):
+        return []
+    return verdicts_of_group(found)
 
 
 def print_columns(title: str, columns: Sequence[Column]) -> None:

@@ -40,15 +40,21 @@ def overview_of_group(group: GroupFindings) -> tuple[str, ...]:
         said.append(
             f"The unpruned model costs {gmacs(plain.macs)} and reaches {_shown(plain.accuracy)}."
         )
-    tables = [table for table in group.equal_cost if table.rivals]
-    said += [_ahead(table) for table in tables]
-    said += [line for table in tables for line in _no_worse(table)]
+    said += verdicts_of_group(group)
     said += [
         f"{each.method}: {each.factor}={each.winner} is better than every other value at "
         f"{each.budget}{f' with {each.fixed}' if each.fixed else ''}."
         for each in [each for each in group.ablations if each.winner][:_MOST_NAMES]
     ]
     return tuple(said + _without_curve(group))
+
+
+def verdicts_of_group(group: GroupFindings) -> list[str]:
+    """Sentences about who is ahead at each budget, and what cannot be told from it."""
+    tables = [table for table in group.equal_cost if table.rivals]
+    return [_ahead(table) for table in tables] + [
+        line for table in tables for line in _no_worse(table)
+    ]
 
 
 def _without_curve(group: GroupFindings) -> list[str]:
