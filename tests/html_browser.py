@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from html_factory import make_findings
 from keeprate.findings import Findings
 from keeprate_reports.html_page import page_bytes
 
@@ -24,6 +25,11 @@ FLAGS = (
     "--disable-sync",
     "--disable-dev-shm-usage",
 )
+GROUPS = (("deit_tiny", "imagenet"), ("digits_vit", "digits"))
+ROWS = "[...document.querySelectorAll('#group-0 [data-part=runs] tbody tr')]"
+MARKS = "document.querySelectorAll('#group-0 [data-part=cost] .mark-symbol.role-mark path')"
+COUNT = "document.getElementById('count').textContent"
+FRONT, FOCUS = 4, 0
 _BROWSERS = ("chromium", "google-chrome", "chromium-browser")
 _WAIT_SECONDS = 20.0
 
@@ -133,3 +139,18 @@ def browsing(profile: Path) -> Iterator[Browser]:
         yield Browser(driver)
     finally:
         driver.quit()
+
+
+def show_two_groups(browser: Browser, folder: Path) -> Browser:
+    """Open a report of `GROUPS`, scrolled to the first chart of accuracy, once that is drawn."""
+    show(browser, folder, make_findings(groups=GROUPS))
+    browser.script("document.querySelector('#group-0 [data-part=cost]').scrollIntoView()")
+    browser.wait(f"{MARKS}.length > 0")
+    return browser
+
+
+def fill(browser: Browser, text: str) -> None:
+    """Type into the box that finds runs."""
+    box = browser.driver.find_element("id", "find")
+    box.clear()
+    box.send_keys(text)

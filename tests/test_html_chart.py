@@ -8,18 +8,22 @@ from typing import Any
 
 import pytest
 
-from html_browser import Browser, browser_path, browsing, show
-from html_factory import make_findings
+from html_browser import (
+    FOCUS,
+    FRONT,
+    MARKS,
+    ROWS,
+    Browser,
+    browser_path,
+    browsing,
+    fill,
+    show_two_groups,
+)
 
 pytest.importorskip("selenium", reason="selenium is not installed")
 pytestmark = pytest.mark.skipif(
     browser_path() is None, reason="no Chromium with chromedriver on the path"
 )
-GROUPS = (("deit_tiny", "imagenet"), ("digits_vit", "digits"))
-ROWS = "[...document.querySelectorAll('#group-0 [data-part=runs] tbody tr')]"
-MARKS = "document.querySelectorAll('#group-0 [data-part=cost] .mark-symbol.role-mark path')"
-COUNT = "document.getElementById('count').textContent"
-FRONT, FOCUS = 4, 0
 
 
 @pytest.fixture(scope="module")
@@ -30,16 +34,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser, tmp_path: Path) -> Browser:
-    show(browser, tmp_path, make_findings(groups=GROUPS))
-    browser.script("document.querySelector('#group-0 [data-part=cost]').scrollIntoView()")
-    browser.wait(f"{MARKS}.length > 0")
-    return browser
-
-
-def fill(browser: Browser, text: str) -> None:
-    box = browser.driver.find_element("id", "find")
-    box.clear()
-    box.send_keys(text)
+    return show_two_groups(browser, tmp_path)
 
 
 def points_drawn(browser: Browser) -> list[Any]:
