@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import timm
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import keeprate
-from keeprate import hookspecs, plugins
+from keeprate import KeeprateError, hookspecs, plugins
 from keeprate.execution import execute
 from keeprate.fulfil import built_engine
 from keeprate.offers import KINDS
@@ -84,11 +84,20 @@ def test_the_example_of_a_backbone_runs_its_models(with_example: Registry) -> No
             super().__init__()
             self.vit = timm.create_model("vit_tiny_patch16_224", **TINY, num_classes=3)
 
+        def forward(self, images: Tensor) -> Tensor:
+            return self.vit(images)
+
+    class Doubled(Wrapped):
+        def forward(self, images: Tensor) -> Tensor:
+            return 2 * self.vit(images)
+
     model = Wrapped().eval()
     images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     method = next(name for name, each in with_example.methods.items() if not each.cls.reduces)
     with torch.inference_mode():
-        assert torch.equal(keeprate.reduce(model, method)(images), model.vit(images))
+        assert torch.equal(keeprate.reduce(model, method)(images), model(images))
+    with pytest.raises(KeeprateError):  # what the wrapper does beside is not left out silently
+        keeprate.reduce(Doubled().eval(), method)
 
 
 @pytest.mark.parametrize("with_example", ["keeprate_datasets"], indirect=True)

@@ -89,6 +89,7 @@ def keeprate_backbones() -> Iterable[type[Backbone]]:  # type: ignore[empty-body
 
             def __init__(self, model: nn.Module) -> None:
                 super().__init__(model.vit)
+                self.model = model  # what is proved: the whole, not the part inside
 
             @classmethod
             def refusal(cls, model: nn.Module) -> str | None:
