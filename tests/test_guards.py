@@ -138,5 +138,5 @@ def test_public_names_are_the_things_themselves() -> None:
     import keeprate.reduction
     import keeprate.ruler
 
-    assert keeprate.reduce is keeprate.reduction.reduce
+    assert keeprate.reduce is keeprate.choosing.reduce
     assert keeprate.macs is keeprate.ruler.macs

@@ -9,9 +9,13 @@ from torch import Tensor, nn
 
 import keeprate
 from battery import randomised
-from keeprate import KeeprateError, proof
+from keeprate import KeeprateError, Needs, Place, proof
 from keeprate.backbones import adapt
 from keeprate.backbones.timm_vit import TimmViT
+from keeprate.fulfil import prepare
+from keeprate.plan import make_plan
+from keeprate.reduction import ReducedModel
+from keeprate.request import DataSpec, ModelSpec, Options, Request
 
 SMALL = {"img_size": 16, "patch_size": 4, "embed_dim": 24, "depth": 3, "num_heads": 2}
 
@@ -43,6 +47,23 @@ def test_a_kind_of_model_is_proved_once_in_a_process(monkeypatch: pytest.MonkeyP
     keeprate.reduce(small(class_token=False, global_pool="avg"), "tome", "r=1")
     keeprate.reduce(small().to(torch.bfloat16), "tome", "r=1")
     assert len(proved) == 3
+
+
+def test_a_reduced_model_is_made_without_running_anything(monkeypatch: pytest.MonkeyPatch) -> None:
+    proved, called = proofs(monkeypatch), []
+    backbone = adapt(small())
+    for module in backbone.model.modules():
+        module.register_forward_pre_hook(lambda module, _: called.append(module))
+    plan = make_plan(backbone, proof.Probe(Place.AFTER_BLOCK, Needs.KEYS), "keep=0.5@0", None)
+    assert ReducedModel(backbone, plan).plan is plan
+    assert (proved, called) == ([], [])
+
+
+def test_what_a_study_builds_is_proved(monkeypatch: pytest.MonkeyPatch) -> None:
+    proved = proofs(monkeypatch)
+    request = Request(ModelSpec(), DataSpec("digits"), (), Options(limit=2))
+    model = prepare(request).loaded.model
+    assert proved == [model]
 
 
 def test_shapes_alone_are_not_proved(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -277,7 +277,7 @@ def test_mistaken_names_and_parameters_are_explained() -> None:
 
 
 def test_a_timm_name_loads_that_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    from keeprate import models
+    from keeprate import choosing
 
     asked = []
 
@@ -285,7 +285,7 @@ def test_a_timm_name_loads_that_model(monkeypatch: pytest.MonkeyPatch) -> None:
         asked.append(name)
         return type("Loaded", (), {"model": tiny_vit()})
 
-    monkeypatch.setattr(models, "load_model", load_model)
+    monkeypatch.setattr(choosing, "load_model", load_model)
     keeprate.reduce("deit_tiny_patch16_224", "tome", "r=2")
     assert asked == ["deit_tiny_patch16_224"]
 

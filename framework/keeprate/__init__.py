@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from .asking import compare
     from .attention import Attention
     from .backbones import Backbone
+    from .choosing import reduce
     from .comparison_table import ComparisonTable
     from .data import DataSet, Sample, TextDataSet
     from .errors import KeeprateError
     from .function_method import as_method
     from .hookspecs import hookimpl
     from .method import Method, Needs, Place, Preset, Shape, Stage
-    from .reduction import reduce
     from .report import Report
     from .ruler import macs
     from .tokens import Tokens
@@ -69,7 +69,7 @@ _HOME = {
     "compare": "asking",
     "hookimpl": "hookspecs",
     "macs": "ruler",
-    "reduce": "reduction",
+    "reduce": "choosing",
 }
 
 

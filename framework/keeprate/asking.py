@@ -12,6 +12,7 @@ import click
 from torch import nn
 
 from .asked_runs import Named, costs_of, entries_of, seeds_of
+from .choosing import copied
 from .comparison_table import ComparisonTable
 from .data import DataSet, default_workers
 from .errors import KeeprateError, unknown_name
@@ -22,7 +23,6 @@ from .fulfil import built_engine
 from .models import LoadedModel, config_of, weights_sha256
 from .parameters import parse_spec
 from .plugins import registry
-from .reduction import copied
 from .request import (
     ACCELERATORS,
     PRECISIONS,

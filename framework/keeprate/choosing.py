@@ -1,15 +1,56 @@
-"""From what a caller names as a method to the `Method` itself."""
+"""`keeprate.reduce`: from a model and a named method to the reduced model."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 
+from torch import nn
+
+from .backbones import adapt
 from .errors import AuthorError, KeeprateError
 from .method import Method
+from .models import load_model
 from .offers import KINDS, check_offer
 from .parameters import build
-from .plan import preset_of
+from .plan import make_plan, preset_of
 from .plugins import registry
+from .proof import require_proof
+from .reduction import ReducedModel
+
+
+def reduce(
+    model: nn.Module | str,
+    method: Method | type[Method] | str,
+    schedule: str | None = None,
+    *,
+    budget: str | float | None = None,
+    empty_last_mlp: bool = False,
+    trace: bool = False,
+    **parameters: object,
+) -> ReducedModel:
+    """Return a copy of `model` in which `method` reduces the tokens; the original is left as it is.
+
+    `model` is a module of timm, of transformers or of a plugin's family, or a name (`hf:...` for
+    transformers; its published weights are then loaded). Forward hooks on the copy or its blocks
+    are refused, and blocks put into it afterwards are not run: alter the model first. `method` is a
+    registered name or a class of method with its `parameters`, or a `Method`. `schedule` is a
+    spelling of `keeprate.schedule` or a preset of the method; with `budget` (GMACs per image, or
+    "65%") its scale is solved so that the total cost fits. `empty_last_mlp` drops all patch tokens
+    before the last MLP of models whose head reads only the class token; `trace` records where every
+    patch goes.
+
+    Example: `keeprate.reduce(vit, "tome", "r=8", proportional_attention=True)`.
+    Raises KeeprateError for unknown names, unsuited models, schedules or budgets, and for a model
+    that its backbone does not compute right (`keeprate.proof`).
+    """
+    if isinstance(model, str):
+        model = load_model(model).model
+    chosen = chosen_method(method, schedule, parameters)
+    backbone = adapt(copied(model))
+    plan = make_plan(backbone, chosen, schedule, budget, empty_last_mlp=empty_last_mlp)
+    require_proof(backbone)
+    return ReducedModel(backbone, plan, trace=trace)
 
 
 def chosen_class(method: object) -> type[Method]:
@@ -58,3 +99,14 @@ def chosen_method(
     preset = preset_of(cls, schedule)
     given = parameters if preset is None else {**preset.parameters, **parameters}
     return build("method", cls, given)
+
+
+def copied(model: nn.Module) -> nn.Module:
+    """Return a deep copy of a model; KeeprateError, with the remedy, where it has none."""
+    try:
+        return copy.deepcopy(model)
+    except RuntimeError as error:
+        raise KeeprateError(
+            f"The model cannot be copied: {error} (weights computed by a hook, as by weight_norm "
+            "or pruning, must be made permanent first)"
+        ) from error

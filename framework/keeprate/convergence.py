@@ -14,6 +14,7 @@ from .method import Iterates, Method, Stage
 from .picked import Picked, Source, grid_of, on_grid
 from .pictures import Importance
 from .plan import Plan, make_plan, refuse_unsuited
+from .proof import require_proof
 from .reduction import ReducedModel
 from .request import Cost
 from .schedule import parse_schedule
@@ -90,7 +91,9 @@ class ConvergenceStudy:
         self.name = method.name
         refuse_unsuited(self.backbone, method)
         self.stages = self._stages(method) if question.cost is None else None
-        self.model = ReducedModel(self.backbone, self._plan(method), trace=True)
+        plan = self._plan(method)
+        require_proof(self.backbone)
+        self.model = ReducedModel(self.backbone, plan, trace=True)
 
     @torch.inference_mode()
     def look(self, picked: Picked) -> list[BlockFound]:

@@ -12,6 +12,7 @@ from .data import DataSet
 from .fulfil import built_data, built_model, built_run
 from .models import LoadedModel, load_model
 from .plan import suits
+from .proof import require_proof
 from .reduction import ReducedModel
 from .request import ModelSpec, Request
 from .ruler import count
@@ -67,7 +68,9 @@ def sketched(request: Request) -> Comparison:
         backbone = adapt(loaded.model)
         wanted = [each for each in wanted if suits(backbone, each.method)]
     options = replace(request.options, cache_decoded=None)
-    return Comparison(loaded, data, wanted, options)
+    comparison = Comparison(loaded, data, wanted, options)
+    require_proof(comparison.backbone)
+    return comparison
 
 
 def calibrated(comparison: Comparison, clock: Callable[[], float] = time.perf_counter) -> Speed:

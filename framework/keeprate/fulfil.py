@@ -15,11 +15,14 @@ from .models import LoadedModel, load_model, weights_sha256
 from .parameters import build, parameters_of, parse_spec
 from .plan import preset_of, suits
 from .plugins import registry
+from .proof import require_proof
 from .request import DataSpec, ModelSpec, Request, RunSpec
 
 
 def prepare(request: Request, bad: Mapping[str, str] | None = None) -> Comparison:
-    """Load the data set and the model, build the methods, check everything, compute nothing.
+    """Load the data set and the model, build the methods, check everything.
+
+    Nothing of the data is computed; the model is proved on random inputs, once per kind.
 
     `bad` are the samples that cannot be used, with reasons, where they are known already. Raises
     KeeprateError for whatever is unknown, missing or does not fit.
@@ -31,7 +34,9 @@ def prepare(request: Request, bad: Mapping[str, str] | None = None) -> Compariso
         backbone = adapt(loaded.model)
         wanted = [each for each in wanted if suits(backbone, each.method)]
     named = request if request.is_by_name else None
-    return Comparison(loaded, data, wanted, request.options, named, bad)
+    comparison = Comparison(loaded, data, wanted, request.options, named, bad)
+    require_proof(comparison.backbone)
+    return comparison
 
 
 def built_data(spec: DataSpec) -> DataSet:

@@ -48,7 +48,7 @@ def probed(
 ) -> ReducedModel:
     """Return the backbone reduced by a `Probe`, with its survivors traced."""
     plan = make_plan(backbone, Probe(place, needs), schedule, None)
-    return ReducedModel(backbone, plan, trace=True, is_proved=True)
+    return ReducedModel(backbone, plan, trace=True)
 
 
 def relative_error(ours: Tensor, expected: Tensor) -> float:

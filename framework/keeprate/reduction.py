@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from .attention import Attention, score_in_chunks
-from .backbones import Backbone, Inputs, adapt
-from .choosing import chosen_method
+from .backbones import Backbone, Inputs
 from .errors import KeeprateError
-from .method import Method, Place, Stage
-from .plan import Plan, make_plan
+from .method import Place, Stage
+from .plan import Plan
 from .promises import checked_reduce, refuse_hooked, refuse_to_export
 from .reader import AttentionReader
 from .ruler import Costs, pixels, shape_of
@@ -26,12 +24,11 @@ class ReducedModel(nn.Module):
 
     Call it with images (B, 3, H, W), or with what a tokenizer returns, to get logits (B, K).
     Afterwards `token_counts`, `macs_per_image` and, with `trace`, `survivors` tell what the last
-    call did.
+    call did. Nothing is run when it is made: who makes one of a model that nobody proved yet calls
+    `keeprate.proof.require_proof` first, as `reduce` does.
     """
 
-    def __init__(
-        self, backbone: Backbone, plan: Plan, *, trace: bool = False, is_proved: bool = False
-    ) -> None:
+    def __init__(self, backbone: Backbone, plan: Plan, *, trace: bool = False) -> None:
         super().__init__()
         self.model = backbone.model
         self.backbone = backbone
@@ -42,8 +39,6 @@ class ReducedModel(nn.Module):
         """What the last call did, for each size of its inputs."""
         self.watch: Callable[[Tokens, Attention, Stage], object] | None = None
         """Called at every stage with what the method is given there, before it reduces."""
-        if not is_proved:
-            _require_proof(backbone)
 
     def forward(
         self, inputs: Inputs | None = None, index: Tensor | None = None, **named: Tensor
@@ -221,55 +216,3 @@ def batch_size(inputs: Inputs) -> int:
         raise KeeprateError("Call a reduced model with a tensor, or with tensors by name.")
     rows: int = next(iter(inputs.values())).shape[0]
     return rows
-
-
-def _require_proof(backbone: Backbone) -> None:
-    from .proof import require_proof  # which reduces models itself
-
-    require_proof(backbone)
-
-
-def reduce(
-    model: nn.Module | str,
-    method: Method | type[Method] | str,
-    schedule: str | None = None,
-    *,
-    budget: str | float | None = None,
-    empty_last_mlp: bool = False,
-    trace: bool = False,
-    **parameters: object,
-) -> ReducedModel:
-    """Return a copy of `model` in which `method` reduces the tokens; the original is left as it is.
-
-    `model` is a module of timm, of transformers or of a plugin's family, or a name (`hf:...` for
-    transformers; its published weights are then loaded). Forward hooks on the copy or its blocks
-    are refused, and blocks put into it afterwards are not run: alter the model first. `method` is a
-    registered name or a class of method with its `parameters`, or a `Method`. `schedule` is a
-    spelling of `keeprate.schedule` or a preset of the method; with `budget` (GMACs per image, or
-    "65%") its scale is solved so that the total cost fits. `empty_last_mlp` drops all patch tokens
-    before the last MLP of models whose head reads only the class token; `trace` records where every
-    patch goes.
-
-    Example: `keeprate.reduce(vit, "tome", "r=8", proportional_attention=True)`.
-    Raises KeeprateError for unknown names, unsuited models, schedules or budgets, and for a model
-    that its backbone does not compute right (`keeprate.proof`).
-    """
-    if isinstance(model, str):
-        from .models import load_model
-
-        model = load_model(model).model
-    chosen = chosen_method(method, schedule, parameters)
-    backbone = adapt(copied(model))
-    plan = make_plan(backbone, chosen, schedule, budget, empty_last_mlp=empty_last_mlp)
-    return ReducedModel(backbone, plan, trace=trace)
-
-
-def copied(model: nn.Module) -> nn.Module:
-    """Return a deep copy of a model; KeeprateError, with the remedy, where it has none."""
-    try:
-        return copy.deepcopy(model)
-    except RuntimeError as error:
-        raise KeeprateError(
-            f"The model cannot be copied: {error} (weights computed by a hook, as by weight_norm "
-            "or pruning, must be made permanent first)"
-        ) from error

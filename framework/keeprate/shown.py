@@ -17,6 +17,7 @@ from .picked import Picked, Source, grid_of, on_grid
 from .picture_colours import Owners
 from .pictures import Importance, Pixels
 from .plan import Plan, make_plan
+from .proof import require_proof
 from .reduction import ReducedModel
 from .ruler import count
 from .tokens import Tokens
@@ -79,6 +80,7 @@ class Camera:
         self.backbone, self.grid = source.backbone, grid_of(source)
         self.names = class_names(source.loaded)
         self.models = {label: self._reduced(each) for label, each in wanted.items()}
+        require_proof(self.backbone)
         self.unpruned_macs = count(self.backbone, self.backbone.image_size).total
 
     @torch.inference_mode()

@@ -78,8 +78,8 @@ def stages_text(reduced: ReducedModel, image_size: tuple[int, int] | None = None
 def _reduced(
     plain: nn.Module, method: str, schedule: str | None, budget: str | None, empty: bool
 ) -> ReducedModel:
+    from ..choosing import reduce
     from ..parameters import parse_spec
-    from ..reduction import reduce
 
     name, texts = parse_spec(method)
     values: dict[str, Any] = dict(texts)

@@ -177,7 +177,7 @@ def _as_raised(error: Exception) -> Exception:
 def reduced(case: Case, method: Method, *, trace: bool = False) -> ReducedModel:
     """Return the case's model reduced by a method."""
     plan = make_plan(backbone_of(case), method, case.schedule if method.reduces else None, None)
-    return ReducedModel(plan.backbone, plan, trace=trace, is_proved=True)
+    return ReducedModel(plan.backbone, plan, trace=trace)
 
 
 def acts_on(case: Case, method: Method) -> bool:
