@@ -19,9 +19,9 @@ from pathlib import Path
 
 import torch
 
-from keeprate.data import ImageSamples
-from keeprate.images import ModelInput
+from keeprate.backbones.loading.model_input import ModelInput
 from keeprate.preparation import ImagePreparation
+from keeprate.samples import ImageSamples
 from keeprate_datasets.imagenet import ImageNet
 
 

@@ -12,9 +12,10 @@ from PIL import Image
 from torch import Tensor
 
 from keeprate import DataSet, Sample
-from keeprate.data import ImageSamples
-from keeprate.images import ModelInput, decode
+from keeprate.backbones.loading.model_input import ModelInput
+from keeprate.images import decode
 from keeprate.preparation import ImagePreparation, Prepared
+from keeprate.samples import ImageSamples
 
 IMAGES = 12
 GIVEN = ModelInput(

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from keeprate import DataSet, Sample
 from keeprate.backbones import adapt
-from keeprate.models import LoadedModel
+from keeprate.backbones.loading.loaded import LoadedModel
 from keeprate.picked import Source
 
 

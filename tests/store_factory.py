@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from keeprate.engine import SEGMENT_SCHEMA, Segment
+from keeprate.engine import Segment
 from keeprate.partial import PartialRows
+from keeprate.records import SEGMENT_SCHEMA
 from keeprate.results import Failure, Result, RunInfo, Store
 from results_factory import make_environment, make_rows
 

@@ -21,10 +21,10 @@ from battery import (
 )
 from keeprate import KeeprateError, Needs, Place, models
 from keeprate.backbones import adapt
+from keeprate.backbones.loading.load import load_model
+from keeprate.backbones.loading.model_input import ModelInput
 from keeprate.backbones.lvvit_model import LVViT
 from keeprate.cli import keeprate as cli
-from keeprate.images import ModelInput
-from keeprate.models import load_model
 from references import lvvit as written
 from references.uneven import assert_as_if_each_ran_alone
 

@@ -6,8 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from keeprate.attention import Attention, explicit_weights
-from keeprate.bias import Bias
+from keeprate.attention import Attention, Bias, explicit_weights
 from keeprate.method import Needs
 
 IMAGES, HEADS, WHOLE, LEFT = 3, 2, 7, 4

@@ -13,7 +13,8 @@ from torch import nn
 
 import keeprate
 from keeprate import KeeprateError, Stage
-from keeprate.budget import gmacs, parse_budget, solve
+from keeprate.budget import solve
+from keeprate.costs import gmacs, parse_budget
 from keeprate.plugins import registry
 from references.tiny import tiny_vit
 

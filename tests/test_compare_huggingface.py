@@ -14,8 +14,8 @@ from PIL import Image
 
 import keeprate
 from huggingface_factory import REVIEWS, image_checkpoint, review_file, text_checkpoint
+from keeprate.backbones.loading.load import load_model
 from keeprate.cli import keeprate as command
-from keeprate.models import load_model
 from keeprate.results import Result as Stored
 from keeprate.results import Store
 

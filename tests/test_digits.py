@@ -11,10 +11,11 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from keeprate.data import ImageSamples
+from keeprate.backbones.loading.loaded import config_of
+from keeprate.backbones.loading.model_input import ModelInput
 from keeprate.errors import KeeprateError
-from keeprate.images import ModelInput, build_transform
-from keeprate.models import config_of
+from keeprate.images import build_transform
+from keeprate.samples import ImageSamples
 from keeprate_datasets import digits
 from keeprate_datasets.digits import Digits
 

@@ -13,9 +13,9 @@ from PIL import Image
 
 from disagreement_factory import digits_store, texts_store
 from keeprate import plugins
+from keeprate.analysis.write import write_reports
 from keeprate.backbones import Backbone
 from keeprate.cli import keeprate
-from keeprate.cli.report import write_reports
 from keeprate.disagreeing_pictures import picture_name
 from keeprate.disagreement import disagreements
 from keeprate.picture_index import INDEX, PictureIndex, read_index
@@ -120,7 +120,7 @@ def test_a_picture_that_shows_another_prediction_says_so(store: Store) -> None:
     told = {each.sample: each.guesses[found.labels.index("tome")] for each in found.samples}
     assert told[sample].pictured == f"{before['prediction']} ({before['prediction']})"
     assert {each.pictured for name, each in told.items() if name != sample} == {""}
-    [page] = write_reports(store.folder, ["html"])
+    [page] = write_reports(store.folder, ["html"]).files
     assert f"In the picture tome predicts {told[sample].pictured}, in its rows " in page.read_text()
 
 
@@ -245,5 +245,5 @@ def test_texts_are_not_drawn_and_still_listed(
     monkeypatch.setattr(plugins, "_active", [])
     said = error(texts_store(tmp_path / "store").folder)
     assert said.endswith(": Model 'hf:reviews' reads texts: there are no patches to draw.")
-    [page] = write_reports(tmp_path / "store", ["html"])
+    [page] = write_reports(tmp_path / "store", ["html"]).files
     assert '"samples":"texts","images":200,' in page.read_text()

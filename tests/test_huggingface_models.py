@@ -19,11 +19,12 @@ import keeprate
 from huggingface_factory import image_checkpoint, text_checkpoint, transformers
 from keeprate import KeeprateError, proof
 from keeprate.backbones import adapt
+from keeprate.backbones.loading.load import load_model
+from keeprate.backbones.loading.loaded import weights_sha256
 from keeprate.cli import keeprate as command
 from keeprate.huggingface_inputs import image_input
 from keeprate.huggingface_models import load_huggingface
 from keeprate.images import build_transform
-from keeprate.models import load_model, weights_sha256
 
 ViT: Callable[..., Any] = transformers.ViTImageProcessor
 Bit: Callable[..., Any] = transformers.BitImageProcessor

@@ -13,9 +13,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from keeprate.backbones.loading.load import load_model
+from keeprate.backbones.loading.loaded import weights_sha256
+from keeprate.backbones.loading.model_input import ModelInput
 from keeprate.errors import KeeprateError
-from keeprate.images import ModelInput
-from keeprate.models import load_model, weights_sha256
 
 NAME = "test_vit"  # timm's smallest: 160 pixels, patches of 16, 64 channels, 1000 classes
 REAL = (
@@ -168,7 +169,7 @@ def test_without_a_network_the_remedy_comes_at_once(
 def test_without_a_network_cached_weights_are_used(
     original: nn.Module, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("keeprate.models.hub_problem", lambda: "offline")
+    monkeypatch.setattr("keeprate.checkpoints.hub_problem", lambda: "offline")
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: str(weights))
     loaded = load_model(NAME)
     assert loaded.weights == "pretrained"

@@ -8,10 +8,11 @@ import polars as pl
 import pytest
 import torch
 
-from keeprate.engine import SEGMENT_SCHEMA, Segment
+from keeprate.engine import Segment
 from keeprate.errors import KeeprateError
 from keeprate.outcome import frame, logits_frame
 from keeprate.partial import PartialRows
+from keeprate.records import SEGMENT_SCHEMA
 
 
 def rows(run: str, *places: int) -> pl.DataFrame:

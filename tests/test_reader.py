@@ -8,8 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from keeprate import KeeprateError, Needs, Place, Stage, Tokens, proof
-from keeprate.attention import CHUNK_BYTES
-from keeprate.bias import Bias
+from keeprate.attention import CHUNK_BYTES, Bias
 from keeprate.reader import AttentionReader
 
 IMAGES, HEADS, WHOLE, WIDTH = 3, 2, 9, 4

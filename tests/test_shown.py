@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 import keeprate
 from keeprate import Attention, KeeprateError, Method, Stage, Tokens
+from keeprate.backbones.loading.loaded import LoadedModel
+from keeprate.backbones.loading.model_input import ModelInput
 from keeprate.class_names import class_names
 from keeprate.comparison import Wanted
-from keeprate.images import ModelInput, build_transform
-from keeprate.models import LoadedModel
+from keeprate.images import build_transform
 from keeprate.picked import Source, grid_of
 from keeprate.pictures import enlarged, survivors_picture
 from keeprate.plugins import registry

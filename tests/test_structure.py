@@ -12,7 +12,7 @@ import timm
 import torch
 from torch import nn
 
-from keeprate.models import weights_sha256
+from keeprate.backbones.loading.loaded import weights_sha256
 from keeprate.structure import structure_sha256
 
 SMALL = {"img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 2, "num_classes": 3}

@@ -221,14 +221,14 @@ def test_nothing_is_computed_or_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("a model was run, or loaded with its weights")
 
     monkeypatch.setattr(torch.nn.Module, "__call__", refuse)
-    monkeypatch.setattr("keeprate.models.load_model", refuse)
+    monkeypatch.setattr("keeprate.backbones.loading.load.load_model", refuse)
     assert read(ON_PHOTOS + "methods: [tome, zero-tprune]").requests
 
 
 def test_whether_the_hub_has_weights_is_asked_only_when_told_to(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("keeprate.models.hub_problem", lambda: "no network")
+    monkeypatch.setattr("keeprate.checkpoints.hub_problem", lambda: "no network")
     monkeypatch.setattr("keeprate.models._cached", lambda config: None)
     text = ON_PHOTOS + "methods: tome"
     assert read(text).requests

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keeprate import plugins
-from keeprate.budget import parse_budget
+from keeprate.costs import parse_budget
 from keeprate.errors import KeeprateError
 from keeprate.parameters import parameters_of
 from keeprate.request import Cost, RunSpec

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from .budget import parse_budget
 from .choosing import chosen_class
+from .costs import parse_budget
 from .errors import KeeprateError
 from .method import Method
 from .parameters import parameters_of, parse_spec

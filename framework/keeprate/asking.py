@@ -12,15 +12,15 @@ import click
 from torch import nn
 
 from .asked_runs import Named, costs_of, entries_of, seeds_of
+from .backbones.loading.loaded import LoadedModel, config_of, weights_sha256
 from .choosing import copied
 from .comparison_table import ComparisonTable
-from .data import DataSet, default_workers
+from .data import DataSet
 from .errors import KeeprateError, unknown_name
 from .event_log import EventLog
 from .events import Event, Listener, to_all
 from .execution import execute
 from .fulfil import built_engine
-from .models import LoadedModel, config_of, weights_sha256
 from .parameters import parse_spec
 from .plugins import registry
 from .request import (
@@ -34,6 +34,7 @@ from .request import (
     plain_folder,
 )
 from .results import Store
+from .samples import default_workers
 from .stop import StopSwitch
 
 if TYPE_CHECKING:

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
-from .authors import told
-from .bias import Bias
 from .errors import KeeprateError
-from .exporting import without_values
-from .method import Method, Needs, Stage
-from .raising import raise_explained, verb_at
+from .method import Needs
 from .token_checks import mark_numbers
-from .tokens import Tokens
 
 CHUNK_BYTES = {"cpu": 4 * 2**20, "cuda": 32 * 2**20}
 """Explicit attention matrices computed at a time: what stays in the cache of each device type."""
@@ -106,79 +100,6 @@ def explicit_weights(q: Tensor, k: Tensor, scale: float, mask: Tensor | None) ->
     return logits.softmax(dim=-1)
 
 
-def as_written(x: Tensor) -> AbstractContextManager[object]:
-    """Return a context in which autocast leaves a method's own products in their precision."""
-    kind = x.device.type
-    available = torch.amp.is_autocast_available(kind)
-    return torch.autocast(kind, enabled=False) if available else nullcontext()
-
-
-def checked_score(method: Method, tokens: Tokens, attention: Attention, stage: Stage) -> Tensor:
-    """Return the method's scores (B, N), computed as it is written even under autocast.
-
-    Raises KeeprateError naming the method, file and line for scores of another shape or type, on
-    another device, or that are not numbers (looking at them waits for the device, once), and for
-    whatever the method raises.
-    """
-    try:
-        with as_written(tokens.x):
-            score = method.score(tokens, attention, stage)
-    except (Exception, SystemExit) as error:
-        raise_explained(error, method, "score", tokens, stage)
-    said, remedy = _unfit(score, tokens)
-    if said:
-        where = f"Method '{method.name}' at block {stage.block}: score"
-        raise KeeprateError(told(f"{where} {said}", verb_at(method, "score"), remedy))
-    return score
-
-
-def _unfit(score: object, tokens: Tokens) -> tuple[str, str]:
-    """Say what is wrong with scores, and the remedy; "" if nothing is."""
-    shape, device = tuple(tokens.x.shape[:2]), tokens.x.device
-    if not isinstance(score, Tensor) or tuple(score.shape) != shape:
-        found = tuple(score.shape) if isinstance(score, Tensor) else type(score).__name__
-        said = f"must be one number per token, prefix tokens included, {shape}, not {found}."
-        return said, _shape_remedy(score, tokens)
-    if not score.is_floating_point():
-        return f"must be floating-point, not {score.dtype}.", "Return score.float()."
-    if score.device != device:
-        said = f"is on {score.device}, the tokens are on {device}."
-        return said, "Make its tensors with device=tokens.x.device."
-    if not without_values(score) and bool(score.isnan().any()):
-        image, token = score.isnan().nonzero()[0].tolist()
-        number = int(tokens.image[image])
-        said = f"is not a number (NaN) for some tokens, the first token {token} of image {number}."
-        return said, "Look for 0 / 0, inf - inf, and logarithms or roots of negative numbers."
-    return "", ""
-
-
-def _shape_remedy(score: object, tokens: Tokens) -> str:
-    """Say how scores of another shape probably become one per token."""
-    batch, count = tokens.x.shape[:2]
-    if score is None:
-        return "Does it lack a return?"
-    if not isinstance(score, Tensor):
-        return "Return a tensor (B, N)."
-    shape = tuple(score.shape)
-    if tokens.num_prefix and shape == (batch, tokens.num_patch_tokens):
-        return "Scores of prefix tokens are ignored, but must be there: score all tokens."
-    if score.dim() == 3 and shape[::2] == (batch, count):
-        return "Combine the heads, as in score.mean(dim=1)."
-    return "score.squeeze(-1) does it." if shape == (batch, count, 1) else "Return (B, N)."
-
-
-def score_in_chunks(method: Method, tokens: Tokens, attention: Attention, stage: Stage) -> Tensor:
-    """Return the scores (B, N) of a method that reads the block's output, in bounded memory.
-
-    The attention matrix is gone by then and is computed again, a chunk of images at a time.
-    """
-    parts = (
-        checked_score(method, tokens.rows(images), attention.rows(images), stage)
-        for images in chunks(attention.q)
-    )
-    return torch.cat(list(parts))
-
-
 def chunks(q: Tensor) -> Iterator[slice]:
     """Split the images of q (B, H, N, d) so that a chunk's attention matrices stay in the cache."""
     batch, heads, count = q.shape[:3]
@@ -189,3 +110,67 @@ def chunks(q: Tensor) -> Iterator[slice]:
     step = max(1, limit // (heads * count * count * q.element_size()))
     for start in range(0, max(batch, 1), step):
         yield slice(start, start + step)
+
+
+@dataclass(frozen=True)
+class Bias:
+    """The sum of what a model gives its attention and what a reduced model adds.
+
+    `given` broadcasts to (B, H, N, N), additive or boolean (True = attend). With `position` (B, N)
+    it was made for the sequence that entered the first block, and row and column of every token are
+    looked up: a table of relative positions, whose copy for a whole batch would fill memory, so
+    take `rows` of a few images first. `extra` (B, 1, 1, N) is added for every key: the logarithm of
+    token sizes, minus infinity for padding.
+    """
+
+    given: Tensor | None
+    position: Tensor | None = None
+    extra: Tensor | None = None
+
+    @property
+    def is_looked_up(self) -> bool:
+        """Whether every image has a table of its own, (H, N, N)."""
+        return self.given is not None and self.position is not None
+
+    def rows(self, images: slice) -> Bias:
+        """Return the part for some images of the batch."""
+        given = self.given
+        if given is not None and self.position is None and given.dim() == 4 and len(given) > 1:
+            given = given[images]
+        return Bias(
+            given,
+            None if self.position is None else self.position[images],
+            None if self.extra is None else self.extra[images],
+        )
+
+    def first_query(self) -> Bias:
+        """Return the part that the first token's row of the attention needs."""
+        if self.given is None or self.given.shape[-2] == 1:
+            return self
+        if self.position is None:
+            return replace(self, given=self.given[..., :1, :])
+        return Bias(_first_row(self.given, self.position), None, self.extra)
+
+    def dense(self) -> Tensor | None:
+        """Return what is added to the logits, that broadcasts to (B, H, N, N); None for nothing."""
+        given = self.given
+        if given is not None and self.position is not None:
+            given = _looked_up(given, self.position)
+        if given is None or self.extra is None:
+            return given if self.extra is None else self.extra
+        if given.dtype == torch.bool:
+            return self.extra.masked_fill(~given, -torch.inf)
+        return given + self.extra
+
+
+def _looked_up(table: Tensor, position: Tensor) -> Tensor:
+    """Return rows and columns of a table (1, H, M, M) at position (B, N), as (B, H, N, N)."""
+    table = table.reshape(table.shape[-3:])
+    chosen = table[:, position[:, :, None], position[:, None, :]]  # (H, B, N, N)
+    return chosen.transpose(0, 1)
+
+
+def _first_row(table: Tensor, position: Tensor) -> Tensor:
+    """Return the first token's row of a table (1, H, M, M) at position (B, N), as (B, H, 1, N)."""
+    table = table.reshape(table.shape[-3:])
+    return table[:, position[:, :1], position].transpose(0, 1)[:, :, None]

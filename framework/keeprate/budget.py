@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from .costs import TOLERANCE, gmacs
 from .errors import KeeprateError
 from .method import Stage
 
-TOLERANCE = 0.005
-"""A solved cost lies at most this share of the budget below it, or the shortfall is reported."""
-
 _LARGEST_SCALE = 2.0**16
-
-
-@dataclass(frozen=True)
-class Budget:
-    """What one image may cost: `macs`, or a `share` of the unpruned model's."""
-
-    text: str
-    macs: int | None = None
-    share: float | None = None
-
-    def of(self, unpruned: int) -> int:
-        """Return the budget in multiply-accumulates for a model that costs `unpruned`."""
-        return self.macs if self.macs is not None else int((self.share or 0.0) * unpruned)
 
 
 @dataclass(frozen=True)
@@ -49,23 +33,6 @@ class Solution:
             f"Token counts are too coarse for {gmacs(self.budget_macs)}: the nearest reachable "
             f"costs are {gmacs(self.macs)} (used){above}."
         )
-
-
-def parse_budget(text: str | float) -> Budget:
-    """Parse `0.8` (GMACs), `0.8G`, `800M` or `65%` (of the unpruned model).
-
-    Raises KeeprateError for anything else and for shares outside (0, 100 %].
-    """
-    found = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*([GM%]?)\s*", str(text))
-    if not found or float(found[1]) <= 0 or (found[2] == "%" and float(found[1]) > 100):
-        raise KeeprateError(
-            f"'{text}' is not a budget. Write GMACs (0.8), 800M, or a share of the unpruned model "
-            "(65%)."
-        )
-    number, unit = float(found[1]), found[2]
-    if unit == "%":
-        return Budget(str(text), share=number / 100)
-    return Budget(str(text), macs=round(number * (1e6 if unit == "M" else 1e9)))
 
 
 def solve(
@@ -115,8 +82,3 @@ def _bracket(at: Callable[[float], int], allowed: int, what: str) -> tuple[float
                 f"it costs {gmacs(at(high))} at least and {gmacs(dearest)} at most."
             )
     return 0.0, high
-
-
-def gmacs(macs: float) -> str:
-    """Format multiply-accumulates for people: GMACs, or MMACs for small models."""
-    return f"{macs / 1e9:.4f} GMACs" if macs >= 1e8 else f"{macs / 1e6:.3f} MMACs"

@@ -7,6 +7,7 @@ import pickle
 from collections.abc import Mapping
 from pathlib import Path
 
+import huggingface_hub
 import torch
 from safetensors import safe_open
 from torch import Tensor
@@ -92,3 +93,12 @@ def first_line(error: BaseException) -> str:
     if not lines or isinstance(error, LookupError):
         return " ".join([type(error).__name__, *lines[:1]])
     return lines[0].rstrip(".:")
+
+
+def hub_problem() -> str | None:
+    """Why the hub cannot be reached; asked once, where its client would retry for a minute."""
+    try:
+        huggingface_hub.get_session().head(huggingface_hub.constants.ENDPOINT, timeout=10)
+    except Exception as error:  # the transport's own types, which differ between versions
+        return first_line(error)
+    return None

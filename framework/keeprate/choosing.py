@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from torch import nn
 
 from .backbones import adapt
+from .backbones.loading.load import load_model
 from .errors import AuthorError, KeeprateError
 from .method import Method
-from .models import load_model
 from .offers import KINDS, check_offer
 from .parameters import build
 from .plan import make_plan, preset_of

@@ -7,8 +7,7 @@ from typing import Any
 
 from timm.data.imagenet_info import ImageNetInfo
 
-from .models import LoadedModel
-from .preparation import classes_of
+from .backbones.loading.loaded import LoadedModel, classes_of
 
 
 def class_names(loaded: LoadedModel) -> list[str]:

@@ -207,7 +207,8 @@ class Comparing:
 
     def _environment(self, name: str) -> Environment:
         notes = tuple(dict.fromkeys(self.notes[name]))
-        return environment(self.started, self.comparison.options.loop, notes)
+        loop = self.comparison.options.loop
+        return environment(self.started, loop.accelerator, loop.batch_size, loop.workers, notes)
 
     def _settle(self) -> None:
         """Tidy up, and count what is left."""

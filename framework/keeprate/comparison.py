@@ -9,15 +9,15 @@ from typing import Any
 from numpy.typing import NDArray
 
 from .backbones import adapt
-from .budget import TOLERANCE
+from .backbones.loading.loaded import LoadedModel, classes_of
+from .costs import TOLERANCE
 from .data import DataSet
 from .description import describe, label_of
 from .errors import KeeprateError
 from .method import Method
-from .models import LoadedModel
 from .plan import Plan, make_plan
 from .plugins import registry
-from .preparation import ImagePreparation, Prepared, TextPreparation, classes_of, preparation
+from .preparation import ImagePreparation, Prepared, TextPreparation, preparation
 from .reduction import ReducedModel
 from .request import Cost, Options, Request
 from .results import RunInfo

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
+from .analysis.write import write_reports
 from .errors import KeeprateError, unknown_name
 from .plugins import registry
 from .report import Column, table
@@ -110,15 +111,14 @@ class ComparisonTable:
         The folder is that of the runs by default. Raises KeeprateError for an unknown report, and,
         once the others are written, for those that failed.
         """
-        from .cli.report import ReportsFailed, write_reports
-
         if isinstance(formats, str):
             formats = [formats]
         output = None if folder is None else Path(folder)
-        try:
-            return write_reports(self.folder, formats, output=output, summary=self.summary)
-        except ReportsFailed as error:
-            raise KeeprateError(error.message) from error
+        written = write_reports(self.folder, formats, output=output, summary=self.summary)
+        if written.failures:
+            lines = "\n".join(str(failure) for failure in written.failures)
+            raise KeeprateError(lines) from written.failures[0].error
+        return list(written.files)
 
     def __len__(self) -> int:
         return self.frame.height

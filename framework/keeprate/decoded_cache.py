@@ -20,10 +20,10 @@ from torch import Tensor
 
 from . import images
 from .atomic import explained
+from .backbones.loading.model_input import ModelInput
 from .crop_file import CropFile, in_words, replacing
 from .data import DataSet
 from .errors import KeeprateError
-from .images import ModelInput
 from .parameters import values_of
 from .sources import source_sha256
 

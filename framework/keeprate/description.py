@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .backbones import Backbone
+from .backbones.loading.loaded import LoadedModel
 from .method import Method
-from .models import LoadedModel
 from .parameters import parameters_of, values_of
 from .plan import Plan
 from .plugins import registry

@@ -5,28 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar
 
 import polars as pl
 
-from .events import Listener
-from .records import ROW_COLUMNS
-
 if TYPE_CHECKING:
     from .comparison import Comparison
-
-SEGMENT_SCHEMA: Final = pl.Schema(
-    {
-        "run": pl.String,
-        "place": pl.Int64,
-        **ROW_COLUMNS,
-        "overhead": pl.Int64,
-        "seconds": pl.Float64,
-    }
-)
-"""Columns of unfinished rows: those of `ROW_SCHEMA` without the sample's id, and the run they
-belong to, the place of the sample in the comparison's samples, what of `macs` the method itself
-spent, and the row's share of the time."""
+    from .events import Listener
 
 
 @dataclass(frozen=True)

@@ -7,17 +7,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from .backbones import adapt
+from .backbones.loading.load import load_model
+from .backbones.loading.loaded import LoadedModel
 from .comparison import Comparison
 from .data import DataSet
+from .environment import device_of
 from .fulfil import built_data, built_model, built_run
-from .models import LoadedModel, load_model
 from .plan import suits
 from .proof import require_proof
 from .reduction import ReducedModel
 from .request import ModelSpec, Request
 from .ruler import count
 from .shared import shared_macs
-from .throughput import device_of, measure_throughput
+from .throughput import measure_throughput
 from .work import tasks_of
 
 _MOST_DECODED = 16

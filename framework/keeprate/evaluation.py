@@ -12,7 +12,6 @@ import polars as pl
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
-from .data import ImageSamples
 from .engine import Desk, Failed, Segment
 from .errors import KeeprateError
 from .loop import Pass, PassLoop, Stopped
@@ -20,6 +19,7 @@ from .outcome import Outcome, outcome_of
 from .processes import gathered
 from .reduction import ReducedModel
 from .request import LoopOptions
+from .samples import ImageSamples
 from .texts import TextSamples
 
 

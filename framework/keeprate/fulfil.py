@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .backbones import adapt
+from .backbones.loading.load import load_model
+from .backbones.loading.loaded import LoadedModel, weights_sha256
 from .choosing import chosen_method
 from .comparison import Comparison, Wanted
 from .data import DataSet
 from .engine import Engine
 from .errors import KeeprateError
 from .method import Method
-from .models import LoadedModel, load_model, weights_sha256
 from .parameters import build, parameters_of, parse_spec
 from .plan import preset_of, suits
 from .plugins import registry

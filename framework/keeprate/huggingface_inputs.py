@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from .backbones.loading.loaded import PREFIX
+from .backbones.loading.model_input import ModelInput
 from .checkpoints import first_line
 from .errors import KeeprateError
-from .huggingface_models import import_transformers, quietly
-from .images import ModelInput
 
 PREPROCESSOR = "preprocessor_config.json"
 KNOWN = re.compile(r"(ViT|DeiT|Bit|Beit|Siglip|CLIP)ImageProcessor(Fast|Pil)?")
@@ -119,3 +122,31 @@ def _share(side: int, goal: int) -> float:
 
 def _unsupported(folder: Path, what: str) -> KeeprateError:
     return KeeprateError(f"The images of '{folder}' cannot be prepared as it asks: {what}.")
+
+
+INSTALL = "pip install 'keeprate[huggingface]'"
+
+
+def import_transformers() -> Any:
+    """Import transformers; KeeprateError that says how to install it where it is missing."""
+    try:
+        return import_module("transformers")
+    except ImportError as error:
+        raise KeeprateError(
+            f"Models named {PREFIX}... need the package transformers: {INSTALL}."
+        ) from error
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Keep transformers' advice and progress bars off the screen."""
+    logging = import_transformers().utils.logging
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity(logging.CRITICAL)
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +12,11 @@ import huggingface_hub
 import torch
 from torch import nn
 
-from .checkpoints import first_line
+from .backbones.loading.loaded import PREFIX, LoadedModel, weights_sha256
+from .checkpoints import first_line, hub_problem
 from .errors import KeeprateError
-from .models import PREFIX, LoadedModel, hub_problem, weights_sha256
+from .huggingface_inputs import import_transformers, quietly
 
-INSTALL = "pip install 'keeprate[huggingface]'"
 CONFIG = ("config.json", "preprocessor_config.json")
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "model-*.safetensors")
 TOKENIZER = ("tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "*.model")
@@ -132,31 +130,6 @@ def shapes_of(name: str, size: tuple[int, int] | None) -> tuple[nn.Module, tuple
     if size is None and (checkpoint.folder / PREPROCESSOR).is_file():
         return model, image_input(checkpoint.folder).image_size
     return model, size
-
-
-def import_transformers() -> Any:
-    """Import transformers; KeeprateError that says how to install it where it is missing."""
-    try:
-        return import_module("transformers")
-    except ImportError as error:
-        raise KeeprateError(
-            f"Models named {PREFIX}... need the package transformers: {INSTALL}."
-        ) from error
-
-
-@contextmanager
-def quietly() -> Iterator[None]:
-    """Keep transformers' advice and progress bars off the screen."""
-    logging = import_transformers().utils.logging
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity(logging.CRITICAL)
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()
 
 
 def _fetched(name: str, place: str, files: Sequence[str]) -> Path:

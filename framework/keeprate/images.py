@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
-from timm.data.config import resolve_model_data_config
-from torch import Tensor, nn
+from torch import Tensor
 from torchvision import io
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
+from .backbones.loading.model_input import ModelInput
 from .errors import KeeprateError
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
@@ -23,45 +23,6 @@ CROP_MODES = ("center", "squash", "border")
 
 MOST_ELONGATED = 16
 """Longer over shorter side beyond which a centre crop resizes only the middle of the image."""
-
-
-@dataclass(frozen=True)
-class ModelInput:
-    """What a model expects of its images.
-
-    `image_size` is (height, width) in pixels; `mean` and `std` are per channel, for values 0..1;
-    images are resized to `image_size` / `crop_pct`, rounded down, and their middle is cut out.
-    `crop_mode` as in timm: "center" (the shorter side is resized), "squash" (both sides are),
-    "border" (the longer side is, and the rest is filled with the mean).
-    """
-
-    image_size: tuple[int, int]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    interpolation: str
-    crop_pct: float
-    crop_mode: str
-
-    @classmethod
-    def of(cls, model: nn.Module) -> ModelInput:
-        """Read a timm model's data configuration; KeeprateError where it is not for RGB images."""
-        config = resolve_model_data_config(model)  # type: ignore[no-untyped-call]
-        channels, height, width = config["input_size"]
-        if channels != 3:
-            raise KeeprateError(f"The model takes {channels} channels; images here have three.")
-        return cls(
-            image_size=(height, width),
-            mean=tuple(config["mean"]),
-            std=tuple(config["std"]),
-            interpolation=config["interpolation"],
-            crop_pct=config["crop_pct"],
-            crop_mode=config["crop_mode"],
-        )
-
-    @property
-    def fill(self) -> tuple[int, ...]:
-        """Grey levels (0 to 255) of each channel around a "border" image: those of the mean."""
-        return tuple(round(255 * value) for value in self.mean)
 
 
 @dataclass(frozen=True)

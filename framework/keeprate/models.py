@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -13,64 +12,31 @@ import timm
 import torch
 from torch import nn
 
-from .checkpoints import Shapes, differences, first_line, read_shapes
+from .backbones.loading.loaded import LoadedModel, config_of, weights_sha256
+from .checkpoints import Shapes, differences, first_line, hub_problem, read_shapes
 from .errors import KeeprateError, unknown_name
 from .plugins import registry
 
-PREFIX = "hf:"
-"""How names of transformers' models begin; all others are timm's."""
 REMEDY = "Give local weights: --weights FILE.safetensors."
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 PUBLISHED = ("hf_hub_id", "url", "file", "state_dict")
 """Keys of timm's description of a model under which its weights are found."""
 
 
-@dataclass(frozen=True)
-class LoadedModel:
-    """A model in eval mode and where its weights come from.
-
-    `weights` is a file name, "pretrained" or "random weights"; `weights_sha256` is what the
-    function of that name returns. `folder` holds the files of a transformers model, which say how
-    its inputs are prepared.
-    """
-
-    model: nn.Module
-    name: str
-    weights: str
-    weights_sha256: str
-    folder: Path | None = None
-
-
-def load_model(
+def load_timm(
     name: str,
     *,
-    weights: Path | None = None,
-    pretrained: bool = True,
-    image_size: int | tuple[int, int] | None = None,
-    num_classes: int | None = None,
+    weights: Path | None,
+    pretrained: bool,
+    image_size: tuple[int, int] | None,
+    num_classes: int | None,
 ) -> LoadedModel:
-    """Create the timm model `name` with the weights of a file, of its hub page, or random ones.
-
-    `hf:FOLDER` and `hf:NAME` are transformers' classifiers, which keep their own weights, image
-    size and classes.
-
-    Every weight must be there and fit. `image_size` (pixels: a side, or height and width) resamples
-    the position embedding to another size than the weights were trained at; without it a file made
-    for another size is refused. `num_classes` is read from the file where it is not given. Raises
-    KeeprateError, in one line, for whatever does not fit and for weights that cannot be had.
-    """
-    if name.startswith(PREFIX):
-        if weights is not None or image_size is not None or num_classes is not None:
-            raise KeeprateError(f"'{name}' has weights, image size and classes of its own.")
-        from .huggingface_models import load_huggingface
-
-        return load_huggingface(name, pretrained=pretrained)
+    """Create a timm model as `load_model` does, with images of `image_size` (H, W) in pixels."""
     check_name(name)
-    sides = (image_size, image_size) if isinstance(image_size, int) else image_size
-    request = _Request(name, sides, num_classes)
+    request = _Request(name, image_size, num_classes)
     skeleton = request.skeleton()
-    if sides is not None:
-        check_image_size(skeleton, sides)
+    if image_size is not None:
+        check_image_size(skeleton, image_size)
     if weights is not None:
         model, source = _from_file(request, weights, skeleton), weights.name
     elif pretrained:
@@ -80,20 +46,10 @@ def load_model(
     return LoadedModel(model.eval(), name, source, weights_sha256(model))
 
 
-def outline(
-    name: str, *, weights: Path | None = None, image_size: tuple[int, int] | None = None
+def outline_timm(
+    name: str, *, weights: Path | None, image_size: tuple[int, int] | None
 ) -> LoadedModel:
-    """Return the shapes of what `load_model` would load: a model without weights, on "meta".
-
-    Of a weights file only names and shapes are read, of a page of the hub only its descriptions.
-    Raises KeeprateError for what can be told from these; `weights_sha256` is empty.
-    """
-    if name.startswith(PREFIX):
-        if weights is not None or image_size is not None:
-            raise KeeprateError(f"'{name}' has weights, image size and classes of its own.")
-        from .huggingface_models import outline_huggingface
-
-        return outline_huggingface(name)
+    """Return the shapes of a timm model, on the meta device, as `outline` does."""
     check_name(name)
     request = _Request(name, image_size, None)
     skeleton = request.skeleton()
@@ -118,20 +74,6 @@ def find_published(name: str, config: dict[str, Any]) -> str | None:
     if cached is None:
         raise _no_weights(name, reason)
     return cached
-
-
-def weights_sha256(model: nn.Module) -> str:
-    """SHA-256 (hex) of a model's weights: names, types, shapes and bytes, sorted by name."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
-
-
-def config_of(model: nn.Module) -> dict[str, Any]:
-    """Return timm's description of a model: input size, mean, classes, "label_names" if any."""
-    return cast(dict[str, Any], getattr(model, "pretrained_cfg", {}))
 
 
 def check_name(name: str) -> None:
@@ -270,15 +212,6 @@ def _from_hub(request: _Request, config: dict[str, Any]) -> nn.Module:
 
 def _no_weights(name: str, reason: str) -> KeeprateError:
     return KeeprateError(f"Cannot get the pretrained weights of '{name}': {reason}. {REMEDY}")
-
-
-def hub_problem() -> str | None:
-    """Why the hub cannot be reached; asked once, where its client would retry for a minute."""
-    try:
-        huggingface_hub.get_session().head(huggingface_hub.constants.ENDPOINT, timeout=10)
-    except Exception as error:  # the transport's own types, which differ between versions
-        return first_line(error)
-    return None
 
 
 def _cached(config: dict[str, Any]) -> str | None:

@@ -10,10 +10,9 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from .data import ImageSamples
-from .engine import SEGMENT_SCHEMA
 from .metrics import PairedAccuracy, Predictions
-from .records import ROW_SCHEMA
+from .records import ROW_SCHEMA, SEGMENT_SCHEMA
+from .samples import ImageSamples
 from .texts import TextSamples
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import polars as pl
 
 from .atomic import write_together
-from .engine import SEGMENT_SCHEMA, Segment
+from .engine import Segment
+from .records import SEGMENT_SCHEMA
 
 _ROWS, _LOGITS = ".rows.parquet", ".logits.parquet"
 

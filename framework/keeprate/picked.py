@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from .backbones import Backbone
+from .backbones.loading.loaded import LoadedModel, classes_of
 from .data import DataSet, Sample
 from .errors import KeeprateError
 from .images import build_transform, decode
-from .models import LoadedModel
 from .pictures import Pixels
-from .preparation import TextPreparation, classes_of, preparation
+from .preparation import TextPreparation, preparation
 
 
 class ImageFiles(DataSet):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from .backbones import Backbone
-from .budget import Budget, Solution, parse_budget, solve
+from .budget import Solution, solve
+from .costs import Budget, parse_budget
 from .errors import KeeprateError, unknown_name
 from .method import Method, Place, Preset, Stage, has_score
 from .ruler import Costs, count

@@ -10,11 +10,13 @@ from typing import Any, cast
 from torch import nn
 
 from .backbones import Backbone
-from .data import DataSet, ImageSamples, TextDataSet
+from .backbones.loading.loaded import LoadedModel
+from .backbones.loading.model_input import ModelInput
+from .data import DataSet, TextDataSet
 from .decoded_cache import DecodedCache
 from .errors import KeeprateError
-from .images import ModelInput, build_transform
-from .models import LoadedModel, config_of
+from .images import build_transform
+from .samples import ImageSamples
 from .texts import TextInput, TextSamples
 
 
@@ -102,26 +104,6 @@ def preparation(
             f"Model '{loaded.name}' reads {ours}, and data set '{data.name}' has {theirs}."
         )
     return ImagePreparation(data, _image_input(loaded, backbone))
-
-
-def classes_of(loaded: LoadedModel) -> tuple[int, Sequence[str] | None]:
-    """Return how many classes a model tells apart and, if it knows them, their names.
-
-    Raises KeeprateError for a transformers model that does not choose one class of several.
-    """
-    config: Any = getattr(loaded.model, "config", None)
-    if not hasattr(config, "id2label"):
-        names = config_of(loaded.model).get("label_names")
-        return int(getattr(loaded.model, "num_classes", 0)), names
-    problem = getattr(config, "problem_type", None) or "single_label_classification"
-    if problem != "single_label_classification" or config.num_labels < 2:
-        said = problem.replace("_", " ") if config.num_labels > 1 else "regression"
-        raise KeeprateError(
-            f"Model '{loaded.name}' is for {said}: there is no one right class to compare."
-        )
-    names = [str(config.id2label[index]) for index in range(config.num_labels)]
-    unnamed = names == [f"LABEL_{index}" for index in range(config.num_labels)]
-    return config.num_labels, None if unnamed else names
 
 
 def _image_input(loaded: LoadedModel, backbone: Backbone) -> ModelInput:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import NoReturn
 
 import torch
-from torch import nn
+from torch import OutOfMemoryError, Tensor, nn
 
-from .attention import Attention, as_written
-from .authors import told
+from .attention import Attention, chunks
+from .authors import package_of, raised_at, raised_by, said_of, told, written_at
 from .backbones import Backbone
 from .errors import KeeprateError
-from .exporting import without_values
 from .method import Method, Stage
-from .raising import raise_explained, verb_at
+from .token_checks import without_values
 from .tokens import Tokens
 
 
@@ -109,3 +110,116 @@ def refuse_stateful(method: Method, before: Mapping[str, object]) -> None:
             f"Method '{method.name}' changed its attribute '{changed[0]}' while it ran: a method "
             "keeps nothing between calls."
         )
+
+
+def as_written(x: Tensor) -> AbstractContextManager[object]:
+    """Return a context in which autocast leaves a method's own products in their precision."""
+    kind = x.device.type
+    available = torch.amp.is_autocast_available(kind)
+    return torch.autocast(kind, enabled=False) if available else nullcontext()
+
+
+def checked_score(method: Method, tokens: Tokens, attention: Attention, stage: Stage) -> Tensor:
+    """Return the method's scores (B, N), computed as it is written even under autocast.
+
+    Raises KeeprateError naming the method, file and line for scores of another shape or type, on
+    another device, or that are not numbers (looking at them waits for the device, once), and for
+    whatever the method raises.
+    """
+    try:
+        with as_written(tokens.x):
+            score = method.score(tokens, attention, stage)
+    except (Exception, SystemExit) as error:
+        raise_explained(error, method, "score", tokens, stage)
+    said, remedy = _unfit(score, tokens)
+    if said:
+        where = f"Method '{method.name}' at block {stage.block}: score"
+        raise KeeprateError(told(f"{where} {said}", verb_at(method, "score"), remedy))
+    return score
+
+
+def _unfit(score: object, tokens: Tokens) -> tuple[str, str]:
+    """Say what is wrong with scores, and the remedy; "" if nothing is."""
+    shape, device = tuple(tokens.x.shape[:2]), tokens.x.device
+    if not isinstance(score, Tensor) or tuple(score.shape) != shape:
+        found = tuple(score.shape) if isinstance(score, Tensor) else type(score).__name__
+        said = f"must be one number per token, prefix tokens included, {shape}, not {found}."
+        return said, _shape_remedy(score, tokens)
+    if not score.is_floating_point():
+        return f"must be floating-point, not {score.dtype}.", "Return score.float()."
+    if score.device != device:
+        said = f"is on {score.device}, the tokens are on {device}."
+        return said, "Make its tensors with device=tokens.x.device."
+    if not without_values(score) and bool(score.isnan().any()):
+        image, token = score.isnan().nonzero()[0].tolist()
+        number = int(tokens.image[image])
+        said = f"is not a number (NaN) for some tokens, the first token {token} of image {number}."
+        return said, "Look for 0 / 0, inf - inf, and logarithms or roots of negative numbers."
+    return "", ""
+
+
+def _shape_remedy(score: object, tokens: Tokens) -> str:
+    """Say how scores of another shape probably become one per token."""
+    batch, count = tokens.x.shape[:2]
+    if score is None:
+        return "Does it lack a return?"
+    if not isinstance(score, Tensor):
+        return "Return a tensor (B, N)."
+    shape = tuple(score.shape)
+    if tokens.num_prefix and shape == (batch, tokens.num_patch_tokens):
+        return "Scores of prefix tokens are ignored, but must be there: score all tokens."
+    if score.dim() == 3 and shape[::2] == (batch, count):
+        return "Combine the heads, as in score.mean(dim=1)."
+    return "score.squeeze(-1) does it." if shape == (batch, count, 1) else "Return (B, N)."
+
+
+def score_in_chunks(method: Method, tokens: Tokens, attention: Attention, stage: Stage) -> Tensor:
+    """Return the scores (B, N) of a method that reads the block's output, in bounded memory.
+
+    The attention matrix is gone by then and is computed again, a chunk of images at a time.
+    """
+    parts = (
+        checked_score(method, tokens.rows(images), attention.rows(images), stage)
+        for images in chunks(attention.q)
+    )
+    return torch.cat(list(parts))
+
+
+def raise_explained(
+    error: Exception | SystemExit, method: Method, verb: str, tokens: Tokens, stage: Stage
+) -> NoReturn:
+    """Raise what a method's `verb` raised as one KeeprateError that says where it happened.
+
+    What the method says to its user itself (a KeeprateError of its own), the memory's end and what
+    is raised while a model is traced pass as they are.
+    """
+    package = package_of(type(method))
+    own = isinstance(error, KeeprateError) and raised_by(error, package)
+    memory = isinstance(error, MemoryError | OutOfMemoryError) or "memory" in str(error).lower()
+    if own or memory or torch.compiler.is_compiling():
+        raise error
+    said, remedy = said_of(error)
+    where = f"Method '{method.name}' at block {stage.block}: {verb}"
+    if isinstance(error, KeeprateError):
+        said = f"{where}: {said}"
+    else:
+        said, remedy = f"{where} raised {said}", _shapes(tokens)
+    place = raised_at(error, package) or verb_at(method, verb)
+    raise KeeprateError(told(said, place, remedy)) from error
+
+
+def verb_at(method: Method, verb: str) -> str:
+    """Return "FILE:LINE" of a method's `score` or `reduce`, "" where that is not known.
+
+    Of a method that leaves it to `Method`, or is made of a function, of the class or the function.
+    """
+    cls = type(method)
+    if getattr(cls, verb) is getattr(Method, verb):
+        return written_at(cls)
+    return written_at(getattr(cls, "function", None) or getattr(cls, verb))
+
+
+def _shapes(tokens: Tokens) -> str:
+    prefix = f"{tokens.num_prefix} of them prefix tokens"
+    batch, count, channels = tokens.x.shape
+    return f"There were {batch} images, {count} tokens ({prefix}), {channels} channels."

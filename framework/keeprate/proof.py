@@ -19,10 +19,10 @@ from torch.overrides import TorchFunctionMode
 
 from .attention import Attention
 from .backbones import Backbone, Inputs
+from .backbones.fused_attention import switched_on
 from .errors import KeeprateError
 from .method import Method, Needs, Place, Stage
 from .plan import make_plan
-from .reader import switched_on
 from .reduction import ReducedModel
 from .tokens import Tokens
 from .trace import Survivors

@@ -12,10 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from .attention import Attention, checked_score, chunks, score_in_chunks
-from .bias import Bias
+from .attention import Attention, Bias, chunks
+from .backbones.fused_attention import switched_on
 from .errors import KeeprateError
 from .method import Method, Needs, Stage, has_score
+from .promises import checked_score, score_in_chunks
 from .tokens import Tokens
 
 
@@ -147,32 +148,6 @@ class _FusedCalls(TorchFunctionMode):
         needs = Needs.NOTHING if self.reader.method is None else self.reader.method.needs
         seen = Attention(query, key, value, actual, bias, self.x_pre, needs)
         return self.reader.attend(seen, dropout_p)
-
-
-@contextmanager
-def switched_on(attention: nn.Module) -> Iterator[None]:
-    """Switch fused attention on inside a module of timm or transformers, and back afterwards."""
-    off = [m for m in attention.modules() if getattr(m, "fused_attn", None) is False]
-    configs = {id(config): config for m in attention.modules() if (config := _chooser(m))}
-    chosen = [(config, config._attn_implementation) for config in configs.values()]
-    try:
-        for module in off:
-            module.fused_attn = True  # type: ignore[assignment]
-        for config, implementation in chosen:
-            if implementation == "eager":
-                config._attn_implementation = "sdpa"
-        yield
-    finally:
-        for module in off:
-            module.fused_attn = False  # type: ignore[assignment]
-        for config, implementation in chosen:  # outer ones first: they set those inside as well
-            config._attn_implementation = implementation
-
-
-def _chooser(module: nn.Module) -> Any:
-    """Return the configuration of transformers that chooses a module's attention, if it has one."""
-    config = getattr(module, "config", None)
-    return config if hasattr(config, "_attn_implementation") else None
 
 
 def _fused(seen: Attention, dropout_p: float) -> Tensor:

@@ -22,17 +22,6 @@ class ReadyStudy:
     origin: str
     version: str
 
-    @property
-    def description(self) -> str:
-        """What the file says under `description`, "" if it says nothing or cannot be read."""
-        from .study.yaml_lines import read_document
-
-        try:
-            data = read_document(self.path.read_text(encoding="utf-8")).data or {}
-        except (OSError, UnicodeDecodeError):
-            return ""
-        return " ".join(str(data.get("description") or "").split())
-
 
 def check_study(path: object) -> str:
     """Return the name of the study file at `path`; KeeprateError, saying why, if it is none."""

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Final
 
 from .backbones import Backbone
+from .backbones.loading.loaded import PREFIX, LoadedModel
 from .comparison import Comparison
 from .data import DataSet
 from .description import describe
 from .errors import KeeprateError
 from .fulfil import built_data, built_model, built_run
-from .models import PREFIX, LoadedModel
 from .parameters import parameters_of
 from .picked import Source
 from .plan import Plan, make_plan

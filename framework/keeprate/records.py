@@ -232,3 +232,17 @@ class Failure(Record):
     def id(self) -> str:
         """The id of the run."""
         return self.run.id
+
+
+SEGMENT_SCHEMA: Final = pl.Schema(
+    {
+        "run": pl.String,
+        "place": pl.Int64,
+        **ROW_COLUMNS,
+        "overhead": pl.Int64,
+        "seconds": pl.Float64,
+    }
+)
+"""Columns of unfinished rows: those of `ROW_SCHEMA` without the sample's id, and the run they
+belong to, the place of the sample in the comparison's samples, what of `macs` the method itself
+spent, and the row's share of the time."""

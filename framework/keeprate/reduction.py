@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from .attention import Attention, score_in_chunks
+from .attention import Attention
 from .backbones import Backbone, Inputs
 from .errors import KeeprateError
 from .method import Place, Stage
 from .plan import Plan
-from .promises import checked_reduce, refuse_hooked, refuse_to_export
+from .promises import checked_reduce, refuse_hooked, refuse_to_export, score_in_chunks
 from .reader import AttentionReader
 from .ruler import Costs, pixels, shape_of
 from .tokens import Tokens

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
 if TYPE_CHECKING:
+    from .backbones.loading.loaded import LoadedModel
     from .data import DataSet
     from .method import Method
-    from .models import LoadedModel
 
 Precision: TypeAlias = Literal[
     "32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 
 from .backbones import Inputs
+from .environment import device_name, device_of
 from .records import Throughput
 from .reduction import ReducedModel
 
@@ -53,22 +54,6 @@ def measure_throughput(
         batch_size=batch_size,
         rounds=len(ratios),
     )
-
-
-def device_of(accelerator: str) -> torch.device:
-    """Return the device Lightning would pick: a GPU where there is one, unless told otherwise."""
-    if accelerator in ("gpu", "cuda") or (accelerator == "auto" and torch.cuda.is_available()):
-        return torch.device("cuda")
-    if accelerator == "mps" or (accelerator == "auto" and torch.backends.mps.is_available()):
-        return torch.device("mps")
-    return torch.device("cpu")
-
-
-def device_name(device: torch.device) -> str:
-    """Name a device for people: the GPU's model, or the CPU with its threads."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{device.type} ({torch.get_num_threads()} threads)"
 
 
 def _timed(

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from .errors import KeeprateError
-from .exporting import without_values
 
 _SEEN = "keeprate_numbers_in_version"
 
@@ -178,3 +177,8 @@ def _refuse_twice(seen: Tensor, source: Tensor) -> None:
 def _first(wrong: Tensor) -> tuple[int, int]:
     image, place = wrong.nonzero()[0].tolist()
     return image, place
+
+
+def without_values(x: Tensor) -> bool:
+    """Tell whether `x` stands for a tensor whose numbers are not known (yet)."""
+    return x.is_meta or torch.compiler.is_exporting()

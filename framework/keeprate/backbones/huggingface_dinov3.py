@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 
-from ..reader import AttentionReader
 from ..tokens import Tokens
 from .huggingface_layouts import DINOV3
 from .huggingface_vision import HFVision, pixels_of
 from .interface import HeadCost, Inputs
+
+if TYPE_CHECKING:
+    from ..reader import AttentionReader
 
 Rope = tuple[Tensor, Tensor]
 """Cosines and sines of the patches' angles, (M, d) or looked up for each image, (B, 1, n, d)."""

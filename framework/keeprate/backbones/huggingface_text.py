@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
 from ..errors import KeeprateError
-from ..reader import AttentionReader
 from ..tokens import Tokens
 from .huggingface import HuggingFace
 from .huggingface_layouts import BERT, DISTILBERT
 from .interface import HeadCost, Inputs
 from .timm_column import linear_macs
+
+if TYPE_CHECKING:
+    from ..reader import AttentionReader
 
 IDS, MASK = "input_ids", "attention_mask"
 EXAMPLE_LENGTH = 128

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import KeeprateError
-from ..reader import AttentionReader
 from ..tokens import Tokens
 from .grids import Grid
 from .huggingface import HuggingFace
@@ -17,6 +16,9 @@ from .huggingface_layouts import BEIT, DINOV2, SIGLIP, VIT
 from .interface import HeadCost, Inputs
 from .pooling import size_weighted
 from .timm_column import linear_macs
+
+if TYPE_CHECKING:
+    from ..reader import AttentionReader
 
 PIXELS = "pixel_values"
 

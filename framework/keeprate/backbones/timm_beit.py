@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import torch
 from timm.layers.mlp import Mlp, SwiGLU
@@ -10,9 +10,11 @@ from timm.layers.patch_embed import PatchEmbed
 from timm.models.beit import Attention, Beit, Block, RelativePositionBias
 from torch import Tensor, nn
 
-from ..reader import AttentionReader
 from ..tokens import Tokens
 from .timm_column import TimmColumn, class_refusal, scaled, shell_refusal
+
+if TYPE_CHECKING:
+    from ..reader import AttentionReader
 
 _TABLES = (RelativePositionBias,)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import timm.layers
 import torch
@@ -22,10 +22,12 @@ from timm.models.vitamin import GeGluMlp
 from torch import Tensor, nn
 
 from ..method import Place
-from ..reader import AttentionReader
 from ..tokens import Tokens
 from .interface import BlockCost
 from .timm_column import TimmColumn, class_refusal, linear_macs
+
+if TYPE_CHECKING:
+    from ..reader import AttentionReader
 
 # timm has had these since 1.0.23
 _DIFF_ATTENTION = getattr(timm.layers, "DiffAttention", None)

@@ -8,8 +8,8 @@ from typing import Any, cast
 from timm.layers.attention_pool import AttentionPoolLatent
 from torch import Tensor, nn
 
-from ..reader import switched_on
 from ..tokens import Tokens
+from .fused_attention import switched_on
 from .grids import Grid, whole
 from .interface import Backbone, BlockCost, HeadCost
 from .pooling import SizeMask, size_weighted

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from timm.layers import pos_embed_sincos
 from timm.layers.attention import AttentionRope
@@ -11,9 +11,11 @@ from timm.layers.patch_embed import PatchEmbed
 from timm.models.eva import Eva, EvaAttention, EvaBlock, EvaBlockPostNorm
 from torch import Tensor, nn
 
-from ..reader import AttentionReader
 from ..tokens import Tokens
 from .timm_column import TimmColumn, class_refusal, scaled, shell_refusal
+
+if TYPE_CHECKING:
+    from ..reader import AttentionReader
 
 _BLOCKS = (EvaBlock, EvaBlockPostNorm)
 _ATTENTIONS = (EvaAttention, AttentionRope)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from timm.layers.attention import Attention
 from timm.layers.mlp import Mlp
 from torch import Tensor, nn
 
-from ..reader import AttentionReader
 from ..tokens import Tokens
 from .grids import Grid
 from .interface import HeadCost
 from .lvvit_model import LVViT, LVViTBlock, Stem
 from .timm_column import TimmColumn, class_refusal, linear_macs, shell_refusal
+
+if TYPE_CHECKING:
+    from ..reader import AttentionReader
 
 
 class TimmLVViT(TimmColumn):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import torch
 from timm.layers.mlp import Mlp
@@ -17,10 +17,12 @@ from timm.models.vision_transformer_relpos import (
 )
 from torch import Tensor, nn
 
-from ..reader import AttentionReader
 from ..tokens import Tokens
 from .interface import BlockCost
 from .timm_column import TimmColumn, class_refusal, linear_macs, shell_refusal
+
+if TYPE_CHECKING:
+    from ..reader import AttentionReader
 
 _BLOCKS = (RelPosBlock, ResPostRelPosBlock)
 _POSITIONS = (RelPosBias, RelPosMlp)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import chain
-from typing import Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -22,11 +22,13 @@ from timm.models.volo import (
 )
 from torch import Tensor, nn
 
-from ..reader import AttentionReader
 from ..tokens import Tokens
 from .grids import Grid, convolution_macs, output_grid, whole
 from .interface import Backbone, BlockCost, HeadCost
 from .timm_column import altered_refusal, class_refusal, linear_macs, uncounted_refusal
+
+if TYPE_CHECKING:
+    from ..reader import AttentionReader
 
 
 class TimmVOLO(Backbone):

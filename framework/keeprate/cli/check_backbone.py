@@ -59,8 +59,8 @@ def check_backbone(
 def _models(
     what: str, weights: Path | None, image_size: tuple[int, int] | None
 ) -> Iterator[tuple[str, Callable[[], nn.Module]]]:
+    from ..backbones.loading.load import load_model
     from ..evidence import randomise
-    from ..models import load_model
 
     if not what.endswith(".py"):
         loaded = load_model(what, weights=weights, pretrained=False, image_size=image_size)

@@ -186,7 +186,7 @@ def chosen_runs(asked: Asked) -> list[RunSpec]:
 
 def check_costs(asked: Asked, methods: Sequence[type[Method]]) -> None:
     """Raise KeeprateError for a schedule or budget that cannot be read, before anything heavy."""
-    from ..budget import parse_budget
+    from ..costs import parse_budget
     from ..plan import preset_of
     from ..schedule import parse_schedule
 
@@ -215,8 +215,8 @@ def check_loop(asked: Asked) -> None:
 
 def loop_options(asked: Asked) -> Options:
     """Turn the typed options into those of the comparison."""
-    from ..data import default_workers
     from ..request import LoopOptions, Options
+    from ..samples import default_workers
 
     workers = asked.workers
     if workers is None:

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from ..findings.evidence import JudgedGroup
     from ..rebuilt import Places
     from ..results import Store
-    from .show import Asked
+    from .picking import ShowOptions
 
 DEFAULT_MOST = 8
 
 
-def show_disagreeing(asked: Asked, folder: Path) -> None:
+def show_disagreeing(asked: ShowOptions, folder: Path) -> None:
     """Draw, for each group of runs in `folder`, the samples on which its runs disagree most.
 
     Of a group that cannot be drawn a warning says why. Raises KeeprateError for a folder without
@@ -45,7 +45,7 @@ def show_disagreeing(asked: Asked, folder: Path) -> None:
         click.echo(path)
 
 
-def _check(asked: Asked) -> None:
+def _check(asked: ShowOptions) -> None:
     given = {
         "IMAGE": asked.images,
         "--schedule": asked.schedule,
@@ -60,11 +60,11 @@ def _check(asked: Asked) -> None:
         raise KeeprateError("--runs names the runs themselves: drop --method and --budget.")
 
 
-def _comparisons(asked: Asked, folder: Path) -> Iterator[tuple[JudgedGroup, Chosen]]:
+def _comparisons(asked: ShowOptions, folder: Path) -> Iterator[tuple[JudgedGroup, Chosen]]:
     """The groups in which two runs or more are to be compared, with these runs."""
+    from ..analysis.write import summarise_folder
     from ..findings.disputing import choose, named
     from ..findings.series import arrange
-    from .report import summarise_folder
 
     groups = summarise_folder(folder).evidence.groups
     _check_names(asked, groups)
@@ -85,7 +85,7 @@ def _comparisons(asked: Asked, folder: Path) -> Iterator[tuple[JudgedGroup, Chos
         )
 
 
-def _check_names(asked: Asked, groups: Sequence[JudgedGroup]) -> None:
+def _check_names(asked: ShowOptions, groups: Sequence[JudgedGroup]) -> None:
     ids = [each.id for group in groups for each in group.runs]
     methods = {each.run.method for group in groups for each in group.runs}
     for name in asked.run_ids:
@@ -97,7 +97,7 @@ def _check_names(asked: Asked, groups: Sequence[JudgedGroup]) -> None:
 
 
 def _drawn(
-    asked: Asked,
+    asked: ShowOptions,
     store: Store,
     comparisons: Sequence[tuple[JudgedGroup, Chosen]],
     taken: set[str],
@@ -120,7 +120,7 @@ def _drawn(
     return drawn
 
 
-def _places(asked: Asked) -> Places:
+def _places(asked: ShowOptions) -> Places:
     from ..rebuilt import Places
     from .compare import data_spec
 

@@ -60,8 +60,13 @@ def _rows(found: Registry, kind: str) -> list[Row]:
     if kind == PLUGINS:
         return _plugin_rows(found)
     if kind == STUDIES:
+        from ..study.yaml_lines import description_in
+
         studies = (found.studies[name] for name in sorted(found.studies))
-        return [Row(each.name, each.description, (), each.origin, each.version) for each in studies]
+        return [
+            Row(study.name, description_in(study.path), (), study.origin, study.version)
+            for study in studies
+        ]
     offers: dict[str, Offer[object]] = getattr(found, kind)
     return [_row(KINDS[kind], offers[name]) for name in sorted(offers)]
 

@@ -96,7 +96,8 @@ def _without_weights(
     import timm
     import torch
 
-    from ..models import PREFIX, check_image_size, check_name
+    from ..backbones.loading.loaded import PREFIX
+    from ..models import check_image_size, check_name
 
     if name.startswith(PREFIX):
         from ..huggingface_models import shapes_of

@@ -57,6 +57,21 @@ class Picking:
     data: str | None
 
 
+@dataclass(frozen=True)
+class ShowOptions(Picking):
+    """The options of `keeprate show` as they were typed."""
+
+    methods: tuple[str, ...]
+    schedule: str | None
+    budget: str | None
+    blocks: tuple[int, ...] | None
+    overlay: bool
+    output: Path | None
+    disagreeing: Path | None
+    most: int | None
+    run_ids: tuple[str, ...]
+
+
 def picking_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the argument IMAGE... and the options of `source`."""
     return IMAGES(source_options(command))

@@ -52,14 +52,15 @@ def run_and_report(
 
 
 def _report(folder: Path, tally: Tally) -> None:
-    from .report import print_table, summarise_folder, write_reports
+    from ..analysis.write import summarise_folder, write_reports
+    from .report import print_written
+    from .table import print_table
 
     if not (tally.finished or tally.reused):
         return
     summary = summarise_folder(folder)
     print_table(summary)
-    for path in write_reports(folder, summary=summary):
-        click.echo(f"Wrote {path}")
+    print_written(write_reports(folder, summary=summary))
 
 
 def _status(folder: Path, tally: Tally, *, stopped: bool) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,7 @@ import click
 
 from ..errors import KeeprateError
 from .options import plugin_options
-from .picking import Numbers, Picking, check_blocks, file_name, source, source_options
+from .picking import Numbers, ShowOptions, check_blocks, file_name, source, source_options
 
 if TYPE_CHECKING:
     from ..comparison import Wanted
@@ -18,21 +17,6 @@ if TYPE_CHECKING:
 
 DEFAULT_BUDGET = "65%"
 DEFAULT_OUTPUT = Path("runs/pictures")
-
-
-@dataclass(frozen=True)
-class Asked(Picking):
-    """The options of the command as they were typed."""
-
-    methods: tuple[str, ...]
-    schedule: str | None
-    budget: str | None
-    blocks: tuple[int, ...] | None
-    overlay: bool
-    output: Path | None
-    disagreeing: Path | None
-    most: int | None
-    run_ids: tuple[str, ...]
 
 
 @click.command()
@@ -86,7 +70,7 @@ def show(**options: Any) -> None:
     With --disagreeing the images are those on which finished runs disagree most, and --model,
     --weights and --data say where things lie that their folder names, if they are elsewhere now.
     """
-    asked = Asked(**options)
+    asked = ShowOptions(**options)
     if asked.disagreeing is not None:
         from .disagreeing import show_disagreeing
 
@@ -99,7 +83,7 @@ def show(**options: Any) -> None:
     show_images(asked)
 
 
-def show_images(asked: Asked) -> None:
+def show_images(asked: ShowOptions) -> None:
     """Draw the images that were named. Raises KeeprateError as all that it is made of."""
     from ..atomic import write_together
     from ..picture_sheet import png
@@ -119,7 +103,7 @@ def show_images(asked: Asked) -> None:
         click.echo(path)
 
 
-def runs_of(asked: Asked, found: Source) -> dict[str, Wanted]:
+def runs_of(asked: ShowOptions, found: Source) -> dict[str, Wanted]:
     """Return the methods named, or all that fit the model, at one cost, each by its label.
 
     Raises KeeprateError for unknown names and parameters that do not fit.

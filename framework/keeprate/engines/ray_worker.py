@@ -137,8 +137,8 @@ def work(order: Order, shard: Shard, logits: NDArray[Any] | None, flag: Any) -> 
 def _judge(
     order: Order, shard: Shard, logits: NDArray[Any] | None, desk: Desk, reply: Reply
 ) -> None:
+    from ..environment import device_name, device_of
     from ..evaluation import run_pass
-    from ..throughput import device_name, device_of
     from ..work import pass_of
 
     comparison = _comparison(order)

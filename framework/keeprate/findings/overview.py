@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from ..budget import gmacs
+from ..costs import gmacs
 from .model import EqualCost, GroupFindings, Interval, Options, Rival
 from .origin import FailedRun
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ..budget import TOLERANCE, gmacs, parse_budget
+from ..costs import TOLERANCE, gmacs, parse_budget
 from ..labels import labels_of
 from ..records import RunInfo
 from .evidence import Judged, JudgedGroup

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..budget import gmacs
+from ..costs import gmacs
 from ..errors import KeeprateError
 from .bootstrap import Estimate
 from .seeds import Difference, difference, mean_over_seeds

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ..backbones import Backbone, adapt
+from ..backbones.loading.load import outline
+from ..backbones.loading.loaded import PREFIX, LoadedModel, classes_of, config_of
 from ..data import DataSet
 from ..errors import KeeprateError
-from ..models import PREFIX, LoadedModel, check_name, config_of, find_published, outline
+from ..models import check_name, find_published
 from ..plan import make_plan, refuse_unsuited
 from ..plugins import registry
-from ..preparation import classes_of, preparation
+from ..preparation import preparation
 from .content import Content
 from .pairs import NamedModel, Pair
 from .source import Ledger

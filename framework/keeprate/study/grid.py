@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..budget import parse_budget
+from ..costs import parse_budget
 from ..errors import KeeprateError
 from ..method import Method
 from ..parameters import build, parameters_of, parse_spec, values_of

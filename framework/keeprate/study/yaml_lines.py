@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import yaml
@@ -160,3 +161,12 @@ def _reason(error: yaml.MarkedYAMLError) -> str:
     if "mapping values are not allowed" in said:
         return "is not YAML: ': ' inside a value. Put quotes around it, or mend the indent."
     return f"is not YAML: {said}. Put texts with special characters in quotes."
+
+
+def description_in(path: Path) -> str:
+    """Return what a study file says under `description`, "" if nothing or it cannot be read."""
+    try:
+        data = read_document(path.read_text(encoding="utf-8")).data or {}
+    except (OSError, UnicodeDecodeError):
+        return ""
+    return " ".join(str(data.get("description") or "").split())

@@ -1,0 +1,130 @@
+"""Reports of the runs in a folder, written by the plugins that offer them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..atomic import explained
+from ..errors import KeeprateError, unknown_name
+from ..plugins import Offer, registry
+from ..results import Store, run_files
+from ..summary import Summary, summarise
+
+if TYPE_CHECKING:
+    from ..findings.model import Options
+    from ..report import Report
+
+
+@dataclass(frozen=True)
+class ReportFailure:
+    """What a report raised instead of writing its files; `origin` is where it was registered."""
+
+    name: str
+    origin: str
+    error: Exception
+
+    def __str__(self) -> str:
+        cause = " ".join(f"{type(self.error).__name__}: {self.error}".split())
+        return f"Report '{self.name}' of {self.origin} failed: {cause}"
+
+
+@dataclass(frozen=True)
+class WrittenReports:
+    """The files that reports wrote, and the reports that failed."""
+
+    files: tuple[Path, ...]
+    failures: tuple[ReportFailure, ...]
+
+
+def summarise_folder(folder: Path, options: Options | None = None) -> Summary:
+    """Summarise the runs in `folder`; KeeprateError if it is not there or holds no finished run.
+
+    `options` say what the findings are asked; what is wrong with them is told at once.
+    """
+    check_folder(folder)
+    summary = summarise(Store(folder), options)
+    if not summary.lines:
+        raise _empty(folder, summary)
+    if options is not None:
+        _ = summary.findings  # a mistake in the options is one, not one of every report
+    return summary
+
+
+def check_folder(folder: Path) -> None:
+    """Raise KeeprateError, with the nearest folder, unless `folder` is one."""
+    if not folder.exists():
+        raise _missing(folder)
+    if not folder.is_dir():
+        raise KeeprateError(f"{folder} is a file, not a folder of results.")
+
+
+def write_reports(
+    folder: Path,
+    names: Sequence[str] | None = None,
+    *,
+    output: Path | None = None,
+    summary: Summary | None = None,
+) -> WrittenReports:
+    """Write the registered reports, or those named, of the runs in `folder`.
+
+    They go into `output`, `folder` itself by default. Pass the `summary` if it is there already.
+    A report that raises does not keep the others from being written; the failures name it. Raises
+    KeeprateError, before anything is computed, for a name that no report has.
+    """
+    chosen = chosen_reports(names)
+    summarised = summary or summarise_folder(folder)
+    return write_each(chosen, output or folder, lambda report, into: report.write(summarised, into))
+
+
+def write_each(
+    reports: Sequence[Offer[Report]], output: Path, write: Callable[[Report, Path], Sequence[Path]]
+) -> WrittenReports:
+    """Make the folder `output`, and have every report write into it by `write`."""
+    with explained(output):
+        output.mkdir(parents=True, exist_ok=True)
+    files: list[Path] = []
+    failures: list[ReportFailure] = []
+    for offer in reports:
+        try:
+            files += [Path(path) for path in write(offer.cls(), output)]
+        except Exception as error:
+            failures.append(ReportFailure(offer.name, offer.origin, error))
+    return WrittenReports(tuple(files), tuple(failures))
+
+
+def chosen_reports(names: Sequence[str] | None) -> list[Offer[Report]]:
+    """Return the reports of these names, or all; KeeprateError for a name that none has."""
+    known = registry()
+    for name in names or ():
+        known.report(name)
+    return [known.reports[name] for name in dict.fromkeys(names or known.reports)]
+
+
+def _missing(folder: Path) -> KeeprateError:
+    siblings = _results_folders(folder.parent)
+    if siblings:
+        return unknown_name("results folder", str(folder), siblings)
+    return KeeprateError(f"No results folder '{folder}'. `keeprate compare` makes one.")
+
+
+def _empty(folder: Path, summary: Summary) -> KeeprateError:
+    said = f"No finished run in {folder}."
+    failed = len(summary.findings.failures)
+    if failed:
+        return KeeprateError(f"{said} {failed} failed: {summary.findings.failures[0].error}")
+    if summary.problems:
+        return KeeprateError(f"{said} {len(summary.problems)} unreadable: {summary.problems[0]}.")
+    if any((folder / "partial").glob("*")):
+        return KeeprateError(f"{said} Some are unfinished: the command that began them goes on.")
+    inside = _results_folders(folder)
+    return KeeprateError(f"{said} Did you mean {' or '.join(inside)}?" if inside else said)
+
+
+def _results_folders(parent: Path) -> list[str]:
+    """Folders in `parent` that hold results."""
+    if not parent.is_dir():
+        return []
+    return sorted(str(path) for path in parent.iterdir() if run_files(path))

@@ -1,0 +1,1 @@
+"""Models by name: loaded with their weights, or their shapes alone, without them."""

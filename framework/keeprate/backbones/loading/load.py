@@ -1,0 +1,57 @@
+"""Load a model by name, of timm or of transformers, or only its shapes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ...errors import KeeprateError
+from ...huggingface_models import load_huggingface, outline_huggingface
+from ...models import load_timm, outline_timm
+from .loaded import PREFIX, LoadedModel
+
+
+def load_model(
+    name: str,
+    *,
+    weights: Path | None = None,
+    pretrained: bool = True,
+    image_size: int | tuple[int, int] | None = None,
+    num_classes: int | None = None,
+) -> LoadedModel:
+    """Create the model `name` with the weights of a file, of its hub page, or random ones.
+
+    `hf:FOLDER` and `hf:NAME` are transformers' classifiers, which keep their own weights, image
+    size and classes; all other names are timm's.
+
+    Every weight must be there and fit. `image_size` (pixels: a side, or height and width) resamples
+    the position embedding to another size than the weights were trained at; without it a file made
+    for another size is refused. `num_classes` is read from the file where it is not given. Raises
+    KeeprateError, in one line, for whatever does not fit and for weights that cannot be had.
+    """
+    if name.startswith(PREFIX):
+        _refuse_choices(name, weights, image_size, num_classes)
+        return load_huggingface(name, pretrained=pretrained)
+    sides = (image_size, image_size) if isinstance(image_size, int) else image_size
+    return load_timm(
+        name, weights=weights, pretrained=pretrained, image_size=sides, num_classes=num_classes
+    )
+
+
+def outline(
+    name: str, *, weights: Path | None = None, image_size: tuple[int, int] | None = None
+) -> LoadedModel:
+    """Return the shapes of what `load_model` would load: a model without weights, on "meta".
+
+    Of a weights file only names and shapes are read, of a page of the hub only its descriptions.
+    Raises KeeprateError for what can be told from these; `weights_sha256` is empty.
+    """
+    if name.startswith(PREFIX):
+        _refuse_choices(name, weights, image_size)
+        return outline_huggingface(name)
+    return outline_timm(name, weights=weights, image_size=image_size)
+
+
+def _refuse_choices(name: str, *choices: object) -> None:
+    """Raise KeeprateError where something is chosen that a transformers model has of its own."""
+    if any(choice is not None for choice in choices):
+        raise KeeprateError(f"'{name}' has weights, image size and classes of its own.")

@@ -1,0 +1,67 @@
+"""A loaded model: where its weights come from, their hash, and the classes it tells apart."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from ...errors import KeeprateError
+
+PREFIX = "hf:"
+"""How names of transformers' models begin; all others are timm's."""
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model in eval mode and where its weights come from.
+
+    `weights` is a file name, "pretrained" or "random weights"; `weights_sha256` is what the
+    function of that name returns. `folder` holds the files of a transformers model, which say how
+    its inputs are prepared.
+    """
+
+    model: nn.Module
+    name: str
+    weights: str
+    weights_sha256: str
+    folder: Path | None = None
+
+
+def weights_sha256(model: nn.Module) -> str:
+    """SHA-256 (hex) of a model's weights: names, types, shapes and bytes, sorted by name."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def config_of(model: nn.Module) -> dict[str, Any]:
+    """Return timm's description of a model: input size, mean, classes, "label_names" if any."""
+    return cast(dict[str, Any], getattr(model, "pretrained_cfg", {}))
+
+
+def classes_of(loaded: LoadedModel) -> tuple[int, Sequence[str] | None]:
+    """Return how many classes a model tells apart and, if it knows them, their names.
+
+    Raises KeeprateError for a transformers model that does not choose one class of several.
+    """
+    config: Any = getattr(loaded.model, "config", None)
+    if not hasattr(config, "id2label"):
+        names = config_of(loaded.model).get("label_names")
+        return int(getattr(loaded.model, "num_classes", 0)), names
+    problem = getattr(config, "problem_type", None) or "single_label_classification"
+    if problem != "single_label_classification" or config.num_labels < 2:
+        said = problem.replace("_", " ") if config.num_labels > 1 else "regression"
+        raise KeeprateError(
+            f"Model '{loaded.name}' is for {said}: there is no one right class to compare."
+        )
+    names = [str(config.id2label[index]) for index in range(config.num_labels)]
+    unnamed = names == [f"LABEL_{index}" for index in range(config.num_labels)]
+    return config.num_labels, None if unnamed else names

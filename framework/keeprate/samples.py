@@ -1,0 +1,48 @@
+"""The samples of a data set as a PyTorch data loader takes them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+
+from torch import Tensor
+from torch.utils.data import Dataset, default_collate
+
+from .data import DataSet, TextDataSet
+
+
+def default_workers(cls: type[DataSet]) -> int:
+    """Return how many processes decode images: none where there is nothing to decode."""
+    nothing_to_decode = cls.embedded or issubclass(cls, TextDataSet)
+    return 0 if nothing_to_decode else min(8, os.cpu_count() or 1)
+
+
+class ImageSamples(Dataset[tuple[Tensor, int, int]]):
+    """The chosen samples of a data set, transformed for a model, for a `DataLoader`.
+
+    Items are (image, label, index): a float image (3, H, W), the label, and the position in
+    `data.samples()`. `collate` makes a batch of several. `load` gives what `transform` takes of a
+    sample, by its index: where it is left out, the decoded image.
+    """
+
+    collate = staticmethod(default_collate)
+
+    def __init__(
+        self,
+        data: DataSet,
+        transform: Callable[[Tensor], Tensor],
+        indices: Sequence[int],
+        load: Callable[[int], Tensor] | None = None,
+    ) -> None:
+        self.data = data
+        self.transform = transform
+        self.indices = tuple(indices)
+        self.load = load or data.image
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, position: int) -> tuple[Tensor, int, int]:
+        index = self.indices[position]
+        label = self.data.samples()[index].label
+        return self.transform(self.load(index)), label, index
