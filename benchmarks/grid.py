@@ -20,7 +20,7 @@ from keeprate.comparing import Workplace
 from keeprate.execution import run
 from keeprate.fulfil import built_engine, prepare
 from keeprate.request import Cost, DataSpec, LoopOptions, ModelSpec, Options, Request, RunSpec
-from keeprate.results import Store
+from keeprate.results.store import Store
 
 METHODS = ("random", "attention-score", "class-attention", "zero-tprune")
 BUDGETS = (60, 64, 68, 72, 76, 80, 84, 88, 92)

@@ -25,7 +25,7 @@ from keeprate.comparing import Workplace
 from keeprate.execution import run
 from keeprate.fulfil import built_engine, prepare
 from keeprate.request import Cost, RunSpec
-from keeprate.results import Store
+from keeprate.results.store import Store
 
 NUMBERS = (1, 4, 12, 36, 144)
 

@@ -27,7 +27,7 @@ from keeprate.comparing import Workplace
 from keeprate.comparison import Comparison
 from keeprate.execution import run
 from keeprate.fulfil import built_engine, prepare
-from keeprate.results import Store
+from keeprate.results.store import Store
 
 
 class Clock:

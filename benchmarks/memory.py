@@ -20,8 +20,8 @@ from torch import nn
 
 import keeprate
 from keeprate.backbones import adapt
-from keeprate.environment import device_name, device_of
 from keeprate.parameters import parse_spec
+from keeprate.results.environment import device_name, device_of
 
 MIB = 2**20
 

@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import bootstrap
 
-from keeprate.labels import labels_of
-from keeprate.results import Result, Store
+from keeprate.results.labels import labels_of
+from keeprate.results.records import Result
+from keeprate.results.store import Store
 from keeprate.statistics import mcnemar_exact, paired_difference
 
 

@@ -23,8 +23,8 @@ from torch import Tensor
 
 import keeprate
 from keeprate import Attention, Method, Needs, Place, Stage, Tokens
-from keeprate.environment import device_name, device_of
 from keeprate.parameters import parse_spec
+from keeprate.results.environment import device_name, device_of
 from keeprate.throughput import DTYPES
 
 

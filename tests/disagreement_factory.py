@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from keeprate.request import Cost, RunSpec
-from keeprate.results import Store
+from keeprate.results.store import Store
 from results_factory import make_backbone, make_result, make_rows, make_run
 from run_factory import request, run
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from keeprate.events import ComparisonStarted, PassAdvanced, RunFailed, RunFinished
-from keeprate.records import Failure, RunInfo
+from keeprate.results.records import Failure, RunInfo
 from results_factory import make_environment, make_result, make_rows, make_run
 
 FOLDER = Path("runs/study")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from keeprate.results import (
+from keeprate.results.records import (
     ROW_SCHEMA,
     BackboneInfo,
     DataInfo,
@@ -19,9 +19,9 @@ from keeprate.results import (
     Result,
     RunInfo,
     StageInfo,
-    Store,
     Throughput,
 )
+from keeprate.results.store import Store
 
 UNPRUNED_MACS = 43_250_000
 BLOCKS = 12

@@ -13,7 +13,7 @@ from keeprate.events import Event
 from keeprate.execution import execute
 from keeprate.fulfil import built_engine
 from keeprate.request import Cost, DataSpec, LoopOptions, ModelSpec, Options, Request, RunSpec
-from keeprate.results import Store
+from keeprate.results.store import Store
 
 RUNS = (
     ("random", {}, "keep=0.7@3,6"),

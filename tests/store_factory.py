@@ -8,9 +8,9 @@ import numpy as np
 import polars as pl
 
 from keeprate.engine import Segment
-from keeprate.partial import PartialRows
-from keeprate.records import SEGMENT_SCHEMA
-from keeprate.results import Failure, Result, RunInfo, Store
+from keeprate.results.partial_rows import PartialRows
+from keeprate.results.records import SEGMENT_SCHEMA, Failure, Result, RunInfo
+from keeprate.results.store import Store
 from results_factory import make_environment, make_rows
 
 

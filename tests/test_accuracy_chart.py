@@ -11,7 +11,7 @@ import pytest
 
 from html_factory import make_findings, make_published
 from keeprate.findings import Findings, Options
-from keeprate.results import Store
+from keeprate.results.store import Store
 from keeprate.summary import Summary, summarise
 from keeprate_reports.accuracy_chart import chart
 from keeprate_reports.accuracy_plot import AccuracyPlot

@@ -21,7 +21,7 @@ from keeprate.cli import keeprate as command
 from keeprate.fulfil import prepare
 from keeprate.plugins import registry
 from keeprate.request import Cost, DataSpec, ModelSpec, Request, RunSpec
-from keeprate.results import Store
+from keeprate.results.store import Store
 from keeprate_methods.random_drop import RandomDrop
 from keeprate_methods.tome import ToMe
 

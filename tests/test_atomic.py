@@ -12,16 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from keeprate.atomic import write_together
 from keeprate.errors import KeeprateError
-from keeprate.results import Store
+from keeprate.results.atomic_files import write_together
+from keeprate.results.store import Store
 from results_factory import make_result, make_rows, make_run, put
 
 KILLED_AT_STEP = """
 import os, pathlib, signal, sys
 sys.path.insert(0, sys.argv[1])
 from results_factory import make_run, put
-from keeprate.results import Store
+from keeprate.results.store import Store
 
 left = int(sys.argv[3])
 
@@ -44,7 +44,7 @@ WRITES_FOREVER = """
 import itertools, sys
 sys.path.insert(0, sys.argv[1])
 from results_factory import make_run, put
-from keeprate.results import Store
+from keeprate.results.store import Store
 
 for seed in itertools.count():
     put(Store(sys.argv[2]), make_run(keep=40), accuracy=0.5, seed=seed % 7)

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from keeprate import evaluation
 from keeprate.cli import keeprate
-from keeprate.results import Store
+from keeprate.results.store import Store
 
 
 def run(*arguments: str | Path) -> Result:

@@ -16,8 +16,8 @@ import keeprate
 from huggingface_factory import REVIEWS, image_checkpoint, review_file, text_checkpoint
 from keeprate.backbones.loading.load import load_model
 from keeprate.cli import keeprate as command
-from keeprate.results import Result as Stored
-from keeprate.results import Store
+from keeprate.results.records import Result as Stored
+from keeprate.results.store import Store
 
 SMALL = ("--no-throughput", "--accelerator", "cpu")
 

@@ -18,8 +18,8 @@ from keeprate.backbones import Backbone
 from keeprate.cli import keeprate
 from keeprate.disagreeing_pictures import picture_name
 from keeprate.disagreement import disagreements
-from keeprate.picture_index import INDEX, PictureIndex, read_index
-from keeprate.results import Store
+from keeprate.results.picture_index import INDEX, PictureIndex, read_index
+from keeprate.results.store import Store
 from keeprate.summary import summarise
 
 LARGEST = 400_000

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from keeprate import KeeprateError
 from keeprate.disagreement import disagreements, ranked
-from keeprate.results import Store
+from keeprate.results.store import Store
 from results_factory import make_data, make_result, make_rows, make_run
 
 

@@ -14,8 +14,8 @@ from keeprate.findings.disputes import disputed
 from keeprate.findings.disputing import MOST_RUNS, choose, named
 from keeprate.findings.evidence import JudgedGroup, gather
 from keeprate.findings.series import Arranged, arrange
-from keeprate.picture_index import INDEX, PictureIndex, read_index, write_index
-from keeprate.results import Store
+from keeprate.results.picture_index import INDEX, PictureIndex, read_index, write_index
+from keeprate.results.store import Store
 from keeprate.summary import summarise
 from results_factory import make_backbone
 

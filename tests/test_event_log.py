@@ -27,7 +27,7 @@ from keeprate.events import (
     RunFinished,
     RunReused,
 )
-from keeprate.records import Failure
+from keeprate.results.records import Failure
 from results_factory import (
     make_environment,
     make_result,

@@ -12,7 +12,8 @@ import pytest
 from keeprate.cli.compare import compare
 from keeprate.errors import KeeprateError
 from keeprate.findings import Findings, GroupFindings, Options
-from keeprate.results import RunInfo, Store
+from keeprate.results.records import RunInfo
+from keeprate.results.store import Store
 from keeprate.statistics import holm, mcnemar_exact, paired_difference, wilson_interval
 from keeprate.summary import Summary, summarise
 from results_factory import (

@@ -26,7 +26,7 @@ from keeprate.findings.appendix import (
 from keeprate.findings.curve_findings import MOST_CURVES
 from keeprate.findings.disagreed import Disagreement, DisputedSample, Guess
 from keeprate.findings.tables import MOST_ABLATIONS, FindingsTable, curve_table, notes_of
-from keeprate.results import Store
+from keeprate.results.store import Store
 from keeprate.summary import summarise
 from results_factory import make_run, put
 

@@ -23,7 +23,7 @@ from keeprate.findings import (
     Verdict,
 )
 from keeprate.findings.changes import changes
-from keeprate.results import Store
+from keeprate.results.store import Store
 from keeprate.summary import Summary, summarise
 from keeprate_reports.comparisons_csv import COLUMNS, ComparisonsCsv
 from keeprate_reports.findings_file import FindingsFile

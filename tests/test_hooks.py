@@ -20,7 +20,7 @@ from keeprate.offers import KINDS
 from keeprate.parameters import build
 from keeprate.plugins import Registry, load
 from keeprate.request import DataSpec, LoopOptions, ModelSpec, Options, Request
-from keeprate.results import Store
+from keeprate.results.store import Store
 from keeprate.study.yaml_lines import description_in
 from keeprate.summary import summarise
 from results_factory import fill

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from html_factory import make_findings, make_group, make_provenance
 from keeprate.findings import Findings, Options
-from keeprate.results import Store
+from keeprate.results.store import Store
 from keeprate.summary import summarise
 from keeprate_reports.chart_looks import looks
 from keeprate_reports.html_packing import packed, script_json

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from keeprate.report import Column
-from keeprate.results import Failure, RunInfo, Store
+from keeprate.results.records import Failure, RunInfo
+from keeprate.results.store import Store
 from keeprate.summary import summarise
 from keeprate_reports.latex_layout import TEXT_WIDTH, layout
 from keeprate_reports.latex_tables import LatexTables

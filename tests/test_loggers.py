@@ -19,7 +19,7 @@ import keeprate.loggers
 from keeprate.errors import KeeprateError
 from keeprate.events import Note, PassEnded, RunFailed, RunFinished
 from keeprate.loggers import KINDS, lightning_listener
-from keeprate.records import Failure
+from keeprate.results.records import Failure
 from results_factory import (
     make_data,
     make_environment,

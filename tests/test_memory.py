@@ -12,7 +12,7 @@ from torch import OutOfMemoryError, Tensor
 
 from keeprate import loop
 from keeprate.memory import Room
-from keeprate.results import Store
+from keeprate.results.store import Store
 from run_factory import rows_of, run
 
 

@@ -11,8 +11,8 @@ import torch
 from keeprate.engine import Segment
 from keeprate.errors import KeeprateError
 from keeprate.outcome import frame, logits_frame
-from keeprate.partial import PartialRows
-from keeprate.records import SEGMENT_SCHEMA
+from keeprate.results.partial_rows import PartialRows
+from keeprate.results.records import SEGMENT_SCHEMA
 
 
 def rows(run: str, *places: int) -> pl.DataFrame:

@@ -28,7 +28,7 @@ from keeprate.events import Event, Note, PassAdvanced
 from keeprate.execution import execute
 from keeprate.fulfil import prepare
 from keeprate.request import Request
-from keeprate.results import Store
+from keeprate.results.store import Store
 from ray_factory import BATCH, IMAGES, Received, ids_of, passed, plugin, request, watched
 
 pytestmark = pytest.mark.xdist_group("ray")  # one cluster, where groups stay together
@@ -235,7 +235,7 @@ from keeprate.engines.ray_engine import RayEngine
 from keeprate.engines.sequential import Sequential
 from keeprate.events import PassAdvanced
 from keeprate.execution import execute
-from keeprate.results import Store
+from keeprate.results.store import Store
 from keeprate.stop import StopSwitch
 from ray_factory import BATCH, request
 

@@ -8,7 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from keeprate.cli import keeprate
-from keeprate.results import Result, Store
+from keeprate.results.records import Result
+from keeprate.results.store import Store
 
 DATA = Path(__file__).resolve().parents[2] / "shared/data"
 WEIGHTS = DATA / "vit_tiny_patch16_224.augreg_in21k_ft_in1k.safetensors"

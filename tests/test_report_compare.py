@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from keeprate.cli import keeprate
 from keeprate.findings.changes import changes
-from keeprate.results import Store
+from keeprate.results.store import Store
 from results_factory import fill, make_backbone, make_run, put
 
 Command = Callable[..., Result]

@@ -9,7 +9,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from keeprate.cli import keeprate
-from keeprate.results import Failure, Store
+from keeprate.results.records import Failure
+from keeprate.results.store import Store
 from results_factory import fill, make_environment, make_run, put
 
 Command = Callable[..., Result]

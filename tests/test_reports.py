@@ -13,7 +13,7 @@ import pytest
 
 from keeprate.plugins import load
 from keeprate.report import Report, macs_unit, table
-from keeprate.results import Store
+from keeprate.results.store import Store
 from keeprate.summary import Group, Line, Summary, summarise
 from keeprate_reports.accuracy_plot import AccuracyPlot
 from keeprate_reports.comparisons_csv import ComparisonsCsv

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from keeprate.errors import KeeprateError
-from keeprate.results import Failure, RunInfo, Store
+from keeprate.results.records import Failure, RunInfo
+from keeprate.results.store import Store
 from results_factory import (
     fill,
     make_environment,

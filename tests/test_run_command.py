@@ -13,7 +13,7 @@ from keeprate import estimate
 from keeprate.cli import keeprate
 from keeprate.estimate import Speed, calibrated, estimated, macs_per_image, sketched
 from keeprate.request import Cost, DataSpec, LoopOptions, ModelSpec, Options, Request, RunSpec
-from keeprate.results import Store
+from keeprate.results.store import Store
 from keeprate.study import read_study
 
 PAGE = (Path(__file__).parent.parent / "docs" / "studies.md").read_text(encoding="utf-8")

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from keeprate import records
-from keeprate.results import RunInfo
+from keeprate.results import records
+from keeprate.results.records import RunInfo
 from results_factory import make_backbone, make_data, make_run
 
 

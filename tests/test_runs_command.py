@@ -12,8 +12,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from keeprate.cli import keeprate
-from keeprate.results import Store
-from keeprate.store_tools import known
+from keeprate.results.manage import known
+from keeprate.results.store import Store
 from results_factory import fill, make_backbone, make_run, put
 from store_factory import begin, fail
 

@@ -11,8 +11,8 @@ from click.testing import CliRunner
 
 from keeprate.cli import keeprate
 from keeprate.cli.runs import runs
-from keeprate.results import Store
-from keeprate.store_tools import known
+from keeprate.results.manage import known
+from keeprate.results.store import Store
 from results_factory import fill, make_run
 from store_factory import begin, fail, logits
 

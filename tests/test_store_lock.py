@@ -15,16 +15,16 @@ from pathlib import Path
 
 import pytest
 
-from keeprate import store_lock
 from keeprate.errors import KeeprateError
-from keeprate.store_lock import Owner, locked, owner
-from keeprate.store_tools import merge, remove
+from keeprate.results import lock as store_lock
+from keeprate.results.lock import Owner, locked, owner
+from keeprate.results.manage import merge, remove
 from results_factory import fill, make_run, put
 
 HOLDS = """
 import sys
 from pathlib import Path
-from keeprate.store_lock import locked
+from keeprate.results.lock import locked
 
 folder, sys.argv = sys.argv[1], ["/usr/bin/keeprate", "run", "my study.yaml"]
 with locked(Path(folder)):
@@ -47,7 +47,7 @@ FORKS = HOLDS.replace(
 TRIES = """
 import sys
 from pathlib import Path
-from keeprate.store_lock import locked
+from keeprate.results.lock import locked
 
 try:
     with locked(Path(sys.argv[1])):

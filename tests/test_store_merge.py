@@ -14,8 +14,9 @@ import polars as pl
 import pytest
 
 from keeprate.errors import KeeprateError
-from keeprate.results import Result, Store
-from keeprate.store_tools import merge
+from keeprate.results.manage import merge
+from keeprate.results.records import Result
+from keeprate.results.store import Store
 from results_factory import fill, make_result, make_rows, make_run, put
 from store_factory import contents, fail, ids, logits
 
@@ -41,8 +42,8 @@ SPOILED: dict[str, Callable[[Store, Result], Any]] = {
 
 KILLED_AT_STEP = """
 import os, signal, sys
-from keeprate.results import Store
-from keeprate.store_tools import merge
+from keeprate.results.store import Store
+from keeprate.results.manage import merge
 
 left = int(sys.argv[3])
 

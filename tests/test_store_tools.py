@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from keeprate.errors import KeeprateError
-from keeprate.results import Store
-from keeprate.store_tools import find, images_done, known, open_store, remove
+from keeprate.results.manage import find, images_done, known, open_store, remove
+from keeprate.results.store import Store
 from results_factory import fill, make_run, put
 from store_factory import begin, contents, fail, ids, logits
 

@@ -8,8 +8,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from keeprate.labels import labels_of
-from keeprate.results import RunInfo, Store
+from keeprate.results.labels import labels_of
+from keeprate.results.records import RunInfo
+from keeprate.results.store import Store
 from keeprate.statistics import mcnemar_exact, paired_difference, wilson_interval
 from keeprate.summary import Line, summarise
 from results_factory import (

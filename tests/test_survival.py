@@ -19,7 +19,7 @@ import pytest
 
 from keeprate.errors import KeeprateError
 from keeprate.events import Event, PassAdvanced, PassStarted
-from keeprate.results import Store
+from keeprate.results.store import Store
 from run_factory import rows_of, run, same
 
 TESTS = Path(__file__).parent

@@ -33,7 +33,7 @@ from .request import (
     Request,
     plain_folder,
 )
-from .results import Store
+from .results.store import Store
 from .samples import default_workers
 from .stop import StopSwitch
 

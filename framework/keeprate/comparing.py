@@ -11,14 +11,14 @@ import numpy as np
 
 from .comparison import Comparison, Job
 from .engine import Desk, Engine, Failed, Task
-from .environment import environment
 from .errors import SampleError
 from .events import Listener, Note, PassEnded, PassStarted, RunFailed, RunFinished
 from .outcome import Outcome, outcome_of
-from .partial import PartialRows
 from .processes import as_first, is_first_process, wait_for_all
-from .records import Environment
-from .results import Failure, Macs, Measured, Result, Store, Throughput
+from .results.environment import environment
+from .results.partial_rows import PartialRows
+from .results.records import Environment, Failure, Macs, Measured, Result, Throughput
+from .results.store import Store
 from .throughput import measure_throughput
 from .work import tasks_of
 

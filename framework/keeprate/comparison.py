@@ -20,7 +20,7 @@ from .plugins import registry
 from .preparation import ImagePreparation, Prepared, TextPreparation, preparation
 from .reduction import ReducedModel
 from .request import Cost, Options, Request
-from .results import RunInfo
+from .results.records import RunInfo
 from .ruler import count
 
 

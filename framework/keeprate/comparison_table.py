@@ -14,7 +14,8 @@ from .analysis.write import write_reports
 from .errors import KeeprateError, unknown_name
 from .plugins import registry
 from .report import Column, table
-from .results import Failure, Result, Store
+from .results.records import Failure, Result
+from .results.store import Store
 from .summary import summarise
 
 if TYPE_CHECKING:

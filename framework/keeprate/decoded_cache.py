@@ -19,12 +19,12 @@ import torchvision
 from torch import Tensor
 
 from . import images
-from .atomic import explained
 from .backbones.loading.model_input import ModelInput
 from .crop_file import CropFile, in_words, replacing
 from .data import DataSet
 from .errors import KeeprateError
 from .parameters import values_of
+from .results.atomic_files import explained
 from .sources import source_sha256
 
 if TYPE_CHECKING:

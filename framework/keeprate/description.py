@@ -13,7 +13,7 @@ from .method import Method
 from .parameters import parameters_of, values_of
 from .plan import Plan
 from .plugins import registry
-from .results import BackboneInfo, DataInfo, RunInfo, StageInfo
+from .results.records import BackboneInfo, DataInfo, RunInfo, StageInfo
 from .sources import source_sha256
 from .structure import structure_sha256
 

@@ -14,10 +14,10 @@ from .findings.disputes import disputed
 from .findings.disputing import Chosen
 from .findings.evidence import JudgedGroup
 from .picked import check_blocks
-from .picture_index import Pictured, PicturedGroup, PicturedGuess, PictureIndex
 from .picture_sheet import png
 from .rebuilt import Places, Rebuilt, rebuilt
-from .results import Store
+from .results.picture_index import Pictured, PicturedGroup, PicturedGuess, PictureIndex
+from .results.store import Store
 from .shown import Camera, Prediction, Shown
 from .shown_sheet import Layout, sheet_of
 

@@ -8,7 +8,7 @@ from typing import Final
 import polars as pl
 
 from .errors import KeeprateError
-from .results import Store
+from .results.store import Store
 
 DIFFERENT: Final = "different"
 SPREAD: Final = "spread"

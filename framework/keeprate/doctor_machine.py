@@ -26,7 +26,7 @@ def machine() -> Machine:
     """Return what a run would run on; libraries that cannot be imported are a finding."""
     python = {"python": platform.python_version()}
     try:
-        from .environment import device_name, device_of, versions
+        from .results.environment import device_name, device_of, versions
 
         return Machine({**python, **versions()}, device_name(device_of("auto")))
     except Exception as error:

@@ -11,12 +11,12 @@ from .backbones.loading.load import load_model
 from .backbones.loading.loaded import LoadedModel
 from .comparison import Comparison
 from .data import DataSet
-from .environment import device_of
 from .fulfil import built_data, built_model, built_run
 from .plan import suits
 from .proof import require_proof
 from .reduction import ReducedModel
 from .request import ModelSpec, Request
+from .results.environment import device_of
 from .ruler import count
 from .shared import shared_macs
 from .throughput import measure_throughput

@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from .atomic import explained
 from .events import (
     ComparisonStarted,
     Event,
@@ -23,7 +22,8 @@ from .events import (
     RunFinished,
     RunReused,
 )
-from .records import Measured, RunInfo
+from .results.atomic_files import explained
+from .results.records import Measured, RunInfo
 
 _PASS_SECONDS: Final = 5.0
 """Between two lines that only say how far a pass has come."""

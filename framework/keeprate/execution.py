@@ -14,10 +14,10 @@ from .fulfil import prepare
 from .plugins import registry
 from .processes import as_first, is_first_process
 from .request import Request
-from .results import Store
-from .reuse import reuse
+from .results.lock import locked
+from .results.reuse import reuse
+from .results.store import Store
 from .sources import source_sha256
-from .store_lock import locked
 
 
 def execute(

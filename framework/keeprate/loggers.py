@@ -15,7 +15,7 @@ from lightning.pytorch.loggers import Logger
 
 from .errors import KeeprateError, unknown_name
 from .events import Event, Listener, RunFailed, RunFinished
-from .records import Measured, RunInfo
+from .results.records import Measured, RunInfo
 
 _PROJECT: Final = "keeprate"
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .metrics import PairedAccuracy, Predictions
-from .records import ROW_SCHEMA, SEGMENT_SCHEMA
+from .results.records import ROW_SCHEMA, SEGMENT_SCHEMA
 from .samples import ImageSamples
 from .texts import TextSamples
 

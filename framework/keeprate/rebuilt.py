@@ -18,8 +18,8 @@ from .parameters import parameters_of
 from .picked import Source
 from .plan import Plan, make_plan
 from .plugins import registry
-from .records import RunInfo
 from .request import Cost, DataSpec, LoopOptions, ModelSpec, Options, RunSpec
+from .results.records import RunInfo
 
 _SHIPPED: Final = "shipped with "
 _PRETRAINED: Final = "pretrained"

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from .atomic import explained
+from .results.atomic_files import explained
 from .scaffold import Scaffold, check_free
 
 

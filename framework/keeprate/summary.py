@@ -8,8 +8,9 @@ from functools import cached_property
 
 from .findings.evidence import Evidence, Judged, JudgedGroup, gather
 from .findings.model import Findings, Options
-from .labels import text_of
-from .results import Result, Store
+from .results.labels import text_of
+from .results.records import Result
+from .results.store import Store
 from .statistics import mcnemar_exact, paired_difference, wilson_interval
 
 

@@ -10,9 +10,9 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 
 from .backbones import Inputs
-from .environment import device_name, device_of
-from .records import Throughput
 from .reduction import ReducedModel
+from .results.environment import device_name, device_of
+from .results.records import Throughput
 
 DTYPES = {"32": torch.float32, "64": torch.float64, "16": torch.float16, "bf16": torch.bfloat16}
 

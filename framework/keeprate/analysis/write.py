@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..atomic import explained
 from ..errors import KeeprateError, unknown_name
 from ..plugins import Offer, registry
-from ..results import Store, run_files
+from ..results.atomic_files import explained
+from ..results.store import Store, run_files
 from ..summary import Summary, summarise
 
 if TYPE_CHECKING:

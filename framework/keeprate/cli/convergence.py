@@ -82,8 +82,8 @@ def convergence(**options: Any) -> None:
     found = source(asked)
     check_blocks(asked.blocks, found.backbone.depth)
 
-    from ..atomic import write_together
     from ..convergence import ConvergenceStudy
+    from ..results.atomic_files import write_together
 
     method = _method(asked.method)
     picked = found.pick(asked.images)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..findings.disputing import Chosen
     from ..findings.evidence import JudgedGroup
     from ..rebuilt import Places
-    from ..results import Store
+    from ..results.store import Store
     from .picking import ShowOptions
 
 DEFAULT_MOST = 8
@@ -30,8 +30,8 @@ def show_disagreeing(asked: ShowOptions, folder: Path) -> None:
     _check(asked)
 
     from ..disagreeing_pictures import joined
-    from ..picture_index import FOLDER, read_index, write_index
-    from ..results import Store
+    from ..results.picture_index import FOLDER, read_index, write_index
+    from ..results.store import Store
 
     store, output = Store(folder), asked.output or folder / FOLDER
     comparisons = list(_comparisons(asked, folder))

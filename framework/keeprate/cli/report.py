@@ -87,7 +87,7 @@ def report_changes(
     from ..analysis.write import check_folder, chosen_reports, write_each
     from ..findings.changes import changes
     from ..findings.tables import changes_tables
-    from ..results import Store
+    from ..results.store import Store
 
     for folder in (before, after):
         check_folder(folder)

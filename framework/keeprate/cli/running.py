@@ -33,7 +33,7 @@ def run_and_report(
     from ..fulfil import built_engine
     from ..loggers import lightning_listener
     from ..processes import is_first_process
-    from ..results import Store
+    from ..results.store import Store
     from ..stop import StopSwitch
     from .progress import progress
 

@@ -15,9 +15,9 @@ from ..errors import KeeprateError
 from .options import shared_options
 
 if TYPE_CHECKING:
-    from ..results import Store
-    from ..store_listing import Listed
-    from ..store_tools import MergeReport
+    from ..results.listing import Listed
+    from ..results.manage import MergeReport
+    from ..results.store import Store
 
 _FOLDER = click.argument("folder", type=click.Path(path_type=Path))
 _HEADINGS = ("Id", "Run", "Model", "Data", "Cost", "Top-1 %", "State", "Started")
@@ -39,8 +39,8 @@ def runs() -> None:
 @shared_options
 def list_(folder: Path, as_json: bool) -> None:
     """List the runs in FOLDER: what they are, what came out, and which failed."""
-    from ..store_listing import listed
-    from ..store_tools import open_store
+    from ..results.listing import listed
+    from ..results.manage import open_store
 
     lines, problems = listed(open_store(folder))
     if as_json:
@@ -58,7 +58,7 @@ def list_(folder: Path, as_json: bool) -> None:
 @shared_options
 def show(folder: Path, run: str) -> None:
     """Show everything recorded of the run ID in FOLDER, and why it failed if it did."""
-    from ..store_tools import find, open_store
+    from ..results.manage import find, open_store
 
     store = open_store(folder)
     for run_id in find(store, run):
@@ -77,7 +77,7 @@ def remove(
     folder: Path, patterns: tuple[str, ...], failed: bool, everything: bool, yes: bool
 ) -> None:
     """Remove the runs ID from FOLDER, with all their rows. Asks first."""
-    from .. import store_tools
+    from ..results import manage as store_tools
 
     store = store_tools.open_store(folder)
     if not (patterns or failed or everything):
@@ -111,8 +111,8 @@ def merge(target: Path, sources: tuple[Path, ...], prefer_source: bool) -> None:
 
     What both have is kept as it is in TARGET; runs that failed are copied unless TARGET has them.
     """
-    from ..results import Store
-    from ..store_tools import merge, open_store
+    from ..results.manage import merge, open_store
+    from ..results.store import Store
 
     if not sources:
         raise KeeprateError("Nothing to merge: name the folders to copy from after the target.")
@@ -163,7 +163,7 @@ def _padded(heading: str, text: str, width: int) -> str:
 
 def _shown(store: Store, run_id: str) -> Iterator[str]:
     """Yield the lines that tell all of a run. Raises KeeprateError if it cannot be read."""
-    from ..store_tools import images_done
+    from ..results.manage import images_done
 
     yield run_id
     failure = next((each for each in store.failures()[0] if each.id == run_id), None)
@@ -206,7 +206,7 @@ def _spelled(value: object) -> str:
 
 def _missed(store: Store, ids: Sequence[str]) -> Iterator[str]:
     """Yield a warning for each unpruned run that others, which stay, are compared with."""
-    from ..store_listing import compared_with
+    from ..results.listing import compared_with
 
     for name, count in compared_with(store, ids).items():
         yield f"{name} is the unpruned run that {_counted(count)} of {store.folder} need."

@@ -85,8 +85,8 @@ def show(**options: Any) -> None:
 
 def show_images(asked: ShowOptions) -> None:
     """Draw the images that were named. Raises KeeprateError as all that it is made of."""
-    from ..atomic import write_together
     from ..picture_sheet import png
+    from ..results.atomic_files import write_together
     from ..shown import Camera
     from ..shown_sheet import sheet_of
 

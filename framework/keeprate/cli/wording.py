@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..events import ComparisonStarted, Event, Note, RunFailed, RunFinished, RunReused
-from ..records import Result
+from ..results.records import Result
 from .tally import Pass, State, Tally
 
 

@@ -65,7 +65,7 @@ class RayEngine(Engine):
         Raises KeeprateError for a cluster that cannot be used, for a comparison that was not asked
         for by name, and for a machine that cannot make the same comparison.
         """
-        from ..environment import device_name, device_of
+        from ..results.environment import device_name, device_of
         from .ray_dispatch import Dispatch
         from .shards import Cutter
 
@@ -166,8 +166,8 @@ class RayEngine(Engine):
 
 def _order(comparison: Comparison, request: Request, loop: LoopOptions, threads: int) -> Order:
     """Describe a comparison so that a worker can make it again."""
-    from ..environment import versions
     from ..plugins import registry
+    from ..results.environment import versions
     from .ray_worker import Order
 
     paths = [Path(plugin.origin) for plugin in registry().plugins]

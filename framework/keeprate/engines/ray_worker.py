@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..comparison import Comparison
-    from ..records import RunInfo
+    from ..results.records import RunInfo
 
 _PARTS = {
     "sources": "the code of its plugins",
@@ -137,8 +137,8 @@ def work(order: Order, shard: Shard, logits: NDArray[Any] | None, flag: Any) -> 
 def _judge(
     order: Order, shard: Shard, logits: NDArray[Any] | None, desk: Desk, reply: Reply
 ) -> None:
-    from ..environment import device_name, device_of
     from ..evaluation import run_pass
+    from ..results.environment import device_name, device_of
     from ..work import pass_of
 
     comparison = _comparison(order)
@@ -179,8 +179,8 @@ def _comparison(order: Order) -> Comparison:
 def _make(order: Order) -> Comparison:
     import torch
 
-    from ..environment import versions
     from ..fulfil import prepare
+    from ..results.environment import versions
 
     refuse_versions(order.versions, versions())
     torch.set_num_threads(order.threads)

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ..labels import choices_of, text_of
+from ..results.labels import choices_of, text_of
 from ..statistics import Difference
 from .evidence import Judged
 from .model import Ablation, Options, Setting, Verdict

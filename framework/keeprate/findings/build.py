@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..errors import KeeprateError
-from ..labels import labels_of, text_of
-from ..picture_index import FOLDER, read_index
-from ..results import Store
+from ..results.labels import labels_of, text_of
+from ..results.picture_index import FOLDER, read_index
+from ..results.store import Store
 from ..statistics import pareto_front
 from .ablations import ablations
 from .curve_findings import curve_findings, left_out

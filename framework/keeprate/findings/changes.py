@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from ..errors import KeeprateError
-from ..labels import text_of
-from ..records import ROW_COLUMNS, RunInfo
-from ..results import Store
+from ..results.labels import text_of
+from ..results.records import ROW_COLUMNS, RunInfo
+from ..results.store import Store
 from .evidence import Evidence, Judged, gather
 from .model import Verdict
 from .paired import compared, verdicts

@@ -11,8 +11,8 @@ import polars as pl
 
 from ..disagreement import COLUMNS, DIFFERENT, SPREAD, apart, ranked
 from ..errors import KeeprateError
-from ..picture_index import Pictured, PicturedGroup, PictureIndex, picture_path
-from ..results import Store
+from ..results.picture_index import Pictured, PicturedGroup, PictureIndex, picture_path
+from ..results.store import Store
 from .disagreed import Disagreement, DisputedSample, Guess
 from .disputing import Chosen, choose
 from .evidence import JudgedGroup

@@ -15,8 +15,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ..errors import KeeprateError
-from ..labels import labels_of
-from ..results import Failure, Result, RunInfo, Store
+from ..results.labels import labels_of
+from ..results.records import Failure, Result, RunInfo
+from ..results.store import Store
 
 _ROWS_AT_ONCE: Final = 2_000_000
 """Rows of several runs that are read together: some 100 MB of sample ids."""

@@ -6,8 +6,8 @@ import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from ..labels import text_of
-from ..records import Environment, RunInfo
+from ..results.labels import text_of
+from ..results.records import Environment, RunInfo
 from .evidence import Judged
 from .origin import Provenance
 

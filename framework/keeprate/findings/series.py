@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from ..costs import TOLERANCE, gmacs, parse_budget
-from ..labels import labels_of
-from ..records import RunInfo
+from ..results.labels import labels_of
+from ..results.records import RunInfo
 from .evidence import Judged, JudgedGroup
 
 _OVER: Final = 1e-9

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from ..records import (
+from ..results.records import (
+    ROW_SCHEMA,
     BackboneInfo,
     DataInfo,
     Environment,
@@ -17,7 +18,7 @@ from ..records import (
     RunInfo,
     StageInfo,
 )
-from ..results import ROW_SCHEMA, Store
+from ..results.store import Store
 
 HOSTILE = "../../up & <script>alert('x')</script> |`*_{%s}\\ \"$1\" [a](b)\n# no heading é"
 """A name that breaks whatever takes it for more than text."""

@@ -14,8 +14,8 @@ from pathlib import Path
 from filelock import BaseFileLock, FileLock, Timeout
 from pydantic import AwareDatetime, BaseModel, ValidationError
 
-from .atomic import explained, write_together
-from .errors import KeeprateError
+from ..errors import KeeprateError
+from .atomic_files import explained, write_together
 
 
 class Owner(BaseModel):

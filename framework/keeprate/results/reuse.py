@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from .errors import KeeprateError
-from .results import RunInfo, Store
+from ..errors import KeeprateError
+from .records import RunInfo
+from .store import Store
 
 
 def reuse(store: Store, run: RunInfo, ids: Sequence[str] | None, *, write: bool) -> Path | None:

@@ -13,37 +13,14 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from pydantic_core import from_json
 
-from .atomic import write_together
-from .errors import KeeprateError, unknown_name
+from ..errors import KeeprateError, unknown_name
+from .atomic_files import write_together
 from .records import (
     FORMAT_VERSION,
     ROW_SCHEMA,
-    BackboneInfo,
-    DataInfo,
-    Environment,
     Failure,
-    Macs,
-    Measured,
     Result,
-    RunInfo,
-    StageInfo,
-    Throughput,
 )
-
-__all__ = [
-    "ROW_SCHEMA",
-    "BackboneInfo",
-    "DataInfo",
-    "Environment",
-    "Failure",
-    "Macs",
-    "Measured",
-    "Result",
-    "RunInfo",
-    "StageInfo",
-    "Store",
-    "Throughput",
-]
 
 R = TypeVar("R", Result, Failure)
 

@@ -7,9 +7,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from .labels import labels_of
+from .manage import images_done
 from .records import Failure, Result, RunInfo
-from .results import Store
-from .store_tools import images_done
+from .store import Store
 
 
 @dataclass(frozen=True)

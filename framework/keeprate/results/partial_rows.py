@@ -10,8 +10,8 @@ from pathlib import Path
 
 import polars as pl
 
-from .atomic import write_together
-from .engine import Segment
+from ..engine import Segment
+from .atomic_files import write_together
 from .records import SEGMENT_SCHEMA
 
 _ROWS, _LOGITS = ".rows.parquet", ".logits.parquet"

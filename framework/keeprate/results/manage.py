@@ -13,12 +13,12 @@ from typing import Final, Literal
 
 import polars as pl
 
-from .atomic import explained, write_together
-from .errors import KeeprateError, unknown_name
-from .partial import PartialRows
-from .records import ROW_COLUMNS
-from .results import Result, Store, run_files
-from .store_lock import locked
+from ..errors import KeeprateError, unknown_name
+from .atomic_files import explained, write_together
+from .lock import locked
+from .partial_rows import PartialRows
+from .records import ROW_COLUMNS, Result
+from .store import Store, run_files
 
 _SUFFIXES: Final = (".json", ".parquet", ".npy")
 """Files of a finished run. The first says that it is finished, so it goes first and comes last."""

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from .errors import KeeprateError
+from ..errors import KeeprateError
 
 _ABANDONED_AFTER_SECONDS: Final = 24 * 3600
 _REMEDIES: Final = {

@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field, ValidationError
 from pydantic_core import from_json
 
-from .atomic import write_together
+from .atomic_files import write_together
 from .records import Record
 
 FOLDER: Final = "pictures"

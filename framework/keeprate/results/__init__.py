@@ -1,0 +1,42 @@
+"""What is stored of a run: records, rows and the folder that holds them; knows nothing else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from .records import (
+        ROW_SCHEMA,
+        BackboneInfo,
+        DataInfo,
+        Environment,
+        Failure,
+        Macs,
+        Measured,
+        Result,
+        RunInfo,
+        StageInfo,
+        Throughput,
+    )
+    from .store import Store
+
+__all__ = [
+    "ROW_SCHEMA",
+    "BackboneInfo",
+    "DataInfo",
+    "Environment",
+    "Failure",
+    "Macs",
+    "Measured",
+    "Result",
+    "RunInfo",
+    "StageInfo",
+    "Store",
+    "Throughput",
+]
+
+__getattr__, __dir__ = lazy_names(
+    __name__, {name: "store" if name == "Store" else "records" for name in __all__}
+)
