@@ -20,7 +20,7 @@ from torch import nn
 
 import keeprate
 from keeprate.backbones import adapt
-from keeprate.parameters import parse_spec
+from keeprate.plugins.parameters import parse_spec
 from keeprate.results.environment import device_name, device_of
 
 MIB = 2**20

@@ -23,7 +23,7 @@ from torch import Tensor
 
 import keeprate
 from keeprate import Attention, Method, Needs, Place, Stage, Tokens
-from keeprate.parameters import parse_spec
+from keeprate.plugins.parameters import parse_spec
 from keeprate.results.environment import device_name, device_of
 from keeprate.throughput import DTYPES
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from keeprate import plugins
-from keeprate.plugins import load
+from keeprate.plugins import registry as plugins
+from keeprate.plugins.registry import load
 from keeprate.request import RunSpec
 from keeprate.study.content import Content
 from keeprate.study.grid import points_of

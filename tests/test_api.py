@@ -19,7 +19,7 @@ from api_factory import SMALL, compare
 from keeprate import KeeprateError, Needs, asking
 from keeprate.cli import keeprate as command
 from keeprate.fulfil import prepare
-from keeprate.plugins import registry
+from keeprate.plugins.registry import registry
 from keeprate.request import Cost, DataSpec, ModelSpec, Request, RunSpec
 from keeprate.results.store import Store
 from keeprate_methods.random_drop import RandomDrop

@@ -12,7 +12,7 @@ import keeprate
 from api_factory import compare
 from keeprate import ComparisonTable, KeeprateError, Report
 from keeprate.comparison_table import COLUMNS
-from keeprate.plugins import Offer, registry
+from keeprate.plugins.registry import Offer, registry
 from keeprate.results.records import ROW_SCHEMA
 from keeprate.results.store import Store
 from results_factory import fill

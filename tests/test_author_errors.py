@@ -9,7 +9,7 @@ import pytest
 
 import keeprate
 from keeprate import KeeprateError, hookspecs
-from keeprate.plugins import load
+from keeprate.plugins.registry import load
 
 HOOK = "\n@hookimpl\ndef keeprate_methods():\n    return [Mine]\n"
 CLASS = "from keeprate import Method, hookimpl\n\nclass Mine(Method):\n    name = 'mine'\n"

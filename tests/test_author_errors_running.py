@@ -11,8 +11,8 @@ from torch import nn
 import keeprate
 from keeprate import KeeprateError
 from keeprate.method import Method
-from keeprate.parameters import build, values_of
-from keeprate.plugins import load
+from keeprate.plugins.parameters import build, values_of
+from keeprate.plugins.registry import load
 from references.tiny import images_for, tiny_vit
 
 SCORING = """

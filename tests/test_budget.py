@@ -15,7 +15,7 @@ import keeprate
 from keeprate import KeeprateError, Stage
 from keeprate.budget import solve
 from keeprate.costs import gmacs, parse_budget
-from keeprate.plugins import registry
+from keeprate.plugins.registry import registry
 from references.tiny import tiny_vit
 
 DEIT_S, DEIT_T = "deit_small_patch16_224", "deit_tiny_patch16_224"

@@ -11,10 +11,11 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from keeprate import KeeprateError, __version__, cli, plugins
+from keeprate import KeeprateError, __version__, cli
 from keeprate.cli import COMMANDS, Entry, keeprate
 from keeprate.cli.options import plugin_options
-from keeprate.offers import KINDS
+from keeprate.plugins import registry as plugins
+from keeprate.plugins.kinds import KINDS
 
 PLUGIN = """
 from keeprate import Method, hookimpl

@@ -9,8 +9,8 @@ import pytest
 
 from broken_methods import Gathers, KeyNorm, LongKeys
 from keeprate import KeeprateError, Method
-from keeprate.parameters import build, parameters_of
-from keeprate.plugins import load, registry
+from keeprate.plugins.parameters import build, parameters_of
+from keeprate.plugins.registry import load, registry
 from keeprate.testing import CHECKS, MethodConformance, check
 
 KNOWN: Mapping[str, Mapping[str, str]] = {

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from keeprate.cli import keeprate
-from keeprate.plugins import activate, load
+from keeprate.plugins.registry import activate, load
 from keeprate.testing import CHECKS
 
 METHOD = '''

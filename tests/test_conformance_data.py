@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from keeprate import DataSet, KeeprateError, Sample
-from keeprate.plugins import load
+from keeprate.plugins.registry import load
 from keeprate.testing.battery import run_checks
 from keeprate.testing.data_checks import DATA_CHECKS, DataBench
 from keeprate.testing.outcome import Verdict

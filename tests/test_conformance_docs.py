@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from keeprate.cli import keeprate
-from keeprate.plugins import activate, load
+from keeprate.plugins.registry import activate, load
 from keeprate.testing import CHECKS
 from keeprate.testing.data_checks import DATA_CHECKS
 from keeprate.testing.outcome import DOCS

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from keeprate import Report
-from keeprate.plugins import load
+from keeprate.plugins.registry import load
 from keeprate.summary import Summary
 from keeprate.testing.battery import run_checks
 from keeprate.testing.outcome import Verdict

@@ -20,7 +20,7 @@ from keeprate.convergence import (
     settled,
 )
 from keeprate.method import Iterates
-from keeprate.plugins import registry
+from keeprate.plugins.registry import registry
 from keeprate.request import Cost
 from keeprate_methods.page_rank import page_rank, page_rank_after
 from picture_factory import source_of

@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from keeprate import plugins
 from keeprate.cli import keeprate
+from keeprate.plugins import registry as plugins
 
 DATA = Path(__file__).resolve().parents[2] / "shared/data"
 WEIGHTS = DATA / "vit_tiny_patch16_224.augreg_in21k_ft_in1k.safetensors"

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from keeprate import plugins
+from keeprate.plugins import registry as plugins
 from keeprate.request import Cost, DataSpec, ModelSpec, RunSpec
 from keeprate.results.picture_index import Pictured
 from run_factory import request, run

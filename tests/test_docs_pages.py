@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from docs_factory import DOCS, blocks, furnish, run_page, settle
-from keeprate.plugins import activate, load
+from keeprate.plugins.registry import activate, load
 
 ROOT = DOCS.parent
 PAGES = sorted(str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md"))

@@ -14,8 +14,8 @@ from torch import Tensor
 
 import keeprate
 from keeprate import KeeprateError, Method, Stage, Tokens
-from keeprate.parameters import parse_spec
-from keeprate.plugins import registry
+from keeprate.plugins.parameters import parse_spec
+from keeprate.plugins.registry import registry
 from keeprate.reduction import ReducedModel
 from references.tiny import images_for, tiny_vit
 

@@ -16,9 +16,9 @@ from torch import Tensor
 
 import keeprate
 from keeprate import Attention, KeeprateError, Method, Needs, Place, Shape, Stage, Tokens
-from keeprate.parameters import build, parameters_of, values_of
-from keeprate.plugins import load
-from keeprate.sources import source_sha256
+from keeprate.plugins.code_hash import source_sha256
+from keeprate.plugins.parameters import build, parameters_of, values_of
+from keeprate.plugins.registry import load
 from references.tiny import images_for, tiny_vit
 
 

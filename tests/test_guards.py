@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import keeprate
-from keeprate.plugins import load
+from keeprate.plugins.registry import load
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = {
@@ -41,8 +41,8 @@ LIGHT_MODULES = (
     "keeprate.errors",
     "keeprate.hookspecs",
     "keeprate.method",
-    "keeprate.parameters",
-    "keeprate.plugins",
+    "keeprate.plugins.parameters",
+    "keeprate.plugins.registry",
     "keeprate_methods",
     "keeprate_datasets",
     "keeprate_reports",

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from huggingface_factory import image_checkpoint
 from keeprate.cli import keeprate
-from keeprate.plugins import activate, load, registry
+from keeprate.plugins.registry import activate, load, registry
 from test_compare_huggingface import photographs
 
 PAGE = (Path(__file__).parents[1] / "docs/huggingface.md").read_text(encoding="utf-8")

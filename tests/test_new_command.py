@@ -19,9 +19,11 @@ from click.testing import CliRunner, Result
 
 import keeprate
 from docs_factory import SMALL
-from keeprate import plugins, proof, scaffold_files
+from keeprate import proof
 from keeprate.cli import keeprate as command
-from keeprate.scaffold import NEW
+from keeprate.plugins import registry as plugins
+from keeprate.plugins import scaffold as scaffold_files
+from keeprate.plugins.scaffold import NEW
 
 ROOT = Path(__file__).resolve().parent.parent
 LONG = "a-name.of_thirty-characters-xx"

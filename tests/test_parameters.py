@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keeprate.errors import KeeprateError
-from keeprate.parameters import build, parameters_of, parse_spec, values_of
+from keeprate.plugins.parameters import build, parameters_of, parse_spec, values_of
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from PIL import Image
 from safetensors.torch import save_file
 from sklearn.datasets import load_sample_image
 
-from keeprate import plugins
 from keeprate.cli import keeprate
 from keeprate.method import Iterates, Method
+from keeprate.plugins import registry as plugins
 from keeprate.reduction import ReducedModel
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"

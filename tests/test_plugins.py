@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from keeprate import hookspecs, plugins
+from keeprate import hookspecs
 from keeprate.errors import KeeprateError
-from keeprate.offers import KINDS, RESERVED, Offer
-from keeprate.plugins import Registry, load
+from keeprate.plugins import registry as plugins
+from keeprate.plugins.kinds import KINDS, RESERVED, Offer
+from keeprate.plugins.registry import Registry, load
 
 METHOD = """
 from keeprate import Method, hookimpl

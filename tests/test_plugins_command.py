@@ -12,9 +12,10 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from keeprate import __version__, cli, plugins
-from keeprate.doctor_machine import store
+from keeprate import __version__, cli
 from keeprate.hookspecs import API_VERSION
+from keeprate.plugins import registry as plugins
+from keeprate.plugins.doctor_checks import store
 
 GOOD = """
     from __future__ import annotations

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from keeprate.comparison_table import COLUMNS
-from keeprate.plugins import registry
+from keeprate.plugins.registry import registry
 
 PAGE = (Path(__file__).parent.parent / "docs" / "python.md").read_text(encoding="utf-8")
 

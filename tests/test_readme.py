@@ -15,7 +15,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from keeprate.cli import keeprate
-from keeprate.plugins import activate, load
+from keeprate.plugins.registry import activate, load
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from keeprate import plugins
 from keeprate.cli import keeprate
 from keeprate.errors import KeeprateError
-from keeprate.plugins import Registry, load
-from keeprate.ready import check_study
+from keeprate.plugins import registry as plugins
+from keeprate.plugins.kinds import check_study
+from keeprate.plugins.registry import Registry, load
 from keeprate.study import StudyProblems, read_study
 
 RUNS = {

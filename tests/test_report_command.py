@@ -15,7 +15,7 @@ from keeprate.analysis.write import summarise_folder, write_reports
 from keeprate.cli import keeprate
 from keeprate.cli.table import _grid, print_table
 from keeprate.errors import KeeprateError
-from keeprate.plugins import activate, load
+from keeprate.plugins.registry import activate, load
 from keeprate.report import table
 from results_factory import fill, make_backbone, make_run, put
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from keeprate.plugins import load
+from keeprate.plugins.registry import load
 from keeprate.report import Report, macs_unit, table
 from keeprate.results.store import Store
 from keeprate.summary import Group, Line, Summary, summarise

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 import keeprate
 from keeprate import Attention, KeeprateError, Method, Needs, Stage
-from keeprate.plugins import registry
+from keeprate.plugins.registry import registry
 from keeprate_methods.attention_score import AttentionScore
 from keeprate_methods.class_attention import ClassAttention
 from keeprate_methods.page_rank import page_rank

@@ -44,8 +44,8 @@ def models_of(vit: nn.Module, runs: tuple[object, ...] = RUNS) -> dict[str, Redu
 def reduced(
     backbone: Backbone, method: str, schedule: str | None, values: Mapping[str, object]
 ) -> ReducedModel:
-    from keeprate.parameters import build
-    from keeprate.plugins import registry
+    from keeprate.plugins.parameters import build
+    from keeprate.plugins.registry import registry
 
     built = build("method", registry().method(method), values)
     return ReducedModel(backbone, make_plan(backbone, built, schedule, None))

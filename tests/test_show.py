@@ -12,10 +12,10 @@ from click.testing import CliRunner, Result
 from PIL import Image
 from safetensors.torch import save_file
 
-from keeprate import plugins
 from keeprate.cli import keeprate
 from keeprate.fulfil import built_data
 from keeprate.pictures import enlarged
+from keeprate.plugins import registry as plugins
 from keeprate.request import DataSpec
 
 WIDTH = 224

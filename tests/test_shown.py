@@ -18,7 +18,7 @@ from keeprate.comparison import Wanted
 from keeprate.images import build_transform
 from keeprate.picked import Source, grid_of
 from keeprate.pictures import enlarged, survivors_picture
-from keeprate.plugins import registry
+from keeprate.plugins.registry import registry
 from keeprate.request import Cost
 from keeprate.shown import Camera, Moment, Prediction, Shown, Track
 from keeprate.shown_sheet import chosen_blocks, owners_after, sheet_of, tokens_left

@@ -13,9 +13,10 @@ import pytest
 from torch import nn
 
 import keeprate_methods
-from keeprate import Method, sources
-from keeprate.plugins import load, registry
-from keeprate.sources import source_sha256
+from keeprate import Method
+from keeprate.plugins import code_hash as sources
+from keeprate.plugins.code_hash import source_sha256
+from keeprate.plugins.registry import load, registry
 
 BUILT_IN = Path(keeprate_methods.__file__).parent
 Package = Callable[[dict[str, str]], type]

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from keeprate import Method
-from keeprate.plugins import load
-from keeprate.sources import source_sha256
+from keeprate.plugins.code_hash import source_sha256
+from keeprate.plugins.registry import load
 from test_sources import CLASS, edit, write
 
 FILE = f"""

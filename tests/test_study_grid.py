@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keeprate import plugins
 from keeprate.costs import parse_budget
 from keeprate.errors import KeeprateError
-from keeprate.parameters import parameters_of
+from keeprate.plugins import registry as plugins
+from keeprate.plugins.parameters import parameters_of
 from keeprate.request import Cost, RunSpec
 from keeprate.study.axes import axis_of, combinations
 from keeprate.study.grid import DEFAULT_BUDGETS

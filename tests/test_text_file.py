@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from keeprate import KeeprateError
-from keeprate.parameters import build
+from keeprate.plugins.parameters import build
 from keeprate_datasets.text_file import TextFile
 
 NAMES = ("negative", "positive")

@@ -10,9 +10,9 @@ from .choosing import chosen_class
 from .costs import parse_budget
 from .errors import KeeprateError
 from .method import Method
-from .parameters import parameters_of, parse_spec
 from .plan import preset_of
-from .plugins import registry
+from .plugins.parameters import parameters_of, parse_spec
+from .plugins.registry import registry
 from .request import DEFAULT_BUDGETS, Cost, RunSpec
 from .schedule import parse_schedule
 

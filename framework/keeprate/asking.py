@@ -21,8 +21,8 @@ from .event_log import EventLog
 from .events import Event, Listener, to_all
 from .execution import execute
 from .fulfil import built_engine
-from .parameters import parse_spec
-from .plugins import registry
+from .plugins.parameters import parse_spec
+from .plugins.registry import registry
 from .request import (
     ACCELERATORS,
     PRECISIONS,

@@ -11,10 +11,10 @@ from .backbones import adapt
 from .backbones.loading.load import load_model
 from .errors import AuthorError, KeeprateError
 from .method import Method
-from .offers import KINDS, check_offer
-from .parameters import build
 from .plan import make_plan, preset_of
-from .plugins import registry
+from .plugins.kinds import KINDS, check_offer
+from .plugins.parameters import build
+from .plugins.registry import registry
 from .proof import require_proof
 from .reduction import ReducedModel
 

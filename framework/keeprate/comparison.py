@@ -16,7 +16,7 @@ from .description import describe, label_of
 from .errors import KeeprateError
 from .method import Method
 from .plan import Plan, make_plan
-from .plugins import registry
+from .plugins.registry import registry
 from .preparation import ImagePreparation, Prepared, TextPreparation, preparation
 from .reduction import ReducedModel
 from .request import Cost, Options, Request

@@ -12,7 +12,7 @@ import polars as pl
 
 from .analysis.write import write_reports
 from .errors import KeeprateError, unknown_name
-from .plugins import registry
+from .plugins.registry import registry
 from .report import Column, table
 from .results.records import Failure, Result
 from .results.store import Store

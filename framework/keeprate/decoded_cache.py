@@ -23,9 +23,9 @@ from .backbones.loading.model_input import ModelInput
 from .crop_file import CropFile, in_words, replacing
 from .data import DataSet
 from .errors import KeeprateError
-from .parameters import values_of
+from .plugins.code_hash import source_sha256
+from .plugins.parameters import values_of
 from .results.atomic_files import explained
-from .sources import source_sha256
 
 if TYPE_CHECKING:
     from pydantic import JsonValue

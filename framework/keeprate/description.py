@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from .backbones import Backbone
 from .backbones.loading.loaded import LoadedModel
 from .method import Method
-from .parameters import parameters_of, values_of
 from .plan import Plan
-from .plugins import registry
+from .plugins.code_hash import source_sha256
+from .plugins.parameters import parameters_of, values_of
+from .plugins.registry import registry
 from .results.records import BackboneInfo, DataInfo, RunInfo, StageInfo
-from .sources import source_sha256
 from .structure import structure_sha256
 
 if TYPE_CHECKING:

@@ -11,13 +11,13 @@ from .engine import Engine
 from .errors import KeeprateError
 from .events import ComparisonStarted, Event, Listener, Note, RunReused
 from .fulfil import prepare
-from .plugins import registry
+from .plugins.code_hash import source_sha256
+from .plugins.registry import registry
 from .processes import as_first, is_first_process
 from .request import Request
 from .results.lock import locked
 from .results.reuse import reuse
 from .results.store import Store
-from .sources import source_sha256
 
 
 def execute(

@@ -13,9 +13,9 @@ from .data import DataSet
 from .engine import Engine
 from .errors import KeeprateError
 from .method import Method
-from .parameters import build, parameters_of, parse_spec
 from .plan import preset_of, suits
-from .plugins import registry
+from .plugins.parameters import build, parameters_of, parse_spec
+from .plugins.registry import registry
 from .proof import require_proof
 from .request import DataSpec, ModelSpec, Request, RunSpec
 

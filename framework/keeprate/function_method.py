@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, get_type_hints,
 from .choosing import checked_class
 from .errors import KeeprateError
 from .method import Method, Needs, Place, Shape, Stage
-from .parameters import parameters_of
+from .plugins.parameters import parameters_of
 
 if TYPE_CHECKING:
     from torch import Tensor

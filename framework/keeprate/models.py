@@ -15,7 +15,7 @@ from torch import nn
 from .backbones.loading.loaded import LoadedModel, config_of, weights_sha256
 from .checkpoints import Shapes, differences, first_line, hub_problem, read_shapes
 from .errors import KeeprateError, unknown_name
-from .plugins import registry
+from .plugins.registry import registry
 
 REMEDY = "Give local weights: --weights FILE.safetensors."
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")

@@ -187,14 +187,14 @@ def _chosen_schedule(method: Method, schedule: str | None, budget: Budget | None
 
 
 def _after_block() -> list[str]:
-    from .plugins import registry
+    from .plugins.registry import registry
 
     offers = registry().methods.values()
     return [o.name for o in offers if o.cls.reduces and o.cls.place is Place.AFTER_BLOCK]
 
 
 def _without_class_token() -> list[str]:
-    from .plugins import registry
+    from .plugins.registry import registry
 
     offers = registry().methods.values()
     return [o.name for o in offers if o.cls.reduces and not o.cls.requires_class_token]

@@ -10,10 +10,10 @@ import torch
 from torch import OutOfMemoryError, Tensor, nn
 
 from .attention import Attention, chunks
-from .authors import package_of, raised_at, raised_by, said_of, told, written_at
 from .backbones import Backbone
 from .errors import KeeprateError
 from .method import Method, Stage
+from .plugins.author_errors import package_of, raised_at, raised_by, said_of, told, written_at
 from .token_checks import without_values
 from .tokens import Tokens
 

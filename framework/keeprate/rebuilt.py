@@ -14,10 +14,10 @@ from .data import DataSet
 from .description import describe
 from .errors import KeeprateError
 from .fulfil import built_data, built_model, built_run
-from .parameters import parameters_of
 from .picked import Source
 from .plan import Plan, make_plan
-from .plugins import registry
+from .plugins.parameters import parameters_of
+from .plugins.registry import registry
 from .request import Cost, DataSpec, LoopOptions, ModelSpec, Options, RunSpec
 from .results.records import RunInfo
 

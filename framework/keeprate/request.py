@@ -47,9 +47,10 @@ class ModelSpec:
 
 @dataclass(frozen=True)
 class DataSpec:
-    """A data set by name, with values for its parameters as `keeprate.parameters.build` takes them.
+    """A data set by name, with values for its parameters.
 
-    Without a name: the one that ships with its own classifier. `built` is the data set itself.
+    The values are what `keeprate.plugins.parameters.build` takes. Without a name: the one that
+    ships with its own classifier. `built` is the data set itself.
     """
 
     name: str | None = None

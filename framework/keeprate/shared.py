@@ -13,7 +13,7 @@ from .backbones import Inputs
 from .engine import Failed
 from .errors import KeeprateError
 from .method import Stage
-from .parameters import values_of
+from .plugins.parameters import values_of
 from .promises import refuse_stateful
 from .reduction import ReducedModel, in_order
 from .ruler import Passage, head_macs, passage, shape_of

@@ -14,7 +14,7 @@ from torch import nn
 from .backbones import Backbone, adapt
 from .errors import KeeprateError
 from .evidence import Finding, examine, randomise, two_stages
-from .plugins import registry
+from .plugins.registry import registry
 from .proof import counted_macs, probed
 
 DEPTH, CHANNELS, HEADS, SIDE = 4, 192, 3, 6

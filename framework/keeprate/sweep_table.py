@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 
-from .plugins import registry
+from .plugins.registry import registry
 from .sweep import KindProof, Trial
 
 COMMAND = "keeprate check-backbone --all --write docs/backbones.md"

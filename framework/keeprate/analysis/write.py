@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import KeeprateError, unknown_name
-from ..plugins import Offer, registry
+from ..plugins.registry import Offer, registry
 from ..results.atomic_files import explained
 from ..results.store import Store, run_files
 from ..summary import Summary, summarise

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import KeeprateError
-from ..plugins import registry
+from ..plugins.registry import registry
 from .refusals import known_refusal
 
 if TYPE_CHECKING:

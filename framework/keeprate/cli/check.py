@@ -72,7 +72,7 @@ def _method(
 def _data(
     cls: type[Any], given: Mapping[str, object], only: Sequence[str]
 ) -> tuple[str, Iterator[Outcome]]:
-    from ..parameters import build
+    from ..plugins.parameters import build
     from ..testing.battery import chosen, run_checks
     from ..testing.data_checks import DATA_CHECKS, DataBench
 

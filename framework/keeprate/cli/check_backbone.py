@@ -74,7 +74,7 @@ def _models(
 
 def _examples_of(path: Path) -> Iterator[tuple[str, Callable[[], nn.Module]]]:
     """Load a plugin file and yield the examples of the backbones it offers."""
-    from ..plugins import activate, load
+    from ..plugins.registry import activate, load
 
     if not path.is_file():
         raise KeeprateError(f"No file '{path}'. Give a model's name or a plugin FILE.py.")

@@ -153,7 +153,7 @@ def asked_for(asked: Asked, runs: Sequence[RunSpec]) -> Request:
 
 def data_spec(text: str | None) -> DataSpec:
     """Return the data set named with its parameters, or none."""
-    from ..parameters import parse_spec
+    from ..plugins.parameters import parse_spec
     from ..request import DataSpec
 
     return DataSpec() if text is None else DataSpec(*parse_spec(text))
@@ -164,8 +164,8 @@ def chosen_runs(asked: Asked) -> list[RunSpec]:
 
     Raises KeeprateError for unknown names and for schedules and budgets that cannot be read.
     """
-    from ..parameters import parse_spec
-    from ..plugins import registry
+    from ..plugins.parameters import parse_spec
+    from ..plugins.registry import registry
     from ..request import Cost, RunSpec
 
     specs = [parse_spec(spec) for spec in asked.methods]
@@ -239,8 +239,8 @@ def chosen_class(spec: str | None) -> type[DataSet]:
 
     Raises KeeprateError for an unknown name.
     """
-    from ..parameters import parse_spec
-    from ..plugins import registry
+    from ..plugins.parameters import parse_spec
+    from ..plugins.registry import registry
 
     known = registry()
     return known.embedded_dataset() if spec is None else known.dataset(parse_spec(spec)[0])

@@ -122,7 +122,7 @@ def question_of(asked: Asked) -> Question:
 
 def _method(spec: str) -> Method:
     from ..fulfil import built_run
-    from ..parameters import parse_spec
+    from ..plugins.parameters import parse_spec
     from ..request import RunSpec
 
     return built_run(RunSpec(*parse_spec(spec)), seed=0).method

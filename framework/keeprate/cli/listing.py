@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass
 import click
 
 from ..method import Preset
-from ..offers import KINDS, Kind, Offer
-from ..parameters import Parameter, parameters_of
-from ..plugins import Registry, registry
+from ..plugins.kinds import KINDS, Kind, Offer
+from ..plugins.parameters import Parameter, parameters_of
+from ..plugins.registry import Registry, registry
 from .options import plugin_options
 from .plugin_rows import plugin_rows
 

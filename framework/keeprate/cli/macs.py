@@ -79,7 +79,7 @@ def _reduced(
     plain: nn.Module, method: str, schedule: str | None, budget: str | None, empty: bool
 ) -> ReducedModel:
     from ..choosing import reduce
-    from ..parameters import parse_spec
+    from ..plugins.parameters import parse_spec
 
     name, texts = parse_spec(method)
     values: dict[str, Any] = dict(texts)

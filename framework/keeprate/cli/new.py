@@ -27,9 +27,8 @@ def new(kind: str, name: str, package: bool, output: Path) -> None:
     KIND is method, dataset, backbone or report; NAME is what it will be called on the command
     line. What to change in it is marked "Change this". Nothing that is there already is replaced.
     """
-    from ..plugins import registry
-    from ..scaffold import scaffold
-    from ..scaffold_files import write_new
+    from ..plugins.registry import registry
+    from ..plugins.scaffold import scaffold, write_new
 
     made = scaffold(kind, name, output, registry(), package=package)
     written = write_new(made)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from ..plugins import BrokenPlugin
+    from ..plugins.registry import BrokenPlugin
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -69,13 +69,13 @@ def plugin_options(command: Callable[P, R]) -> Callable[P, R]:
     """Give a subcommand the shared options and load the plugins before it runs.
 
     Goes between `@click.command()` and the function. Inside the command
-    `keeprate.plugins.registry()` holds what the options ask for; each plugin that fails is named
-    once on stderr.
+    `keeprate.plugins.registry.registry()` holds what the options ask for; each plugin that fails is
+    named once on stderr.
     """
 
     @wraps(command)
     def with_plugins(*args: P.args, **kwargs: P.kwargs) -> R:
-        from ..plugins import activate, load
+        from ..plugins.registry import activate, load
 
         said = settings()
         activate(load(said.files, strict=said.strict, on_broken=_warn))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..discovery import is_builtin
 from ..hookspecs import API_VERSION
-from ..plugins import ALL_KINDS, BrokenPlugin, Plugin, Registry
+from ..plugins.discovery import is_builtin
+from ..plugins.registry import ALL_KINDS, BrokenPlugin, Plugin, Registry
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import click
 
 from .. import __version__
-from ..authors import told
 from ..hookspecs import API_VERSION
+from ..plugins.author_errors import told
 from .options import plugin_options, settings, shared_options
 from .plugin_rows import PluginRow, plugin_rows
 
 if TYPE_CHECKING:
-    from ..diagnosis import Diagnosis
+    from ..plugins.doctor import Diagnosis
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 
@@ -34,7 +34,7 @@ def plugins(context: click.Context, as_json: bool) -> None:
 
 @plugin_options
 def _show(as_json: bool) -> None:
-    from ..plugins import registry
+    from ..plugins.registry import registry
 
     rows = plugin_rows(registry())
     if as_json:
@@ -70,7 +70,7 @@ def doctor(runs: Path, as_json: bool) -> None:
     Loads everything the environment allows, each plugin alone, and names every problem with its
     remedy. Ends with status 1 if there is one; notes are advice.
     """
-    from ..diagnosis import diagnose
+    from ..plugins.doctor import diagnose
 
     found = diagnose(settings().files, os.environ, Path.cwd(), runs)
     if as_json:

@@ -109,7 +109,7 @@ def runs_of(asked: ShowOptions, found: Source) -> dict[str, Wanted]:
     Raises KeeprateError for unknown names and parameters that do not fit.
     """
     from ..fulfil import built_run
-    from ..parameters import parse_spec
+    from ..plugins.parameters import parse_spec
     from ..request import Cost, RunSpec
 
     budget = asked.budget or (None if asked.schedule else DEFAULT_BUDGET)
@@ -123,9 +123,9 @@ def runs_of(asked: ShowOptions, found: Source) -> dict[str, Wanted]:
 
 def _fitting(found: Source) -> list[str]:
     """Return the names of the registered methods that reduce tokens of the model."""
-    from ..parameters import build
     from ..plan import refuse_unsuited
-    from ..plugins import registry
+    from ..plugins.parameters import build
+    from ..plugins.registry import registry
 
     names = []
     for offer in registry().methods.values():

@@ -10,10 +10,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..discovery import VARIABLE
 from ..engine import Desk, Engine, Task
 from ..errors import KeeprateError
 from ..events import Note
+from ..plugins.discovery import VARIABLE
 from ..request import LoopOptions, Request
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ class RayEngine(Engine):
 
 def _order(comparison: Comparison, request: Request, loop: LoopOptions, threads: int) -> Order:
     """Describe a comparison so that a worker can make it again."""
-    from ..plugins import registry
+    from ..plugins.registry import registry
     from ..results.environment import versions
     from .ray_worker import Order
 

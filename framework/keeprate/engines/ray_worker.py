@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..discovery import VARIABLE
 from ..engine import Desk, Failed, Segment, Task
 from ..errors import KeeprateError, SampleError
-from ..plugins import activate, load
+from ..plugins.discovery import VARIABLE
+from ..plugins.registry import activate, load
 from ..request import LoopOptions, Request
 from .shards import Shard
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import chain, product
 
 from ..errors import KeeprateError, suggestion
-from ..parameters import Parameter
+from ..plugins.parameters import Parameter
 
 
 def axis_of(parameter: Parameter, value: object) -> list[object] | None:

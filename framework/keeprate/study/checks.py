@@ -13,7 +13,7 @@ from ..data import DataSet
 from ..errors import KeeprateError
 from ..models import check_name, find_published
 from ..plan import make_plan, refuse_unsuited
-from ..plugins import registry
+from ..plugins.registry import registry
 from ..preparation import preparation
 from .content import Content
 from .pairs import NamedModel, Pair

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from ..costs import parse_budget
 from ..errors import KeeprateError
 from ..method import Method
-from ..parameters import build, parameters_of, parse_spec, values_of
 from ..plan import preset_of
-from ..plugins import registry
+from ..plugins.parameters import build, parameters_of, parse_spec, values_of
+from ..plugins.registry import registry
 from ..request import DEFAULT_BUDGETS, Cost, RunSpec
 from ..schedule import parse_schedule
 from .axes import axis_of, combinations

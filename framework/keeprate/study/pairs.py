@@ -9,8 +9,8 @@ from typing import Any
 
 from ..data import DataSet
 from ..errors import KeeprateError
-from ..parameters import Parameter, build, parameters_of, parse_spec, values_of
-from ..plugins import registry
+from ..plugins.parameters import Parameter, build, parameters_of, parse_spec, values_of
+from ..plugins.registry import registry
 from ..request import DataSpec, ModelSpec
 from .content import Content, DataEntry, Exclusion
 from .grid import SEED, Point

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import KeeprateError
-from ..parameters import build, parse_spec
-from ..plugins import registry
-from ..ready import SUFFIXES
+from ..plugins.kinds import SUFFIXES
+from ..plugins.parameters import build, parse_spec
+from ..plugins.registry import registry
 from ..request import LoopOptions, Options, Request
 from ..samples import default_workers
 from .checks import check_pairs

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import KeeprateError, suggestion
-from ..parameters import build, parameters_of
+from ..plugins.parameters import build, parameters_of
 from .content import DataEntry, MethodEntry
 from .source import Ledger
 from .yaml_lines import KeyPath

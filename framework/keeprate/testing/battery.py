@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
-from ..authors import package_of, raised_at, written_at
 from ..errors import KeeprateError, unknown_name
+from ..plugins.author_errors import package_of, raised_at, written_at
 from .bench import Bench, Subject
 from .outcome import Broken, Check, NotAsked, NotTried, Outcome
 from .promised.declared import DECLARED, PICKLES

@@ -9,11 +9,11 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from ..authors import package_of, raised_at
 from ..backbones import Backbone, adapt
 from ..errors import KeeprateError
 from ..method import Method
 from ..plan import make_plan, refuse_unsuited
+from ..plugins.author_errors import package_of, raised_at
 from ..reduction import ReducedModel
 from .cases import BLOCKS, KINDS, Case
 from .outcome import Broken, NotAsked, NotTried

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from ..data import DataSet, Sample, TextDataSet
 from ..errors import KeeprateError
-from ..offers import KINDS, Offer, check_offer
-from ..parameters import values_of
+from ..plugins.kinds import KINDS, Offer, check_offer
+from ..plugins.parameters import values_of
 from .outcome import Broken, Check, NotTried
 
 LOOKED_AT = 8

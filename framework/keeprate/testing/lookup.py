@@ -10,9 +10,9 @@ from typing import Any
 
 from ..errors import KeeprateError, unknown_name
 from ..method import Method
-from ..offers import KINDS
-from ..parameters import build, parse_spec, values_of
-from ..plugins import Registry, activate, load, registry
+from ..plugins.kinds import KINDS
+from ..plugins.parameters import build, parse_spec, values_of
+from ..plugins.registry import Registry, activate, load, registry
 from .bench import Subject
 
 _CHECKED = ("methods", "datasets", "reports")
@@ -54,8 +54,8 @@ def method_subject(cls: type[Method], values: Mapping[str, object]) -> Subject:
 def named(text: str) -> tuple[dict[str, list[type[Any]]], dict[str, str]]:
     """Return by kind the classes that "FILE.py" or "NAME" stands for, and the parameters given.
 
-    Kinds are those of `keeprate.offers.KINDS`. A file is loaded as a plugin, beside all that is
-    loaded already. Raises KeeprateError for what is neither.
+    Kinds are those of `keeprate.plugins.kinds.KINDS`. A file is loaded as a plugin, beside all that
+    is loaded already. Raises KeeprateError for what is neither.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("default")  # about plugins that fail, which is no matter of these

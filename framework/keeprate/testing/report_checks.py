@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ..offers import KINDS, Offer, check_offer
+from ..plugins.kinds import KINDS, Offer, check_offer
 from ..report import Report
 from ..summary import Summary, summarise
 from .made_up import HOSTILE, PATCHES, fill

@@ -12,9 +12,9 @@ import torch
 from ...backbones import Backbone, adapt
 from ...errors import KeeprateError
 from ...method import Method, Needs, Place, Preset
-from ...offers import KINDS, Offer, check_offer
-from ...parameters import build, parameters_of, values_of
 from ...plan import make_plan, refuse_unsuited, suits
+from ...plugins.kinds import KINDS, Offer, check_offer
+from ...plugins.parameters import build, parameters_of, values_of
 from ...schedule import parse_schedule
 from ..bench import Bench, backbone_of
 from ..cases import MAIN_KINDS, Case

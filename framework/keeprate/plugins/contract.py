@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
 from typing import Any
 
-from . import __version__, hookspecs
-from .errors import AuthorError
+from .. import __version__, hookspecs
+from ..errors import AuthorError
 
 HOOKS = tuple(name for name in vars(hookspecs) if name.startswith(f"{hookspecs.PROJECT}_"))
 """The names of the hooks."""

@@ -16,10 +16,10 @@ from typing import Any
 
 import pluggy
 
-from . import hookspecs
-from .authors import raised_at, said_of, told, written_at
+from .. import hookspecs
+from ..errors import AuthorError, KeeprateError, suggestion
+from .author_errors import raised_at, said_of, told, written_at
 from .contract import STATED, check_api, check_hooks, listed, stated_api
-from .errors import AuthorError, KeeprateError, suggestion
 
 VARIABLE = "KEEPRATE_PLUGINS"
 """The environment variable that limits which plugins load."""

@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Iterator
 from types import TracebackType
 
-from .errors import AuthorError, KeeprateError, suggestion
+from ..errors import AuthorError, KeeprateError, suggestion
 
 _NOT_THERE = re.compile(r"cannot import name '(\w+)' from 'keeprate'")
 

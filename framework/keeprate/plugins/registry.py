@@ -18,17 +18,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from ..errors import KeeprateError, unknown_name
 from .discovery import BrokenPlugin, Plugin, Source, survey
-from .errors import KeeprateError, unknown_name
-from .offers import KINDS, Offer, check_offer
-from .ready import ReadyStudy, check_study
+from .kinds import KINDS, Offer, ReadyStudy, check_offer, check_study
 
 if TYPE_CHECKING:
-    from .backbones import Backbone
-    from .data import DataSet
-    from .engine import Engine
-    from .method import Method
-    from .report import Report
+    from ..backbones import Backbone
+    from ..data import DataSet
+    from ..engine import Engine
+    from ..method import Method
+    from ..report import Report
 
 __all__ = ["BrokenPlugin", "Offer", "Plugin", "Registry", "activate", "load", "registry"]
 

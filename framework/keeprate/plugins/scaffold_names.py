@@ -12,7 +12,7 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Final
 
-from .errors import KeeprateError
+from ..errors import KeeprateError
 
 MOST_CHARACTERS: Final = 30
 """How long a name may be: longer ones would not fit into the lines that they are written in."""

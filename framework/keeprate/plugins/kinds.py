@@ -6,9 +6,10 @@ import inspect
 import re
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Generic, TypeVar
 
-from .errors import AuthorError
+from ..errors import AuthorError, KeeprateError
 from .parameters import check_defaults, parameters_of
 
 T_co = TypeVar("T_co", covariant=True)
@@ -67,7 +68,7 @@ def check_offer(kind: Kind, cls: object) -> str:
     if not isinstance(cls, type):
         raise _no_class(kind, cls)
     name = _checked_name(cls)
-    interface = getattr(import_module(f".{kind.module}", __package__), kind.interface)
+    interface = getattr(import_module(f"keeprate.{kind.module}"), kind.interface)
     if not issubclass(cls, interface):
         raise AuthorError(
             f"{cls.__name__} is not a subclass of {_public(kind)}",
@@ -131,3 +132,30 @@ def _check_parameters(kind: Kind, cls: type) -> None:
             cls,
         )
     check_defaults(cls)
+
+
+SUFFIXES = (".yaml", ".yml")
+"""How the names of study files end."""
+
+
+@dataclass(frozen=True)
+class ReadyStudy:
+    """A study file offered under its stem: by which plugin, from where, which version."""
+
+    name: str
+    path: Path
+    plugin: str
+    origin: str
+    version: str
+
+
+def check_study(path: object) -> str:
+    """Return the name of the study file at `path`; KeeprateError, saying why, if it is none."""
+    if not isinstance(path, Path):
+        raise KeeprateError(f"keeprate_studies must return paths, not {path!r}")
+    if path.suffix not in SUFFIXES or not path.is_file():
+        raise KeeprateError(f"keeprate_studies offers '{path}', which is no file {SUFFIXES[0]}")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", path.stem):
+        allowed = "letters, digits, '.', '_' and '-'"
+        raise KeeprateError(f"the name of a study must be of {allowed}, not '{path.stem}'")
+    return path.stem

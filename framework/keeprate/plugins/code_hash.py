@@ -13,8 +13,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from .hookspecs import PROJECT
-from .typed_code import TypedCode, module_of
+from ..hookspecs import PROJECT
+from .notebook_code import TypedCode, module_of
 
 _LIBRARIES: Final = sys.stdlib_module_names | {
     PROJECT,
@@ -71,8 +71,8 @@ def source_sha256(cls: type) -> str:
     package. It is computed once, as the code that runs does not change after its import.
 
     A class without a file, of a notebook or a session, counts by its source or bytecode and by all
-    it refers to (`keeprate.typed_code`), as they are now. What cannot be looked into makes the hash
-    another one each time, so that its runs are never taken for earlier ones.
+    it refers to (`keeprate.plugins.notebook_code`), as they are now. What cannot be looked into
+    makes the hash another one each time, so that its runs are never taken for earlier ones.
     """
     classes = [each for each in cls.__mro__ if not _is_library(module_of(each))]
     if all(_has_file(module_of(each)) for each in classes):

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import shutil
+import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from . import __version__
-from .errors import KeeprateError, unknown_name
-from .hookspecs import API_VERSION, PROJECT
-from .offers import KINDS, Kind
+from .. import __version__
+from ..errors import KeeprateError, unknown_name
+from ..hookspecs import API_VERSION, PROJECT
+from ..results.atomic_files import explained
+from .kinds import KINDS, Kind
 from .scaffold_names import Names, check_not_importable, names_of
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-    from .plugins import Registry
+    from .registry import Registry
 
 NEW: Final = {each.rstrip("s"): each for each in KINDS if each != "engines"}
-"""What can be begun, such as "method", and its kind in `keeprate.offers.KINDS`."""
+"""What can be begun, such as "method", and its kind in `keeprate.plugins.kinds.KINDS`."""
 
 _LIBRARIES: Final = {"methods": ("torch",), "datasets": ("torch",), "backbones": ("timm", "torch")}
 """What the templates of each kind import besides keeprate."""
@@ -29,9 +33,10 @@ _LIBRARIES: Final = {"methods": ("torch",), "datasets": ("torch",), "backbones":
 
 @dataclass(frozen=True)
 class Scaffold:
-    """A new plugin: of a kind of `keeprate.offers.KINDS`, in `folder`, as a package or two files.
+    """A new plugin in `folder`, as a package or as two files.
 
-    Nothing is written: `texts` has everything by its path in `folder`.
+    `kind` is one of `keeprate.plugins.kinds.KINDS`. Nothing is written: `texts` has everything by
+    its path in `folder`.
     """
 
     kind: str
@@ -163,3 +168,37 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+
+
+def write_new(made: Scaffold) -> tuple[Path, ...]:
+    """Write a new plugin into its folder, which is made if need be, and return what is new there.
+
+    Everything is on the disk under another name first and then moved; what fails in between is
+    undone, and what is there already is never replaced. Raises KeeprateError, in one line, for a
+    folder that cannot be written to or is full, and for what is there already.
+    """
+    with explained(made.folder):
+        made.folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(".tmp", ".keeprate-new-", made.folder) as waiting:
+            _write(Path(waiting), made.texts)
+            check_free(made.top)
+            _move([(Path(waiting) / path.name, path) for path in made.top])
+    return made.top
+
+
+def _write(folder: Path, texts: Mapping[Path, str]) -> None:
+    for path, text in texts.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(text.encode())
+
+
+def _move(pairs: list[tuple[Path, Path]]) -> None:
+    moved: list[Path] = []
+    try:
+        for source, target in pairs:
+            os.rename(source, target)
+            moved.append(target)
+    except BaseException:
+        for target in moved:
+            shutil.rmtree(target) if target.is_dir() else target.unlink()
+        raise

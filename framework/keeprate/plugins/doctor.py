@@ -10,42 +10,19 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .authors import package_of, raised_at, said_of, written_at
-from .discovery import VARIABLE, Source, Survey, is_builtin
-from .method import Method
-from .offers import KINDS, Offer
+from ..method import Method
+from .author_errors import package_of, raised_at, said_of, written_at
+from .discovery import VARIABLE, Source, Survey, is_builtin, survey
+from .doctor_checks import Finding, Machine, import_times, machine, note, packages, problem, store
+from .kinds import KINDS, Offer
 from .parameters import forgotten, not_kept, parameters_of
-from .plugins import ALL_KINDS, RENAME, Registry, clash
+from .registry import ALL_KINDS, RENAME, Registry, clash
 
 if TYPE_CHECKING:
-    from .import_time import Imported
+    from .doctor_checks import Imported
 
 SLOW_SECONDS = 0.5
 """Importing a plugin may take this long before the doctor says so."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing the doctor found: a problem, or a note on what works and could be better.
-
-    `place` is "FILE:LINE" or "", `remedy` what to do about it.
-    """
-
-    is_problem: bool
-    subject: str
-    said: str
-    remedy: str
-    place: str = ""
-
-
-def problem(subject: str, said: str, remedy: str, place: str = "") -> Finding:
-    """Return a finding that must be mended."""
-    return Finding(True, subject, said, remedy, place)
-
-
-def note(subject: str, said: str, remedy: str, place: str = "") -> Finding:
-    """Return a finding that may stay as it is."""
-    return Finding(False, subject, said, remedy, place)
 
 
 def examined(found: Registry, survey: Survey) -> list[Finding]:
@@ -186,3 +163,44 @@ def _forgetful(found: Registry) -> Iterator[Finding]:
 def _classes(found: Registry) -> Sequence[Offer[object]]:
     offers = [each for kind in KINDS for each in found.offers(kind)]
     return [each for each in offers if isinstance(each, Offer) and not is_builtin(each.origin)]
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """The plugins that could be loaded, the machine, and all that was found."""
+
+    registry: Registry
+    machine: Machine
+    findings: Sequence[Finding]
+
+    @property
+    def problems(self) -> list[Finding]:
+        """The findings that must be mended."""
+        return [each for each in self.findings if each.is_problem]
+
+    def offered(self) -> dict[str, int]:
+        """Return how many things of each kind are offered."""
+        return {kind: len(self.registry.offers(kind)) for kind in ALL_KINDS}
+
+
+def diagnose(
+    files: Sequence[Path], environ: Mapping[str, str], directory: Path, runs: Path
+) -> Diagnosis:
+    """Load every plugin the environment allows, and `files`, and return what is wrong with them.
+
+    Each is first imported in a process of its own; one that ends that process is not loaded here.
+    `runs` is the folder that results are to be kept in.
+    """
+    found = survey(files, environ, directory)
+    imported = import_times(found.sources)
+    ending = {source for source, what in imported.items() if what.ended is not None}
+    registry = Registry([each for each in found.sources if each not in ending])
+    here = machine()
+    findings = [
+        *imports(imported),
+        *examined(registry, found),
+        *packages(found.sources),
+        *here.findings,
+        *store(runs),
+    ]
+    return Diagnosis(registry, here, sorted(findings, key=lambda each: not each.is_problem))

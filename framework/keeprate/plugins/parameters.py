@@ -14,8 +14,8 @@ from inspect import formatannotation, signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
-from .authors import package_of, raised_at, said_of, told, written_at
-from .errors import AuthorError, KeeprateError, suggestion
+from ..errors import AuthorError, KeeprateError, suggestion
+from .author_errors import package_of, raised_at, said_of, told, written_at
 from .parameter_types import converted, fits, wanted
 
 if TYPE_CHECKING:
