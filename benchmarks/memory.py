@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 import keeprate
-from keeprate.backbones import adapt
+from keeprate.backbones.lookup import adapt
 from keeprate.plugins.parameters import parse_spec
 from keeprate.results.environment import device_name, device_of
 

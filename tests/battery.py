@@ -12,7 +12,8 @@ from torch import nn
 
 import keeprate
 from keeprate import Needs, Place, proof
-from keeprate.backbones import Backbone, adapt
+from keeprate.backbone import Backbone
+from keeprate.backbones.lookup import adapt
 
 SMALL = {
     "img_size": 32,

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from battery import randomised
-from keeprate.backbones.huggingface_examples import build
+from keeprate.backbones.huggingface.examples import build
 
 transformers: Any = pytest.importorskip("transformers")
 

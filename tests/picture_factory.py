@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from keeprate import DataSet, Sample
-from keeprate.backbones import adapt
 from keeprate.backbones.loading.loaded import LoadedModel
+from keeprate.backbones.lookup import adapt
 from keeprate.picked import Source
 
 

@@ -15,7 +15,7 @@ from torch import nn
 import keeprate
 from battery import SMALL, Battery, randomised
 from keeprate import KeeprateError, Needs, Place, proof
-from keeprate.backbones import adapt
+from keeprate.backbones.lookup import adapt
 
 
 def made(name: str, **options: object) -> Callable[[], nn.Module]:

@@ -28,7 +28,7 @@ from battery import (
     randomised,
 )
 from keeprate import Attention, KeeprateError, Needs, Place, Stage, Tokens, proof, ruler
-from keeprate.backbones import adapt
+from keeprate.backbones.lookup import adapt
 from references.uneven import assert_as_if_each_ran_alone
 
 

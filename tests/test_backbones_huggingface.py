@@ -12,9 +12,9 @@ from torch import Tensor, nn
 import keeprate
 from battery import Battery, assert_equals_oracle, assert_identical, randomised
 from keeprate import KeeprateError, Needs, Place, Tokens, proof
-from keeprate.backbones import adapt
-from keeprate.backbones.huggingface_dinov3 import HFDinov3
-from keeprate.backbones.huggingface_vision import HFBeit, HFDinov2, HFSiglip, HFViT
+from keeprate.backbones.huggingface.dinov3 import HFDinov3
+from keeprate.backbones.huggingface.vision import HFBeit, HFDinov2, HFSiglip, HFViT
+from keeprate.backbones.lookup import adapt
 
 transformers: Any = pytest.importorskip("transformers")
 

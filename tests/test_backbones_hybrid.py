@@ -19,7 +19,7 @@ from torch import nn
 import keeprate
 from battery import Battery, on_meta, randomised
 from keeprate import KeeprateError, Needs, Place, proof
-from keeprate.backbones import adapt
+from keeprate.backbones.lookup import adapt
 from references.uneven import assert_as_if_each_ran_alone
 
 SMALL = {"embed_dim": 48, "depth": 4, "num_heads": 3, "num_classes": 7}

@@ -19,10 +19,11 @@ from battery import (
     assert_macs,
     randomised,
 )
-from keeprate import KeeprateError, Needs, Place, models
-from keeprate.backbones import adapt
+from keeprate import KeeprateError, Needs, Place
+from keeprate.backbones.loading import timm as models
 from keeprate.backbones.loading.load import load_model
 from keeprate.backbones.loading.model_input import ModelInput
+from keeprate.backbones.lookup import adapt
 from keeprate.backbones.lvvit_model import LVViT
 from keeprate.cli import keeprate as cli
 from references import lvvit as written

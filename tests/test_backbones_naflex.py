@@ -13,7 +13,7 @@ from torch import nn
 import keeprate
 from battery import Battery, assert_identical, randomised
 from keeprate import KeeprateError, Needs, Place, proof
-from keeprate.backbones import adapt
+from keeprate.backbones.lookup import adapt
 from references.uneven import assert_as_if_each_ran_alone
 
 SMALL = {

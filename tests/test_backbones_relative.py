@@ -23,7 +23,7 @@ from battery import (
 )
 from keeprate import KeeprateError, Needs, Place, proof
 from keeprate.attention import Attention
-from keeprate.backbones import adapt
+from keeprate.backbones.lookup import adapt
 from keeprate.reader import AttentionReader
 from keeprate.tokens import Tokens
 from references import positions as slow

@@ -21,7 +21,7 @@ from battery import (
 )
 from keeprate import KeeprateError, Needs, Place, Stage, Tokens, proof
 from keeprate.attention import Attention
-from keeprate.backbones import adapt
+from keeprate.backbones.lookup import adapt
 from references.uneven import Uneven, assert_as_if_each_ran_alone
 
 PIT = {

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 import keeprate
 from battery import Battery, randomised
 from keeprate import KeeprateError, Needs, Place, proof
-from keeprate.backbones import adapt
-from keeprate.backbones.huggingface_text import HFBert, HFDistilBert
+from keeprate.backbones.huggingface.text import HFBert, HFDistilBert
+from keeprate.backbones.lookup import adapt
 from keeprate.evidence import examine
 
 transformers: Any = pytest.importorskip("transformers")

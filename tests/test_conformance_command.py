@@ -41,7 +41,7 @@ def keeprate_methods():
 GOOD = METHOD.replace(" - score.mean(dim=0)", "")
 BACKBONE = '''
 from keeprate import Backbone, hookimpl
-from keeprate.backbones.timm_vit import TimmViT
+from keeprate.backbones.timm.vit import TimmViT
 
 
 class Wrapped(TimmViT):

@@ -13,7 +13,7 @@ from PIL import Image
 
 from disagreement_factory import digits_store, texts_store
 from keeprate.analysis.write import write_reports
-from keeprate.backbones import Backbone
+from keeprate.backbone import Backbone
 from keeprate.cli import keeprate
 from keeprate.disagreeing_pictures import picture_name
 from keeprate.disagreement import disagreements

@@ -12,9 +12,9 @@ from torch import nn
 
 from battery import randomised
 from keeprate import Backbone
-from keeprate.backbones import adapt
-from keeprate.backbones.huggingface_examples import build
-from keeprate.backbones.interface import Backbone as Interface
+from keeprate.backbone import Backbone as Interface
+from keeprate.backbones.huggingface.examples import build
+from keeprate.backbones.lookup import adapt
 from keeprate.backbones.lvvit_model import LVViT
 
 VIT = {"patch_size": 4, "embed_dim": 24, "num_heads": 3, "depth": 2, "num_classes": 5}

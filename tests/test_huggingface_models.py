@@ -18,12 +18,12 @@ from PIL import Image
 import keeprate
 from huggingface_factory import image_checkpoint, text_checkpoint, transformers
 from keeprate import KeeprateError, proof
-from keeprate.backbones import adapt
+from keeprate.backbones.loading.huggingface import load_huggingface
+from keeprate.backbones.loading.huggingface_processors import image_input
 from keeprate.backbones.loading.load import load_model
 from keeprate.backbones.loading.loaded import weights_sha256
+from keeprate.backbones.lookup import adapt
 from keeprate.cli import keeprate as command
-from keeprate.huggingface_inputs import image_input
-from keeprate.huggingface_models import load_huggingface
 from keeprate.images import build_transform
 
 ViT: Callable[..., Any] = transformers.ViTImageProcessor
@@ -134,12 +134,12 @@ def test_a_name_is_looked_up_on_the_hub_and_in_its_cache(
         return str(folder)
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", downloaded)
-    monkeypatch.setattr("keeprate.huggingface_models.hub_problem", lambda: "offline")
+    monkeypatch.setattr("keeprate.backbones.loading.huggingface.hub_problem", lambda: "offline")
     loaded = load_model("hf:someone/reviews@v1")
     assert asked == [("someone/reviews", "v1", True)]
     assert loaded.name == "hf:someone/reviews@v1"
     monkeypatch.undo()
-    monkeypatch.setattr("keeprate.huggingface_models.hub_problem", lambda: "offline")
+    monkeypatch.setattr("keeprate.backbones.loading.huggingface.hub_problem", lambda: "offline")
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(KeeprateError, match=r"Cannot get the model 'hf:someone/else': offline"):
         load_model("hf:someone/else")

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import keeprate
 from keeprate import Method
-from keeprate.backbones import adapt
+from keeprate.backbones.lookup import adapt
 from keeprate.plugins.registry import registry
 from keeprate.reduction import ReducedModel
 from references.tiny import images_for, tiny_vit, watched

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 import keeprate
 from battery import randomised
 from keeprate import KeeprateError, Needs, Place, proof
-from keeprate.backbones import adapt
-from keeprate.backbones.timm_vit import TimmViT
+from keeprate.backbones.lookup import adapt
+from keeprate.backbones.timm.vit import TimmViT
 from keeprate.fulfil import prepare
 from keeprate.plan import make_plan
 from keeprate.reduction import ReducedModel

@@ -44,7 +44,7 @@ def test_what_the_proof_leaves_behind_can_be_trained_through() -> None:
     pytest.importorskip("transformers")
     script = """
 import torch, keeprate
-from keeprate.backbones.huggingface_vision import HFBeit
+from keeprate.backbones.huggingface.vision import HFBeit
 model = HFBeit.examples()["BEiT"]()
 reduced = keeprate.reduce(model, "tome", "r=1")
 for each in (reduced, HFBeit.examples()["BEiT"]().train()):

@@ -10,7 +10,7 @@ from timm.models.swin_transformer import SwinTransformer
 from torch import nn
 
 from keeprate import KeeprateError
-from keeprate.backbones import adapt
+from keeprate.backbones.lookup import adapt
 from keeprate.backbones.refusals import FAMILIES, known_refusal
 
 SMALL = {

@@ -12,7 +12,8 @@ from torch import OutOfMemoryError, Tensor, nn
 
 import keeprate
 from keeprate import Attention, KeeprateError, Method, Needs, Stage, Tokens
-from keeprate.backbones import Backbone, adapt
+from keeprate.backbone import Backbone
+from keeprate.backbones.lookup import adapt
 from keeprate.plan import make_plan
 from keeprate.reduction import ReducedModel
 from keeprate.shared import SharedForward, refuse_out_of_memory, shared_macs

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from keeprate.backbones.loading.loaded import weights_sha256
-from keeprate.structure import structure_sha256
+from keeprate.backbones.loading.structure_hash import structure_sha256
 
 SMALL = {"img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 2, "num_classes": 3}
 
@@ -51,7 +51,9 @@ def test_what_computes_the_same_has_the_same_structure() -> None:
 
 
 def test_another_process_finds_the_same() -> None:
-    code = "import timm; from keeprate.structure import structure_sha256 as s;"
+    code = (
+        "import timm; from keeprate.backbones.loading.structure_hash import structure_sha256 as s;"
+    )
     code += "print(s(timm.create_model('test_vit')))"
     command = [sys.executable, "-c", code]
     found = subprocess.run(command, capture_output=True, text=True, check=True)

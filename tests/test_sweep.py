@@ -9,7 +9,7 @@ import torch
 from click.testing import CliRunner, Result
 
 from keeprate import sweep, sweep_table
-from keeprate.backbones.timm_vit import TimmViT
+from keeprate.backbones.timm.vit import TimmViT
 from keeprate.cli import keeprate
 from keeprate.sweep import KindProof, Trial
 

@@ -12,7 +12,7 @@ from ._lazy import lazy_names
 if TYPE_CHECKING:
     from .asking import compare
     from .attention import Attention
-    from .backbones import Backbone
+    from .backbone import Backbone
     from .choosing import reduce
     from .comparison_table import ComparisonTable
     from .data import DataSet, Sample, TextDataSet
@@ -52,7 +52,7 @@ __all__ = [
 
 _HOME = {
     "Attention": "attention",
-    "Backbone": "backbones",
+    "Backbone": "backbone",
     "ComparisonTable": "comparison_table",
     "DataSet": "data",
     "KeeprateError": "errors",

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 from torch import nn
 
-from .backbones import adapt
 from .backbones.loading.load import load_model
+from .backbones.lookup import adapt
 from .errors import AuthorError, KeeprateError
 from .method import Method
 from .plan import make_plan, preset_of

@@ -8,8 +8,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from .backbones import adapt
 from .backbones.loading.loaded import LoadedModel, classes_of
+from .backbones.lookup import adapt
 from .costs import TOLERANCE
 from .data import DataSet
 from .description import describe, label_of

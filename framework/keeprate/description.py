@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .backbones import Backbone
+from .backbone import Backbone
 from .backbones.loading.loaded import LoadedModel
+from .backbones.loading.structure_hash import structure_sha256
 from .method import Method
 from .plan import Plan
 from .plugins.code_hash import source_sha256
 from .plugins.parameters import parameters_of, values_of
 from .plugins.registry import registry
 from .results.records import BackboneInfo, DataInfo, RunInfo, StageInfo
-from .structure import structure_sha256
 
 if TYPE_CHECKING:
     from .comparison import Comparison

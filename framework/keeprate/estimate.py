@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from .backbones import adapt
 from .backbones.loading.load import load_model
 from .backbones.loading.loaded import LoadedModel
+from .backbones.lookup import adapt
 from .comparison import Comparison
 from .data import DataSet
 from .fulfil import built_data, built_model, built_run

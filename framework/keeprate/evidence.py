@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from .backbones import Backbone, adapt
+from .backbone import Backbone
+from .backbones.lookup import adapt
 from .method import Needs, Place
 from .proof import counted_macs, identity_error, masked_logits, oracle_error, probed, relative_error
 

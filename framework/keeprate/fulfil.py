@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .backbones import adapt
 from .backbones.loading.load import load_model
 from .backbones.loading.loaded import LoadedModel, weights_sha256
+from .backbones.lookup import adapt
 from .choosing import chosen_method
 from .comparison import Comparison, Wanted
 from .data import DataSet

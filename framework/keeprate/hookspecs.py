@@ -19,7 +19,7 @@ import pluggy
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .backbones import Backbone
+    from .backbone import Backbone
     from .data import DataSet
     from .engine import Engine
     from .method import Method
@@ -79,7 +79,7 @@ def keeprate_backbones() -> Iterable[type[Backbone]]:  # type: ignore[empty-body
         from torch import nn
 
         from keeprate import Backbone, hookimpl
-        from keeprate.backbones.timm_vit import TimmViT
+        from keeprate.backbones.timm.vit import TimmViT
 
 
         class WrappedViT(TimmViT):

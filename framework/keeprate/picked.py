@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .backbones import Backbone
+from .backbone import Backbone
 from .backbones.loading.loaded import LoadedModel, classes_of
 from .data import DataSet, Sample
 from .errors import KeeprateError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .backbones import Backbone
+from .backbone import Backbone
 from .budget import Solution, solve
 from .costs import Budget, parse_budget
 from .errors import KeeprateError, unknown_name

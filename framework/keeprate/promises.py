@@ -10,7 +10,7 @@ import torch
 from torch import OutOfMemoryError, Tensor, nn
 
 from .attention import Attention, chunks
-from .backbones import Backbone
+from .backbone import Backbone
 from .errors import KeeprateError
 from .method import Method, Stage
 from .plugins.author_errors import package_of, raised_at, raised_by, said_of, told, written_at

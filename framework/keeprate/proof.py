@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from .attention import Attention
-from .backbones import Backbone, Inputs
+from .backbone import Backbone, Inputs
 from .backbones.fused_attention import switched_on
 from .errors import KeeprateError
 from .method import Method, Needs, Place, Stage

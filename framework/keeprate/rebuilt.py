@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from .backbones import Backbone
+from .backbone import Backbone
 from .backbones.loading.loaded import PREFIX, LoadedModel
 from .comparison import Comparison
 from .data import DataSet

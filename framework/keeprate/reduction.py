@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .attention import Attention
-from .backbones import Backbone, Inputs
+from .backbone import Backbone, Inputs
 from .errors import KeeprateError
 from .method import Place, Stage
 from .plan import Plan

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
-from .backbones import Backbone, adapt
+from .backbone import Backbone
+from .backbones.lookup import adapt
 from .method import Method, Place, Shape, Stage
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from torch import OutOfMemoryError, Tensor
 
-from .backbones import Inputs
+from .backbone import Inputs
 from .engine import Failed
 from .errors import KeeprateError
 from .method import Stage

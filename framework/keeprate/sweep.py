@@ -11,7 +11,8 @@ import timm
 import torch
 from torch import nn
 
-from .backbones import Backbone, adapt
+from .backbone import Backbone
+from .backbones.lookup import adapt
 from .errors import KeeprateError
 from .evidence import Finding, examine, randomise, two_stages
 from .plugins.registry import registry

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
-from .backbones import Inputs
+from .backbone import Inputs
 from .reduction import ReducedModel
 from .results.environment import device_name, device_of
 from .results.records import Throughput

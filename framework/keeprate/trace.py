@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .backbones import Backbone
+from .backbone import Backbone
 from .ruler import attention_macs, fixed_macs, head_macs, mlp_macs, projections_macs
 
 

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from ..hookspecs import hookimpl
-from .interface import Backbone, BlockCost, HeadCost, Inputs
-from .lookup import adapt
+from typing import TYPE_CHECKING
 
-__all__ = ["Backbone", "BlockCost", "HeadCost", "Inputs", "adapt", "keeprate_backbones"]
+from ..hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from ..backbone import Backbone
 
 
 @hookimpl
 def keeprate_backbones() -> list[type[Backbone]]:
     """Offer the families that ship with keeprate."""
-    from .huggingface_dinov3 import HFDinov3
-    from .huggingface_text import HFBert, HFDistilBert
-    from .huggingface_vision import HFBeit, HFDinov2, HFSiglip, HFViT
-    from .timm_beit import TimmBeit
-    from .timm_eva import TimmEva
-    from .timm_hybrid import TimmHybrid
-    from .timm_lvvit import TimmLVViT
-    from .timm_naflex import TimmNaFlex
-    from .timm_pit import TimmPiT
-    from .timm_relpos import TimmRelPos
-    from .timm_vit import TimmViT
-    from .timm_volo import TimmVOLO
+    from .huggingface.dinov3 import HFDinov3
+    from .huggingface.text import HFBert, HFDistilBert
+    from .huggingface.vision import HFBeit, HFDinov2, HFSiglip, HFViT
+    from .timm.beit import TimmBeit
+    from .timm.eva import TimmEva
+    from .timm.hybrid import TimmHybrid
+    from .timm.lvvit import TimmLVViT
+    from .timm.naflex import TimmNaFlex
+    from .timm.pit import TimmPiT
+    from .timm.relative_position import TimmRelPos
+    from .timm.vit import TimmViT
+    from .timm.volo import TimmVOLO
 
     timm = [TimmViT, TimmHybrid, TimmNaFlex, TimmEva, TimmBeit, TimmRelPos]
     staged = [TimmLVViT, TimmPiT, TimmVOLO]

@@ -11,7 +11,7 @@ from .refusals import known_refusal
 if TYPE_CHECKING:
     from torch import nn
 
-    from .interface import Backbone
+    from ..backbone import Backbone
 
 
 def adapt(model: nn.Module) -> Backbone:

@@ -1,5 +1,8 @@
 """LV-ViT, which timm lacks: a ViT with a convolutional stem, all of whose tokens are classified."""
 
+# The path of this module is part of the ids of stored runs (the structure hash names classes), so
+# it stays here, beside the families.
+
 from __future__ import annotations
 
 from typing import Any, cast

@@ -97,7 +97,7 @@ def _examples_of(path: Path) -> Iterator[tuple[str, Callable[[], nn.Module]]]:
 
 def _print_proof(name: str, model: nn.Module) -> int:
     """Print what is found of a model and return how many checks failed."""
-    from ..backbones import adapt
+    from ..backbones.lookup import adapt
     from ..evidence import examine
 
     backbone = adapt(model)

@@ -97,10 +97,10 @@ def _without_weights(
     import torch
 
     from ..backbones.loading.loaded import PREFIX
-    from ..models import check_image_size, check_name
+    from ..backbones.loading.timm import check_image_size, check_name
 
     if name.startswith(PREFIX):
-        from ..huggingface_models import shapes_of
+        from ..backbones.loading.huggingface import shapes_of
 
         return shapes_of(name, image_size)
     check_name(name)

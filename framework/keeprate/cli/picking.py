@@ -90,7 +90,7 @@ def source(asked: Picking) -> Source:
     A model without a data set takes files; everything else samples of a data set, by default of the
     one that ships with its own classifier. Raises KeeprateError for what is unknown or missing.
     """
-    from ..backbones import adapt
+    from ..backbones.lookup import adapt
     from ..fulfil import built_model
     from ..picked import Source
     from ..request import ModelSpec

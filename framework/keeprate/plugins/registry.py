@@ -23,7 +23,7 @@ from .discovery import BrokenPlugin, Plugin, Source, survey
 from .kinds import KINDS, Offer, ReadyStudy, check_offer, check_study
 
 if TYPE_CHECKING:
-    from ..backbones import Backbone
+    from ..backbone import Backbone
     from ..data import DataSet
     from ..engine import Engine
     from ..method import Method

@@ -6,12 +6,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ..backbones import Backbone, adapt
+from ..backbone import Backbone
 from ..backbones.loading.load import outline
 from ..backbones.loading.loaded import PREFIX, LoadedModel, classes_of, config_of
+from ..backbones.loading.timm import check_name, find_published
+from ..backbones.lookup import adapt
 from ..data import DataSet
 from ..errors import KeeprateError
-from ..models import check_name, find_published
 from ..plan import make_plan, refuse_unsuited
 from ..plugins.registry import registry
 from ..preparation import preparation

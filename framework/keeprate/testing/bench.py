@@ -9,7 +9,8 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from ..backbones import Backbone, adapt
+from ..backbone import Backbone
+from ..backbones.lookup import adapt
 from ..errors import KeeprateError
 from ..method import Method
 from ..plan import make_plan, refuse_unsuited

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...errors import KeeprateError
-from ...huggingface_models import load_huggingface, outline_huggingface
-from ...models import load_timm, outline_timm
+from .huggingface import load_huggingface, outline_huggingface
 from .loaded import PREFIX, LoadedModel
+from .timm import load_timm, outline_timm
 
 
 def load_model(

@@ -9,15 +9,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from ..errors import KeeprateError
-from ..tokens import Tokens
-from .huggingface import HuggingFace
-from .huggingface_layouts import BERT, DISTILBERT
-from .interface import HeadCost, Inputs
-from .timm_column import linear_macs
+from ...backbone import HeadCost, Inputs
+from ...errors import KeeprateError
+from ...tokens import Tokens
+from ..timm.isotropic import linear_macs
+from .layouts import BERT, DISTILBERT
+from .transformer import HuggingFace
 
 if TYPE_CHECKING:
-    from ..reader import AttentionReader
+    from ...reader import AttentionReader
 
 IDS, MASK = "input_ids", "attention_mask"
 EXAMPLE_LENGTH = 128

@@ -21,13 +21,13 @@ from timm.models.vision_transformer import (
 from timm.models.vitamin import GeGluMlp
 from torch import Tensor, nn
 
-from ..method import Place
-from ..tokens import Tokens
-from .interface import BlockCost
-from .timm_column import TimmColumn, class_refusal, linear_macs
+from ...backbone import BlockCost
+from ...method import Place
+from ...tokens import Tokens
+from .isotropic import TimmColumn, class_refusal, linear_macs
 
 if TYPE_CHECKING:
-    from ..reader import AttentionReader
+    from ...reader import AttentionReader
 
 # timm has had these since 1.0.23
 _DIFF_ATTENTION = getattr(timm.layers, "DiffAttention", None)

@@ -8,11 +8,11 @@ from typing import Any, cast
 from timm.layers.attention_pool import AttentionPoolLatent
 from torch import Tensor, nn
 
-from ..tokens import Tokens
-from .fused_attention import switched_on
-from .grids import Grid, whole
-from .interface import Backbone, BlockCost, HeadCost
-from .pooling import SizeMask, size_weighted
+from ...backbone import Backbone, BlockCost, HeadCost
+from ...tokens import Tokens
+from ..fused_attention import switched_on
+from ..patch_grid import Grid, whole
+from ..pooling import SizeMask, size_weighted
 
 POOLS = ("token", "avg", "max", "map")
 _FORWARDS = ("forward", "forward_features")

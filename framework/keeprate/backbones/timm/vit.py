@@ -10,8 +10,8 @@ from timm.models.deit import VisionTransformerDistilled
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from .timm_blocks import TimmStack, blocks_refusal
-from .timm_column import class_refusal, shell_refusal
+from .blocks import TimmStack, blocks_refusal
+from .isotropic import class_refusal, shell_refusal
 
 
 class TimmViT(TimmStack):

@@ -8,14 +8,14 @@ from timm.layers.attention import Attention
 from timm.layers.mlp import Mlp
 from torch import Tensor, nn
 
-from ..tokens import Tokens
-from .grids import Grid
-from .interface import HeadCost
-from .lvvit_model import LVViT, LVViTBlock, Stem
-from .timm_column import TimmColumn, class_refusal, linear_macs, shell_refusal
+from ...backbone import HeadCost
+from ...tokens import Tokens
+from ..lvvit_model import LVViT, LVViTBlock, Stem
+from ..patch_grid import Grid
+from .isotropic import TimmColumn, class_refusal, linear_macs, shell_refusal
 
 if TYPE_CHECKING:
-    from ..reader import AttentionReader
+    from ...reader import AttentionReader
 
 
 class TimmLVViT(TimmColumn):

@@ -12,10 +12,10 @@ from typing import Any, ClassVar
 
 from torch import nn
 
-from .huggingface_examples import examples_of
-from .huggingface_layouts import Layout, Parts
-from .interface import Backbone, BlockCost
-from .timm_column import linear_macs, uncounted_refusal
+from ...backbone import Backbone, BlockCost
+from ..timm.isotropic import linear_macs, uncounted_refusal
+from .examples import examples_of
+from .layouts import Layout, Parts
 
 READABLE = ("sdpa", "eager")
 """Attention implementations that can be read; eager attention is run as sdpa while it is read."""

@@ -9,9 +9,9 @@ from timm.layers.hybrid_embed import HybridEmbed
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
-from .convolution_macs import Embedding, embedding_of
-from .grids import Grid, whole
-from .timm_vit import TimmViT, vit_refusal
+from ..convolution_macs import Embedding, embedding_of
+from ..patch_grid import Grid, whole
+from .vit import TimmViT, vit_refusal
 
 
 class TimmHybrid(TimmViT):

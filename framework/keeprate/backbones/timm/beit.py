@@ -10,11 +10,11 @@ from timm.layers.patch_embed import PatchEmbed
 from timm.models.beit import Attention, Beit, Block, RelativePositionBias
 from torch import Tensor, nn
 
-from ..tokens import Tokens
-from .timm_column import TimmColumn, class_refusal, scaled, shell_refusal
+from ...tokens import Tokens
+from .isotropic import TimmColumn, class_refusal, scaled, shell_refusal
 
 if TYPE_CHECKING:
-    from ..reader import AttentionReader
+    from ...reader import AttentionReader
 
 _TABLES = (RelativePositionBias,)
 

@@ -17,12 +17,12 @@ from timm.models.vision_transformer_relpos import (
 )
 from torch import Tensor, nn
 
-from ..tokens import Tokens
-from .interface import BlockCost
-from .timm_column import TimmColumn, class_refusal, linear_macs, shell_refusal
+from ...backbone import BlockCost
+from ...tokens import Tokens
+from .isotropic import TimmColumn, class_refusal, linear_macs, shell_refusal
 
 if TYPE_CHECKING:
-    from ..reader import AttentionReader
+    from ...reader import AttentionReader
 
 _BLOCKS = (RelPosBlock, ResPostRelPosBlock)
 _POSITIONS = (RelPosBias, RelPosMlp)

@@ -7,11 +7,11 @@ from typing import ClassVar, cast
 from timm.models.naflexvit import NaFlexEmbeds, NaFlexVit
 from torch import Tensor, nn
 
-from ..errors import KeeprateError
-from .grids import Grid
-from .interface import Inputs
-from .timm_blocks import TimmStack, blocks_refusal
-from .timm_column import class_refusal, shell_refusal
+from ...backbone import Inputs
+from ...errors import KeeprateError
+from ..patch_grid import Grid
+from .blocks import TimmStack, blocks_refusal
+from .isotropic import class_refusal, shell_refusal
 
 
 class TimmNaFlex(TimmStack):

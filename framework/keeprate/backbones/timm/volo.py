@@ -22,13 +22,13 @@ from timm.models.volo import (
 )
 from torch import Tensor, nn
 
-from ..tokens import Tokens
-from .grids import Grid, convolution_macs, output_grid, whole
-from .interface import Backbone, BlockCost, HeadCost
-from .timm_column import altered_refusal, class_refusal, linear_macs, uncounted_refusal
+from ...backbone import Backbone, BlockCost, HeadCost
+from ...tokens import Tokens
+from ..patch_grid import Grid, convolution_macs, output_grid, whole
+from .isotropic import altered_refusal, class_refusal, linear_macs, uncounted_refusal
 
 if TYPE_CHECKING:
-    from ..reader import AttentionReader
+    from ...reader import AttentionReader
 
 
 class TimmVOLO(Backbone):

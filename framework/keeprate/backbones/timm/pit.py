@@ -9,11 +9,11 @@ import torch
 from timm.models.pit import ConvEmbedding, Pooling, PoolingVisionTransformer, Transformer
 from torch import Tensor, nn
 
-from ..tokens import Tokens
-from .grids import Grid, convolution_macs, output_grid
-from .interface import HeadCost
-from .timm_blocks import TimmStack, blocks_refusal
-from .timm_column import altered_refusal, class_refusal, linear_macs, uncounted_refusal
+from ...backbone import HeadCost
+from ...tokens import Tokens
+from ..patch_grid import Grid, convolution_macs, output_grid
+from .blocks import TimmStack, blocks_refusal
+from .isotropic import altered_refusal, class_refusal, linear_macs, uncounted_refusal
 
 
 class TimmPiT(TimmStack):

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import torch
 from torch import Tensor, nn
 
-from ..errors import KeeprateError
-from ..tokens import Tokens
-from .grids import Grid
-from .huggingface import HuggingFace
-from .huggingface_layouts import BEIT, DINOV2, SIGLIP, VIT
-from .interface import HeadCost, Inputs
-from .pooling import size_weighted
-from .timm_column import linear_macs
+from ...backbone import HeadCost, Inputs
+from ...errors import KeeprateError
+from ...tokens import Tokens
+from ..patch_grid import Grid
+from ..pooling import size_weighted
+from ..timm.isotropic import linear_macs
+from .layouts import BEIT, DINOV2, SIGLIP, VIT
+from .transformer import HuggingFace
 
 if TYPE_CHECKING:
-    from ..reader import AttentionReader
+    from ...reader import AttentionReader
 
 PIXELS = "pixel_values"
 

@@ -10,10 +10,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from .backbones.loading.loaded import PREFIX
-from .backbones.loading.model_input import ModelInput
+from ...errors import KeeprateError
 from .checkpoints import first_line
-from .errors import KeeprateError
+from .loaded import PREFIX
+from .model_input import ModelInput
 
 PREPROCESSOR = "preprocessor_config.json"
 KNOWN = re.compile(r"(ViT|DeiT|Bit|Beit|Siglip|CLIP)ImageProcessor(Fast|Pil)?")

@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
-from ..method import Place
+from .method import Place
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from ..reader import AttentionReader
-    from ..tokens import Tokens
+    from .reader import AttentionReader
+    from .tokens import Tokens
 
 Inputs: TypeAlias = Any
 """What a model is called with: a tensor of images (B, 3, H, W), or a mapping of names to tensors of

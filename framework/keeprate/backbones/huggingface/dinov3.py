@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import torch
 from torch import Tensor, nn
 
-from ..tokens import Tokens
-from .huggingface_layouts import DINOV3
-from .huggingface_vision import HFVision, pixels_of
-from .interface import HeadCost, Inputs
+from ...backbone import HeadCost, Inputs
+from ...tokens import Tokens
+from .layouts import DINOV3
+from .vision import HFVision, pixels_of
 
 if TYPE_CHECKING:
-    from ..reader import AttentionReader
+    from ...reader import AttentionReader
 
 Rope = tuple[Tensor, Tensor]
 """Cosines and sines of the patches' angles, (M, d) or looked up for each image, (B, 1, n, d)."""

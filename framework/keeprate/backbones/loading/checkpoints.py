@@ -12,7 +12,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from .errors import KeeprateError
+from ...errors import KeeprateError
 
 WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model")
 PREFIXES = ("_orig_mod.", "module.", "_orig_mod.")

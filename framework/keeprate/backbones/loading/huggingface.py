@@ -12,10 +12,10 @@ import huggingface_hub
 import torch
 from torch import nn
 
-from .backbones.loading.loaded import PREFIX, LoadedModel, weights_sha256
+from ...errors import KeeprateError
 from .checkpoints import first_line, hub_problem
-from .errors import KeeprateError
-from .huggingface_inputs import import_transformers, quietly
+from .huggingface_processors import import_transformers, quietly
+from .loaded import PREFIX, LoadedModel, weights_sha256
 
 CONFIG = ("config.json", "preprocessor_config.json")
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "model-*.safetensors")
@@ -121,7 +121,7 @@ def shapes_of(name: str, size: tuple[int, int] | None) -> tuple[nn.Module, tuple
     That is `size` in pixels, or (anything, tokens) for texts; where it is None, what the folder
     says of its images, if it says anything.
     """
-    from .huggingface_inputs import PREPROCESSOR, image_input
+    from .huggingface_processors import PREPROCESSOR, image_input
 
     checkpoint = Checkpoint.find(name, CONFIG)
     model = checkpoint.without_weights()

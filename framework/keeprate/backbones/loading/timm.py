@@ -12,10 +12,10 @@ import timm
 import torch
 from torch import nn
 
-from .backbones.loading.loaded import LoadedModel, config_of, weights_sha256
+from ...errors import KeeprateError, unknown_name
+from ...plugins.registry import registry
 from .checkpoints import Shapes, differences, first_line, hub_problem, read_shapes
-from .errors import KeeprateError, unknown_name
-from .plugins.registry import registry
+from .loaded import LoadedModel, config_of, weights_sha256
 
 REMEDY = "Give local weights: --weights FILE.safetensors."
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
