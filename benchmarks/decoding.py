@@ -20,8 +20,8 @@ from pathlib import Path
 import torch
 
 from keeprate.backbones.loading.model_input import ModelInput
-from keeprate.preparation import ImagePreparation
-from keeprate.samples import ImageSamples
+from keeprate.data.preprocessing import ImagePreparation
+from keeprate.data.samples import ImageSamples
 from keeprate_datasets.imagenet import ImageNet
 
 

@@ -18,7 +18,7 @@ import keeprate
 from keeprate import Attention, Method, Needs, Place, Stage, Tokens
 from keeprate.backbones.loading.load import load_model
 from keeprate.backbones.loading.model_input import ModelInput
-from keeprate.images import build_transform
+from keeprate.data.images import build_transform
 from keeprate_datasets.imagenet import ImageNet
 from keeprate_methods.page_rank import head_variance, page_rank
 from keeprate_methods.zero_tprune import ZeroTPrune

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from keeprate import DataSet, Sample
 from keeprate.backbones.loading.model_input import ModelInput
-from keeprate.images import decode
-from keeprate.preparation import ImagePreparation, Prepared
-from keeprate.samples import ImageSamples
+from keeprate.data.images import decode
+from keeprate.data.preprocessing import ImagePreparation, Prepared
+from keeprate.data.samples import ImageSamples
 
 IMAGES = 12
 GIVEN = ModelInput(

@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
+from keeprate.data.images import decode
 from keeprate.errors import KeeprateError
-from keeprate.images import decode
 
 pytestmark = pytest.mark.filterwarnings("ignore:The image decoding:DeprecationWarning")
 

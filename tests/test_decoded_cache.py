@@ -24,9 +24,9 @@ from image_folder_factory import (
     prepare,
 )
 from keeprate import KeeprateError
-from keeprate.crop_file import in_words
-from keeprate.decoded_cache import SPOT_CHECKS, Contents
-from keeprate.images import build_transform
+from keeprate.data.image_cache import SPOT_CHECKS, Contents
+from keeprate.data.image_cache_file import in_words
+from keeprate.data.images import build_transform
 
 pytestmark = pytest.mark.filterwarnings("ignore:The image decoding:DeprecationWarning")
 

@@ -28,8 +28,8 @@ from image_folder_factory import (
     item,
     prepare,
 )
-from keeprate.crop_file import CropFile
-from keeprate.decoded_cache import SPOT_CHECKS
+from keeprate.data.image_cache import SPOT_CHECKS
+from keeprate.data.image_cache_file import CropFile
 from keeprate.errors import KeeprateError
 
 pytestmark = pytest.mark.filterwarnings("ignore:The image decoding:DeprecationWarning")

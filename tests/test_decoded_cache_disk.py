@@ -108,7 +108,7 @@ def test_a_full_disk_without_reserving_costs_only_time(
     def full(self: object, index: int, crop: Tensor) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("keeprate.crop_file.CropFile.write", full)
+    monkeypatch.setattr("keeprate.data.image_cache_file.CropFile.write", full)
     with pytest.warns(UserWarning, match="takes no more images .No space left on device."):
         assert equal(images(prepared), images(prepare(Folder(root), None)))
 

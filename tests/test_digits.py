@@ -13,9 +13,9 @@ from torch.utils.data import DataLoader
 
 from keeprate.backbones.loading.loaded import config_of
 from keeprate.backbones.loading.model_input import ModelInput
+from keeprate.data.images import build_transform
+from keeprate.data.samples import ImageSamples
 from keeprate.errors import KeeprateError
-from keeprate.images import build_transform
-from keeprate.samples import ImageSamples
 from keeprate_datasets import digits
 from keeprate_datasets.digits import Digits
 

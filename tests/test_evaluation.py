@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 import keeprate
 from keeprate import DataSet, KeeprateError, Sample
+from keeprate.data.samples import ImageSamples
 from keeprate.evaluation import evaluate
 from keeprate.outcome import Outcome
 from keeprate.request import LoopOptions
-from keeprate.samples import ImageSamples
 
 IMAGES = 23
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from keeprate import KeeprateError
-from keeprate.images import decode, header_problem
+from keeprate.data.images import decode, header_problem
 
 PHOTO = Image.fromarray(np.random.RandomState(0).randint(0, 256, (64, 48, 3)).astype(np.uint8))
 

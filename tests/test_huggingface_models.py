@@ -24,7 +24,7 @@ from keeprate.backbones.loading.load import load_model
 from keeprate.backbones.loading.loaded import weights_sha256
 from keeprate.backbones.lookup import adapt
 from keeprate.cli import keeprate as command
-from keeprate.images import build_transform
+from keeprate.data.images import build_transform
 
 ViT: Callable[..., Any] = transformers.ViTImageProcessor
 Bit: Callable[..., Any] = transformers.BitImageProcessor

@@ -15,7 +15,7 @@ from keeprate.backbones.loading.loaded import LoadedModel
 from keeprate.backbones.loading.model_input import ModelInput
 from keeprate.class_names import class_names
 from keeprate.comparison import Wanted
-from keeprate.images import build_transform
+from keeprate.data.images import build_transform
 from keeprate.picked import Source, grid_of
 from keeprate.pictures import enlarged, survivors_picture
 from keeprate.plugins.registry import registry

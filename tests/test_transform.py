@@ -15,8 +15,8 @@ from timm.data.transforms_factory import create_transform
 from torch import Tensor
 
 from keeprate.backbones.loading.model_input import ModelInput
+from keeprate.data.images import build_transform, decode
 from keeprate.errors import KeeprateError
-from keeprate.images import build_transform, decode
 
 pytestmark = pytest.mark.filterwarnings("ignore:The image decoding:DeprecationWarning")
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from keeprate.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from keeprate.data import DataSet
+    from keeprate.dataset import DataSet
 
 
 @hookimpl

@@ -15,7 +15,7 @@ from safetensors.torch import load as load_safetensors
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
-from keeprate.data import DataSet, Sample
+from keeprate.dataset import DataSet, Sample
 from keeprate.errors import KeeprateError
 
 if TYPE_CHECKING:

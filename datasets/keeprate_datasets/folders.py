@@ -10,9 +10,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from keeprate.data import DataSet, Sample
+from keeprate.data.images import decode, header_problem
+from keeprate.dataset import DataSet, Sample
 from keeprate.errors import KeeprateError
-from keeprate.images import decode, header_problem
 
 EXTENSIONS = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".ppm", ".tif", ".tiff"}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from keeprate.data import Sample, TextDataSet
+from keeprate.dataset import Sample, TextDataSet
 from keeprate.errors import KeeprateError, suggestion
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}

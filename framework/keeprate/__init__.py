@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .backbone import Backbone
     from .choosing import reduce
     from .comparison_table import ComparisonTable
-    from .data import DataSet, Sample, TextDataSet
+    from .dataset import DataSet, Sample, TextDataSet
     from .errors import KeeprateError
     from .function_method import as_method
     from .hookspecs import hookimpl
@@ -54,17 +54,17 @@ _HOME = {
     "Attention": "attention",
     "Backbone": "backbone",
     "ComparisonTable": "comparison_table",
-    "DataSet": "data",
+    "DataSet": "dataset",
     "KeeprateError": "errors",
     "Method": "method",
     "Needs": "method",
     "Place": "method",
     "Preset": "method",
     "Report": "report",
-    "Sample": "data",
+    "Sample": "dataset",
     "Shape": "method",
     "Stage": "method",
-    "TextDataSet": "data",
+    "TextDataSet": "dataset",
     "Tokens": "tokens",
     "as_method": "function_method",
     "compare": "asking",

@@ -15,7 +15,8 @@ from .asked_runs import Named, costs_of, entries_of, seeds_of
 from .backbones.loading.loaded import LoadedModel, config_of, weights_sha256
 from .choosing import copied
 from .comparison_table import ComparisonTable
-from .data import DataSet
+from .data.samples import default_workers
+from .dataset import DataSet
 from .errors import KeeprateError, unknown_name
 from .event_log import EventLog
 from .events import Event, Listener, to_all
@@ -34,7 +35,6 @@ from .request import (
     plain_folder,
 )
 from .results.store import Store
-from .samples import default_workers
 from .stop import StopSwitch
 
 if TYPE_CHECKING:

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from .backbones.loading.loaded import LoadedModel, classes_of
 from .backbones.lookup import adapt
 from .costs import TOLERANCE
-from .data import DataSet
+from .data.preprocessing import ImagePreparation, Prepared, TextPreparation, preparation
+from .dataset import DataSet
 from .description import describe, label_of
 from .errors import KeeprateError
 from .method import Method
 from .plan import Plan, make_plan
 from .plugins.registry import registry
-from .preparation import ImagePreparation, Prepared, TextPreparation, preparation
 from .reduction import ReducedModel
 from .request import Cost, Options, Request
 from .results.records import RunInfo

@@ -10,7 +10,7 @@ from .backbones.loading.load import load_model
 from .backbones.loading.loaded import LoadedModel
 from .backbones.lookup import adapt
 from .comparison import Comparison
-from .data import DataSet
+from .dataset import DataSet
 from .fulfil import built_data, built_model, built_run
 from .plan import suits
 from .proof import require_proof

@@ -12,6 +12,8 @@ import polars as pl
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
+from .data.samples import ImageSamples
+from .data.texts import TextSamples
 from .engine import Desk, Failed, Segment
 from .errors import KeeprateError
 from .loop import Pass, PassLoop, Stopped
@@ -19,8 +21,6 @@ from .outcome import Outcome, outcome_of
 from .processes import gathered
 from .reduction import ReducedModel
 from .request import LoopOptions
-from .samples import ImageSamples
-from .texts import TextSamples
 
 
 def run_pass(work: Pass, options: LoopOptions, desk: Desk) -> bool:

@@ -9,7 +9,7 @@ from .backbones.loading.loaded import LoadedModel, weights_sha256
 from .backbones.lookup import adapt
 from .choosing import chosen_method
 from .comparison import Comparison, Wanted
-from .data import DataSet
+from .dataset import DataSet
 from .engine import Engine
 from .errors import KeeprateError
 from .method import Method

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .backbone import Backbone
-    from .data import DataSet
+    from .dataset import DataSet
     from .engine import Engine
     from .method import Method
     from .report import Report

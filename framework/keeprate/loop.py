@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from torch import OutOfMemoryError, Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from .data.samples import ImageSamples
+from .data.texts import TextSamples
 from .engine import Desk, Failed, Segment
 from .errors import KeeprateError, SampleError
 from .events import PassAdvanced
@@ -25,9 +27,7 @@ from .outcome import frame, logits_frame
 from .processes import gathered
 from .reduction import ReducedModel
 from .request import LoopOptions
-from .samples import ImageSamples
 from .shared import SharedForward
-from .texts import TextSamples
 
 Columns = dict[str, Tensor]
 

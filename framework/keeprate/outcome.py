@@ -10,10 +10,10 @@ import polars as pl
 import torch
 from torch import Tensor
 
+from .data.samples import ImageSamples
+from .data.texts import TextSamples
 from .metrics import PairedAccuracy, Predictions
 from .results.records import ROW_SCHEMA, SEGMENT_SCHEMA
-from .samples import ImageSamples
-from .texts import TextSamples
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from .backbone import Backbone
 from .backbones.loading.loaded import LoadedModel, classes_of
-from .data import DataSet, Sample
+from .data.images import build_transform, decode
+from .data.preprocessing import TextPreparation, preparation
+from .dataset import DataSet, Sample
 from .errors import KeeprateError
-from .images import build_transform, decode
 from .pictures import Pixels
-from .preparation import TextPreparation, preparation
 
 
 class ImageFiles(DataSet):

@@ -10,7 +10,7 @@ from typing import Final
 from .backbone import Backbone
 from .backbones.loading.loaded import PREFIX, LoadedModel
 from .comparison import Comparison
-from .data import DataSet
+from .dataset import DataSet
 from .description import describe
 from .errors import KeeprateError
 from .fulfil import built_data, built_model, built_run

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
 if TYPE_CHECKING:
     from .backbones.loading.loaded import LoadedModel
-    from .data import DataSet
+    from .dataset import DataSet
     from .method import Method
 
 Precision: TypeAlias = Literal[

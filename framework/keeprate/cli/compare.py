@@ -15,7 +15,7 @@ from ..request import ACCELERATORS, DEFAULT_BUDGETS, PRECISIONS, plain_folder
 from .options import ImageSize, plugin_options
 
 if TYPE_CHECKING:
-    from ..data import DataSet
+    from ..dataset import DataSet
     from ..method import Method
     from ..request import DataSpec, Options, Request, RunSpec
 
@@ -215,8 +215,8 @@ def check_loop(asked: Asked) -> None:
 
 def loop_options(asked: Asked) -> Options:
     """Turn the typed options into those of the comparison."""
+    from ..data.samples import default_workers
     from ..request import LoopOptions, Options
-    from ..samples import default_workers
 
     workers = asked.workers
     if workers is None:

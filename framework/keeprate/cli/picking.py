@@ -13,7 +13,7 @@ from ..errors import KeeprateError
 from .options import ImageSize
 
 if TYPE_CHECKING:
-    from ..data import DataSet
+    from ..dataset import DataSet
     from ..picked import Source
 
 IMAGES = click.argument("images", metavar="IMAGE...", nargs=-1, required=True)

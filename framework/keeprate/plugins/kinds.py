@@ -36,7 +36,7 @@ class Kind:
 KINDS = {
     "methods": Kind("method", "keeprate_methods", "method", "Method", has_parameters=True),
     "backbones": Kind("backbone", "keeprate_backbones", "backbone", "Backbone"),
-    "datasets": Kind("data set", "keeprate_datasets", "data", "DataSet", has_parameters=True),
+    "datasets": Kind("data set", "keeprate_datasets", "dataset", "DataSet", has_parameters=True),
     "reports": Kind("report", "keeprate_reports", "report", "Report"),
     "engines": Kind("engine", "keeprate_engines", "engine", "Engine", has_parameters=True),
 }

@@ -24,7 +24,7 @@ from .kinds import KINDS, Offer, ReadyStudy, check_offer, check_study
 
 if TYPE_CHECKING:
     from ..backbone import Backbone
-    from ..data import DataSet
+    from ..dataset import DataSet
     from ..engine import Engine
     from ..method import Method
     from ..report import Report

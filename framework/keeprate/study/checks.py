@@ -11,11 +11,11 @@ from ..backbones.loading.load import outline
 from ..backbones.loading.loaded import PREFIX, LoadedModel, classes_of, config_of
 from ..backbones.loading.timm import check_name, find_published
 from ..backbones.lookup import adapt
-from ..data import DataSet
+from ..data.preprocessing import preparation
+from ..dataset import DataSet
 from ..errors import KeeprateError
 from ..plan import make_plan, refuse_unsuited
 from ..plugins.registry import registry
-from ..preparation import preparation
 from .content import Content
 from .pairs import NamedModel, Pair
 from .source import Ledger

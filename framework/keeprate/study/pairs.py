@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..data import DataSet
+from ..dataset import DataSet
 from ..errors import KeeprateError
 from ..plugins.parameters import Parameter, build, parameters_of, parse_spec, values_of
 from ..plugins.registry import registry

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..data.samples import default_workers
 from ..errors import KeeprateError
 from ..plugins.kinds import SUFFIXES
 from ..plugins.parameters import build, parse_spec
 from ..plugins.registry import registry
 from ..request import LoopOptions, Options, Request
-from ..samples import default_workers
 from .checks import check_pairs
 from .content import Content
 from .grid import points_of

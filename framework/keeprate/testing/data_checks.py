@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..data import DataSet, Sample, TextDataSet
+from ..dataset import DataSet, Sample, TextDataSet
 from ..errors import KeeprateError
 from ..plugins.kinds import KINDS, Offer, check_offer
 from ..plugins.parameters import values_of

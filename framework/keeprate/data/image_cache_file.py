@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .errors import KeeprateError
+from ..errors import KeeprateError
 
 _THERE: Final = 1 << 32  # above the 32 bits of a CRC, so that no checksum is 0
 _CANNOT_RESERVE: Final = (errno.EINVAL, errno.ENODEV, errno.ENOSYS, errno.EOPNOTSUPP)

@@ -15,8 +15,8 @@ from torchvision import io
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
-from .backbones.loading.model_input import ModelInput
-from .errors import KeeprateError
+from ..backbones.loading.model_input import ModelInput
+from ..errors import KeeprateError
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
 CROP_MODES = ("center", "squash", "border")

@@ -9,12 +9,12 @@ from typing import Any, cast
 
 from torch import nn
 
-from .backbone import Backbone
-from .backbones.loading.loaded import LoadedModel
-from .backbones.loading.model_input import ModelInput
-from .data import DataSet, TextDataSet
-from .decoded_cache import DecodedCache
-from .errors import KeeprateError
+from ..backbone import Backbone
+from ..backbones.loading.loaded import LoadedModel
+from ..backbones.loading.model_input import ModelInput
+from ..dataset import DataSet, TextDataSet
+from ..errors import KeeprateError
+from .image_cache import DecodedCache
 from .images import build_transform
 from .samples import ImageSamples
 from .texts import TextInput, TextSamples
@@ -108,7 +108,7 @@ def preparation(
 
 def _image_input(loaded: LoadedModel, backbone: Backbone) -> ModelInput:
     if _is_transformers(loaded.model):
-        from .backbones.loading.huggingface_processors import image_input
+        from ..backbones.loading.huggingface_processors import image_input
 
         given = image_input(_folder_of(loaded))
         backbone.num_patches(given.image_size)  # refuses a size that the model does not take
@@ -121,7 +121,7 @@ def _image_input(loaded: LoadedModel, backbone: Backbone) -> ModelInput:
 
 
 def _for_texts(loaded: LoadedModel, backbone: Backbone, data: TextDataSet) -> TextPreparation:
-    from .backbones.loading.huggingface_processors import tokenizer_of
+    from ..backbones.loading.huggingface_processors import tokenizer_of
 
     tokenizer, config = tokenizer_of(_folder_of(loaded)), cast(Any, loaded.model.config)
     if len(tokenizer) > config.vocab_size:

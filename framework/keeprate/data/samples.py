@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
-from .data import DataSet, TextDataSet
+from ..dataset import DataSet, TextDataSet
 
 
 def default_workers(cls: type[DataSet]) -> int:

@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset, default_collate
 
-from .data import TextDataSet
-from .errors import KeeprateError
+from ..dataset import TextDataSet
+from ..errors import KeeprateError
 
 IDS, MASK = "input_ids", "attention_mask"
 

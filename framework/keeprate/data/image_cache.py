@@ -18,14 +18,14 @@ import torch
 import torchvision
 from torch import Tensor
 
+from ..backbones.loading.model_input import ModelInput
+from ..dataset import DataSet
+from ..errors import KeeprateError
+from ..plugins.code_hash import source_sha256
+from ..plugins.parameters import values_of
+from ..results.atomic_files import explained
 from . import images
-from .backbones.loading.model_input import ModelInput
-from .crop_file import CropFile, in_words, replacing
-from .data import DataSet
-from .errors import KeeprateError
-from .plugins.code_hash import source_sha256
-from .plugins.parameters import values_of
-from .results.atomic_files import explained
+from .image_cache_file import CropFile, in_words, replacing
 
 if TYPE_CHECKING:
     from pydantic import JsonValue

@@ -1,0 +1,1 @@
+"""From a data set to a model's inputs: samples, decoding, preprocessing, the image cache."""
