@@ -11,9 +11,10 @@ import torch
 from torch import nn
 
 import keeprate
-from keeprate import Needs, Place, proof
+from keeprate import Needs, Place
 from keeprate.backbone import Backbone
 from keeprate.backbones.lookup import adapt
+from keeprate.reduction import proof
 
 SMALL = {
     "img_size": 32,

@@ -14,8 +14,9 @@ from torch import nn
 
 import keeprate
 from battery import SMALL, Battery, randomised
-from keeprate import KeeprateError, Needs, Place, proof
+from keeprate import KeeprateError, Needs, Place
 from keeprate.backbones.lookup import adapt
+from keeprate.reduction import proof
 
 
 def made(name: str, **options: object) -> Callable[[], nn.Module]:

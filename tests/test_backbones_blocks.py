@@ -27,8 +27,10 @@ from battery import (
     made,
     randomised,
 )
-from keeprate import Attention, KeeprateError, Needs, Place, Stage, Tokens, proof, ruler
+from keeprate import Attention, KeeprateError, Needs, Place, Stage, Tokens
 from keeprate.backbones.lookup import adapt
+from keeprate.reduction import macs as ruler
+from keeprate.reduction import proof
 from references.uneven import assert_as_if_each_ran_alone
 
 

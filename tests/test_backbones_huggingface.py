@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 import keeprate
 from battery import Battery, assert_equals_oracle, assert_identical, randomised
-from keeprate import KeeprateError, Needs, Place, Tokens, proof
+from keeprate import KeeprateError, Needs, Place, Tokens
 from keeprate.backbones.huggingface.dinov3 import HFDinov3
 from keeprate.backbones.huggingface.vision import HFBeit, HFDinov2, HFSiglip, HFViT
 from keeprate.backbones.lookup import adapt
+from keeprate.reduction import proof
 
 transformers: Any = pytest.importorskip("transformers")
 

@@ -18,8 +18,9 @@ from torch import nn
 
 import keeprate
 from battery import Battery, on_meta, randomised
-from keeprate import KeeprateError, Needs, Place, proof
+from keeprate import KeeprateError, Needs, Place
 from keeprate.backbones.lookup import adapt
+from keeprate.reduction import proof
 from references.uneven import assert_as_if_each_ran_alone
 
 SMALL = {"embed_dim": 48, "depth": 4, "num_heads": 3, "num_classes": 7}

@@ -12,8 +12,9 @@ from torch import nn
 
 import keeprate
 from battery import Battery, assert_identical, randomised
-from keeprate import KeeprateError, Needs, Place, proof
+from keeprate import KeeprateError, Needs, Place
 from keeprate.backbones.lookup import adapt
+from keeprate.reduction import proof
 from references.uneven import assert_as_if_each_ran_alone
 
 SMALL = {

@@ -21,10 +21,11 @@ from battery import (
     made,
     randomised,
 )
-from keeprate import KeeprateError, Needs, Place, proof
+from keeprate import KeeprateError, Needs, Place
 from keeprate.attention import Attention
 from keeprate.backbones.lookup import adapt
-from keeprate.reader import AttentionReader
+from keeprate.reduction import proof
+from keeprate.reduction.attention_reader import AttentionReader
 from keeprate.tokens import Tokens
 from references import positions as slow
 from references.uneven import assert_as_if_each_ran_alone

@@ -19,9 +19,10 @@ from battery import (
     assert_macs,
     randomised,
 )
-from keeprate import KeeprateError, Needs, Place, Stage, Tokens, proof
+from keeprate import KeeprateError, Needs, Place, Stage, Tokens
 from keeprate.attention import Attention
 from keeprate.backbones.lookup import adapt
+from keeprate.reduction import proof
 from references.uneven import Uneven, assert_as_if_each_ran_alone
 
 PIT = {

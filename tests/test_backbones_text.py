@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 import keeprate
 from battery import Battery, randomised
-from keeprate import KeeprateError, Needs, Place, proof
+from keeprate import KeeprateError, Needs, Place
 from keeprate.backbones.huggingface.text import HFBert, HFDistilBert
 from keeprate.backbones.lookup import adapt
 from keeprate.evidence import examine
+from keeprate.reduction import proof
 
 transformers: Any = pytest.importorskip("transformers")
 

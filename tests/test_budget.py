@@ -13,9 +13,9 @@ from torch import nn
 
 import keeprate
 from keeprate import KeeprateError, Stage
-from keeprate.budget import solve
 from keeprate.costs import gmacs, parse_budget
 from keeprate.plugins.registry import registry
+from keeprate.reduction.budget import solve
 from references.tiny import tiny_vit
 
 DEIT_S, DEIT_T = "deit_small_patch16_224", "deit_tiny_patch16_224"

@@ -16,7 +16,7 @@ import keeprate
 from keeprate import KeeprateError, Method, Stage, Tokens
 from keeprate.plugins.parameters import parse_spec
 from keeprate.plugins.registry import registry
-from keeprate.reduction import ReducedModel
+from keeprate.reduction.reduced_model import ReducedModel
 from references.tiny import images_for, tiny_vit
 
 PAGE = (Path(__file__).parent.parent / "docs" / "python.md").read_text(encoding="utf-8")

@@ -135,8 +135,8 @@ def test_other_names_are_not() -> None:
 
 
 def test_public_names_are_the_things_themselves() -> None:
-    import keeprate.reduction
-    import keeprate.ruler
+    import keeprate.reduction.macs
+    import keeprate.reduction.reduced_model
 
-    assert keeprate.reduce is keeprate.choosing.reduce
-    assert keeprate.macs is keeprate.ruler.macs
+    assert keeprate.reduce is keeprate.reduction.reduce.reduce
+    assert keeprate.macs is keeprate.reduction.macs.macs

@@ -17,7 +17,7 @@ from PIL import Image
 
 import keeprate
 from huggingface_factory import image_checkpoint, text_checkpoint, transformers
-from keeprate import KeeprateError, proof
+from keeprate import KeeprateError
 from keeprate.backbones.loading.huggingface import load_huggingface
 from keeprate.backbones.loading.huggingface_processors import image_input
 from keeprate.backbones.loading.load import load_model
@@ -25,6 +25,7 @@ from keeprate.backbones.loading.loaded import weights_sha256
 from keeprate.backbones.lookup import adapt
 from keeprate.cli import keeprate as command
 from keeprate.data.images import build_transform
+from keeprate.reduction import proof
 
 ViT: Callable[..., Any] = transformers.ViTImageProcessor
 Bit: Callable[..., Any] = transformers.BitImageProcessor

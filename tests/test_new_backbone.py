@@ -11,10 +11,11 @@ from click.testing import CliRunner, Result
 from torch import nn
 
 import keeprate
-from keeprate import KeeprateError, proof
+from keeprate import KeeprateError
 from keeprate.cli import keeprate as command
 from keeprate.evidence import randomise
 from keeprate.plugins import registry as plugins
+from keeprate.reduction import proof
 
 PAGE = Path(__file__).resolve().parents[1] / "docs/new_backbone.md"
 HONEST = "return x + b.mlp(b.norm2(x))"

@@ -19,11 +19,11 @@ from click.testing import CliRunner, Result
 
 import keeprate
 from docs_factory import SMALL
-from keeprate import proof
 from keeprate.cli import keeprate as command
 from keeprate.plugins import registry as plugins
 from keeprate.plugins import scaffold as scaffold_files
 from keeprate.plugins.scaffold import NEW
+from keeprate.reduction import proof
 
 ROOT = Path(__file__).resolve().parent.parent
 LONG = "a-name.of_thirty-characters-xx"

@@ -17,7 +17,7 @@ from sklearn.datasets import load_sample_image
 from keeprate.cli import keeprate
 from keeprate.method import Iterates, Method
 from keeprate.plugins import registry as plugins
-from keeprate.reduction import ReducedModel
+from keeprate.reduction.reduced_model import ReducedModel
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 PAGE = (DOCS / "pictures.md").read_text(encoding="utf-8")

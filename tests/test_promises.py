@@ -12,7 +12,7 @@ import keeprate
 from keeprate import Method
 from keeprate.backbones.lookup import adapt
 from keeprate.plugins.registry import registry
-from keeprate.reduction import ReducedModel
+from keeprate.reduction.reduced_model import ReducedModel
 from references.tiny import images_for, tiny_vit, watched
 
 BACKBONES = {

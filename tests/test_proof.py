@@ -9,12 +9,13 @@ from torch import Tensor, nn
 
 import keeprate
 from battery import randomised
-from keeprate import KeeprateError, Needs, Place, proof
+from keeprate import KeeprateError, Needs, Place
 from keeprate.backbones.lookup import adapt
 from keeprate.backbones.timm.vit import TimmViT
 from keeprate.fulfil import prepare
-from keeprate.plan import make_plan
-from keeprate.reduction import ReducedModel
+from keeprate.reduction import proof
+from keeprate.reduction.plan import make_plan
+from keeprate.reduction.reduced_model import ReducedModel
 from keeprate.request import DataSpec, ModelSpec, Options, Request
 
 SMALL = {"img_size": 16, "patch_size": 4, "embed_dim": 24, "depth": 3, "num_heads": 2}

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import keeprate
 from keeprate import Stage
-from keeprate.randomness import uniform
+from keeprate.reduction.random_numbers import uniform
 from keeprate_methods.similarity import SIMILARITIES
 from keeprate_methods.zero_tprune import Feature, Partition, Pattern, Similarity, ZeroTPrune
 from references import pruning_layer as slow

@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy.stats import chisquare, kstest
 
-from keeprate.randomness import uniform
+from keeprate.reduction.random_numbers import uniform
 
 WORD = 2**64
 STEP = 0x9E3779B97F4A7C15

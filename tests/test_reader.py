@@ -7,9 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from keeprate import KeeprateError, Needs, Place, Stage, Tokens, proof
+from keeprate import KeeprateError, Needs, Place, Stage, Tokens
 from keeprate.attention import CHUNK_BYTES, Bias
-from keeprate.reader import AttentionReader
+from keeprate.reduction import proof
+from keeprate.reduction.attention_reader import AttentionReader
 
 IMAGES, HEADS, WHOLE, WIDTH = 3, 2, 9, 4
 STAGE = Stage(block=0, keep=4, depth=4)

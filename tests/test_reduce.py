@@ -277,7 +277,7 @@ def test_mistaken_names_and_parameters_are_explained() -> None:
 
 
 def test_a_timm_name_loads_that_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    from keeprate import choosing
+    from keeprate.reduction import reduce as choosing
 
     asked = []
 

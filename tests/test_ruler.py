@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import keeprate
 from keeprate import Shape, Stage
-from keeprate.reduction import ReducedModel
+from keeprate.reduction.reduced_model import ReducedModel
 from keeprate_methods.attention_score import AttentionScore
 from keeprate_methods.page_rank import MOST_ITERATIONS
 from keeprate_methods.zero_tprune import ZeroTPrune

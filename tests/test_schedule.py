@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keeprate import KeeprateError, Method, Place
-from keeprate.schedule import parse_schedule, scaled_blocks
+from keeprate.reduction.schedule import parse_schedule, scaled_blocks
 
 SPELLINGS = (
     "Write keep=0.7@3,6,9, r=13, r=16..0, r=8,8,6,... (one per block), depth=13, sqrt-depth=13, "

@@ -14,7 +14,7 @@ from torch import Tensor
 
 import keeprate
 from keeprate import Attention, KeeprateError, Method, Needs, Stage, Tokens
-from keeprate.reduction import ReducedModel
+from keeprate.reduction.reduced_model import ReducedModel
 from references import seam
 from references.tiny import images_for, random_attention, random_tokens, tiny_vit
 

@@ -14,9 +14,9 @@ import keeprate
 from keeprate import Attention, KeeprateError, Method, Needs, Stage, Tokens
 from keeprate.backbone import Backbone
 from keeprate.backbones.lookup import adapt
-from keeprate.plan import make_plan
-from keeprate.reduction import ReducedModel
-from keeprate.shared import SharedForward, refuse_out_of_memory, shared_macs
+from keeprate.reduction.plan import make_plan
+from keeprate.reduction.reduced_model import ReducedModel
+from keeprate.reduction.shared_forward import SharedForward, refuse_out_of_memory, shared_macs
 from references.tiny import images_for, tiny_vit
 
 RUNS = (

@@ -69,7 +69,7 @@ def test_wrong_numbers_are_a_failure_of_every_name_of_the_kind(
     def doubled(self: TimmViT, block: int, x: torch.Tensor) -> torch.Tensor:
         return 2 * x
 
-    monkeypatch.setattr("keeprate.proof.require_proof", lambda backbone: None)
+    monkeypatch.setattr("keeprate.reduction.proof.require_proof", lambda backbone: None)
     monkeypatch.setattr(TimmViT, "block_cost", mlp_for_nothing(TimmViT.block_cost))
     monkeypatch.setattr(TimmViT, "feed_forward", doubled)
     path = tmp_path / "page.md"

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import keeprate
 from keeprate import KeeprateError, Stage, Tokens
-from keeprate.schedule import scaled_blocks
+from keeprate.reduction.schedule import scaled_blocks
 from keeprate_methods.zero_tprune import ZeroTPrune
 from references.tiny import (
     images_for,

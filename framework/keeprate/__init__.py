@@ -13,15 +13,15 @@ if TYPE_CHECKING:
     from .asking import compare
     from .attention import Attention
     from .backbone import Backbone
-    from .choosing import reduce
     from .comparison_table import ComparisonTable
     from .dataset import DataSet, Sample, TextDataSet
     from .errors import KeeprateError
-    from .function_method import as_method
     from .hookspecs import hookimpl
     from .method import Method, Needs, Place, Preset, Shape, Stage
+    from .reduction.function_method import as_method
+    from .reduction.macs import macs
+    from .reduction.reduce import reduce
     from .report import Report
-    from .ruler import macs
     from .tokens import Tokens
 
 __version__ = "0.1.0"
@@ -66,11 +66,11 @@ _HOME = {
     "Stage": "method",
     "TextDataSet": "dataset",
     "Tokens": "tokens",
-    "as_method": "function_method",
+    "as_method": "reduction.function_method",
     "compare": "asking",
     "hookimpl": "hookspecs",
-    "macs": "ruler",
-    "reduce": "choosing",
+    "macs": "reduction.macs",
+    "reduce": "reduction.reduce",
 }
 
 

@@ -13,7 +13,6 @@ from torch import nn
 
 from .asked_runs import Named, costs_of, entries_of, seeds_of
 from .backbones.loading.loaded import LoadedModel, config_of, weights_sha256
-from .choosing import copied
 from .comparison_table import ComparisonTable
 from .data.samples import default_workers
 from .dataset import DataSet
@@ -24,6 +23,7 @@ from .execution import execute
 from .fulfil import built_engine
 from .plugins.parameters import parse_spec
 from .plugins.registry import registry
+from .reduction.reduce import copied
 from .request import (
     ACCELERATORS,
     PRECISIONS,

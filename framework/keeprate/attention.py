@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from ._token_checks import mark_numbers
 from .errors import KeeprateError
 from .method import Needs
-from .token_checks import mark_numbers
 
 CHUNK_BYTES = {"cpu": 4 * 2**20, "cuda": 32 * 2**20}
 """Explicit attention matrices computed at a time: what stays in the cache of each device type."""

@@ -12,7 +12,7 @@ from .method import Place
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from .reader import AttentionReader
+    from .reduction.attention_reader import AttentionReader
     from .tokens import Tokens
 
 Inputs: TypeAlias = Any

@@ -16,12 +16,12 @@ from .dataset import DataSet
 from .description import describe, label_of
 from .errors import KeeprateError
 from .method import Method
-from .plan import Plan, make_plan
 from .plugins.registry import registry
-from .reduction import ReducedModel
+from .reduction.macs import count
+from .reduction.plan import Plan, make_plan
+from .reduction.reduced_model import ReducedModel
 from .request import Cost, Options, Request
 from .results.records import RunInfo
-from .ruler import count
 
 
 @dataclass(frozen=True)

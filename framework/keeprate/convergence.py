@@ -13,11 +13,11 @@ from .errors import KeeprateError
 from .method import Iterates, Method, Stage
 from .picked import Picked, Source, grid_of, on_grid
 from .pictures import Importance
-from .plan import Plan, make_plan, refuse_unsuited
-from .proof import require_proof
-from .reduction import ReducedModel
+from .reduction.plan import Plan, make_plan, refuse_unsuited
+from .reduction.proof import require_proof
+from .reduction.reduced_model import ReducedModel
+from .reduction.schedule import parse_schedule
 from .request import Cost
-from .schedule import parse_schedule
 from .tokens import Tokens
 
 

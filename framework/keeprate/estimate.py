@@ -12,13 +12,13 @@ from .backbones.lookup import adapt
 from .comparison import Comparison
 from .dataset import DataSet
 from .fulfil import built_data, built_model, built_run
-from .plan import suits
-from .proof import require_proof
-from .reduction import ReducedModel
+from .reduction.macs import count
+from .reduction.plan import suits
+from .reduction.proof import require_proof
+from .reduction.reduced_model import ReducedModel
+from .reduction.shared_forward import shared_macs
 from .request import ModelSpec, Request
 from .results.environment import device_of
-from .ruler import count
-from .shared import shared_macs
 from .throughput import measure_throughput
 from .work import tasks_of
 

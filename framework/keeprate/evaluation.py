@@ -19,7 +19,7 @@ from .errors import KeeprateError
 from .loop import Pass, PassLoop, Stopped
 from .outcome import Outcome, outcome_of
 from .processes import gathered
-from .reduction import ReducedModel
+from .reduction.reduced_model import ReducedModel
 from .request import LoopOptions
 
 

@@ -12,7 +12,14 @@ from torch import Tensor, nn
 from .backbone import Backbone
 from .backbones.lookup import adapt
 from .method import Needs, Place
-from .proof import counted_macs, identity_error, masked_logits, oracle_error, probed, relative_error
+from .reduction.proof import (
+    counted_macs,
+    identity_error,
+    masked_logits,
+    oracle_error,
+    probed,
+    relative_error,
+)
 
 EXACT = 1e-8
 """Largest error that passes in float64, where only the order of sums may differ."""

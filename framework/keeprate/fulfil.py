@@ -7,16 +7,16 @@ from collections.abc import Mapping
 from .backbones.loading.load import load_model
 from .backbones.loading.loaded import LoadedModel, weights_sha256
 from .backbones.lookup import adapt
-from .choosing import chosen_method
 from .comparison import Comparison, Wanted
 from .dataset import DataSet
 from .engine import Engine
 from .errors import KeeprateError
 from .method import Method
-from .plan import preset_of, suits
 from .plugins.parameters import build, parameters_of, parse_spec
 from .plugins.registry import registry
-from .proof import require_proof
+from .reduction.plan import preset_of, suits
+from .reduction.proof import require_proof
+from .reduction.reduce import chosen_method
 from .request import DataSpec, ModelSpec, Request, RunSpec
 
 

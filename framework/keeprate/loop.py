@@ -25,9 +25,9 @@ from .memory import Room
 from .metrics import judge
 from .outcome import frame, logits_frame
 from .processes import gathered
-from .reduction import ReducedModel
+from .reduction.reduced_model import ReducedModel
+from .reduction.shared_forward import SharedForward
 from .request import LoopOptions
-from .shared import SharedForward
 
 Columns = dict[str, Tensor]
 

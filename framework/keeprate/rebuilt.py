@@ -15,9 +15,9 @@ from .description import describe
 from .errors import KeeprateError
 from .fulfil import built_data, built_model, built_run
 from .picked import Source
-from .plan import Plan, make_plan
 from .plugins.parameters import parameters_of
 from .plugins.registry import registry
+from .reduction.plan import Plan, make_plan
 from .request import Cost, DataSpec, LoopOptions, ModelSpec, Options, RunSpec
 from .results.records import RunInfo
 

@@ -16,10 +16,10 @@ from .method import Method, Stage
 from .picked import Picked, Source, grid_of, on_grid
 from .picture_colours import Owners
 from .pictures import Importance, Pixels
-from .plan import Plan, make_plan
-from .proof import require_proof
-from .reduction import ReducedModel
-from .ruler import count
+from .reduction.macs import count
+from .reduction.plan import Plan, make_plan
+from .reduction.proof import require_proof
+from .reduction.reduced_model import ReducedModel
 from .tokens import Tokens
 
 

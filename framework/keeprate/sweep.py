@@ -16,7 +16,7 @@ from .backbones.lookup import adapt
 from .errors import KeeprateError
 from .evidence import Finding, examine, randomise, two_stages
 from .plugins.registry import registry
-from .proof import counted_macs, probed
+from .reduction.proof import counted_macs, probed
 
 DEPTH, CHANNELS, HEADS, SIDE = 4, 192, 3, 6
 """Blocks, channels, heads, and patches along a side of the models that are run on real numbers,

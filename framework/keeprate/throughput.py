@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 
 from .backbone import Inputs
-from .reduction import ReducedModel
+from .reduction.reduced_model import ReducedModel
 from .results.environment import device_name, device_of
 from .results.records import Throughput
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from . import token_checks as checks
+from . import _token_checks as checks
 from .errors import KeeprateError
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from keeprate import Attention, Stage, Tokens
-from keeprate.randomness import uniform
+from keeprate.reduction.random_numbers import uniform
 from keeprate.tokens import take_rows
 
 from .page_rank import aggregate, head_filter, page_rank

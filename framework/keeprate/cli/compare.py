@@ -187,8 +187,8 @@ def chosen_runs(asked: Asked) -> list[RunSpec]:
 def check_costs(asked: Asked, methods: Sequence[type[Method]]) -> None:
     """Raise KeeprateError for a schedule or budget that cannot be read, before anything heavy."""
     from ..costs import parse_budget
-    from ..plan import preset_of
-    from ..schedule import parse_schedule
+    from ..reduction.plan import preset_of
+    from ..reduction.schedule import parse_schedule
 
     for budget in asked.budgets:
         parse_budget(budget)

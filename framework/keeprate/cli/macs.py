@@ -12,8 +12,8 @@ from .options import ImageSize, plugin_options
 if TYPE_CHECKING:
     from torch import nn
 
-    from ..reduction import ReducedModel
-    from ..ruler import Costs
+    from ..reduction.macs import Costs
+    from ..reduction.reduced_model import ReducedModel
 
 
 @click.command()
@@ -42,7 +42,7 @@ def macs(
     """
     if method is None and (schedule or budget or empty_last_mlp):
         raise KeeprateError("--schedule, --budget and --empty-last-mlp need --method NAME.")
-    from ..ruler import costs
+    from ..reduction.macs import costs
 
     plain, size = _without_weights(model, image_size)
     columns = {"unpruned": costs(plain, size)}
@@ -78,8 +78,8 @@ def stages_text(reduced: ReducedModel, image_size: tuple[int, int] | None = None
 def _reduced(
     plain: nn.Module, method: str, schedule: str | None, budget: str | None, empty: bool
 ) -> ReducedModel:
-    from ..choosing import reduce
     from ..plugins.parameters import parse_spec
+    from ..reduction.reduce import reduce
 
     name, texts = parse_spec(method)
     values: dict[str, Any] = dict(texts)

@@ -123,9 +123,9 @@ def runs_of(asked: ShowOptions, found: Source) -> dict[str, Wanted]:
 
 def _fitting(found: Source) -> list[str]:
     """Return the names of the registered methods that reduce tokens of the model."""
-    from ..plan import refuse_unsuited
     from ..plugins.parameters import build
     from ..plugins.registry import registry
+    from ..reduction.plan import refuse_unsuited
 
     names = []
     for offer in registry().methods.values():

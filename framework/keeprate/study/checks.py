@@ -14,8 +14,8 @@ from ..backbones.lookup import adapt
 from ..data.preprocessing import preparation
 from ..dataset import DataSet
 from ..errors import KeeprateError
-from ..plan import make_plan, refuse_unsuited
 from ..plugins.registry import registry
+from ..reduction.plan import make_plan, refuse_unsuited
 from .content import Content
 from .pairs import NamedModel, Pair
 from .source import Ledger

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from ..costs import parse_budget
 from ..errors import KeeprateError
 from ..method import Method
-from ..plan import preset_of
 from ..plugins.parameters import build, parameters_of, parse_spec, values_of
 from ..plugins.registry import registry
+from ..reduction.plan import preset_of
+from ..reduction.schedule import parse_schedule
 from ..request import DEFAULT_BUDGETS, Cost, RunSpec
-from ..schedule import parse_schedule
 from .axes import axis_of, combinations
 from .content import Content, MethodEntry
 from .source import Ledger

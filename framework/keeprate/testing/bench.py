@@ -13,9 +13,9 @@ from ..backbone import Backbone
 from ..backbones.lookup import adapt
 from ..errors import KeeprateError
 from ..method import Method
-from ..plan import make_plan, refuse_unsuited
 from ..plugins.author_errors import package_of, raised_at
-from ..reduction import ReducedModel
+from ..reduction.plan import make_plan, refuse_unsuited
+from ..reduction.reduced_model import ReducedModel
 from .cases import BLOCKS, KINDS, Case
 from .outcome import Broken, NotAsked, NotTried
 from .surroundings import seed_all

@@ -13,7 +13,7 @@ from .layouts import DINOV3
 from .vision import HFVision, pixels_of
 
 if TYPE_CHECKING:
-    from ...reader import AttentionReader
+    from ...reduction.attention_reader import AttentionReader
 
 Rope = tuple[Tensor, Tensor]
 """Cosines and sines of the patches' angles, (M, d) or looked up for each image, (B, 1, n, d)."""

@@ -17,7 +17,7 @@ from .layouts import BERT, DISTILBERT
 from .transformer import HuggingFace
 
 if TYPE_CHECKING:
-    from ...reader import AttentionReader
+    from ...reduction.attention_reader import AttentionReader
 
 IDS, MASK = "input_ids", "attention_mask"
 EXAMPLE_LENGTH = 128

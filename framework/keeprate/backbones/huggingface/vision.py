@@ -18,7 +18,7 @@ from .layouts import BEIT, DINOV2, SIGLIP, VIT
 from .transformer import HuggingFace
 
 if TYPE_CHECKING:
-    from ...reader import AttentionReader
+    from ...reduction.attention_reader import AttentionReader
 
 PIXELS = "pixel_values"
 

@@ -27,7 +27,7 @@ from ...tokens import Tokens
 from .isotropic import TimmColumn, class_refusal, linear_macs
 
 if TYPE_CHECKING:
-    from ...reader import AttentionReader
+    from ...reduction.attention_reader import AttentionReader
 
 # timm has had these since 1.0.23
 _DIFF_ATTENTION = getattr(timm.layers, "DiffAttention", None)

@@ -15,7 +15,7 @@ from ...tokens import Tokens
 from .isotropic import TimmColumn, class_refusal, scaled, shell_refusal
 
 if TYPE_CHECKING:
-    from ...reader import AttentionReader
+    from ...reduction.attention_reader import AttentionReader
 
 _BLOCKS = (EvaBlock, EvaBlockPostNorm)
 _ATTENTIONS = (EvaAttention, AttentionRope)

@@ -15,7 +15,7 @@ from ..patch_grid import Grid
 from .isotropic import TimmColumn, class_refusal, linear_macs, shell_refusal
 
 if TYPE_CHECKING:
-    from ...reader import AttentionReader
+    from ...reduction.attention_reader import AttentionReader
 
 
 class TimmLVViT(TimmColumn):

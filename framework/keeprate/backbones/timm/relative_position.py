@@ -22,7 +22,7 @@ from ...tokens import Tokens
 from .isotropic import TimmColumn, class_refusal, linear_macs, shell_refusal
 
 if TYPE_CHECKING:
-    from ...reader import AttentionReader
+    from ...reduction.attention_reader import AttentionReader
 
 _BLOCKS = (RelPosBlock, ResPostRelPosBlock)
 _POSITIONS = (RelPosBias, RelPosMlp)

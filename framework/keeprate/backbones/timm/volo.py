@@ -28,7 +28,7 @@ from ..patch_grid import Grid, convolution_macs, output_grid, whole
 from .isotropic import altered_refusal, class_refusal, linear_macs, uncounted_refusal
 
 if TYPE_CHECKING:
-    from ...reader import AttentionReader
+    from ...reduction.attention_reader import AttentionReader
 
 
 class TimmVOLO(Backbone):

@@ -13,10 +13,10 @@ from ...backbone import Backbone
 from ...backbones.lookup import adapt
 from ...errors import KeeprateError
 from ...method import Method, Needs, Place, Preset
-from ...plan import make_plan, refuse_unsuited, suits
 from ...plugins.kinds import KINDS, Offer, check_offer
 from ...plugins.parameters import build, parameters_of, values_of
-from ...schedule import parse_schedule
+from ...reduction.plan import make_plan, refuse_unsuited, suits
+from ...reduction.schedule import parse_schedule
 from ..bench import Bench, backbone_of
 from ..cases import MAIN_KINDS, Case
 from ..outcome import Broken, Check, NotAsked

@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from ...method import Needs
-from ...ruler import shape_of
+from ...reduction.macs import shape_of
 from ..bench import Bench, Ran
 from ..cases import MAIN_KINDS, Case
 from ..outcome import Broken, Check, NotTried

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from ...promises import refuse_stateful
+from ...reduction.method_calls import refuse_stateful
 from ..bench import Bench, Ran
 from ..cases import MAIN_KINDS, Case
 from ..outcome import Broken, Check

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...ruler import macs
+from ...reduction.macs import macs
 from ...tokens import Tokens
 from ..bench import Bench, Ran
 from ..cases import Case

@@ -17,14 +17,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from .attention import Attention
-from .backbone import Backbone, Inputs
-from .backbones.fused_attention import switched_on
-from .errors import KeeprateError
-from .method import Method, Needs, Place, Stage
+from ..attention import Attention
+from ..backbone import Backbone, Inputs
+from ..backbones.fused_attention import switched_on
+from ..errors import KeeprateError
+from ..method import Method, Needs, Place, Stage
+from ..tokens import Tokens
 from .plan import make_plan
-from .reduction import ReducedModel
-from .tokens import Tokens
+from .reduced_model import ReducedModel
 from .trace import Survivors
 
 

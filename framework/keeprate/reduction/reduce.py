@@ -7,16 +7,16 @@ from collections.abc import Mapping
 
 from torch import nn
 
-from .backbones.loading.load import load_model
-from .backbones.lookup import adapt
-from .errors import AuthorError, KeeprateError
-from .method import Method
+from ..backbones.loading.load import load_model
+from ..backbones.lookup import adapt
+from ..errors import AuthorError, KeeprateError
+from ..method import Method
+from ..plugins.kinds import KINDS, check_offer
+from ..plugins.parameters import build
+from ..plugins.registry import registry
 from .plan import make_plan, preset_of
-from .plugins.kinds import KINDS, check_offer
-from .plugins.parameters import build
-from .plugins.registry import registry
 from .proof import require_proof
-from .reduction import ReducedModel
+from .reduced_model import ReducedModel
 
 
 def reduce(
@@ -35,14 +35,14 @@ def reduce(
     transformers; its published weights are then loaded). Forward hooks on the copy or its blocks
     are refused, and blocks put into it afterwards are not run: alter the model first. `method` is a
     registered name or a class of method with its `parameters`, or a `Method`. `schedule` is a
-    spelling of `keeprate.schedule` or a preset of the method; with `budget` (GMACs per image, or
-    "65%") its scale is solved so that the total cost fits. `empty_last_mlp` drops all patch tokens
-    before the last MLP of models whose head reads only the class token; `trace` records where every
-    patch goes.
+    spelling of `keeprate.reduction.schedule` or a preset of the method; with `budget` (GMACs per
+    image, or "65%") its scale is solved so that the total cost fits. `empty_last_mlp` drops all
+    patch tokens before the last MLP of models whose head reads only the class token; `trace`
+    records where every patch goes.
 
     Example: `keeprate.reduce(vit, "tome", "r=8", proportional_attention=True)`.
     Raises KeeprateError for unknown names, unsuited models, schedules or budgets, and for a model
-    that its backbone does not compute right (`keeprate.proof`).
+    that its backbone does not compute right (`keeprate.reduction.proof`).
     """
     if isinstance(model, str):
         model = load_model(model).model

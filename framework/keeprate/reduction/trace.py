@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .backbone import Backbone
-from .ruler import attention_macs, fixed_macs, head_macs, mlp_macs, projections_macs
+from ..backbone import Backbone
+from .macs import attention_macs, fixed_macs, head_macs, mlp_macs, projections_macs
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ from typing import NoReturn
 import torch
 from torch import OutOfMemoryError, Tensor, nn
 
-from .attention import Attention, chunks
-from .backbone import Backbone
-from .errors import KeeprateError
-from .method import Method, Stage
-from .plugins.author_errors import package_of, raised_at, raised_by, said_of, told, written_at
-from .token_checks import without_values
-from .tokens import Tokens
+from .._token_checks import without_values
+from ..attention import Attention, chunks
+from ..backbone import Backbone
+from ..errors import KeeprateError
+from ..method import Method, Stage
+from ..plugins.author_errors import package_of, raised_at, raised_by, said_of, told, written_at
+from ..tokens import Tokens
 
 
 def refuse_hooked(backbone: Backbone) -> None:

@@ -7,15 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from .attention import Attention
-from .backbone import Backbone, Inputs
-from .errors import KeeprateError
-from .method import Place, Stage
+from ..attention import Attention
+from ..backbone import Backbone, Inputs
+from ..errors import KeeprateError
+from ..method import Place, Stage
+from ..tokens import Tokens
+from .attention_reader import AttentionReader
+from .macs import Costs, pixels, shape_of
+from .method_calls import checked_reduce, refuse_hooked, refuse_to_export, score_in_chunks
 from .plan import Plan
-from .promises import checked_reduce, refuse_hooked, refuse_to_export, score_in_chunks
-from .reader import AttentionReader
-from .ruler import Costs, pixels, shape_of
-from .tokens import Tokens
 from .trace import MacsPerImage, Record, Survivors, gathered, gathered_survivors
 
 
@@ -25,7 +25,7 @@ class ReducedModel(nn.Module):
     Call it with images (B, 3, H, W), or with what a tokenizer returns, to get logits (B, K).
     Afterwards `token_counts`, `macs_per_image` and, with `trace`, `survivors` tell what the last
     call did. Nothing is run when it is made: who makes one of a model that nobody proved yet calls
-    `keeprate.proof.require_proof` first, as `reduce` does.
+    `keeprate.reduction.proof.require_proof` first, as `reduce` does.
     """
 
     def __init__(self, backbone: Backbone, plan: Plan, *, trace: bool = False) -> None:

@@ -8,16 +8,16 @@ from inspect import Signature, signature
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, get_type_hints, overload
 
-from .choosing import checked_class
-from .errors import KeeprateError
-from .method import Method, Needs, Place, Shape, Stage
-from .plugins.parameters import parameters_of
+from ..errors import KeeprateError
+from ..method import Method, Needs, Place, Shape, Stage
+from ..plugins.parameters import parameters_of
+from .reduce import checked_class
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from .attention import Attention
-    from .tokens import Tokens
+    from ..attention import Attention
+    from ..tokens import Tokens
 
 _GIVEN: Final = ["tokens", "attention", "stage"]
 Returns = Literal["scores", "tokens"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .costs import TOLERANCE, gmacs
-from .errors import KeeprateError
-from .method import Stage
+from ..costs import TOLERANCE, gmacs
+from ..errors import KeeprateError
+from ..method import Stage
 
 _LARGEST_SCALE = 2.0**16
 

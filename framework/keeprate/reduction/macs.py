@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
-from .backbone import Backbone
-from .backbones.lookup import adapt
-from .method import Method, Place, Shape, Stage
+from ..backbone import Backbone
+from ..backbones.lookup import adapt
+from ..method import Method, Place, Shape, Stage
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -28,8 +28,8 @@ from functools import partial
 from itertools import accumulate
 from math import exp, floor
 
-from .errors import KeeprateError
-from .method import Method, Place, Stage
+from ..errors import KeeprateError
+from ..method import Method, Place, Stage
 
 _FREE_RATE = Fraction(exp(-1))
 _STAGGER = 1e-6

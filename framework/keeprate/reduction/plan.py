@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .backbone import Backbone
+from ..backbone import Backbone
+from ..costs import Budget, parse_budget
+from ..errors import KeeprateError, unknown_name
+from ..method import Method, Place, Preset, Stage, has_score
 from .budget import Solution, solve
-from .costs import Budget, parse_budget
-from .errors import KeeprateError, unknown_name
-from .method import Method, Place, Preset, Stage, has_score
-from .ruler import Costs, count
+from .macs import Costs, count
 from .schedule import Schedule, parse_schedule
 
 
@@ -187,14 +187,14 @@ def _chosen_schedule(method: Method, schedule: str | None, budget: Budget | None
 
 
 def _after_block() -> list[str]:
-    from .plugins.registry import registry
+    from ..plugins.registry import registry
 
     offers = registry().methods.values()
     return [o.name for o in offers if o.cls.reduces and o.cls.place is Place.AFTER_BLOCK]
 
 
 def _without_class_token() -> list[str]:
-    from .plugins.registry import registry
+    from ..plugins.registry import registry
 
     offers = registry().methods.values()
     return [o.name for o in offers if o.cls.reduces and not o.cls.requires_class_token]

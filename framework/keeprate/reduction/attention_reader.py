@@ -12,12 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from .attention import Attention, Bias, chunks
-from .backbones.fused_attention import switched_on
-from .errors import KeeprateError
-from .method import Method, Needs, Stage, has_score
-from .promises import checked_score, score_in_chunks
-from .tokens import Tokens
+from ..attention import Attention, Bias, chunks
+from ..backbones.fused_attention import switched_on
+from ..errors import KeeprateError
+from ..method import Method, Needs, Stage, has_score
+from ..tokens import Tokens
+from .method_calls import checked_score, score_in_chunks
 
 
 class AttentionReader:

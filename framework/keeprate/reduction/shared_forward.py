@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 
 from torch import OutOfMemoryError, Tensor
 
-from .backbone import Inputs
-from .engine import Failed
-from .errors import KeeprateError
-from .method import Stage
-from .plugins.parameters import values_of
-from .promises import refuse_stateful
-from .reduction import ReducedModel, in_order
-from .ruler import Passage, head_macs, passage, shape_of
-from .tokens import Tokens
+from ..backbone import Inputs
+from ..engine import Failed
+from ..errors import KeeprateError
+from ..method import Stage
+from ..plugins.parameters import values_of
+from ..tokens import Tokens
+from .macs import Passage, head_macs, passage, shape_of
+from .method_calls import refuse_stateful
+from .reduced_model import ReducedModel, in_order
 from .trace import Record
 
 _NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
