@@ -23,9 +23,9 @@ from grid import METHODS, request
 
 from keeprate.comparing import Workplace
 from keeprate.execution import run
-from keeprate.fulfil import built_engine, prepare
-from keeprate.request import Cost, RunSpec
 from keeprate.results.store import Store
+from keeprate.study.build import built_engine, prepare
+from keeprate.study.spec import Cost, RunSpec
 
 NUMBERS = (1, 4, 12, 36, 144)
 

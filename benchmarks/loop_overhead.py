@@ -24,10 +24,10 @@ from torch.utils.data import DataLoader
 
 from keeprate import loop
 from keeprate.comparing import Workplace
-from keeprate.comparison import Comparison
 from keeprate.execution import run
-from keeprate.fulfil import built_engine, prepare
 from keeprate.results.store import Store
+from keeprate.study.build import built_engine, prepare
+from keeprate.study.comparison import Comparison
 
 
 class Clock:

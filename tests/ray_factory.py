@@ -9,13 +9,13 @@ from pathlib import Path
 
 import polars as pl
 
-from keeprate.comparison import Comparison
 from keeprate.engine import Desk, Engine, Failed, Segment, Task
 from keeprate.events import Event
-from keeprate.fulfil import prepare
 from keeprate.plugins import registry as plugins
 from keeprate.plugins.registry import load
-from keeprate.request import Cost, DataSpec, LoopOptions, ModelSpec, Options, Request, RunSpec
+from keeprate.study.build import prepare
+from keeprate.study.comparison import Comparison
+from keeprate.study.spec import Cost, DataSpec, LoopOptions, ModelSpec, Options, Request, RunSpec
 
 IMAGES, BATCH = 60, 8
 

@@ -11,9 +11,9 @@ import polars as pl
 from keeprate.comparing import Tally
 from keeprate.events import Event
 from keeprate.execution import execute
-from keeprate.fulfil import built_engine
-from keeprate.request import Cost, DataSpec, LoopOptions, ModelSpec, Options, Request, RunSpec
 from keeprate.results.store import Store
+from keeprate.study.build import built_engine
+from keeprate.study.spec import Cost, DataSpec, LoopOptions, ModelSpec, Options, Request, RunSpec
 
 RUNS = (
     ("random", {}, "keep=0.7@3,6"),

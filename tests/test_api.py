@@ -18,10 +18,10 @@ import keeprate
 from api_factory import SMALL, compare
 from keeprate import KeeprateError, Needs, asking
 from keeprate.cli import keeprate as command
-from keeprate.fulfil import prepare
 from keeprate.plugins.registry import registry
-from keeprate.request import Cost, DataSpec, ModelSpec, Request, RunSpec
 from keeprate.results.store import Store
+from keeprate.study.build import prepare
+from keeprate.study.spec import Cost, DataSpec, ModelSpec, Request, RunSpec
 from keeprate_methods.random_drop import RandomDrop
 from keeprate_methods.tome import ToMe
 

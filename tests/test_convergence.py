@@ -21,7 +21,7 @@ from keeprate.convergence import (
 )
 from keeprate.method import Iterates
 from keeprate.plugins.registry import registry
-from keeprate.request import Cost
+from keeprate.study.spec import Cost
 from keeprate_methods.page_rank import page_rank, page_rank_after
 from picture_factory import source_of
 from references.page_rank import heads_that_count, one_score_per_token, page_rank_of_head

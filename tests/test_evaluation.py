@@ -19,7 +19,7 @@ from keeprate import DataSet, KeeprateError, Sample
 from keeprate.data.samples import ImageSamples
 from keeprate.evaluation import evaluate
 from keeprate.outcome import Outcome
-from keeprate.request import LoopOptions
+from keeprate.study.spec import LoopOptions
 
 IMAGES = 23
 

@@ -15,8 +15,8 @@ from keeprate import comparing, loop
 from keeprate.errors import KeeprateError
 from keeprate.events import Event, Note, PassStarted, RunFailed, RunReused
 from keeprate.plugins.registry import activate, load
-from keeprate.request import DataSpec, ModelSpec, Request
 from keeprate.results.store import Store
+from keeprate.study.spec import DataSpec, ModelSpec, Request
 from run_factory import RUNS, request, rows_of, run, same
 
 PLUGIN = '''

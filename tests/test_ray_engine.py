@@ -26,9 +26,9 @@ from keeprate.engines.ray_engine import RayEngine
 from keeprate.engines.sequential import Sequential
 from keeprate.events import Event, Note, PassAdvanced
 from keeprate.execution import execute
-from keeprate.fulfil import prepare
-from keeprate.request import Request
 from keeprate.results.store import Store
+from keeprate.study.build import prepare
+from keeprate.study.spec import Request
 from ray_factory import BATCH, IMAGES, Received, ids_of, passed, plugin, request, watched
 
 pytestmark = pytest.mark.xdist_group("ray")  # one cluster, where groups stay together

@@ -14,13 +14,13 @@ import pytest
 import ray
 
 from keeprate import KeeprateError
-from keeprate.comparison import Comparison
 from keeprate.engine import Task
 from keeprate.engines import ray_cluster
 from keeprate.engines.ray_cluster import room
 from keeprate.engines.ray_engine import RayEngine
 from keeprate.engines.ray_worker import StoredLogits, refuse_differences, refuse_versions
-from keeprate.fulfil import built_engine, prepare
+from keeprate.study.build import built_engine, prepare
+from keeprate.study.comparison import Comparison
 from ray_factory import Received, request
 
 PAGE = (Path(__file__).parent.parent / "docs" / "clusters.md").read_text(encoding="utf-8")

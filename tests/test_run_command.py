@@ -12,9 +12,9 @@ from click.testing import CliRunner, Result
 from keeprate import estimate
 from keeprate.cli import keeprate
 from keeprate.estimate import Speed, calibrated, estimated, macs_per_image, sketched
-from keeprate.request import Cost, DataSpec, LoopOptions, ModelSpec, Options, Request, RunSpec
 from keeprate.results.store import Store
 from keeprate.study import read_study
+from keeprate.study.spec import Cost, DataSpec, LoopOptions, ModelSpec, Options, Request, RunSpec
 
 PAGE = (Path(__file__).parent.parent / "docs" / "studies.md").read_text(encoding="utf-8")
 STUDY = """
@@ -195,7 +195,7 @@ def test_the_example_of_the_page_runs() -> None:
 
 
 def test_the_page_names_every_key() -> None:
-    from keeprate.study.content import Content, Exclusion, MethodEntry, ModelEntry
+    from keeprate.study.schema import Content, Exclusion, MethodEntry, ModelEntry
 
     for model in (Content, Exclusion, MethodEntry, ModelEntry):
         for key in model.model_fields:

@@ -13,10 +13,10 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from keeprate.cli import keeprate
-from keeprate.fulfil import built_data
 from keeprate.pictures import enlarged
 from keeprate.plugins import registry as plugins
-from keeprate.request import DataSpec
+from keeprate.study.build import built_data
+from keeprate.study.spec import DataSpec
 
 WIDTH = 224
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keeprate.errors import KeeprateError
-from keeprate.study.source import Ledger, read_text
-from keeprate.study.validation import validated
+from keeprate.study.problems import Ledger, read_text
+from keeprate.study.validate import validated
 from keeprate.study.yaml_lines import read_document
 from study_factory import content, told
 

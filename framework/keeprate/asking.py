@@ -20,11 +20,13 @@ from .errors import KeeprateError, unknown_name
 from .event_log import EventLog
 from .events import Event, Listener, to_all
 from .execution import execute
-from .fulfil import built_engine
 from .plugins.parameters import parse_spec
 from .plugins.registry import registry
 from .reduction.reduce import copied
-from .request import (
+from .results.store import Store
+from .stop import StopSwitch
+from .study.build import built_engine
+from .study.spec import (
     ACCELERATORS,
     PRECISIONS,
     DataSpec,
@@ -34,8 +36,6 @@ from .request import (
     Request,
     plain_folder,
 )
-from .results.store import Store
-from .stop import StopSwitch
 
 if TYPE_CHECKING:
     from .comparing import Tally

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from .comparison import Comparison, Job
 from .engine import Desk, Engine, Failed, Task
 from .errors import SampleError
 from .events import Listener, Note, PassEnded, PassStarted, RunFailed, RunFinished
@@ -19,6 +18,7 @@ from .results.environment import environment
 from .results.partial_rows import PartialRows
 from .results.records import Environment, Failure, Macs, Measured, Result, Throughput
 from .results.store import Store
+from .study.comparison import Comparison, Job
 from .throughput import measure_throughput
 from .work import tasks_of
 

@@ -17,7 +17,7 @@ from .reduction.plan import Plan, make_plan, refuse_unsuited
 from .reduction.proof import require_proof
 from .reduction.reduced_model import ReducedModel
 from .reduction.schedule import parse_schedule
-from .request import Cost
+from .study.spec import Cost
 from .tokens import Tokens
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, ClassVar
 import polars as pl
 
 if TYPE_CHECKING:
-    from .comparison import Comparison
     from .events import Listener
+    from .study.comparison import Comparison
 
 
 @dataclass(frozen=True)

@@ -9,16 +9,16 @@ from dataclasses import dataclass, replace
 from .backbones.loading.load import load_model
 from .backbones.loading.loaded import LoadedModel
 from .backbones.lookup import adapt
-from .comparison import Comparison
 from .dataset import DataSet
-from .fulfil import built_data, built_model, built_run
 from .reduction.macs import count
 from .reduction.plan import suits
 from .reduction.proof import require_proof
 from .reduction.reduced_model import ReducedModel
 from .reduction.shared_forward import shared_macs
-from .request import ModelSpec, Request
 from .results.environment import device_of
+from .study.build import built_data, built_model, built_run
+from .study.comparison import Comparison
+from .study.spec import ModelSpec, Request
 from .throughput import measure_throughput
 from .work import tasks_of
 

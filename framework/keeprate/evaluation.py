@@ -20,7 +20,7 @@ from .loop import Pass, PassLoop, Stopped
 from .outcome import Outcome, outcome_of
 from .processes import gathered
 from .reduction.reduced_model import ReducedModel
-from .request import LoopOptions
+from .study.spec import LoopOptions
 
 
 def run_pass(work: Pass, options: LoopOptions, desk: Desk) -> bool:

@@ -6,18 +6,18 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 from .comparing import Comparing, Tally, Workplace
-from .comparison import Comparison, Job
 from .engine import Engine
 from .errors import KeeprateError
 from .events import ComparisonStarted, Event, Listener, Note, RunReused
-from .fulfil import prepare
 from .plugins.code_hash import source_sha256
 from .plugins.registry import registry
 from .processes import as_first, is_first_process
-from .request import Request
 from .results.lock import locked
 from .results.reuse import reuse
 from .results.store import Store
+from .study.build import prepare
+from .study.comparison import Comparison, Job
+from .study.spec import Request
 
 
 def execute(

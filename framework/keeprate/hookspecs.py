@@ -187,7 +187,7 @@ def keeprate_engines() -> Iterable[type[Engine]]:  # type: ignore[empty-body]
         from collections.abc import Sequence
 
         from keeprate import hookimpl
-        from keeprate.comparison import Comparison
+        from keeprate.study.comparison import Comparison
         from keeprate.engine import Desk, Engine, Task
         from keeprate.evaluation import run_pass
         from keeprate.work import pass_of

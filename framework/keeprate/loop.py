@@ -27,7 +27,7 @@ from .outcome import frame, logits_frame
 from .processes import gathered
 from .reduction.reduced_model import ReducedModel
 from .reduction.shared_forward import SharedForward
-from .request import LoopOptions
+from .study.spec import LoopOptions
 
 Columns = dict[str, Tensor]
 

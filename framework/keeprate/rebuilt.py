@@ -9,17 +9,17 @@ from typing import Final
 
 from .backbone import Backbone
 from .backbones.loading.loaded import PREFIX, LoadedModel
-from .comparison import Comparison
 from .dataset import DataSet
-from .description import describe
 from .errors import KeeprateError
-from .fulfil import built_data, built_model, built_run
 from .picked import Source
 from .plugins.parameters import parameters_of
 from .plugins.registry import registry
 from .reduction.plan import Plan, make_plan
-from .request import Cost, DataSpec, LoopOptions, ModelSpec, Options, RunSpec
 from .results.records import RunInfo
+from .study.build import built_data, built_model, built_run
+from .study.comparison import Comparison
+from .study.describe import describe
+from .study.spec import Cost, DataSpec, LoopOptions, ModelSpec, Options, RunSpec
 
 _SHIPPED: Final = "shipped with "
 _PRETRAINED: Final = "pretrained"

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from .attention import Attention
 from .class_names import class_names
-from .comparison import Wanted
 from .errors import KeeprateError
 from .method import Method, Stage
 from .picked import Picked, Source, grid_of, on_grid
@@ -20,6 +19,7 @@ from .reduction.macs import count
 from .reduction.plan import Plan, make_plan
 from .reduction.proof import require_proof
 from .reduction.reduced_model import ReducedModel
+from .study.comparison import Wanted
 from .tokens import Tokens
 
 

@@ -107,7 +107,7 @@ class Look:
 def question_of(asked: Asked) -> Question:
     """Return what is asked; KeeprateError for options that exclude each other."""
     from ..convergence import Question
-    from ..request import Cost
+    from ..study.spec import Cost
 
     numbers = tuple(sorted({*asked.iterations}))
     if asked.schedule is None and asked.budget is None:
@@ -121,9 +121,9 @@ def question_of(asked: Asked) -> Question:
 
 
 def _method(spec: str) -> Method:
-    from ..fulfil import built_run
     from ..plugins.parameters import parse_spec
-    from ..request import RunSpec
+    from ..study.build import built_run
+    from ..study.spec import RunSpec
 
     return built_run(RunSpec(*parse_spec(spec)), seed=0).method
 

@@ -91,9 +91,9 @@ def source(asked: Picking) -> Source:
     one that ships with its own classifier. Raises KeeprateError for what is unknown or missing.
     """
     from ..backbones.lookup import adapt
-    from ..fulfil import built_model
     from ..picked import Source
-    from ..request import ModelSpec
+    from ..study.build import built_model
+    from ..study.spec import ModelSpec
 
     data = _data(asked)
     loaded = built_model(ModelSpec(asked.model, asked.weights, asked.image_size), data)
@@ -101,8 +101,8 @@ def source(asked: Picking) -> Source:
 
 
 def _data(asked: Picking) -> DataSet:
-    from ..fulfil import built_data
     from ..picked import ImageFiles
+    from ..study.build import built_data
     from .compare import data_spec
 
     if asked.data is not None or asked.model is None:

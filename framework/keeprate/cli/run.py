@@ -13,10 +13,10 @@ from ..errors import KeeprateError
 from .options import plugin_options
 
 if TYPE_CHECKING:
-    from ..comparison import Comparison
     from ..estimate import Estimate
-    from ..request import Request
     from ..study import Study
+    from ..study.comparison import Comparison
+    from ..study.spec import Request
 
 
 @click.command()
@@ -74,7 +74,7 @@ def _run(
 
 
 def _checked(name: str) -> str:
-    from ..request import plain_folder
+    from ..study.spec import plain_folder
 
     try:
         return plain_folder(name)

@@ -11,7 +11,7 @@ import click
 
 if TYPE_CHECKING:
     from ..comparing import Tally
-    from ..request import Request
+    from ..study.spec import Request
 
 LOG: Final = "log.jsonl"
 INTERRUPTED: Final = 130
@@ -30,11 +30,11 @@ def run_and_report(
     from ..event_log import EventLog
     from ..events import to_all
     from ..execution import execute
-    from ..fulfil import built_engine
     from ..loggers import lightning_listener
     from ..processes import is_first_process
     from ..results.store import Store
     from ..stop import StopSwitch
+    from ..study.build import built_engine
     from .progress import progress
 
     chosen = built_engine(engine)

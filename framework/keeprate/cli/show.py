@@ -12,8 +12,8 @@ from .options import plugin_options
 from .picking import Numbers, ShowOptions, check_blocks, file_name, source, source_options
 
 if TYPE_CHECKING:
-    from ..comparison import Wanted
     from ..picked import Source
+    from ..study.comparison import Wanted
 
 DEFAULT_BUDGET = "65%"
 DEFAULT_OUTPUT = Path("runs/pictures")
@@ -108,9 +108,9 @@ def runs_of(asked: ShowOptions, found: Source) -> dict[str, Wanted]:
 
     Raises KeeprateError for unknown names and parameters that do not fit.
     """
-    from ..fulfil import built_run
     from ..plugins.parameters import parse_spec
-    from ..request import Cost, RunSpec
+    from ..study.build import built_run
+    from ..study.spec import Cost, RunSpec
 
     budget = asked.budget or (None if asked.schedule else DEFAULT_BUDGET)
     cost = Cost(asked.schedule, budget)

@@ -19,7 +19,7 @@ from .shards import Cutter, Shard
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..comparison import Comparison
+    from ..study.comparison import Comparison
 
 _POLL_SECONDS: Final = 0.5
 _GRACE_SECONDS: Final = 30.0

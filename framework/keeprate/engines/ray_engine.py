@@ -14,10 +14,10 @@ from ..engine import Desk, Engine, Task
 from ..errors import KeeprateError
 from ..events import Note
 from ..plugins.discovery import VARIABLE
-from ..request import LoopOptions, Request
+from ..study.spec import LoopOptions, Request
 
 if TYPE_CHECKING:
-    from ..comparison import Comparison
+    from ..study.comparison import Comparison
     from .ray_dispatch import Crew
     from .ray_worker import Order
 

@@ -16,14 +16,14 @@ from ..engine import Desk, Failed, Segment, Task
 from ..errors import KeeprateError, SampleError
 from ..plugins.discovery import VARIABLE
 from ..plugins.registry import activate, load
-from ..request import LoopOptions, Request
+from ..study.spec import LoopOptions, Request
 from .shards import Shard
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..comparison import Comparison
     from ..results.records import RunInfo
+    from ..study.comparison import Comparison
 
 _PARTS = {
     "sources": "the code of its plugins",
@@ -179,8 +179,8 @@ def _comparison(order: Order) -> Comparison:
 def _make(order: Order) -> Comparison:
     import torch
 
-    from ..fulfil import prepare
     from ..results.environment import versions
+    from ..study.build import prepare
 
     refuse_versions(order.versions, versions())
     torch.set_num_threads(order.threads)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from ..engine import Desk, Engine, Task
 
 if TYPE_CHECKING:
-    from ..comparison import Comparison
+    from ..study.comparison import Comparison
 
 
 class Sequential(Engine):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .reading import Study, read_study
-from .source import Problem, StudyProblems
+from .problems import Problem, StudyProblems
+from .read import Study, read_study
 
 __all__ = ["Problem", "Study", "StudyProblems", "read_study"]

@@ -16,9 +16,9 @@ from ..dataset import DataSet
 from ..errors import KeeprateError
 from ..plugins.registry import registry
 from ..reduction.plan import make_plan, refuse_unsuited
-from .content import Content
 from .pairs import NamedModel, Pair
-from .source import Ledger
+from .problems import Ledger
+from .schema import Content
 from .yaml_lines import KeyPath
 
 

@@ -11,11 +11,11 @@ from ..dataset import DataSet
 from ..errors import KeeprateError
 from ..plugins.parameters import Parameter, build, parameters_of, parse_spec, values_of
 from ..plugins.registry import registry
-from ..request import DataSpec, ModelSpec
-from .content import Content, DataEntry, Exclusion
 from .grid import SEED, Point
-from .source import Ledger
-from .values import missing, named_values, refused
+from .problems import Ledger
+from .schema import Content, DataEntry, Exclusion
+from .spec import DataSpec, ModelSpec
+from .validate import missing, named_values, refused
 from .yaml_lines import KeyPath
 
 

@@ -8,20 +8,20 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from .backbones.loading.loaded import LoadedModel, classes_of
-from .backbones.lookup import adapt
-from .costs import TOLERANCE
-from .data.preprocessing import ImagePreparation, Prepared, TextPreparation, preparation
-from .dataset import DataSet
-from .description import describe, label_of
-from .errors import KeeprateError
-from .method import Method
-from .plugins.registry import registry
-from .reduction.macs import count
-from .reduction.plan import Plan, make_plan
-from .reduction.reduced_model import ReducedModel
-from .request import Cost, Options, Request
-from .results.records import RunInfo
+from ..backbones.loading.loaded import LoadedModel, classes_of
+from ..backbones.lookup import adapt
+from ..costs import TOLERANCE
+from ..data.preprocessing import ImagePreparation, Prepared, TextPreparation, preparation
+from ..dataset import DataSet
+from ..errors import KeeprateError
+from ..method import Method
+from ..plugins.registry import registry
+from ..reduction.macs import count
+from ..reduction.plan import Plan, make_plan
+from ..reduction.reduced_model import ReducedModel
+from ..results.records import RunInfo
+from .describe import describe, label_of
+from .spec import Cost, Options, Request
 
 
 @dataclass(frozen=True)

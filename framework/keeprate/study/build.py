@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .backbones.loading.load import load_model
-from .backbones.loading.loaded import LoadedModel, weights_sha256
-from .backbones.lookup import adapt
+from ..backbones.loading.load import load_model
+from ..backbones.loading.loaded import LoadedModel, weights_sha256
+from ..backbones.lookup import adapt
+from ..dataset import DataSet
+from ..engine import Engine
+from ..errors import KeeprateError
+from ..method import Method
+from ..plugins.parameters import build, parameters_of, parse_spec
+from ..plugins.registry import registry
+from ..reduction.plan import preset_of, suits
+from ..reduction.proof import require_proof
+from ..reduction.reduce import chosen_method
 from .comparison import Comparison, Wanted
-from .dataset import DataSet
-from .engine import Engine
-from .errors import KeeprateError
-from .method import Method
-from .plugins.parameters import build, parameters_of, parse_spec
-from .plugins.registry import registry
-from .reduction.plan import preset_of, suits
-from .reduction.proof import require_proof
-from .reduction.reduce import chosen_method
-from .request import DataSpec, ModelSpec, Request, RunSpec
+from .spec import DataSpec, ModelSpec, Request, RunSpec
 
 
 def prepare(request: Request, bad: Mapping[str, str] | None = None) -> Comparison:

@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .backbone import Backbone
-from .backbones.loading.loaded import LoadedModel
-from .backbones.loading.structure_hash import structure_sha256
-from .method import Method
-from .plugins.code_hash import source_sha256
-from .plugins.parameters import parameters_of, values_of
-from .plugins.registry import registry
-from .reduction.plan import Plan
-from .results.records import BackboneInfo, DataInfo, RunInfo, StageInfo
+from ..backbone import Backbone
+from ..backbones.loading.loaded import LoadedModel
+from ..backbones.loading.structure_hash import structure_sha256
+from ..method import Method
+from ..plugins.code_hash import source_sha256
+from ..plugins.parameters import parameters_of, values_of
+from ..plugins.registry import registry
+from ..reduction.plan import Plan
+from ..results.records import BackboneInfo, DataInfo, RunInfo, StageInfo
 
 if TYPE_CHECKING:
     from .comparison import Comparison

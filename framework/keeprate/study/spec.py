@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
 if TYPE_CHECKING:
-    from .backbones.loading.loaded import LoadedModel
-    from .dataset import DataSet
-    from .method import Method
+    from ..backbones.loading.loaded import LoadedModel
+    from ..dataset import DataSet
+    from ..method import Method
 
 Precision: TypeAlias = Literal[
     "32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"

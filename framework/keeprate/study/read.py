@@ -11,13 +11,13 @@ from ..errors import KeeprateError
 from ..plugins.kinds import SUFFIXES
 from ..plugins.parameters import build, parse_spec
 from ..plugins.registry import registry
-from ..request import LoopOptions, Options, Request
 from .checks import check_pairs
-from .content import Content
 from .grid import points_of
 from .pairs import NamedData, pairs_of
-from .source import Ledger, read_text
-from .validation import validated
+from .problems import Ledger, read_text
+from .schema import Content
+from .spec import LoopOptions, Options, Request
+from .validate import validated
 
 
 @dataclass(frozen=True)
