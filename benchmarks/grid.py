@@ -16,8 +16,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from keeprate.comparing import Workplace
-from keeprate.execution import run
+from keeprate.evaluation.comparison_runner import Workplace
+from keeprate.evaluation.runner import run
 from keeprate.results.store import Store
 from keeprate.study.build import built_engine, prepare
 from keeprate.study.spec import Cost, DataSpec, LoopOptions, ModelSpec, Options, Request, RunSpec

@@ -21,8 +21,8 @@ from pathlib import Path
 
 from grid import METHODS, request
 
-from keeprate.comparing import Workplace
-from keeprate.execution import run
+from keeprate.evaluation.comparison_runner import Workplace
+from keeprate.evaluation.runner import run
 from keeprate.results.store import Store
 from keeprate.study.build import built_engine, prepare
 from keeprate.study.spec import Cost, RunSpec

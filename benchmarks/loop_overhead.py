@@ -22,9 +22,9 @@ import torch
 from grid import request, runs
 from torch.utils.data import DataLoader
 
-from keeprate import loop
-from keeprate.comparing import Workplace
-from keeprate.execution import run
+from keeprate.evaluation import lightning_loop as loop
+from keeprate.evaluation.comparison_runner import Workplace
+from keeprate.evaluation.runner import run
 from keeprate.results.store import Store
 from keeprate.study.build import built_engine, prepare
 from keeprate.study.comparison import Comparison

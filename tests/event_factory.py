@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from keeprate.events import ComparisonStarted, PassAdvanced, RunFailed, RunFinished
+from keeprate.evaluation.events import ComparisonStarted, PassAdvanced, RunFailed, RunFinished
 from keeprate.results.records import Failure, RunInfo
 from results_factory import make_environment, make_result, make_rows, make_run
 

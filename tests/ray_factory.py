@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from keeprate.engine import Desk, Engine, Failed, Segment, Task
-from keeprate.events import Event
+from keeprate.evaluation.events import Event
 from keeprate.plugins import registry as plugins
 from keeprate.plugins.registry import load
 from keeprate.study.build import prepare

@@ -8,9 +8,9 @@ from typing import Any
 
 import polars as pl
 
-from keeprate.comparing import Tally
-from keeprate.events import Event
-from keeprate.execution import execute
+from keeprate.evaluation.comparison_runner import Tally
+from keeprate.evaluation.events import Event
+from keeprate.evaluation.runner import execute
 from keeprate.results.store import Store
 from keeprate.study.build import built_engine
 from keeprate.study.spec import Cost, DataSpec, LoopOptions, ModelSpec, Options, Request, RunSpec

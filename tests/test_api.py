@@ -93,7 +93,7 @@ def test_nothing_is_computed_twice_and_the_command_line_shares_the_store(
 ) -> None:
     typed = "compare --method tome --schedule r=4 --limit 20 --accelerator cpu --no-throughput"
     assert CliRunner().invoke(command, typed.split()).exit_code == 0
-    monkeypatch.setattr("keeprate.comparing.Comparing.run", refuse)
+    monkeypatch.setattr("keeprate.evaluation.comparison_runner.Comparing.run", refuse)
     table = compare(methods="tome")
     assert table.folder == Path("runs/digits")
     assert table.frame.height == 2
@@ -110,7 +110,7 @@ def test_a_module_is_the_same_model_as_the_one_loaded_by_name(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     named = compare(methods="tome")
-    monkeypatch.setattr("keeprate.comparing.Comparing.run", refuse)
+    monkeypatch.setattr("keeprate.evaluation.comparison_runner.Comparing.run", refuse)
     given = compare(classifier(), "digits", methods="tome")
     assert given.folder == Path("runs/vit_digits-digits")
     assert sorted(given.frame["id"]) == sorted(named.frame["id"])

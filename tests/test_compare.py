@@ -11,8 +11,8 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-from keeprate import evaluation
 from keeprate.cli import keeprate
+from keeprate.evaluation import passes as evaluation
 from keeprate.results.store import Store
 
 

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 import keeprate
 from keeprate import DataSet, KeeprateError, Sample
 from keeprate.data.samples import ImageSamples
-from keeprate.evaluation import evaluate
-from keeprate.outcome import Outcome
+from keeprate.evaluation.passes import evaluate
+from keeprate.evaluation.rows import Outcome
 from keeprate.study.spec import LoopOptions
 
 IMAGES = 23
@@ -133,7 +133,7 @@ DISTRIBUTED = """
 import sys
 sys.path.insert(0, {folder!r})
 from test_evaluation import outcome
-from keeprate.processes import is_first_process
+from keeprate.evaluation.distributed import is_first_process
 run = outcome(batch_size=4, devices=2)
 assert run.rows.height == run.images == {images}
 if is_first_process():

@@ -15,8 +15,8 @@ import pytest
 
 from event_factory import Clock
 from keeprate.errors import KeeprateError
-from keeprate.event_log import EventLog
-from keeprate.events import (
+from keeprate.evaluation.event_log import EventLog
+from keeprate.evaluation.events import (
     ComparisonStarted,
     Event,
     Note,
@@ -214,8 +214,8 @@ def test_a_line_cut_short_does_not_break_the_next(tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from keeprate.event_log import EventLog
-from keeprate.events import Note
+from keeprate.evaluation.event_log import EventLog
+from keeprate.evaluation.events import Note
 
 log = EventLog(Path(sys.argv[1]))
 for number in range(3):

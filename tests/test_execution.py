@@ -11,9 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from keeprate import comparing, loop
 from keeprate.errors import KeeprateError
-from keeprate.events import Event, Note, PassStarted, RunFailed, RunReused
+from keeprate.evaluation import comparison_runner as comparing
+from keeprate.evaluation import lightning_loop as loop
+from keeprate.evaluation.events import Event, Note, PassStarted, RunFailed, RunReused
 from keeprate.plugins.registry import activate, load
 from keeprate.results.store import Store
 from keeprate.study.spec import DataSpec, ModelSpec, Request

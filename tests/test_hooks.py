@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import keeprate
 from keeprate import KeeprateError, hookspecs
-from keeprate.execution import execute
+from keeprate.evaluation.runner import execute
 from keeprate.plugins import registry as plugins
 from keeprate.plugins.kinds import KINDS
 from keeprate.plugins.parameters import build

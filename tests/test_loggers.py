@@ -15,10 +15,10 @@ import pytest
 import yaml
 from lightning.pytorch import loggers as lightning_loggers
 
-import keeprate.loggers
+import keeprate.evaluation.loggers
 from keeprate.errors import KeeprateError
-from keeprate.events import Note, PassEnded, RunFailed, RunFinished
-from keeprate.loggers import KINDS, lightning_listener
+from keeprate.evaluation.events import Note, PassEnded, RunFailed, RunFinished
+from keeprate.evaluation.loggers import KINDS, lightning_listener
 from keeprate.results.records import Failure
 from results_factory import (
     make_data,
@@ -273,7 +273,7 @@ def test_unknown_names_are_refused_with_the_nearest(tmp_path: Path) -> None:
 def test_a_missing_package_is_named_before_anything_runs(
     name: str, install: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeprate.loggers, "_is_installed", lambda package: False)
+    monkeypatch.setattr(keeprate.evaluation.loggers, "_is_installed", lambda package: False)
     with pytest.raises(KeeprateError) as raised:
         lightning_listener(name, tmp_path)
     assert str(raised.value) == f"Logger '{name}' is not installed: pip install {install}."

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import OutOfMemoryError, Tensor
 
-from keeprate import loop
-from keeprate.memory import Room
+from keeprate.evaluation import lightning_loop as loop
+from keeprate.evaluation.batch_splitting import Room
 from keeprate.results.store import Store
 from run_factory import rows_of, run
 

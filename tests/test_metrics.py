@@ -8,7 +8,7 @@ from scipy.special import rel_entr, softmax
 from torch import Tensor
 from torchmetrics.functional.classification import multiclass_accuracy
 
-from keeprate.metrics import PairedAccuracy, judge
+from keeprate.evaluation.metrics import PairedAccuracy, judge
 
 
 @pytest.fixture

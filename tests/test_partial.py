@@ -10,7 +10,7 @@ import torch
 
 from keeprate.engine import Segment
 from keeprate.errors import KeeprateError
-from keeprate.outcome import frame, logits_frame
+from keeprate.evaluation.rows import frame, logits_frame
 from keeprate.results.partial_rows import PartialRows
 from keeprate.results.records import SEGMENT_SCHEMA
 

@@ -10,18 +10,11 @@ import pytest
 from rich.console import Console
 
 from event_factory import FOLDER, LABELS, RUNS, TITLE, Clock, advanced, failed, finished, started
-from keeprate.cli.live import LiveProgress
-from keeprate.cli.progress import PlainProgress, progress
-from keeprate.cli.tally import Speed
-from keeprate.cli.wording import duration, packed, shortened
-from keeprate.events import (
-    Event,
-    Note,
-    PassAdvanced,
-    PassEnded,
-    PassStarted,
-    RunReused,
-)
+from keeprate.evaluation.events import Event, Note, PassAdvanced, PassEnded, PassStarted, RunReused
+from keeprate.evaluation.progress.live import LiveProgress
+from keeprate.evaluation.progress.plain import PlainProgress, progress
+from keeprate.evaluation.progress.state import Speed
+from keeprate.evaluation.progress.wording import duration, packed, shortened
 
 
 def plain(*events: Event) -> list[str]:

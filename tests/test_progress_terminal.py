@@ -15,8 +15,8 @@ TERMINAL_SCRIPT = """
 import os, signal, sys, threading, time, warnings
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
-from keeprate.cli.progress import progress
-from keeprate.events import *
+from keeprate.evaluation.progress.plain import progress
+from keeprate.evaluation.events import *
 from event_factory import RUNS, advanced, finished, started
 
 shown = progress(Path("runs/study"))

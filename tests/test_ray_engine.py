@@ -18,14 +18,14 @@ import torch
 from ray.cluster_utils import Cluster
 
 from keeprate import KeeprateError
-from keeprate.comparing import Tally
 from keeprate.engine import Engine, Task
-from keeprate.engines import ray_dispatch
-from keeprate.engines.ray_cluster import connect, disconnect
-from keeprate.engines.ray_engine import RayEngine
-from keeprate.engines.sequential import Sequential
-from keeprate.events import Event, Note, PassAdvanced
-from keeprate.execution import execute
+from keeprate.evaluation.comparison_runner import Tally
+from keeprate.evaluation.engines import ray_dispatch
+from keeprate.evaluation.engines.ray_cluster import connect, disconnect
+from keeprate.evaluation.engines.ray_engine import RayEngine
+from keeprate.evaluation.engines.sequential import Sequential
+from keeprate.evaluation.events import Event, Note, PassAdvanced
+from keeprate.evaluation.runner import execute
 from keeprate.results.store import Store
 from keeprate.study.build import prepare
 from keeprate.study.spec import Request
@@ -231,12 +231,12 @@ ALONE = """
 import os, signal, subprocess, sys
 from pathlib import Path
 import ray
-from keeprate.engines.ray_engine import RayEngine
-from keeprate.engines.sequential import Sequential
-from keeprate.events import PassAdvanced
-from keeprate.execution import execute
+from keeprate.evaluation.engines.ray_engine import RayEngine
+from keeprate.evaluation.engines.sequential import Sequential
+from keeprate.evaluation.events import PassAdvanced
+from keeprate.evaluation.runner import execute
 from keeprate.results.store import Store
-from keeprate.stop import StopSwitch
+from keeprate.evaluation.interrupts import StopSwitch
 from ray_factory import BATCH, request
 
 began = []

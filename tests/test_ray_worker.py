@@ -15,10 +15,14 @@ import ray
 
 from keeprate import KeeprateError
 from keeprate.engine import Task
-from keeprate.engines import ray_cluster
-from keeprate.engines.ray_cluster import room
-from keeprate.engines.ray_engine import RayEngine
-from keeprate.engines.ray_worker import StoredLogits, refuse_differences, refuse_versions
+from keeprate.evaluation.engines import ray_cluster
+from keeprate.evaluation.engines.ray_cluster import room
+from keeprate.evaluation.engines.ray_engine import RayEngine
+from keeprate.evaluation.engines.remote_worker import (
+    StoredLogits,
+    refuse_differences,
+    refuse_versions,
+)
 from keeprate.study.build import built_engine, prepare
 from keeprate.study.comparison import Comparison
 from ray_factory import Received, request

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from keeprate import estimate
 from keeprate.cli import keeprate
-from keeprate.estimate import Speed, calibrated, estimated, macs_per_image, sketched
+from keeprate.evaluation import estimate
+from keeprate.evaluation.estimate import Speed, calibrated, estimated, macs_per_image, sketched
 from keeprate.results.store import Store
 from keeprate.study import read_study
 from keeprate.study.spec import Cost, DataSpec, LoopOptions, ModelSpec, Options, Request, RunSpec

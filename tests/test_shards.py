@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from keeprate.engine import Task
-from keeprate.engines.shards import Cutter, Shard
+from keeprate.evaluation.engines.shards import Cutter, Shard
 
 
 def cut_up(cutter: Cutter, workers: int = 2, seconds_per_image: float | None = None) -> list[Shard]:

@@ -18,7 +18,7 @@ import polars as pl
 import pytest
 
 from keeprate.errors import KeeprateError
-from keeprate.events import Event, PassAdvanced, PassStarted
+from keeprate.evaluation.events import Event, PassAdvanced, PassStarted
 from keeprate.results.store import Store
 from run_factory import rows_of, run, same
 
@@ -27,8 +27,8 @@ SCRIPT = """
 import sys, time
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-from keeprate.events import PassAdvanced
-from keeprate.stop import StopSwitch
+from keeprate.evaluation.events import PassAdvanced
+from keeprate.evaluation.interrupts import StopSwitch
 from run_factory import request, run
 
 def listen(event):

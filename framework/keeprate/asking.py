@@ -17,14 +17,14 @@ from .comparison_table import ComparisonTable
 from .data.samples import default_workers
 from .dataset import DataSet
 from .errors import KeeprateError, unknown_name
-from .event_log import EventLog
-from .events import Event, Listener, to_all
-from .execution import execute
+from .evaluation.event_log import EventLog
+from .evaluation.events import Event, Listener, to_all
+from .evaluation.interrupts import StopSwitch
+from .evaluation.runner import execute
 from .plugins.parameters import parse_spec
 from .plugins.registry import registry
 from .reduction.reduce import copied
 from .results.store import Store
-from .stop import StopSwitch
 from .study.build import built_engine
 from .study.spec import (
     ACCELERATORS,
@@ -38,7 +38,7 @@ from .study.spec import (
 )
 
 if TYPE_CHECKING:
-    from .comparing import Tally
+    from .evaluation.comparison_runner import Tally
 
 RUNS = Path("runs")
 
@@ -182,8 +182,8 @@ def _folder(name: str | None, folder: Path | str | None, request: Request) -> Pa
 
 
 def _executed(request: Request, place: Path, engine: str | None, *, shown: bool) -> Tally:
-    from .cli.progress import progress
     from .cli.running import LOG
+    from .evaluation.progress.plain import progress
 
     chosen, stop = built_engine(engine), StopSwitch()
     say: Callable[[str], None] = _say if shown else _unsaid

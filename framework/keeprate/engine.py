@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 import polars as pl
 
 if TYPE_CHECKING:
-    from .events import Listener
+    from .evaluation.events import Listener
     from .study.comparison import Comparison
 
 

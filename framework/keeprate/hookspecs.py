@@ -189,8 +189,8 @@ def keeprate_engines() -> Iterable[type[Engine]]:  # type: ignore[empty-body]
         from keeprate import hookimpl
         from keeprate.study.comparison import Comparison
         from keeprate.engine import Desk, Engine, Task
-        from keeprate.evaluation import run_pass
-        from keeprate.work import pass_of
+        from keeprate.evaluation.passes import run_pass
+        from keeprate.evaluation.tasks import pass_of
 
 
         class Paced(Engine):

@@ -13,7 +13,7 @@ from ..errors import KeeprateError
 from .options import plugin_options
 
 if TYPE_CHECKING:
-    from ..estimate import Estimate
+    from ..evaluation.estimate import Estimate
     from ..study import Study
     from ..study.comparison import Comparison
     from ..study.spec import Request
@@ -84,7 +84,7 @@ def _checked(name: str) -> str:
 
 def _show(study: Study) -> None:
     """Print every run of a study with its cost, then the estimate of the whole."""
-    from ..estimate import calibrated, estimated, sketched
+    from ..evaluation.estimate import calibrated, estimated, sketched
 
     click.echo(f"{study.name}: {study.description}".removesuffix(": "))
     estimates = []
@@ -99,7 +99,7 @@ def _show(study: Study) -> None:
 
 def _table(comparison: Comparison) -> list[str]:
     """The lines of a table: model and data set, then each run with its cost."""
-    from ..estimate import macs_per_image
+    from ..evaluation.estimate import macs_per_image
 
     jobs, unpruned = comparison.jobs, comparison.unpruned_macs()
     width = max(len(job.label) for job in jobs) + 2
@@ -117,7 +117,7 @@ def _table(comparison: Comparison) -> list[str]:
 
 def _totals(estimates: Sequence[Estimate]) -> list[str]:
     """The lines that sum up: samples read, multiply-accumulates and time, apart and shared."""
-    from .wording import duration
+    from ..evaluation.progress.wording import duration
 
     apart, shared = [each.apart for each in estimates], [each.shared for each in estimates]
     columns = [

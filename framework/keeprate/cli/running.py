@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 if TYPE_CHECKING:
-    from ..comparing import Tally
+    from ..evaluation.comparison_runner import Tally
     from ..study.spec import Request
 
 LOG: Final = "log.jsonl"
@@ -27,15 +27,15 @@ def run_and_report(
     or were left out, 130 where the study was stopped. Raises KeeprateError before anything is run
     for what is unknown or missing.
     """
-    from ..event_log import EventLog
-    from ..events import to_all
-    from ..execution import execute
-    from ..loggers import lightning_listener
-    from ..processes import is_first_process
+    from ..evaluation.distributed import is_first_process
+    from ..evaluation.event_log import EventLog
+    from ..evaluation.events import to_all
+    from ..evaluation.interrupts import StopSwitch
+    from ..evaluation.loggers import lightning_listener
+    from ..evaluation.progress.plain import progress
+    from ..evaluation.runner import execute
     from ..results.store import Store
-    from ..stop import StopSwitch
     from ..study.build import built_engine
-    from .progress import progress
 
     chosen = built_engine(engine)
     logged = [lightning_listener(name, folder) for name in loggers]

@@ -12,15 +12,15 @@ import polars as pl
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
-from .data.samples import ImageSamples
-from .data.texts import TextSamples
-from .engine import Desk, Failed, Segment
-from .errors import KeeprateError
-from .loop import Pass, PassLoop, Stopped
-from .outcome import Outcome, outcome_of
-from .processes import gathered
-from .reduction.reduced_model import ReducedModel
-from .study.spec import LoopOptions
+from ..data.samples import ImageSamples
+from ..data.texts import TextSamples
+from ..engine import Desk, Failed, Segment
+from ..errors import KeeprateError
+from ..reduction.reduced_model import ReducedModel
+from ..study.spec import LoopOptions
+from .distributed import gathered
+from .lightning_loop import Pass, PassLoop, Stopped
+from .rows import Outcome, outcome_of
 
 
 def run_pass(work: Pass, options: LoopOptions, desk: Desk) -> bool:

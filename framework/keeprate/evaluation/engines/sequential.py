@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from ..engine import Desk, Engine, Task
+from ...engine import Desk, Engine, Task
 
 if TYPE_CHECKING:
-    from ..study.comparison import Comparison
+    from ...study.comparison import Comparison
 
 
 class Sequential(Engine):
@@ -19,8 +19,8 @@ class Sequential(Engine):
 
     def run(self, comparison: Comparison, tasks: Sequence[Task], desk: Desk) -> None:
         """Take every task's runs over its samples."""
-        from ..evaluation import run_pass
-        from ..work import pass_of
+        from ..passes import run_pass
+        from ..tasks import pass_of
 
         for task in tasks:
             if not desk.stopping():

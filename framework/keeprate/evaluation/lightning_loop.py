@@ -16,18 +16,18 @@ from numpy.typing import NDArray
 from torch import OutOfMemoryError, Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from .data.samples import ImageSamples
-from .data.texts import TextSamples
-from .engine import Desk, Failed, Segment
-from .errors import KeeprateError, SampleError
+from ..data.samples import ImageSamples
+from ..data.texts import TextSamples
+from ..engine import Desk, Failed, Segment
+from ..errors import KeeprateError, SampleError
+from ..reduction.reduced_model import ReducedModel
+from ..reduction.shared_forward import SharedForward
+from ..study.spec import LoopOptions
+from .batch_splitting import Room
+from .distributed import gathered
 from .events import PassAdvanced
-from .memory import Room
 from .metrics import judge
-from .outcome import frame, logits_frame
-from .processes import gathered
-from .reduction.reduced_model import ReducedModel
-from .reduction.shared_forward import SharedForward
-from .study.spec import LoopOptions
+from .rows import frame, logits_frame
 
 Columns = dict[str, Tensor]
 

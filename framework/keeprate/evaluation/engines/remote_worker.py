@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..engine import Desk, Failed, Segment, Task
-from ..errors import KeeprateError, SampleError
-from ..plugins.discovery import VARIABLE
-from ..plugins.registry import activate, load
-from ..study.spec import LoopOptions, Request
+from ...engine import Desk, Failed, Segment, Task
+from ...errors import KeeprateError, SampleError
+from ...plugins.discovery import VARIABLE
+from ...plugins.registry import activate, load
+from ...study.spec import LoopOptions, Request
 from .shards import Shard
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..results.records import RunInfo
-    from ..study.comparison import Comparison
+    from ...results.records import RunInfo
+    from ...study.comparison import Comparison
 
 _PARTS = {
     "sources": "the code of its plugins",
@@ -137,9 +137,9 @@ def work(order: Order, shard: Shard, logits: NDArray[Any] | None, flag: Any) -> 
 def _judge(
     order: Order, shard: Shard, logits: NDArray[Any] | None, desk: Desk, reply: Reply
 ) -> None:
-    from ..evaluation import run_pass
-    from ..results.environment import device_name, device_of
-    from ..work import pass_of
+    from ...results.environment import device_name, device_of
+    from ..passes import run_pass
+    from ..tasks import pass_of
 
     comparison = _comparison(order)
     work = pass_of(comparison, Task(shard.ids, shard.places))
@@ -179,8 +179,8 @@ def _comparison(order: Order) -> Comparison:
 def _make(order: Order) -> Comparison:
     import torch
 
-    from ..results.environment import versions
-    from ..study.build import prepare
+    from ...results.environment import versions
+    from ...study.build import prepare
 
     refuse_versions(order.versions, versions())
     torch.set_num_threads(order.threads)

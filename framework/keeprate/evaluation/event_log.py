@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from ..results.atomic_files import explained
+from ..results.records import Measured, RunInfo
 from .events import (
     ComparisonStarted,
     Event,
@@ -22,8 +24,6 @@ from .events import (
     RunFinished,
     RunReused,
 )
-from .results.atomic_files import explained
-from .results.records import Measured, RunInfo
 
 _PASS_SECONDS: Final = 5.0
 """Between two lines that only say how far a pass has come."""

@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..events import Event, Note, PassAdvanced, RunFailed, RunReused
-from .tally import Pass, State, Tally
+from .state import Pass, State, Tally
 from .wording import count_parts, duration, line_of, packed, pass_parts, printable, shortened
 
 _MOST_ROWS: Final = 12

@@ -10,10 +10,10 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from .data.samples import ImageSamples
-from .data.texts import TextSamples
+from ..data.samples import ImageSamples
+from ..data.texts import TextSamples
+from ..results.records import ROW_SCHEMA, SEGMENT_SCHEMA
 from .metrics import PairedAccuracy, Predictions
-from .results.records import ROW_SCHEMA, SEGMENT_SCHEMA
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import ray
 
-from ..errors import KeeprateError
+from ...errors import KeeprateError
 
 _OBJECTS_BYTES: Final = 200_000_000
 """Memory for what is on its way between processes of a local cluster: rows and logits."""

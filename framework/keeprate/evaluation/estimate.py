@@ -6,21 +6,21 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from .backbones.loading.load import load_model
-from .backbones.loading.loaded import LoadedModel
-from .backbones.lookup import adapt
-from .dataset import DataSet
-from .reduction.macs import count
-from .reduction.plan import suits
-from .reduction.proof import require_proof
-from .reduction.reduced_model import ReducedModel
-from .reduction.shared_forward import shared_macs
-from .results.environment import device_of
-from .study.build import built_data, built_model, built_run
-from .study.comparison import Comparison
-from .study.spec import ModelSpec, Request
+from ..backbones.loading.load import load_model
+from ..backbones.loading.loaded import LoadedModel
+from ..backbones.lookup import adapt
+from ..dataset import DataSet
+from ..reduction.macs import count
+from ..reduction.plan import suits
+from ..reduction.proof import require_proof
+from ..reduction.reduced_model import ReducedModel
+from ..reduction.shared_forward import shared_macs
+from ..results.environment import device_of
+from ..study.build import built_data, built_model, built_run
+from ..study.comparison import Comparison
+from ..study.spec import ModelSpec, Request
+from .tasks import tasks_of
 from .throughput import measure_throughput
-from .work import tasks_of
 
 _MOST_DECODED = 16
 _CPU_MACS = 40e9

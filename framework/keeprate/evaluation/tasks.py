@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
-from .engine import Task
-from .loop import Pass
-from .study.comparison import Comparison
+from ..engine import Task
+from ..study.comparison import Comparison
+from .lightning_loop import Pass
 
 
 def pass_of(comparison: Comparison, task: Task) -> Pass:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from .results.records import Failure, Result
+from ..results.records import Failure, Result
 
 
 @dataclass(frozen=True)

@@ -9,18 +9,18 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from .engine import Desk, Engine, Failed, Task
-from .errors import SampleError
+from ..engine import Desk, Engine, Failed, Task
+from ..errors import SampleError
+from ..results.environment import environment
+from ..results.partial_rows import PartialRows
+from ..results.records import Environment, Failure, Macs, Measured, Result, Throughput
+from ..results.store import Store
+from ..study.comparison import Comparison, Job
+from .distributed import as_first, is_first_process, wait_for_all
 from .events import Listener, Note, PassEnded, PassStarted, RunFailed, RunFinished
-from .outcome import Outcome, outcome_of
-from .processes import as_first, is_first_process, wait_for_all
-from .results.environment import environment
-from .results.partial_rows import PartialRows
-from .results.records import Environment, Failure, Macs, Measured, Result, Throughput
-from .results.store import Store
-from .study.comparison import Comparison, Job
+from .rows import Outcome, outcome_of
+from .tasks import tasks_of
 from .throughput import measure_throughput
-from .work import tasks_of
 
 
 @dataclass

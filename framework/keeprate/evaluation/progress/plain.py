@@ -14,7 +14,7 @@ from typing import Final, Protocol, TextIO
 import click
 
 from ..events import Event, Listener, PassAdvanced, PassStarted
-from .tally import Tally
+from .state import Tally
 from .wording import begin_line, count_parts, line_of, pass_parts
 
 _PLAIN_SECONDS: Final = 30.0

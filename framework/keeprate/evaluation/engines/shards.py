@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from ..engine import Task
+from ...engine import Task
 
 
 @dataclass(frozen=True)

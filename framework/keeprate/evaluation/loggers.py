@@ -13,9 +13,9 @@ from typing import Any, Final
 from lightning.pytorch import loggers
 from lightning.pytorch.loggers import Logger
 
-from .errors import KeeprateError, unknown_name
+from ..errors import KeeprateError, unknown_name
+from ..results.records import Measured, RunInfo
 from .events import Event, Listener, RunFailed, RunFinished
-from .results.records import Measured, RunInfo
 
 _PROJECT: Final = "keeprate"
 

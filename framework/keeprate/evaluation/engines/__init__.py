@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..hookspecs import hookimpl
+from ...hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from ..engine import Engine
+    from ...engine import Engine
 
 
 @hookimpl

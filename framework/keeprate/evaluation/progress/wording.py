@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from ...results.records import Result
 from ..events import ComparisonStarted, Event, Note, RunFailed, RunFinished, RunReused
-from ..results.records import Result
-from .tally import Pass, State, Tally
+from .state import Pass, State, Tally
 
 
 def line_of(event: Event, folder: Path) -> str | None:

@@ -10,16 +10,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..engine import Desk, Engine, Task
-from ..errors import KeeprateError
+from ...engine import Desk, Engine, Task
+from ...errors import KeeprateError
+from ...plugins.discovery import VARIABLE
+from ...study.spec import LoopOptions, Request
 from ..events import Note
-from ..plugins.discovery import VARIABLE
-from ..study.spec import LoopOptions, Request
 
 if TYPE_CHECKING:
-    from ..study.comparison import Comparison
+    from ...study.comparison import Comparison
     from .ray_dispatch import Crew
-    from .ray_worker import Order
+    from .remote_worker import Order
 
 
 class RayEngine(Engine):
@@ -65,7 +65,7 @@ class RayEngine(Engine):
         Raises KeeprateError for a cluster that cannot be used, for a comparison that was not asked
         for by name, and for a machine that cannot make the same comparison.
         """
-        from ..results.environment import device_name, device_of
+        from ...results.environment import device_name, device_of
         from .ray_dispatch import Dispatch
         from .shards import Cutter
 
@@ -114,7 +114,7 @@ class RayEngine(Engine):
         import ray
 
         from .ray_cluster import connect
-        from .ray_worker import StopFlag
+        from .remote_worker import StopFlag
 
         if self._flag is not None:
             return
@@ -166,9 +166,9 @@ class RayEngine(Engine):
 
 def _order(comparison: Comparison, request: Request, loop: LoopOptions, threads: int) -> Order:
     """Describe a comparison so that a worker can make it again."""
-    from ..plugins.registry import registry
-    from ..results.environment import versions
-    from .ray_worker import Order
+    from ...plugins.registry import registry
+    from ...results.environment import versions
+    from .remote_worker import Order
 
     paths = [Path(plugin.origin) for plugin in registry().plugins]
     return Order(

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 import ray
 
-from ..engine import Desk, Failed
+from ...engine import Desk, Failed
 from ..events import Note, PassAdvanced
-from .ray_worker import Order, Reply, work
+from .remote_worker import Order, Reply, work
 from .shards import Cutter, Shard
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..study.comparison import Comparison
+    from ...study.comparison import Comparison
 
 _POLL_SECONDS: Final = 0.5
 _GRACE_SECONDS: Final = 30.0

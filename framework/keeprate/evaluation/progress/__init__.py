@@ -1,0 +1,1 @@
+"""How a running study is shown to people."""
