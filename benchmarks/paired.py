@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import bootstrap
 
+from keeprate.analysis.statistics import mcnemar_exact, paired_difference
 from keeprate.results.labels import labels_of
 from keeprate.results.records import Result
 from keeprate.results.store import Store
-from keeprate.statistics import mcnemar_exact, paired_difference
 
 
 def chosen(results: list[Result], wanted: str, budget: str | None) -> Result:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from html_factory import make_findings
-from keeprate.findings import Findings
+from keeprate.analysis.model import Findings
 from keeprate_reports.html_page import page_bytes
 
 FLAGS = (

@@ -5,24 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from keeprate.findings import (
+from keeprate.analysis.model import (
     Ablation,
     CurveFinding,
     EqualCost,
-    FailedRun,
     Findings,
     GroupFindings,
     Interval,
     Options,
     Point,
-    Provenance,
     PublishedPoint,
     Reading,
     Rival,
     Setting,
-    SkippedSample,
     Verdict,
 )
+from keeprate.analysis.sections.provenance import FailedRun, Provenance, SkippedSample
 
 UNPRUNED = 1.258e9
 BUDGETS = ("80%", "65%", "50%")

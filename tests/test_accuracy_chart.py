@@ -10,9 +10,9 @@ from xml.etree import ElementTree
 import pytest
 
 from html_factory import make_findings, make_published
-from keeprate.findings import Findings, Options
+from keeprate.analysis.model import Findings, Options
+from keeprate.analysis.summary import Summary, summarise
 from keeprate.results.store import Store
-from keeprate.summary import Summary, summarise
 from keeprate_reports.accuracy_chart import chart
 from keeprate_reports.accuracy_plot import AccuracyPlot
 from keeprate_reports.chart_choice import OTHERS

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from keeprate import Report
+from keeprate.analysis.summary import Summary
 from keeprate.plugins.registry import load
-from keeprate.summary import Summary
 from keeprate.testing.battery import run_checks
 from keeprate.testing.outcome import Verdict
 from keeprate.testing.report_checks import REPORT_CHECKS

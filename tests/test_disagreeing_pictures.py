@@ -12,15 +12,15 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from disagreement_factory import digits_store, texts_store
+from keeprate.analysis.sections.disagreement_ranking import disagreements
+from keeprate.analysis.summary import summarise
 from keeprate.analysis.write import write_reports
 from keeprate.backbone import Backbone
 from keeprate.cli import keeprate
 from keeprate.disagreeing_pictures import picture_name
-from keeprate.disagreement import disagreements
 from keeprate.plugins import registry as plugins
 from keeprate.results.picture_index import INDEX, PictureIndex, read_index
 from keeprate.results.store import Store
-from keeprate.summary import summarise
 
 LARGEST = 400_000
 """Bytes of a picture: a page should hold several."""

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keeprate import KeeprateError
-from keeprate.disagreement import disagreements, ranked
+from keeprate.analysis.sections.disagreement_ranking import disagreements, ranked
 from keeprate.results.store import Store
 from results_factory import make_data, make_result, make_rows, make_run
 
@@ -106,6 +106,8 @@ def test_runs_of_other_images_are_refused(store: tuple[Store, list[str]]) -> Non
 
 
 def test_ranking_needs_no_torch() -> None:
-    code = "import sys, keeprate.disagreement; print('torch' in sys.modules)"
+    code = (
+        "import sys, keeprate.analysis.sections.disagreement_ranking; print('torch' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

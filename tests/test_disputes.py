@@ -8,15 +8,14 @@ from pathlib import Path
 import pytest
 
 from disagreement_factory import put_run, texts_store
-from keeprate.findings.build import findings
-from keeprate.findings.disagreed import Disagreement
-from keeprate.findings.disputes import disputed
-from keeprate.findings.disputing import MOST_RUNS, choose, named
-from keeprate.findings.evidence import JudgedGroup, gather
-from keeprate.findings.series import Arranged, arrange
+from keeprate.analysis.build import findings
+from keeprate.analysis.run_selection import MOST_RUNS, choose, named
+from keeprate.analysis.runs import JudgedGroup, gather
+from keeprate.analysis.sections.disagreement import Disagreement, disputed
+from keeprate.analysis.series import Arranged, arrange
+from keeprate.analysis.summary import summarise
 from keeprate.results.picture_index import INDEX, PictureIndex, read_index, write_index
 from keeprate.results.store import Store
-from keeprate.summary import summarise
 from results_factory import make_backbone
 
 FULL = ("full", 64, 0)

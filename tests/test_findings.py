@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from keeprate.analysis.model import Findings, GroupFindings, Options
+from keeprate.analysis.statistics import holm, mcnemar_exact, paired_difference, wilson_interval
+from keeprate.analysis.summary import Summary, summarise
 from keeprate.cli.compare import compare
 from keeprate.errors import KeeprateError
-from keeprate.findings import Findings, GroupFindings, Options
 from keeprate.results.records import RunInfo
 from keeprate.results.store import Store
-from keeprate.statistics import holm, mcnemar_exact, paired_difference, wilson_interval
-from keeprate.summary import Summary, summarise
 from results_factory import (
     UNPRUNED_MACS,
     fill,

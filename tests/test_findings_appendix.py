@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from html_factory import make_findings, make_group
-from keeprate.findings import GroupFindings, Options, SkippedSample
-from keeprate.findings.appendix import (
+from keeprate.analysis.appendix import (
     MOST_COMMANDS,
     MOST_SKIPPED,
     appendix_tables,
@@ -23,11 +22,13 @@ from keeprate.findings.appendix import (
     skipped_table,
     tokens_table,
 )
-from keeprate.findings.curve_findings import MOST_CURVES
-from keeprate.findings.disagreed import Disagreement, DisputedSample, Guess
-from keeprate.findings.tables import MOST_ABLATIONS, FindingsTable, curve_table, notes_of
+from keeprate.analysis.model import GroupFindings, Options
+from keeprate.analysis.sections.curves import MOST_CURVES
+from keeprate.analysis.sections.disagreement import Disagreement, DisputedSample, Guess
+from keeprate.analysis.sections.provenance import SkippedSample
+from keeprate.analysis.summary import summarise
+from keeprate.analysis.tables import MOST_ABLATIONS, FindingsTable, curve_table, notes_of
 from keeprate.results.store import Store
-from keeprate.summary import summarise
 from results_factory import make_run, put
 
 
@@ -160,7 +161,7 @@ def test_nothing_is_said_where_every_series_has_its_curve(tmp_path: Path) -> Non
 
 
 def test_captions_name_what_was_not_run_and_say_no_more_of_one_series(tmp_path: Path) -> None:
-    from keeprate.findings.tables import tables_of
+    from keeprate.analysis.tables import tables_of
 
     store = Store(tmp_path)
     put(store, make_run("tome", 50, budget="50%"))

@@ -11,20 +11,20 @@ from typing import Any
 
 import pytest
 
-from keeprate.findings import (
+from keeprate.analysis.changes import changes
+from keeprate.analysis.model import (
     FINDINGS_VERSION,
     Ablation,
     EqualCost,
-    FailedRun,
     Findings,
     GroupFindings,
     Point,
     Rival,
     Verdict,
 )
-from keeprate.findings.changes import changes
+from keeprate.analysis.sections.provenance import FailedRun
+from keeprate.analysis.summary import Summary, summarise
 from keeprate.results.store import Store
-from keeprate.summary import Summary, summarise
 from keeprate_reports.comparisons_csv import COLUMNS, ComparisonsCsv
 from keeprate_reports.findings_file import FindingsFile
 from keeprate_reports.markdown_table import MarkdownTable

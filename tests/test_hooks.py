@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 import keeprate
 from keeprate import KeeprateError, hookspecs
+from keeprate.analysis.summary import summarise
 from keeprate.evaluation.runner import execute
 from keeprate.plugins import registry as plugins
 from keeprate.plugins.kinds import KINDS
@@ -23,7 +24,6 @@ from keeprate.results.store import Store
 from keeprate.study.build import built_engine
 from keeprate.study.spec import DataSpec, LoopOptions, ModelSpec, Options, Request
 from keeprate.study.yaml_lines import description_in
-from keeprate.summary import summarise
 from results_factory import fill
 
 PAGE = Path(__file__).parent.parent / "docs" / "plugins.md"

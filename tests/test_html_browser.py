@@ -21,7 +21,7 @@ from html_browser import (
     show_two_groups,
 )
 from html_factory import make_findings
-from keeprate.findings import Findings
+from keeprate.analysis.model import Findings
 from test_html_report import EMPTY, NASTY, named
 
 pytest.importorskip("selenium", reason="selenium is not installed")

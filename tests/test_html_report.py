@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from html_factory import make_findings, make_group, make_provenance
-from keeprate.findings import Findings, Options
+from keeprate.analysis.model import Findings, Options
+from keeprate.analysis.summary import summarise
 from keeprate.results.store import Store
-from keeprate.summary import summarise
 from keeprate_reports.chart_looks import looks
 from keeprate_reports.html_packing import packed, script_json
 from keeprate_reports.html_page import page, page_bytes

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from keeprate.report import Column
+from keeprate.analysis.run_table import Column
+from keeprate.analysis.summary import summarise
 from keeprate.results.records import Failure, RunInfo
 from keeprate.results.store import Store
-from keeprate.summary import summarise
 from keeprate_reports.latex_layout import TEXT_WIDTH, layout
 from keeprate_reports.latex_tables import LatexTables
 from keeprate_reports.latex_text import breakable, code, escape, width_em

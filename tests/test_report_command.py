@@ -11,12 +11,12 @@ import pytest
 from click.testing import CliRunner, Result
 from rich.console import Console
 
+from keeprate.analysis.run_table import table
 from keeprate.analysis.write import summarise_folder, write_reports
 from keeprate.cli import keeprate
 from keeprate.cli.table import _grid, print_table
 from keeprate.errors import KeeprateError
 from keeprate.plugins.registry import activate, load
-from keeprate.report import table
 from results_factory import fill, make_backbone, make_run, put
 
 PLUGIN = '''

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from keeprate.analysis.changes import changes
 from keeprate.cli import keeprate
-from keeprate.findings.changes import changes
 from keeprate.results.store import Store
 from results_factory import fill, make_backbone, make_run, put
 

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from keeprate.analysis.run_table import macs_unit, table
+from keeprate.analysis.summary import Group, Line, Summary, summarise
 from keeprate.plugins.registry import load
-from keeprate.report import Report, macs_unit, table
+from keeprate.report import Report
 from keeprate.results.store import Store
-from keeprate.summary import Group, Line, Summary, summarise
 from keeprate_reports.accuracy_plot import AccuracyPlot
 from keeprate_reports.comparisons_csv import ComparisonsCsv
 from keeprate_reports.csv_table import CsvTable

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from keeprate.statistics import mcnemar_exact, paired_difference, wilson_interval
+from keeprate.analysis.statistics import mcnemar_exact, paired_difference, wilson_interval
 
 
 def pairs(both: int, only_a: int, only_b: int, neither: int) -> tuple[list[bool], list[bool]]:

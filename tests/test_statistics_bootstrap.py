@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from keeprate.statistics import Estimate, bootstrap_mean, paired_bootstrap
+from keeprate.analysis.statistics import Estimate, bootstrap_mean, paired_bootstrap
 
 RANDOM = np.random.default_rng(5)
 SKEWED = RANDOM.lognormal(-2, 1.5, size=300)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keeprate.statistics import Difference, compare_runs, difference, holm, judge
+from keeprate.analysis.statistics import Difference, compare_runs, difference, holm, judge
 
 shares = st.lists(st.floats(0, 1), max_size=12)
 

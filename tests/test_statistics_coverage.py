@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import pytest
 
-from keeprate.statistics import (
+from keeprate.analysis.statistics import (
     Curve,
     Estimate,
     Missing,

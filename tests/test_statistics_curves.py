@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from keeprate import KeeprateError
-from keeprate.statistics import (
+from keeprate.analysis.statistics import (
     Curve,
     Difference,
     Estimate,

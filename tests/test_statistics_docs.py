@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import keeprate.statistics
+import keeprate.analysis.statistics
 
 PAGE = (Path(__file__).parents[1] / "docs/statistics.md").read_text(encoding="utf-8")
 
@@ -27,13 +27,13 @@ def test_the_example_prints_what_is_shown() -> None:
 
 
 def test_every_function_is_on_the_page() -> None:
-    names = set(keeprate.statistics.__all__) - {"Comparison", "Difference", "Estimate"}
+    names = set(keeprate.analysis.statistics.__all__) - {"Comparison", "Difference", "Estimate"}
     missing = {name for name in names if name not in PAGE}
     assert missing == set()
 
 
 def test_statistics_import_numpy_and_scipy_only() -> None:
-    code = "import sys, keeprate.statistics; print(*sys.modules)"
+    code = "import sys, keeprate.analysis.statistics; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     heavy = {"torch", "lightning", "timm", "polars", "pydantic", "sklearn", "pandas"}
     assert heavy & set(done.stdout.split()) == set()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from keeprate.statistics import (
+from keeprate.analysis.statistics import (
     Difference,
     bootstrap_mean,
     difference,

@@ -8,11 +8,11 @@ from typing import Any
 import polars as pl
 import pytest
 
+from keeprate.analysis.statistics import mcnemar_exact, paired_difference, wilson_interval
+from keeprate.analysis.summary import Line, summarise
 from keeprate.results.labels import labels_of
 from keeprate.results.records import RunInfo
 from keeprate.results.store import Store
-from keeprate.statistics import mcnemar_exact, paired_difference, wilson_interval
-from keeprate.summary import Line, summarise
 from results_factory import (
     UNPRUNED_MACS,
     fill,

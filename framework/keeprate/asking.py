@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import click
 from torch import nn
 
-from .asked_runs import Named, costs_of, entries_of, seeds_of
 from .backbones.loading.loaded import LoadedModel, config_of, weights_sha256
 from .comparison_table import ComparisonTable
 from .data.samples import default_workers
@@ -26,6 +25,7 @@ from .plugins.registry import registry
 from .reduction.reduce import copied
 from .results.store import Store
 from .study.build import built_engine
+from .study.expand import Named, costs_of, entries_of, seeds_of
 from .study.spec import (
     ACCELERATORS,
     PRECISIONS,

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
+from .analysis.run_table import Column, table
+from .analysis.summary import summarise
 from .analysis.write import write_reports
 from .errors import KeeprateError, unknown_name
 from .plugins.registry import registry
-from .report import Column, table
 from .results.records import Failure, Result
 from .results.store import Store
-from .summary import summarise
 
 if TYPE_CHECKING:
-    from .summary import Line, Summary
+    from .analysis.summary import Line, Summary
 
 COLUMNS: Final[dict[str, type[pl.DataType]]] = {
     "id": pl.String,
@@ -51,7 +51,7 @@ COLUMNS: Final[dict[str, type[pl.DataType]]] = {
     "images_per_second": pl.Float64,
     "tokens": pl.String,
 }
-"""Columns of `ComparisonTable.frame`, as `keeprate.summary.Line` explains them."""
+"""Columns of `ComparisonTable.frame`, as `keeprate.analysis.summary.Line` explains them."""
 
 
 class ComparisonTable:

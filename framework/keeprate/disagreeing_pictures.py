@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from .analysis.run_selection import Chosen
+from .analysis.runs import JudgedGroup
+from .analysis.sections.disagreement import DisputedSample, disputed
 from .class_names import class_names
-from .findings.disagreed import DisputedSample
-from .findings.disputes import disputed
-from .findings.disputing import Chosen
-from .findings.evidence import JudgedGroup
 from .picked import check_blocks
 from .picture_sheet import png
 from .rebuilt import Places, Rebuilt, rebuilt

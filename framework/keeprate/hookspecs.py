@@ -154,7 +154,7 @@ def keeprate_reports() -> Iterable[type[Report]]:  # type: ignore[empty-body]
         from pathlib import Path
 
         from keeprate import Report, hookimpl
-        from keeprate.summary import Summary
+        from keeprate.analysis.summary import Summary
 
 
         class Ranking(Report):

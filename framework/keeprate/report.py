@@ -1,16 +1,14 @@
-"""The interface of a report, and the table that reports and the command line show alike."""
+"""The interface of a report."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from .findings.changes import Changes
-    from .summary import Group, Line, Summary
+    from .analysis.changes import Changes
+    from .analysis.summary import Summary
 
 
 class Report(ABC):
@@ -37,79 +35,3 @@ class Report(ABC):
     def write_changes(self, changes: Changes, folder: Path) -> list[Path]:
         """Write what changed between two stores (`report --compare`); nothing by default."""
         return []
-
-
-@dataclass(frozen=True)
-class Unit:
-    """A unit of multiply-accumulates, such as GMACs: `size` of them."""
-
-    name: str
-    size: float
-
-
-@dataclass(frozen=True)
-class Column:
-    """A heading and a text for each line of a group; `figures` are set flush right.
-
-    Where there is no room for all columns, those of the highest `rank` go first.
-    """
-
-    heading: str
-    texts: tuple[str, ...]
-    figures: bool
-    rank: int
-
-
-def macs_unit(group: Group) -> Unit:
-    """The unit that gives the group's largest cost digits before the decimal point, or nearly."""
-    largest = max(line.macs_total for line in group.lines)
-    units = [Unit("GMACs", 1e9), Unit("MMACs", 1e6), Unit("kMACs", 1e3)]
-    return next((unit for unit in units if largest >= 0.2 * unit.size), units[-1])
-
-
-def table(group: Group) -> tuple[Column, ...]:
-    """The group's runs, the cheapest first. Columns in which no run has anything are left out."""
-    unit, unpruned = macs_unit(group), group.unpruned
-    columns = (
-        _column(group, "Method", lambda line: line.label, rank=0, figures=False),
-        _column(group, "Budget or schedule", lambda line: line.asked or "-", figures=False),
-        _column(group, unit.name, lambda line: f"{line.macs_total / unit.size:.3f}", rank=0),
-        _column(group, "model + overhead", lambda line: _parts(line, unit), rank=8),
-        _column(group, "% of unpruned", lambda line: f"{line.share_percent:.1f}", rank=4),
-        _column(group, "Top-1 %", lambda line: f"{line.top1_percent:.2f}", rank=0),
-        _column(group, "vs unpruned, points [95%]", lambda line: _difference(line, unpruned)),
-        _column(group, "p", lambda line: _p_value(line.p_value), rank=2),
-        _column(group, "Top-5 %", lambda line: f"{line.top5_percent:.2f}", rank=7),
-        _column(group, "Agreement %", lambda line: f"{line.agreement_percent:.2f}", rank=5),
-        _column(group, "KL, nats", lambda line: f"{line.kl_nats:.4f}", rank=6),
-        _column(group, "Speed-up", lambda line: _number(line.throughput_ratio, ".2f"), rank=3),
-        _column(group, "Images/s", lambda line: _number(line.images_per_second, ".0f"), rank=9),
-    )
-    return tuple(column for column in columns if any(column.texts))
-
-
-def _column(
-    group: Group, heading: str, text: Callable[[Line], str], rank: int = 1, figures: bool = True
-) -> Column:
-    return Column(heading, tuple(text(line) for line in group.lines), figures, rank)
-
-
-def _parts(line: Line, unit: Unit) -> str:
-    return f"{line.macs_model / unit.size:.3f} + {line.macs_overhead / unit.size:.3f}"
-
-
-def _difference(line: Line, unpruned: Line | None) -> str:
-    if line.difference_points is None:
-        return "unpruned" if line == unpruned else ""
-    low, high = line.difference_low_points, line.difference_high_points
-    return f"{line.difference_points:+.2f} [{low:+.2f}, {high:+.2f}]"
-
-
-def _p_value(p_value: float | None) -> str:
-    if p_value is None:
-        return ""
-    return "<0.001" if p_value < 0.001 else f"{p_value:.3f}"
-
-
-def _number(value: float | None, form: str) -> str:
-    return "" if value is None else format(value, form)

@@ -7,9 +7,9 @@ from typing import Any
 
 import altair as alt
 
-from keeprate.findings import GroupFindings, Point, PublishedPoint
-from keeprate.findings.tables import unit_of
-from keeprate.summary import Summary
+from keeprate.analysis.model import GroupFindings, Point, PublishedPoint
+from keeprate.analysis.summary import Summary
+from keeprate.analysis.tables import unit_of
 from keeprate_reports.chart_choice import OTHERS, Choice, chosen
 from keeprate_reports.chart_looks import MUTED, Look, looks
 from keeprate_reports.chart_places import side_by_side

@@ -10,7 +10,7 @@ from keeprate.report import Report
 if TYPE_CHECKING:
     import altair as alt
 
-    from keeprate.summary import Summary
+    from keeprate.analysis.summary import Summary
 
 _PNG_SCALE = 2
 

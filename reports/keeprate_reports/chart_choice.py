@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from keeprate.findings import GroupFindings, Point
+from keeprate.analysis.model import GroupFindings, Point
 from keeprate_reports.chart_looks import SERIES
 
 OTHERS = "other series, on the front"

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from keeprate.report import Report
 
 if TYPE_CHECKING:
-    from keeprate.findings import GroupFindings, Interval, Verdict
-    from keeprate.summary import Summary
+    from keeprate.analysis.model import GroupFindings, Interval, Verdict
+    from keeprate.analysis.summary import Summary
 
 COLUMNS: Final = (
     "version",

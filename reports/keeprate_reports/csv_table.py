@@ -10,20 +10,21 @@ from typing import TYPE_CHECKING, ClassVar
 from keeprate.report import Report
 
 if TYPE_CHECKING:
-    from keeprate.summary import Summary
+    from keeprate.analysis.summary import Summary
 
 
 class CsvTable(Report):
     """One row per run with all its figures, unrounded, in table.csv.
 
-    The columns are the fields of `keeprate.summary.Line`; what was not measured is left empty.
+    The columns are the fields of `keeprate.analysis.summary.Line`; what was not measured is left
+    empty.
     """
 
     name: ClassVar[str] = "csv"
 
     def write(self, summary: Summary, folder: Path) -> list[Path]:
         """Write table.csv."""
-        from keeprate.summary import Line
+        from keeprate.analysis.summary import Line
 
         path = folder / "table.csv"
         with path.open("w", newline="", encoding="utf-8") as file:

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from keeprate.report import Report
 
 if TYPE_CHECKING:
-    from keeprate.findings.changes import Changes
-    from keeprate.summary import Summary
+    from keeprate.analysis.changes import Changes
+    from keeprate.analysis.summary import Summary
 
 
 class FindingsFile(Report):
     """Everything that any report shows, unrounded, in findings.report.json.
 
-    Its keys are the fields of `keeprate.findings.Findings`; `version` is raised when one changes.
+    Its keys are the fields of `keeprate.analysis.model.Findings`; `version` is raised when one
+    changes.
     """
 
     name: ClassVar[str] = "findings"
@@ -28,7 +29,7 @@ class FindingsFile(Report):
         return [_written(folder / "findings.report.json", asdict(summary.findings))]
 
     def write_changes(self, changes: Changes, folder: Path) -> list[Path]:
-        """Write changes.report.json: keys are the fields of `keeprate.findings.changes.Changes`."""
+        """Write changes.report.json: keys are the fields of `keeprate.analysis.changes.Changes`."""
         return [_written(folder / "changes.report.json", asdict(changes))]
 
 

@@ -9,7 +9,7 @@ from importlib.resources import files
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from keeprate.findings import Findings
+from keeprate.analysis.model import Findings
 from keeprate_reports.html_packing import script_json
 from keeprate_reports.html_payload import methods, payload, unit_of
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from keeprate.findings import Findings, GroupFindings, Point
-from keeprate.report import Unit
+from keeprate.analysis.model import Findings, GroupFindings, Point
+from keeprate.analysis.run_table import Unit
 from keeprate_reports import html_rows as rows
 from keeprate_reports.chart_looks import SERIES, Look, looks
 from keeprate_reports.cost_chart import cost_title

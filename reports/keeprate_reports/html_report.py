@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from keeprate.report import Report
 
 if TYPE_CHECKING:
-    from keeprate.summary import Summary
+    from keeprate.analysis.summary import Summary
 
 
 class HtmlReport(Report):

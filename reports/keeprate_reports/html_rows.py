@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from keeprate.findings import (
+from keeprate.analysis.model import (
     Ablation,
     AreaDifference,
     CurveFinding,
     EqualCost,
-    FailedRun,
     GroupFindings,
     Interval,
     Point,
-    Provenance,
     PublishedPoint,
     Rival,
     Setting,
     Verdict,
 )
-from keeprate.report import Unit
+from keeprate.analysis.run_table import Unit
+from keeprate.analysis.sections.provenance import FailedRun, Provenance
 
 Row = dict[str, object]
 

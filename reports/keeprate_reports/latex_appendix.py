@@ -9,9 +9,9 @@ from .latex_tabular import HEAD, spanning
 from .latex_text import breakable, code
 
 if TYPE_CHECKING:
-    from keeprate.findings import GroupFindings
-    from keeprate.findings.appendix import CommandList
-    from keeprate.summary import Group, Summary
+    from keeprate.analysis.appendix import CommandList
+    from keeprate.analysis.model import GroupFindings
+    from keeprate.analysis.summary import Group, Summary
 
 _RUNS: Final = (
     "All runs, the cheapest first. Costs are multiply-accumulates (MACs) per image, the network's "
@@ -24,7 +24,7 @@ _RUNS: Final = (
 
 def appendix(summary: Summary) -> str:
     """All that backs the tables: paragraphs, tables over several pages, and commands."""
-    from keeprate.findings.appendix import failed_commands, failures_table
+    from keeprate.analysis.appendix import failed_commands, failures_table
 
     found = summary.findings
     parts = [HEAD, _paragraph("Overview", found.overview)]
@@ -42,9 +42,9 @@ def appendix(summary: Summary) -> str:
 
 
 def _group(group: Group, found: GroupFindings, label: str) -> Iterator[str]:
-    from keeprate.findings.appendix import appendix_tables, group_commands
-    from keeprate.findings.tables import FindingsTable, notes_of
-    from keeprate.report import table
+    from keeprate.analysis.appendix import appendix_tables, group_commands
+    from keeprate.analysis.run_table import table
+    from keeprate.analysis.tables import FindingsTable, notes_of
 
     yield _paragraph(group.title, (*found.overview, *notes_of(found)))
     runs = FindingsTable("All runs", f"{group.title}. {_RUNS}", table(group))

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from keeprate.report import Column
+from keeprate.analysis.run_table import Column
 
 from .latex_text import CELL_EM, breakable, escape, width_em
 

@@ -13,9 +13,9 @@ from .latex_appendix import appendix
 from .latex_tabular import HEAD, floating, spanning
 
 if TYPE_CHECKING:
-    from keeprate.findings import Findings, GroupFindings
-    from keeprate.findings.tables import FindingsTable
-    from keeprate.summary import Summary
+    from keeprate.analysis.model import Findings, GroupFindings
+    from keeprate.analysis.summary import Summary
+    from keeprate.analysis.tables import FindingsTable
 
 _MARKS: Final = """\
 % Figures in bold are marked as the caption says; * is a difference that is distinguishable.
@@ -49,7 +49,7 @@ class LatexTables(Report):
 
 def document(findings: Findings) -> str:
     """The tables of all comparisons, each with caption and label."""
-    from keeprate.findings.tables import tables_of
+    from keeprate.analysis.tables import tables_of
 
     parts = [HEAD + _MARKS, _comments((*findings.overview, *findings.methods))]
     held = 0
@@ -84,7 +84,7 @@ def _shortened(table: FindingsTable) -> FindingsTable:
 
 
 def _said(group: GroupFindings) -> Iterator[str]:
-    from keeprate.findings.tables import notes_of
+    from keeprate.analysis.tables import notes_of
 
     yield group.title
     yield from group.overview

@@ -10,7 +10,7 @@ from .latex_layout import Layout, Placed, Size, heading, layout
 from .latex_text import CELL_EM, breakable, escape, width_em
 
 if TYPE_CHECKING:
-    from keeprate.findings.tables import FindingsTable
+    from keeprate.analysis.tables import FindingsTable
 
 HEAD: Final = """\
 % In the preamble: \\usepackage[T1]{fontenc}, \\usepackage{array,booktabs,longtable}.

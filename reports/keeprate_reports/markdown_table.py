@@ -7,14 +7,15 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from keeprate.report import Column, Report, Unit, macs_unit, table
+from keeprate.analysis.run_table import Column, Unit, macs_unit, table
+from keeprate.report import Report
 
 if TYPE_CHECKING:
-    from keeprate.findings import Findings, GroupFindings
-    from keeprate.findings.appendix import CommandList
-    from keeprate.findings.changes import Changes
-    from keeprate.findings.tables import FindingsTable
-    from keeprate.summary import Facts, Group, Summary
+    from keeprate.analysis.appendix import CommandList
+    from keeprate.analysis.changes import Changes
+    from keeprate.analysis.model import Findings, GroupFindings
+    from keeprate.analysis.summary import Facts, Group, Summary
+    from keeprate.analysis.tables import FindingsTable
 
 _MEANING = """\
 - Costs are multiply-accumulates (MACs) per image, mean over the images, one multiply-accumulate \
@@ -52,7 +53,7 @@ class MarkdownTable(Report):
 
     def write_changes(self, changes: Changes, folder: Path) -> list[Path]:
         """Write changes.md."""
-        from keeprate.findings.tables import changes_tables
+        from keeprate.analysis.tables import changes_tables
 
         parts = [f"{changes.unchanged} runs are in both with the same rows.\n"]
         parts += [
@@ -80,7 +81,7 @@ def _section(group: Group) -> str:
 
 
 def _comparisons(group: GroupFindings, level: float) -> str:
-    from keeprate.findings.tables import notes_of, tables_of
+    from keeprate.analysis.tables import notes_of, tables_of
 
     said = _bullets(map(escape, (*group.overview, *notes_of(group))))
     parts = [f"## Compared: {escape(group.title)}\n\n{said}"]
@@ -88,7 +89,7 @@ def _comparisons(group: GroupFindings, level: float) -> str:
 
 
 def _origins(group: GroupFindings) -> str:
-    from keeprate.findings.appendix import appendix_tables, group_commands
+    from keeprate.analysis.appendix import appendix_tables, group_commands
 
     parts = [f"## Tokens and provenance: {escape(group.title)}\n"]
     parts += [_titled(each) for each in appendix_tables(group)]
@@ -96,7 +97,7 @@ def _origins(group: GroupFindings) -> str:
 
 
 def _failures(found: Findings) -> list[str]:
-    from keeprate.findings.appendix import failed_commands, failures_table
+    from keeprate.analysis.appendix import failed_commands, failures_table
 
     failed, commands = failures_table(found), failed_commands(found)
     return [_titled(failed, "##"), _commands(commands)] if failed and commands else []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from keeprate.findings import PublishedPoint
+from keeprate.analysis.model import PublishedPoint
 
 _LETTER, _HIGH, _MARK = 6.2, 12.0, 8.0
 """Pixels: the width of a letter, the height of a line, the half of a mark with its margin."""

@@ -11,11 +11,11 @@ from ..errors import KeeprateError, unknown_name
 from ..plugins.registry import Offer, registry
 from ..results.atomic_files import explained
 from ..results.store import Store, run_files
-from ..summary import Summary, summarise
+from .summary import Summary, summarise
 
 if TYPE_CHECKING:
-    from ..findings.model import Options
     from ..report import Report
+    from .model import Options
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ import click
 from ..errors import KeeprateError, unknown_name
 
 if TYPE_CHECKING:
+    from ..analysis.run_selection import Chosen
+    from ..analysis.runs import JudgedGroup
     from ..disagreeing_pictures import Drawn
-    from ..findings.disputing import Chosen
-    from ..findings.evidence import JudgedGroup
     from ..rebuilt import Places
     from ..results.store import Store
     from .picking import ShowOptions
@@ -62,9 +62,9 @@ def _check(asked: ShowOptions) -> None:
 
 def _comparisons(asked: ShowOptions, folder: Path) -> Iterator[tuple[JudgedGroup, Chosen]]:
     """The groups in which two runs or more are to be compared, with these runs."""
+    from ..analysis.run_selection import choose, named
+    from ..analysis.series import arrange
     from ..analysis.write import summarise_folder
-    from ..findings.disputing import choose, named
-    from ..findings.series import arrange
 
     groups = summarise_folder(folder).evidence.groups
     _check_names(asked, groups)

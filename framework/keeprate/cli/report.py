@@ -69,7 +69,7 @@ def report(
         print_written(report_changes(folder, other, names or None, output=output))
         return
 
-    from ..findings.model import Options
+    from ..analysis.model import Options
 
     summary = summarise_folder(folder, Options(against, budgets))
     print_table(summary)
@@ -84,9 +84,9 @@ def report_changes(
     That is `after` by default. Raises KeeprateError for a folder that is not there or holds no
     finished run.
     """
+    from ..analysis.changes import changes
+    from ..analysis.tables import changes_tables
     from ..analysis.write import check_folder, chosen_reports, write_each
-    from ..findings.changes import changes
-    from ..findings.tables import changes_tables
     from ..results.store import Store
 
     for folder in (before, after):

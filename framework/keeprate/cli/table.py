@@ -11,8 +11,8 @@ import click
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ..report import Column
-    from ..summary import Group, Summary
+    from ..analysis.run_table import Column
+    from ..analysis.summary import Group, Summary
 
 _WIDE = 10_000
 """Characters of a line that is not printed on a terminal: never wrapped."""
@@ -29,7 +29,7 @@ def print_table(summary: Summary) -> None:
 
     Columns that a terminal has no room for are left out; elsewhere the table has all.
     """
-    from ..report import table
+    from ..analysis.run_table import table
 
     for group in summary.groups:
         print_columns(group.title, table(group))
@@ -41,7 +41,7 @@ def print_table(summary: Summary) -> None:
 
 def _verdicts(summary: Summary, group: Group) -> list[str]:
     """What can be told apart; nothing where there is nothing to compare, or groups are many."""
-    from ..findings.overview import verdicts_of_group
+    from ..analysis.sections.overview import verdicts_of_group
 
     if len(summary.groups) > _MOST_GROUPS:
         return []

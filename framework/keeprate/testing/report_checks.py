@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from ..analysis.summary import Summary, summarise
 from ..plugins.kinds import KINDS, Offer, check_offer
 from ..report import Report
-from ..summary import Summary, summarise
 from .made_up import HOSTILE, PATCHES, fill
 from .outcome import Broken, Check
 

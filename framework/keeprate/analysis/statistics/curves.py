@@ -9,8 +9,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..costs import gmacs
-from ..errors import KeeprateError
+from ...costs import gmacs
+from ...errors import KeeprateError
 from .bootstrap import Estimate
 from .seeds import Difference, difference, mean_over_seeds
 

@@ -6,12 +6,12 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ..results.labels import choices_of, text_of
+from ...results.labels import choices_of, text_of
+from ..model import Ablation, Options, Setting, Verdict
+from ..runs import Judged
+from ..series import Arranged, Level
 from ..statistics import Difference
-from .evidence import Judged
-from .model import Ablation, Options, Setting, Verdict
 from .paired import accuracy, compared, mean, verdicts
-from .series import Arranged, Level
 
 _NOT_A_FACTOR = ("seed", "source")
 _SCHEDULE = "schedule"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from ..costs import gmacs
-from .model import EqualCost, GroupFindings, Interval, Options, Rival
-from .origin import FailedRun
+from ...costs import gmacs
+from ..model import EqualCost, GroupFindings, Interval, Options, Rival
+from .provenance import FailedRun
 
 _MOST_NAMES: Final = 6
 """Names written out in a sentence; the others are counted."""

@@ -4,7 +4,6 @@ Imports numpy and scipy only, so that summaries and reports may use it.
 """
 
 from .bootstrap import Estimate, bootstrap_mean, paired_bootstrap
-from .comparisons import Comparison, compare_runs, holm, judge
 from .curves import (
     Curve,
     Missing,
@@ -14,6 +13,7 @@ from .curves import (
     common_range,
     difference_at,
 )
+from .multiple_tests import Comparison, compare_runs, holm, judge
 from .pareto import pareto_front
 from .proportions import mcnemar_exact, paired_difference, wilson_interval
 from .seeds import Difference, difference, mean_over_seeds

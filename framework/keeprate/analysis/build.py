@@ -9,25 +9,23 @@ from ..errors import KeeprateError
 from ..results.labels import labels_of, text_of
 from ..results.picture_index import FOLDER, read_index
 from ..results.store import Store
-from ..statistics import pareto_front
-from .ablations import ablations
-from .curve_findings import curve_findings, left_out
-from .disagreed import Disagreement
-from .disputes import disagreement
-from .equal_cost import equal_cost
-from .evidence import Evidence, Judged, JudgedGroup
 from .model import (
     Findings,
     GroupFindings,
     Options,
     Point,
 )
-from .origin import FailedRun, SkippedSample
-from .overview import methods_in_words, overview, overview_of_group
-from .paired import accuracy
-from .provenance import command_of, commands_of, provenance
-from .published import published
+from .runs import Evidence, Judged, JudgedGroup
+from .sections.ablations import ablations
+from .sections.curves import curve_findings, left_out
+from .sections.disagreement import Disagreement, disagreement
+from .sections.equal_cost import equal_cost
+from .sections.overview import methods_in_words, overview, overview_of_group
+from .sections.paired import accuracy
+from .sections.provenance import FailedRun, SkippedSample, command_of, commands_of, provenance
+from .sections.published import published
 from .series import Arranged, arrange
+from .statistics import pareto_front
 
 
 def findings(evidence: Evidence, options: Options | None = None) -> Findings:

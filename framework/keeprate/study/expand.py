@@ -6,15 +6,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from .costs import parse_budget
-from .errors import KeeprateError
-from .method import Method
-from .plugins.parameters import parameters_of, parse_spec
-from .plugins.registry import registry
-from .reduction.plan import preset_of
-from .reduction.reduce import chosen_class
-from .reduction.schedule import parse_schedule
-from .study.spec import DEFAULT_BUDGETS, Cost, RunSpec
+from ..costs import parse_budget
+from ..errors import KeeprateError
+from ..method import Method
+from ..plugins.parameters import parameters_of, parse_spec
+from ..plugins.registry import registry
+from ..reduction.plan import preset_of
+from ..reduction.reduce import chosen_class
+from ..reduction.schedule import parse_schedule
+from .spec import DEFAULT_BUDGETS, Cost, RunSpec
 
 Named: TypeAlias = str | type[Method] | Method
 SEED: Final = "seed"

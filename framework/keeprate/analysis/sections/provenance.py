@@ -5,11 +5,11 @@ from __future__ import annotations
 import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
-from ..results.labels import text_of
-from ..results.records import Environment, RunInfo
-from .evidence import Judged
-from .origin import Provenance
+from ...results.labels import text_of
+from ...results.records import Environment, RunInfo
+from ..runs import Judged
 
 _SHIPPED = "shipped with "
 _PLACED = ("pretrained", "random weights")
@@ -137,3 +137,57 @@ def _spec(name: str, values: Mapping[str, object]) -> str:
     """A method or data set with its parameters, as the command line takes it."""
     spelled = ",".join(text_of({key: value}) for key, value in values.items())
     return f"{name}:{spelled}" if spelled else name
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where the figures of a run come from, and the `command` that computes them again.
+
+    `weights` is the file or name; `data` the name with its parameters and places;
+    `data_fingerprint` a hash of all samples; `versions` are (package, version); `sources` are
+    (what, SHA-256) of the code that plugins brought. `started` is an ISO 8601 time.
+    """
+
+    run_id: str
+    label: str
+    method_origin: str
+    parameters: str
+    schedule: str
+    budget: str
+    seed: int
+    model: str
+    weights: str
+    weights_sha256: str
+    structure_sha256: str
+    data: str
+    data_fingerprint: str
+    images: int
+    precision: str
+    device: str
+    batch_size: int
+    versions: tuple[tuple[str, str], ...]
+    sources: tuple[tuple[str, str], ...]
+    git_revision: str | None
+    started: str
+    seconds: float
+    notes: tuple[str, ...]
+    command: str
+
+
+@dataclass(frozen=True)
+class FailedRun:
+    """A run that failed and is in no table; `command` tries it again."""
+
+    run_id: str
+    label: str
+    error: str
+    started: str
+    command: str
+
+
+@dataclass(frozen=True)
+class SkippedSample:
+    """A sample that was left out, and why."""
+
+    sample: str
+    reason: str

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from ..model import EqualCost, Options, Rival, Verdict
+from ..series import Arranged, Level, Member
 from ..statistics import Difference
-from .model import EqualCost, Options, Rival, Verdict
 from .paired import accuracy, compared, mean, verdicts
-from .series import Arranged, Level, Member
 
 _Against = Callable[[Level], tuple[str, Member] | None]
 _Judged = Mapping[tuple[Level, str], Verdict]

@@ -6,7 +6,10 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Final
 
-from ..errors import KeeprateError
+from ...errors import KeeprateError
+from ..model import AreaDifference, CurveFinding, Interval, Options, Reading
+from ..runs import Judged
+from ..series import Arranged, Level
 from ..statistics import (
     Curve,
     Difference,
@@ -17,10 +20,7 @@ from ..statistics import (
     area_under_curve,
     common_range,
 )
-from .evidence import Judged
-from .model import AreaDifference, CurveFinding, Interval, Options, Reading
 from .paired import mean, outcomes, percent, verdicts
-from .series import Arranged, Level
 
 MOST_CURVES: Final = 60
 """Curves of a group that are worked out, the most accurate first: each reading takes a while."""

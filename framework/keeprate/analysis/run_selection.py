@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from .evidence import Judged, JudgedGroup
+from .runs import Judged, JudgedGroup
 from .series import Arranged, Level, Member
 
 MOST_RUNS: Final = 8

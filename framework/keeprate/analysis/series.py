@@ -10,7 +10,7 @@ from typing import Final
 from ..costs import TOLERANCE, gmacs, parse_budget
 from ..results.labels import labels_of
 from ..results.records import RunInfo
-from .evidence import Judged, JudgedGroup
+from .runs import Judged, JudgedGroup
 
 _OVER: Final = 1e-9
 """Share by which a mean of integers may come out above the budget."""

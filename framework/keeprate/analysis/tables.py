@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from ..report import Column, Unit
 from .changes import ChangedRun, Changes, NamedRun
 from .model import (
     Ablation,
@@ -18,7 +17,8 @@ from .model import (
     Rival,
     Verdict,
 )
-from .overview import names_in_words
+from .run_table import Column, Unit
+from .sections.overview import names_in_words
 
 Row = TypeVar("Row")
 
@@ -256,7 +256,7 @@ def column(
     figures: bool = True,
     rank: int = 1,
 ) -> Column:
-    """A column with the `text` of each row; see `keeprate.report.Column`."""
+    """A column with the `text` of each row; see `keeprate.analysis.run_table.Column`."""
     return Column(heading, tuple(text(row) for row in rows), figures, rank)
 
 

@@ -1,25 +1,79 @@
-"""On which samples the chosen runs disagree most, from their rows, with the pictures there are."""
+"""The samples on which methods disagree most: plain frozen data, as in `model`."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
 
-from ..disagreement import COLUMNS, DIFFERENT, SPREAD, apart, ranked
-from ..errors import KeeprateError
-from ..results.picture_index import Pictured, PicturedGroup, PictureIndex, picture_path
-from ..results.store import Store
-from .disagreed import Disagreement, DisputedSample, Guess
-from .disputing import Chosen, choose
-from .evidence import JudgedGroup
-from .series import Arranged
+from ...errors import KeeprateError
+from ...results.picture_index import Pictured, PicturedGroup, PictureIndex, picture_path
+from ...results.store import Store
+from ..run_selection import Chosen, choose
+from ..runs import JudgedGroup
+from ..series import Arranged
+from .disagreement_ranking import COLUMNS, DIFFERENT, SPREAD, apart, ranked
+
+
+@dataclass(frozen=True)
+class Guess:
+    """What one run predicts: a class's number, and its `name`, "" where it is not known.
+
+    `pictured` is what the run predicts in the picture where that is another class, else "".
+    """
+
+    prediction: int
+    name: str
+    right: bool
+    pictured: str = ""
+
+
+@dataclass(frozen=True)
+class DisputedSample:
+    """One sample. `guesses` are in the order of the runs, `unpruned` is None where it was not run.
+
+    `different_percent` is the share of pairs of runs whose predictions differ, `kl_spread_nats`
+    the largest less the smallest KL divergence from the unpruned model. `picture` is the path of a
+    PNG file of what each run did to it, "" where none was drawn.
+    """
+
+    sample: str
+    label: int
+    label_name: str
+    unpruned: Guess | None
+    guesses: tuple[Guess, ...]
+    different_percent: float
+    kl_spread_nats: float
+    picture: str = ""
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """Runs of a group at one cost, and the samples on which they disagree most, the worst first.
+
+    `budget` is "" where the runs were named one by one. `run_ids` and their `labels` go together;
+    `text` says in words which were taken. Of `images` that all runs share, predictions differ on
+    `differing`. `command` draws pictures, "" for texts, which have no patches to draw.
+    """
+
+    budget: str
+    run_ids: tuple[str, ...]
+    labels: tuple[str, ...]
+    text: str
+    images: int
+    differing: int
+    samples: tuple[DisputedSample, ...]
+    command: str
+
 
 MOST_SAMPLES: Final = 8
 """Samples that are listed where no more pictures were drawn."""
+
+
 _NO_FILE: Final = ("pretrained", "random weights")
 
 

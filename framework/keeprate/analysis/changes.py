@@ -11,9 +11,9 @@ from ..errors import KeeprateError
 from ..results.labels import text_of
 from ..results.records import ROW_COLUMNS, RunInfo
 from ..results.store import Store
-from .evidence import Evidence, Judged, gather
 from .model import Verdict
-from .paired import compared, verdicts
+from .runs import Evidence, Judged, gather
+from .sections.paired import compared, verdicts
 
 CHANGES_VERSION: Final = 1
 """Of these names and their meaning, written into every JSON; raised when one changes."""

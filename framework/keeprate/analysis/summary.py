@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from .findings.evidence import Evidence, Judged, JudgedGroup, gather
-from .findings.model import Findings, Options
-from .results.labels import text_of
-from .results.records import Result
-from .results.store import Store
+from ..results.labels import text_of
+from ..results.records import Result
+from ..results.store import Store
+from .model import Findings, Options
+from .runs import Evidence, Judged, JudgedGroup, gather
 from .statistics import mcnemar_exact, paired_difference, wilson_interval
 
 
@@ -107,9 +107,9 @@ class Summary:
     def findings(self) -> Findings:
         """Comparisons at equal cost, curves, ablations and all else, worked out when first asked.
 
-        Raises KeeprateError as `keeprate.findings.build.findings` does.
+        Raises KeeprateError as `keeprate.analysis.build.findings` does.
         """
-        from .findings.build import findings
+        from .build import findings
 
         return findings(self.evidence, self.options)
 

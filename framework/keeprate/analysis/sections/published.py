@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from .model import PublishedPoint
+from ..model import PublishedPoint
 
 _Row = (
     tuple[str, float, float, float | None, str] | tuple[str, float, float, float | None, str, str]

@@ -7,8 +7,8 @@ from typing import Final
 
 import polars as pl
 
-from .errors import KeeprateError
-from .results.store import Store
+from ...errors import KeeprateError
+from ...results.store import Store
 
 DIFFERENT: Final = "different"
 SPREAD: Final = "spread"

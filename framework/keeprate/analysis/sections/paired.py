@@ -8,6 +8,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ..model import Interval, Verdict
+from ..runs import Judged
 from ..statistics import (
     Comparison,
     Difference,
@@ -19,8 +21,6 @@ from ..statistics import (
     paired_difference,
     wilson_interval,
 )
-from .evidence import Judged
-from .model import Interval, Verdict
 
 Name = TypeVar("Name")
 
@@ -33,7 +33,7 @@ def outcomes(runs: Sequence[Judged]) -> NDArray[np.bool_]:
 def accuracy(runs: Sequence[Judged], level: float) -> Interval:
     """Top-1 in per cent: of one run with Wilson's interval, of several seeds for other seeds too.
 
-    Sources: see `keeprate.statistics.wilson_interval` and `mean_over_seeds`.
+    Sources: see `keeprate.analysis.statistics.wilson_interval` and `mean_over_seeds`.
     """
     if len(runs) > 1:
         return percent(mean_over_seeds(outcomes(runs), level))
@@ -47,7 +47,7 @@ def compared(a: Sequence[Judged], b: Sequence[Judged], level: float) -> Differen
     """How much more accurate (share) `a` is than `b` on the same images: interval and test.
 
     One run against one: as in the table of runs, Agresti and Min's interval and McNemar's exact
-    test. With several seeds of either: `keeprate.statistics.difference`.
+    test. With several seeds of either: `keeprate.analysis.statistics.difference`.
     """
     if len(a) > 1 or len(b) > 1:
         return difference(outcomes(a), outcomes(b), level)
