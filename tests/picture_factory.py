@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from keeprate import DataSet, Sample
 from keeprate.backbones.loading.loaded import LoadedModel
 from keeprate.backbones.lookup import adapt
-from keeprate.picked import Source
+from keeprate.visualization.image_selection import Source
 
 
 class Noise(DataSet):

@@ -16,7 +16,8 @@ from torch import nn
 
 import keeprate
 from api_factory import SMALL, compare
-from keeprate import KeeprateError, Needs, asking
+from keeprate import KeeprateError, Needs
+from keeprate import api as asking
 from keeprate.cli import keeprate as command
 from keeprate.plugins.registry import registry
 from keeprate.results.store import Store

@@ -14,8 +14,8 @@ from battery import Battery, randomised
 from keeprate import KeeprateError, Needs, Place
 from keeprate.backbones.huggingface.text import HFBert, HFDistilBert
 from keeprate.backbones.lookup import adapt
-from keeprate.evidence import examine
 from keeprate.reduction import proof
+from keeprate.testing.backbones.proof import examine
 
 transformers: Any = pytest.importorskip("transformers")
 

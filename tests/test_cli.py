@@ -202,7 +202,7 @@ def test_list_plugins_says_what_each_offers_and_which_failed(plugin: str, broken
 
 
 def test_list_in_a_terminal_is_a_table(plugin: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from keeprate.cli import listing
+    from keeprate.cli.commands import list as listing
 
     monkeypatch.setattr(listing, "_is_terminal", lambda: True)
     result = run("list", "methods", "--plugin", plugin)

@@ -169,7 +169,7 @@ def test_mine(keeprate_method): keeprate_method("mine.py", only=["batch", "order
 LIGHT = """
 import sys
 def test_nothing_heavy_is_there():
-    assert not {"torch", "timm", "numpy", "keeprate.testing.battery"} & set(sys.modules)
+    assert not {"torch", "timm", "numpy", "keeprate.testing.runner"} & set(sys.modules)
 """
 
 

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from keeprate import DataSet, KeeprateError, Sample
 from keeprate.plugins.registry import load
-from keeprate.testing.battery import run_checks
 from keeprate.testing.data_checks import DATA_CHECKS, DataBench
 from keeprate.testing.outcome import Verdict
+from keeprate.testing.runner import run_checks
 
 
 class Stripes(DataSet):

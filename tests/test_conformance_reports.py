@@ -10,9 +10,9 @@ import pytest
 from keeprate import Report
 from keeprate.analysis.summary import Summary
 from keeprate.plugins.registry import load
-from keeprate.testing.battery import run_checks
 from keeprate.testing.outcome import Verdict
 from keeprate.testing.report_checks import REPORT_CHECKS
+from keeprate.testing.runner import run_checks
 
 
 class Ranking(Report):

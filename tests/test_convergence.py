@@ -11,7 +11,10 @@ from torch import Tensor
 
 import keeprate
 from keeprate import KeeprateError, Method, Needs
-from keeprate.convergence import (
+from keeprate.method import Iterates
+from keeprate.plugins.registry import registry
+from keeprate.study.spec import Cost
+from keeprate.visualization.convergence import (
     BlockFound,
     ConvergenceStudy,
     Question,
@@ -19,9 +22,6 @@ from keeprate.convergence import (
     rows_of,
     settled,
 )
-from keeprate.method import Iterates
-from keeprate.plugins.registry import registry
-from keeprate.study.spec import Cost
 from keeprate_methods.page_rank import page_rank, page_rank_after
 from picture_factory import source_of
 from references.page_rank import heads_that_count, one_score_per_token, page_rank_of_head

@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import io
 
-from keeprate.convergence import HeadFound
-from keeprate.convergence_chart import FLOOR, chart
-from keeprate.convergence_table import as_csv, as_markdown, stays, summaries
+from keeprate.visualization.convergence import HeadFound
+from keeprate.visualization.convergence_chart import FLOOR, chart
+from keeprate.visualization.convergence_table import as_csv, as_markdown, stays, summaries
 
 
 def row(

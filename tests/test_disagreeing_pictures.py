@@ -17,10 +17,10 @@ from keeprate.analysis.summary import summarise
 from keeprate.analysis.write import write_reports
 from keeprate.backbone import Backbone
 from keeprate.cli import keeprate
-from keeprate.disagreeing_pictures import picture_name
 from keeprate.plugins import registry as plugins
 from keeprate.results.picture_index import INDEX, PictureIndex, read_index
 from keeprate.results.store import Store
+from keeprate.visualization.disagreement_pictures import picture_name
 
 LARGEST = 400_000
 """Bytes of a picture: a page should hold several."""

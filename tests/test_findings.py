@@ -12,7 +12,7 @@ import pytest
 from keeprate.analysis.model import Findings, GroupFindings, Options
 from keeprate.analysis.statistics import holm, mcnemar_exact, paired_difference, wilson_interval
 from keeprate.analysis.summary import Summary, summarise
-from keeprate.cli.compare import compare
+from keeprate.cli.commands.compare import compare
 from keeprate.errors import KeeprateError
 from keeprate.results.records import RunInfo
 from keeprate.results.store import Store

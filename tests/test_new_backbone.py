@@ -13,9 +13,9 @@ from torch import nn
 import keeprate
 from keeprate import KeeprateError
 from keeprate.cli import keeprate as command
-from keeprate.evidence import randomise
 from keeprate.plugins import registry as plugins
 from keeprate.reduction import proof
+from keeprate.testing.backbones.proof import randomise
 
 PAGE = Path(__file__).resolve().parents[1] / "docs/new_backbone.md"
 HONEST = "return x + b.mlp(b.norm2(x))"

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from keeprate.picture_sheet import Panel, Row, Sheet, draw_sheet, png
+from keeprate.visualization.sheet import Panel, Row, Sheet, draw_sheet, png
 
 
 def flat(colour: tuple[int, int, int], height: int = 40, width: int = 60) -> NDArray[np.uint8]:

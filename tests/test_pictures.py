@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from keeprate.picture_colours import GROUP_COLOURS, edging, group_colours, heat, merged_groups
-from keeprate.pictures import enlarged, importance_picture, survivors_picture
+from keeprate.visualization.colours import GROUP_COLOURS, edging, group_colours, heat, merged_groups
+from keeprate.visualization.patch_pictures import enlarged, importance_picture, survivors_picture
 
 ORANGE, BLUE = (230, 159, 0), (86, 180, 233)
 VIOLET, YELLOW = (68, 1, 84), (253, 231, 37)

@@ -14,7 +14,7 @@ from rich.console import Console
 from keeprate.analysis.run_table import table
 from keeprate.analysis.write import summarise_folder, write_reports
 from keeprate.cli import keeprate
-from keeprate.cli.table import _grid, print_table
+from keeprate.cli.tables import _grid, print_table
 from keeprate.errors import KeeprateError
 from keeprate.plugins.registry import activate, load
 from results_factory import fill, make_backbone, make_run, put

@@ -68,7 +68,7 @@ def test_the_studys_own_name_engine_and_loggers_are_used(monkeypatch: pytest.Mon
         seen.append((folder, engine, loggers))
         return 3
 
-    monkeypatch.setattr("keeprate.cli.running.run_and_report", running)
+    monkeypatch.setattr("keeprate.cli.session.run_and_report", running)
     with Path("study.yaml").open("a", encoding="utf-8") as file:
         file.write("name: mine\nengine: sequential\nlogger: [csv, tensorboard]\n")
     assert run("study.yaml").exit_code == 3

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from keeprate.cli import keeprate
-from keeprate.cli.runs import runs
+from keeprate.cli.commands.runs import runs
 from keeprate.results.manage import known
 from keeprate.results.store import Store
 from results_factory import fill, make_run

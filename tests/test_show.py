@@ -13,10 +13,10 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from keeprate.cli import keeprate
-from keeprate.pictures import enlarged
 from keeprate.plugins import registry as plugins
 from keeprate.study.build import built_data
 from keeprate.study.spec import DataSpec
+from keeprate.visualization.patch_pictures import enlarged
 
 WIDTH = 224
 

@@ -13,15 +13,15 @@ import keeprate
 from keeprate import Attention, KeeprateError, Method, Stage, Tokens
 from keeprate.backbones.loading.loaded import LoadedModel
 from keeprate.backbones.loading.model_input import ModelInput
-from keeprate.class_names import class_names
 from keeprate.data.images import build_transform
-from keeprate.picked import Source, grid_of
-from keeprate.pictures import enlarged, survivors_picture
 from keeprate.plugins.registry import registry
-from keeprate.shown import Camera, Moment, Prediction, Shown, Track
-from keeprate.shown_sheet import chosen_blocks, owners_after, sheet_of, tokens_left
 from keeprate.study.comparison import Wanted
 from keeprate.study.spec import Cost
+from keeprate.visualization.class_names import class_names
+from keeprate.visualization.image_selection import Source, grid_of
+from keeprate.visualization.patch_pictures import enlarged, survivors_picture
+from keeprate.visualization.token_sheet import chosen_blocks, owners_after, sheet_of, tokens_left
+from keeprate.visualization.token_tracks import Camera, Moment, Prediction, Shown, Track
 from picture_factory import source_of
 from references.tiny import tiny_vit, watched
 

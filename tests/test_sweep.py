@@ -8,10 +8,11 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-from keeprate import sweep, sweep_table
 from keeprate.backbones.timm.vit import TimmViT
 from keeprate.cli import keeprate
-from keeprate.sweep import KindProof, Trial
+from keeprate.testing.backbones import page as sweep_table
+from keeprate.testing.backbones import sweep
+from keeprate.testing.backbones.sweep import KindProof, Trial
 
 NAMES = [
     "vit_tiny_patch16_224",

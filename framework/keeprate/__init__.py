@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from .asking import compare
+    from .api import compare
     from .attention import Attention
     from .backbone import Backbone
     from .comparison_table import ComparisonTable
@@ -67,7 +67,7 @@ _HOME = {
     "TextDataSet": "dataset",
     "Tokens": "tokens",
     "as_method": "reduction.function_method",
-    "compare": "asking",
+    "compare": "api",
     "hookimpl": "hookspecs",
     "macs": "reduction.macs",
     "reduce": "reduction.reduce",

@@ -42,7 +42,7 @@ COMMANDS = {
     "new": Entry("new", "new", "Begin a method, data set, backbone or report of your own."),
     "plugins": Entry("plugins", "plugins", "Show where plugins come from and what is wrong."),
     "list": Entry(
-        "listing", "list_", "Show methods, data sets, studies and all else that has a name."
+        "list", "list_", "Show methods, data sets, studies and all else that has a name."
     ),
 }
 
@@ -59,7 +59,7 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         entry = COMMANDS[cmd_name]
-        found: object = getattr(import_module(f".{entry.module}", __name__), entry.name)
+        found: object = getattr(import_module(f".commands.{entry.module}", __name__), entry.name)
         if not isinstance(found, click.Command):
             raise TypeError(f"{entry.module}.{entry.name} is not a click command")
         return found

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 from .._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from .battery import CHECKS
     from .cases import Case, tiny_vit
     from .checking import check
     from .conformance import MethodConformance
     from .outcome import Check, Outcome, Verdict
+    from .runner import CHECKS
 
 __all__ = [
     "CHECKS",
@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 _HOME = {
-    "CHECKS": "battery",
+    "CHECKS": "runner",
     "Case": "cases",
     "Check": "outcome",
     "MethodConformance": "conformance",

@@ -17,9 +17,9 @@ from ..plugins.author_errors import package_of, raised_at
 from ..reduction.plan import make_plan, refuse_unsuited
 from ..reduction.reduced_model import ReducedModel
 from .cases import BLOCKS, KINDS, Case
+from .global_state import seed_all
 from .outcome import Broken, NotAsked, NotTried
-from .surroundings import seed_all
-from .watching import Around, Call, Lens, watched
+from .recording import Around, Call, Lens, watched
 
 RATES: Mapping[int, float] = {0: 0.72, 2: 0.62, 3: 0.73}
 """Keep rates by block: 25 patch tokens become 18, 11 and 8."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .battery import run_method
 from .lookup import Named, subject_of
 from .outcome import Verdict
+from .runner import run_method
 
 
 def check(method: Named, *, only: Sequence[str] = (), **parameters: object) -> Verdict:

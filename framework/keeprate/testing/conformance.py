@@ -34,7 +34,7 @@ class MethodConformance:
     def pytest_generate_tests(self, metafunc: Any) -> None:
         """Make a test of every promise (pytest calls this)."""
         if "promise" in metafunc.fixturenames:
-            from .battery import CHECKS, chosen
+            from .runner import CHECKS, chosen
 
             chosen(CHECKS, tuple(self.not_promised))
             metafunc.parametrize("promise", [each.name for each in chosen(CHECKS, self.only)])
@@ -50,8 +50,8 @@ class MethodConformance:
 
 
 def _outcome(cls: type[MethodConformance], promise: str) -> Outcome:
-    from .battery import run_method
     from .lookup import subject_of
+    from .runner import run_method
 
     method = cls.method
     if isinstance(method, str) and method.endswith(".py"):

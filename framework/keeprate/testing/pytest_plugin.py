@@ -52,8 +52,8 @@ class Promise(pytest.Item):
 
     def runtest(self) -> None:
         """Try the promise."""
-        from .battery import run_method
         from .conformance import settle
+        from .runner import run_method
 
         settle(next(iter(run_method(self.subject, [self.check]))))
 
@@ -76,8 +76,8 @@ def pytest_collection_modifyitems(
 
 def _promises(session: pytest.Session, what: str) -> Iterator[Promise]:
     from ..errors import KeeprateError
-    from .battery import CHECKS
     from .lookup import method_subject, named
+    from .runner import CHECKS
 
     try:
         found, given = named(what)

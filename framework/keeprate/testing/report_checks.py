@@ -12,8 +12,8 @@ from tempfile import TemporaryDirectory
 from ..analysis.summary import Summary, summarise
 from ..plugins.kinds import KINDS, Offer, check_offer
 from ..report import Report
-from .made_up import HOSTILE, PATCHES, fill
 from .outcome import Broken, Check
+from .sample_results import HOSTILE, PATCHES, fill
 
 _MARKUP = (".html", ".htm", ".svg", ".xml")
 
@@ -67,13 +67,13 @@ def _again(cls: type[Report]) -> str:
     return ""
 
 
-_CASE = "keeprate.testing.made_up.fill(folder, (64, 50, 40), name=HOSTILE, model=HOSTILE)"
+_CASE = "keeprate.testing.sample_results.fill(folder, (64, 50, 40), name=HOSTILE, model=HOSTILE)"
 
 
 @contextmanager
 def _written(cls: type[Report], keeps: tuple[int, ...], name: str = "made-up") -> Iterator[Written]:
     """Write a report of made-up runs in a folder of its own, and see that nothing else changes."""
-    case = f"keeprate.testing.made_up.fill(folder, {keeps})" if name != HOSTILE else _CASE
+    case = f"keeprate.testing.sample_results.fill(folder, {keeps})" if name != HOSTILE else _CASE
     with TemporaryDirectory() as place:
         top = Path(place).resolve()
         store, folder, here = top / "store", top / "deep" / "report", top / "here"

@@ -1,0 +1,214 @@
+"""`keeprate.compare`: a comparison asked for from Python, with names or with things at hand."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from torch import nn
+
+from .backbones.loading.loaded import LoadedModel, config_of, weights_sha256
+from .comparison_table import ComparisonTable
+from .data.samples import default_workers
+from .dataset import DataSet
+from .errors import KeeprateError, unknown_name
+from .evaluation.event_log import EventLog
+from .evaluation.events import Event, Listener, to_all
+from .evaluation.interrupts import StopSwitch
+from .evaluation.runner import execute
+from .plugins.parameters import parse_spec
+from .plugins.registry import registry
+from .reduction.reduce import copied
+from .results.store import Store
+from .study.build import built_engine
+from .study.expand import Named, costs_of, entries_of, seeds_of
+from .study.spec import (
+    ACCELERATORS,
+    PRECISIONS,
+    DataSpec,
+    LoopOptions,
+    ModelSpec,
+    Options,
+    Request,
+    plain_folder,
+)
+
+if TYPE_CHECKING:
+    from .evaluation.comparison_runner import Tally
+
+RUNS = Path("runs")
+
+
+def compare(  # noqa: PLR0913  the options of `keeprate compare`
+    model: nn.Module | str | None = None,
+    data: DataSet | str | None = None,
+    *,
+    methods: Named | Sequence[Named] | None = None,
+    budgets: str | float | Sequence[str | float] | None = None,
+    schedules: str | Sequence[str] | None = None,
+    seeds: Sequence[int] = (0,),
+    weights: Path | str | None = None,
+    image_size: int | tuple[int, int] | None = None,
+    limit: int | None = None,
+    skip_bad: bool = False,
+    empty_last_mlp: bool = False,
+    batch_size: int = 64,
+    workers: int | None = None,
+    accelerator: str = "auto",
+    precision: str = "32-true",
+    throughput: bool = False,
+    cache_decoded: Path | str | None = None,
+    engine: str | None = None,
+    force: bool = False,
+    name: str | None = None,
+    folder: Path | str | None = None,
+    progress: bool = True,
+) -> ComparisonTable:
+    """Run methods at equal cost on a model and a data set; return a table of what came out.
+
+    `model` is a name as in `keeprate compare --model` (with `weights` and `image_size` in pixels),
+    or a module: a copy of it is compared, in eval mode, and its images are prepared as its
+    `pretrained_cfg` says. `data` is a name with parameters ("imagenet:FOLDER") or a data set. Left
+    out, they are those that ship with keeprate. `methods` are names with parameters
+    ("zero-tprune:pattern=I'-S"), classes of method, as `keeprate.as_method` makes them, or methods;
+    by default all registered ones that suit the model. Each runs at every budget (GMACs per image,
+    or a share as "65%") with every schedule, and with every seed if it has one.
+
+    Runs are stored in `folder`, by default runs/NAME, and those that are there, or in a folder
+    beside it, are not computed again. The unpruned model always goes along. Of the other arguments
+    docs/python.md tells more. Nothing is printed but the progress, on standard error.
+
+    Raises KeeprateError, before anything is computed, for whatever is unknown, missing or does not
+    fit, and where no run of a method could be finished; KeyboardInterrupt once Ctrl-C has stopped
+    it: the same call goes on from there.
+    """
+    chosen = entries_of(methods)
+    _check(accelerator, precision, batch_size=batch_size, limit=limit, workers=workers)
+    costs = costs_of(schedules, budgets, chosen)
+    data_spec = _data_spec(data)
+    if workers is None:
+        workers = default_workers(_data_class(data_spec))
+    request = Request(
+        model=_model_spec(model, weights, image_size),
+        data=data_spec,
+        runs=tuple(run for each in chosen for run in each.runs(costs, seeds_of(seeds))),
+        options=Options(
+            loop=LoopOptions(batch_size, workers, precision, accelerator),
+            seed=seeds_of(seeds)[0],
+            limit=limit,
+            skip_bad=skip_bad,
+            empty_last_mlp=empty_last_mlp,
+            force=force,
+            throughput=throughput,
+            cache_decoded=None if cache_decoded is None else Path(cache_decoded),
+        ),
+        only_fitting=methods is None,
+    )
+    place = _folder(name, folder, request)
+    return _table(place, _executed(request, place, engine, shown=progress))
+
+
+def _model_spec(
+    model: nn.Module | str | None, weights: Path | str | None, image_size: int | Any
+) -> ModelSpec:
+    if isinstance(model, nn.Module):
+        if weights is not None or image_size is not None:
+            raise KeeprateError("weights and image_size go with a model's name, not a module.")
+        return ModelSpec(built=_loaded(model))
+    if model is not None and not isinstance(model, str):
+        raise KeeprateError(f"A model is a name or a module, not {model!r}.")
+    sides = (image_size, image_size) if isinstance(image_size, int) else image_size
+    return ModelSpec(model, None if weights is None else Path(weights), sides)
+
+
+def _loaded(model: nn.Module) -> LoadedModel:
+    """Return a copy of a module, to be moved and cast, under the name it calls itself."""
+    config = config_of(model)
+    if not config and not hasattr(model, "config"):
+        raise KeeprateError(
+            f"This {type(model).__name__} does not say how its images are prepared: give it a "
+            'pretrained_cfg, as {"input_size": (3, 224, 224), "mean": (0.5, 0.5, 0.5), "std": '
+            '(0.5, 0.5, 0.5), "interpolation": "bicubic", "crop_pct": 0.9}.'
+        )
+    parts = [config.get("architecture") or type(model).__name__, config.get("tag")]
+    mine = copied(model).eval()
+    return LoadedModel(mine, ".".join(filter(None, parts)), "given", weights_sha256(mine))
+
+
+def _data_spec(data: DataSet | str | None) -> DataSpec:
+    if isinstance(data, DataSet):
+        return DataSpec(data.name, built=data)
+    if data is None or isinstance(data, str):
+        return DataSpec() if data is None else DataSpec(*parse_spec(data))
+    raise KeeprateError(f"A data set is a name or an instance of keeprate.DataSet, not {data!r}.")
+
+
+def _data_class(spec: DataSpec) -> type[DataSet]:
+    if spec.built is not None:
+        return type(spec.built)
+    known = registry()
+    return known.embedded_dataset() if spec.name is None else known.dataset(spec.name)
+
+
+def _check(accelerator: str, precision: str, **counts: int | None) -> None:
+    """Raise KeeprateError for a setting of the loop that there is not."""
+    if accelerator not in ACCELERATORS:
+        raise unknown_name("accelerator", accelerator, ACCELERATORS)
+    if precision not in PRECISIONS:
+        raise unknown_name("precision", precision, PRECISIONS)
+    for name, count in counts.items():
+        least = 0 if name == "workers" else 1
+        if count is not None and (type(count) is not int or count < least):
+            raise KeeprateError(f"{name} must be a whole number from {least}, not {count!r}.")
+
+
+def _folder(name: str | None, folder: Path | str | None, request: Request) -> Path:
+    if folder is not None:
+        if name is not None:
+            raise KeeprateError("name and folder both say where results go: leave one out.")
+        return Path(folder)
+    if name is None:
+        model = request.model.built.name if request.model.built else request.model.name
+        parts = [model, _data_class(request.data).name]
+        name = re.sub(r"[^\w.-]+", "-", "-".join(filter(None, parts)))
+    try:
+        return RUNS / plain_folder(name)
+    except ValueError as error:
+        raise KeeprateError(f"name {error}") from error
+
+
+def _executed(request: Request, place: Path, engine: str | None, *, shown: bool) -> Tally:
+    from .cli.session import LOG
+    from .evaluation.progress.plain import progress
+
+    chosen, stop = built_engine(engine), StopSwitch()
+    say: Callable[[str], None] = _say if shown else _unsaid
+    with stop.on_signals(say), progress(place) if shown else nullcontext(_unheard) as listen:
+        heard: Listener = to_all([listen, EventLog(place / LOG)])
+        tally = execute([request], Store(place), chosen, heard, stop)
+    if stop.is_set:
+        raise KeyboardInterrupt(f"{len(tally.left)} runs left; the same call goes on from here.")
+    return tally
+
+
+def _table(place: Path, tally: Tally) -> ComparisonTable:
+    table = ComparisonTable(place, [*tally.finished, *tally.reused, *tally.failed])
+    if tally.failed and not table.frame["reduces"].any():
+        raise KeeprateError(f"No run could be finished: {table.problems[0]}")
+    return table
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def _unsaid(line: str) -> None:
+    """Nothing is printed."""
+
+
+def _unheard(event: Event) -> None:
+    """Nothing is shown."""

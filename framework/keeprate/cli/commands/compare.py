@@ -1,0 +1,253 @@
+"""`keeprate compare`: several methods at several costs, a report at the end."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ...errors import KeeprateError
+from ...study.spec import ACCELERATORS, DEFAULT_BUDGETS, PRECISIONS, plain_folder
+from ..options import ImageSize, plugin_options
+
+if TYPE_CHECKING:
+    from ...dataset import DataSet
+    from ...method import Method
+    from ...study.spec import DataSpec, Options, Request, RunSpec
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The options of the command as they were typed."""
+
+    data: str | None
+    model: str | None
+    weights: Path | None
+    image_size: tuple[int, int] | None
+    methods: tuple[str, ...]
+    schedules: tuple[str, ...]
+    budgets: tuple[str, ...]
+    name: str | None
+    runs: Path
+    limit: int | None
+    skip_bad: bool
+    empty_last_mlp: bool
+    seed: int
+    force: bool
+    throughput: bool
+    batch_size: int
+    workers: int | None
+    precision: str
+    accelerator: str
+    devices: int
+    cache_decoded: Path | None
+    engine: str | None
+    loggers: tuple[str, ...]
+
+
+OPTIONS = (
+    click.option("--data", metavar="NAME[:PARAMETERS]", help="Data set; see `keeprate list`."),
+    click.option("--model", metavar="NAME", help="timm's, or hf:FOLDER; default: the data's own."),
+    click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="Its weights."),
+    click.option(
+        "--image-size", type=ImageSize(), metavar="PIXELS", help="Side, or HEIGHTxWIDTH, of images."
+    ),
+    click.option(
+        "--method",
+        "methods",
+        multiple=True,
+        metavar="NAME[:PARAMETERS]",
+        help="Method, as tome:proportional_attention=false; repeatable; default: all that fit.",
+    ),
+    click.option(
+        "--schedule", "schedules", multiple=True, metavar="SCHEDULE", help="As r=13; repeatable."
+    ),
+    click.option(
+        "--budget",
+        "budgets",
+        multiple=True,
+        metavar="COST",
+        help="GMACs (0.8) or a share (65%); repeatable; default: 80%, 65%, 50%.",
+    ),
+    click.option("--name", metavar="NAME", help="Folder of the results under --runs."),
+    click.option("--runs", type=click.Path(path_type=Path), default=Path("runs")),
+    click.option("--limit", type=click.IntRange(1), help="Only this many images, evenly spread."),
+    click.option("--skip-bad", is_flag=True, help="Leave out images that cannot be read."),
+    click.option("--empty-last-mlp", is_flag=True, help="Drop all patches before the last MLP."),
+    click.option("--seed", type=int, default=0, show_default=True),
+    click.option("--force", is_flag=True, help="Run again what is finished."),
+    click.option(
+        "--throughput/--no-throughput", default=True, help="Measure speed as well; the default."
+    ),
+    click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True),
+    click.option("--workers", type=click.IntRange(0), help="Processes that decode images."),
+    click.option(
+        "--precision",
+        default="32-true",
+        show_default=True,
+        help="As in Lightning: 32-true, bf16-mixed, 16-mixed, bf16-true, 16-true, 64-true.",
+    ),
+    click.option("--accelerator", default="auto", show_default=True, help="auto, cpu, gpu, ..."),
+    click.option("--devices", type=click.IntRange(1), default=1, show_default=True),
+    click.option(
+        "--cache-decoded",
+        type=click.Path(path_type=Path, file_okay=False),
+        metavar="DIR",
+        help="Keep decoded images there, and use those that are.",
+    ),
+    click.option(
+        "--engine", metavar="NAME[:PARAMETERS]", help="What runs the runs; default: here."
+    ),
+    click.option(
+        "--logger",
+        "loggers",
+        multiple=True,
+        metavar="NAME",
+        help="Also log with csv, tensorboard, mlflow or wandb; repeatable.",
+    ),
+)
+
+
+def _with_options(command: Callable[..., None]) -> Callable[..., None]:
+    for option in reversed(OPTIONS):
+        command = option(command)
+    return command
+
+
+@click.command()
+@_with_options
+@plugin_options
+def compare(**options: Any) -> None:
+    """Run methods at equal cost on a model and a data set, and write a report.
+
+    Without options: all methods on the data set and the classifier that come with keeprate.
+    """
+    asked = Asked(**options)
+    check_loop(asked)
+    runs = chosen_runs(asked)
+    request = asked_for(asked, runs)
+
+    from ..session import run_and_report
+
+    folder = asked.runs / (asked.name or default_name(asked))
+    status = run_and_report([request], folder, engine=asked.engine, loggers=asked.loggers)
+    raise click.exceptions.Exit(status)
+
+
+def asked_for(asked: Asked, runs: Sequence[RunSpec]) -> Request:
+    """Return what was typed, by name; everything that can be wrong with it is checked later."""
+    from ...study.spec import ModelSpec, Request
+
+    return Request(
+        model=ModelSpec(asked.model, asked.weights, asked.image_size),
+        data=data_spec(asked.data),
+        runs=tuple(runs),
+        options=loop_options(asked),
+        only_fitting=not asked.methods,
+    )
+
+
+def data_spec(text: str | None) -> DataSpec:
+    """Return the data set named with its parameters, or none."""
+    from ...plugins.parameters import parse_spec
+    from ...study.spec import DataSpec
+
+    return DataSpec() if text is None else DataSpec(*parse_spec(text))
+
+
+def chosen_runs(asked: Asked) -> list[RunSpec]:
+    """Return every method named, or all that reduce tokens, at every cost asked for.
+
+    Raises KeeprateError for unknown names and for schedules and budgets that cannot be read.
+    """
+    from ...plugins.parameters import parse_spec
+    from ...plugins.registry import registry
+    from ...study.spec import Cost, RunSpec
+
+    specs = [parse_spec(spec) for spec in asked.methods]
+    if not specs:
+        offers = registry().methods.values()
+        specs = [(offer.name, {}) for offer in offers if offer.cls.reduces]
+    classes = {name: registry().method(name) for name, _ in specs}
+    check_costs(asked, list(classes.values()))
+    budgets = asked.budgets or (() if asked.schedules else DEFAULT_BUDGETS)
+    costs = [
+        Cost(schedule, budget)
+        for schedule in asked.schedules or (None,)
+        for budget in budgets or (None,)
+    ]
+    reducing = [(name, values) for name, values in specs if classes[name].reduces]
+    return [RunSpec(name, values, cost) for name, values in reducing for cost in costs]
+
+
+def check_costs(asked: Asked, methods: Sequence[type[Method]]) -> None:
+    """Raise KeeprateError for a schedule or budget that cannot be read, before anything heavy."""
+    from ...costs import parse_budget
+    from ...reduction.plan import preset_of
+    from ...reduction.schedule import parse_schedule
+
+    for budget in asked.budgets:
+        parse_budget(budget)
+    for schedule in asked.schedules:
+        if not any(preset_of(method, schedule) for method in methods):
+            parse_schedule(schedule)
+
+
+def check_loop(asked: Asked) -> None:
+    """Raise KeeprateError for a name, precision or accelerator there is not."""
+    from ...errors import unknown_name
+
+    if asked.name is not None:
+        try:
+            plain_folder(asked.name)
+        except ValueError as error:
+            raise KeeprateError(f"--name {error}") from error
+    if asked.accelerator not in ACCELERATORS:
+        raise unknown_name("accelerator", asked.accelerator, ACCELERATORS)
+
+    if asked.precision not in PRECISIONS:
+        raise unknown_name("precision", asked.precision, PRECISIONS)
+
+
+def loop_options(asked: Asked) -> Options:
+    """Turn the typed options into those of the comparison."""
+    from ...data.samples import default_workers
+    from ...study.spec import LoopOptions, Options
+
+    workers = asked.workers
+    if workers is None:
+        workers = default_workers(chosen_class(asked.data))
+    loop = LoopOptions(asked.batch_size, workers, asked.precision, asked.accelerator, asked.devices)
+    return Options(
+        loop=loop,
+        seed=asked.seed,
+        limit=asked.limit,
+        skip_bad=asked.skip_bad,
+        empty_last_mlp=asked.empty_last_mlp,
+        force=asked.force,
+        throughput=asked.throughput,
+        cache_decoded=asked.cache_decoded,
+    )
+
+
+def chosen_class(spec: str | None) -> type[DataSet]:
+    """Return the class of the data set named, or of the one that ships with its own classifier.
+
+    Raises KeeprateError for an unknown name.
+    """
+    from ...plugins.parameters import parse_spec
+    from ...plugins.registry import registry
+
+    known = registry()
+    return known.embedded_dataset() if spec is None else known.dataset(parse_spec(spec)[0])
+
+
+def default_name(asked: Asked) -> str:
+    """Return the folder's name for a comparison that was not named."""
+    data = chosen_class(asked.data).name
+    parts = [data] if asked.model is None else [asked.model, data]
+    return re.sub(r"[^\w.-]+", "-", "-".join(parts))

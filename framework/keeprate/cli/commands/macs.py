@@ -1,0 +1,112 @@
+"""`keeprate macs`: what a model costs, part by part, plain and reduced."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ...errors import KeeprateError
+from ..options import ImageSize, plugin_options
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from ...reduction.macs import Costs
+    from ...reduction.reduced_model import ReducedModel
+
+
+@click.command()
+@click.argument("model")
+@click.option("--method", metavar="NAME[:PARAMETERS]", help="Reduce tokens with this method.")
+@click.option("--schedule", metavar="SCHEDULE", help="As r=13 or keep=0.7@3,6,9.")
+@click.option("--budget", metavar="COST", help="GMACs (0.8) or a share (65%).")
+@click.option(
+    "--image-size", type=ImageSize(), metavar="PIXELS", help="Side, or HEIGHTxWIDTH, of images."
+)
+@click.option("--empty-last-mlp", is_flag=True, help="Drop all patches before the last MLP.")
+@plugin_options
+def macs(
+    model: str,
+    method: str | None,
+    schedule: str | None,
+    budget: str | None,
+    image_size: tuple[int, int] | None,
+    empty_last_mlp: bool,
+) -> None:
+    """Count the multiply-accumulates per image of the model MODEL, part by part.
+
+    MODEL is a timm name, or hf:FOLDER or hf:NAME for one of transformers; --image-size of a model
+    that reads texts is their number of tokens. One multiply-accumulate counts as one, what papers
+    call FLOPs. No weights are downloaded, nothing is run.
+    """
+    if method is None and (schedule or budget or empty_last_mlp):
+        raise KeeprateError("--schedule, --budget and --empty-last-mlp need --method NAME.")
+    from ...reduction.macs import costs
+
+    plain, size = _without_weights(model, image_size)
+    columns = {"unpruned": costs(plain, size)}
+    if method is not None:
+        reduced = _reduced(plain, method, schedule, budget, empty_last_mlp)
+        columns[method] = reduced.costs(size)
+        note = reduced.plan.note(size or reduced.backbone.image_size)
+        if note:
+            click.echo(f"Note: {note}", err=True)
+    click.echo("\n".join(table(columns)))
+    if method is not None and reduced.stages(size):
+        click.echo(f"Patch tokens kept: {stages_text(reduced, size)}")
+
+
+def table(columns: dict[str, Costs]) -> list[str]:
+    """Return the lines of a table of costs in MMACs, with each reduced model's share."""
+    unpruned = next(iter(columns.values())).total
+    parts = ("embedding", "projections", "attention", "mlp", "head", "model", "overhead", "total")
+    width = max(12, *(len(name) + 2 for name in columns))
+    lines = ["MMACs per image".ljust(16) + "".join(name.rjust(width) for name in columns)]
+    for part in parts:
+        cells = (f"{getattr(each, part) / 1e6:.3f}".rjust(width) for each in columns.values())
+        lines.append(part.ljust(16) + "".join(cells))
+    shares = (f"{each.total / unpruned:.1%}".rjust(width) for each in columns.values())
+    return [*lines, "of unpruned".ljust(16) + "".join(shares)]
+
+
+def stages_text(reduced: ReducedModel, image_size: tuple[int, int] | None = None) -> str:
+    """Return the schedule as explicit counts, as `--schedule` would take them."""
+    return ",".join(f"{stage.keep}@{stage.block}" for stage in reduced.stages(image_size))
+
+
+def _reduced(
+    plain: nn.Module, method: str, schedule: str | None, budget: str | None, empty: bool
+) -> ReducedModel:
+    from ...plugins.parameters import parse_spec
+    from ...reduction.reduce import reduce
+
+    name, texts = parse_spec(method)
+    values: dict[str, Any] = dict(texts)
+    return reduce(plain, name, schedule, budget=budget, empty_last_mlp=empty, **values)
+
+
+def _without_weights(
+    name: str, image_size: tuple[int, int] | None
+) -> tuple[nn.Module, tuple[int, int] | None]:
+    """Build the model's shapes alone, on the meta device, and say which size it is priced at.
+
+    None is the model's own size.
+    """
+    import timm
+    import torch
+
+    from ...backbones.loading.loaded import PREFIX
+    from ...backbones.loading.timm import check_image_size, check_name
+
+    if name.startswith(PREFIX):
+        from ...backbones.loading.huggingface import shapes_of
+
+        return shapes_of(name, image_size)
+    check_name(name)
+    sized: dict[str, Any] = {} if image_size is None else {"img_size": image_size}
+    with torch.device("meta"):
+        model = timm.create_model(name, **sized)
+    if image_size is not None:
+        check_image_size(model, image_size)
+    return model, None

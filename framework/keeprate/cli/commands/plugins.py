@@ -1,0 +1,111 @@
+"""`keeprate plugins`: what is loaded and from where; `keeprate plugins doctor`: what is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ... import __version__
+from ...hookspecs import API_VERSION
+from ...plugins.author_errors import told
+from ..options import plugin_options, settings, shared_options
+from ..plugin_rows import PluginRow, plugin_rows
+
+if TYPE_CHECKING:
+    from ...plugins.doctor import Diagnosis
+
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+
+
+@click.group(invoke_without_command=True)
+@_JSON
+@shared_options
+@click.pass_context
+def plugins(context: click.Context, as_json: bool) -> None:
+    """Show every plugin: where it comes from, its version, its API version, what it offers."""
+    if context.invoked_subcommand is None:
+        _show(as_json)
+
+
+@plugin_options
+def _show(as_json: bool) -> None:
+    from ...plugins.registry import registry
+
+    rows = plugin_rows(registry())
+    if as_json:
+        click.echo(json.dumps([row.record() for row in rows], indent=2))
+        return
+    for row in rows:
+        click.echo(f"{row.name}  ({row.source})")
+        for line in _details(row):
+            click.echo(f"    {line}")
+
+
+def _details(row: PluginRow) -> list[str]:
+    if row.failed is not None:
+        return [f"failed: {row.failed.cause}"]
+    api = "not stated" if row.api is None else str(row.api)
+    lines = [f"API version: {api}", *([f"file: {row.file}"] if row.file else [])]
+    return lines + [f"{kind}: {', '.join(names)}" for kind, names in row.offers.items()]
+
+
+@plugins.command()
+@click.option(
+    "--runs",
+    type=click.Path(path_type=Path),
+    default=Path("runs"),
+    show_default=True,
+    help="The folder that results are to be kept in.",
+)
+@_JSON
+@shared_options
+def doctor(runs: Path, as_json: bool) -> None:
+    """Look for all that is wrong with plugins and what they run on.
+
+    Loads everything the environment allows, each plugin alone, and names every problem with its
+    remedy. Ends with status 1 if there is one; notes are advice.
+    """
+    from ...plugins.doctor import diagnose
+
+    found = diagnose(settings().files, os.environ, Path.cwd(), runs)
+    if as_json:
+        click.echo(json.dumps(_record(found), indent=2))
+    else:
+        _print(found)
+    if found.problems:
+        raise click.exceptions.Exit(1)
+
+
+def _record(found: Diagnosis) -> dict[str, object]:
+    return {
+        "keeprate": __version__,
+        "api": API_VERSION,
+        "versions": found.machine.versions,
+        "device": found.machine.device,
+        "plugins": len(found.registry.plugins),
+        "offers": found.offered(),
+        "found": [asdict(each) for each in found.findings],
+    }
+
+
+def _print(found: Diagnosis) -> None:
+    versions = (f"{name} {each}" for name, each in found.machine.versions.items())
+    click.echo(f"{', '.join(versions)}; API version {API_VERSION}")
+    click.echo(f"device: {found.machine.device}")
+    offers = ", ".join(f"{count} {kind}" for kind, count in found.offered().items())
+    click.echo(f"{_counted(len(found.registry.plugins), 'plugin')} loaded: {offers}")
+    for each in found.findings:
+        kind = "Problem" if each.is_problem else "Note"
+        click.echo(f"{kind}: {each.subject}: {told(each.said, each.place, each.remedy)}")
+    problems = len(found.problems)
+    notes = len(found.findings) - problems
+    click.echo(f"{_counted(problems, 'problem')}, {_counted(notes, 'note')}.")
+
+
+def _counted(count: int, word: str) -> str:
+    return f"{count or 'no'} {word}{'' if count == 1 else 's'}"

@@ -1,0 +1,123 @@
+"""`keeprate report`: tables and figures of the runs in a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ...errors import KeeprateError
+from ..options import plugin_options, settings
+from ..tables import print_columns, print_table
+
+if TYPE_CHECKING:
+    from ...analysis.write import WrittenReports
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option(
+    "--report",
+    "names",
+    metavar="NAME",
+    multiple=True,
+    help="Write only this report; may be given several times.",
+)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Write into this folder instead of FOLDER.",
+)
+@click.option(
+    "--against",
+    metavar="NAME",
+    help="Method or series that others are compared with; default: the best at each budget.",
+)
+@click.option(
+    "--budget",
+    "budgets",
+    multiple=True,
+    metavar="COST",
+    help="Compare at this cost; repeatable; default: the budgets that the runs asked for.",
+)
+@click.option(
+    "--compare",
+    "other",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Tell instead what changed from FOLDER to this other one.",
+)
+@plugin_options
+def report(
+    folder: Path,
+    names: tuple[str, ...],
+    output: Path | None,
+    against: str | None,
+    budgets: tuple[str, ...],
+    other: Path | None,
+) -> None:
+    """Write reports of the runs in FOLDER (such as runs/first), and print the table."""
+    from ...analysis.write import chosen_reports, summarise_folder, write_reports
+
+    chosen_reports(names)
+    if other is not None:
+        if against or budgets:
+            raise KeeprateError("--compare goes with neither --against nor --budget: drop them.")
+        print_written(report_changes(folder, other, names or None, output=output))
+        return
+
+    from ...analysis.model import Options
+
+    summary = summarise_folder(folder, Options(against, budgets))
+    print_table(summary)
+    print_written(write_reports(folder, names or None, output=output, summary=summary))
+
+
+def report_changes(
+    before: Path, after: Path, names: Sequence[str] | None = None, *, output: Path | None = None
+) -> WrittenReports:
+    """Print what changed between two folders of results; return what was written into `output`.
+
+    That is `after` by default. Raises KeeprateError for a folder that is not there or holds no
+    finished run.
+    """
+    from ...analysis.changes import changes
+    from ...analysis.tables import changes_tables
+    from ...analysis.write import check_folder, chosen_reports, write_each
+    from ...results.store import Store
+
+    for folder in (before, after):
+        check_folder(folder)
+    found = changes(Store(before), Store(after))
+    for folder, there in ((before, found.runs_before), (after, found.runs_after)):
+        if not there:
+            raise KeeprateError(f"No finished run in {folder}: there is nothing to compare.")
+    click.echo(f"{found.unchanged} runs are in both with the same rows.")
+    for table in changes_tables(found):
+        print_columns(table.title, table.columns)
+    for problem in found.problems:
+        click.echo(f"Warning: {problem}", err=True)
+    return write_each(
+        chosen_reports(names), output or after, lambda each, into: each.write_changes(found, into)
+    )
+
+
+def print_written(written: WrittenReports) -> None:
+    """Print the files that reports wrote.
+
+    Raises ClickException, which ends the command with exit status 1, naming the reports that
+    failed; with --traceback, what they raised is printed.
+    """
+    from traceback import print_exception
+
+    for path in written.files:
+        click.echo(f"Wrote {path}")
+    if not written.failures:
+        return
+    if settings().traceback:
+        for failure in written.failures:
+            print_exception(failure.error)
+    raise click.ClickException("\n".join(str(failure) for failure in written.failures))

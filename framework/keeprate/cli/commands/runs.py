@@ -1,0 +1,244 @@
+"""`keeprate runs`: the runs that a folder holds, listed, shown, removed and merged."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ...errors import KeeprateError
+from ..options import shared_options
+
+if TYPE_CHECKING:
+    from ...results.listing import Listed
+    from ...results.manage import MergeReport
+    from ...results.store import Store
+
+_FOLDER = click.argument("folder", type=click.Path(path_type=Path))
+_HEADINGS = ("Id", "Run", "Model", "Data", "Cost", "Top-1 %", "State", "Started")
+_FIGURES = ("Cost", "Top-1 %")
+
+
+@click.group()
+@shared_options
+def runs() -> None:
+    """List, show, remove and merge finished runs.
+
+    A run is named by its id, by the beginning of one, or by a pattern such as 'tome-*'.
+    """
+
+
+@runs.command("list")
+@_FOLDER
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@shared_options
+def list_(folder: Path, as_json: bool) -> None:
+    """List the runs in FOLDER: what they are, what came out, and which failed."""
+    from ...results.listing import listed
+    from ...results.manage import open_store
+
+    lines, problems = listed(open_store(folder))
+    if as_json:
+        _say(json.dumps([asdict(line) for line in lines], indent=2))
+    elif lines:
+        _print_table([_texts(line) for line in lines])
+    else:
+        _say(f"No run in {folder}.")
+    _warn(problems)
+
+
+@runs.command()
+@_FOLDER
+@click.argument("run", metavar="ID")
+@shared_options
+def show(folder: Path, run: str) -> None:
+    """Show everything recorded of the run ID in FOLDER, and why it failed if it did."""
+    from ...results.manage import find, open_store
+
+    store = open_store(folder)
+    for run_id in find(store, run):
+        for line in _shown(store, run_id):
+            _say(line)
+
+
+@runs.command()
+@_FOLDER
+@click.argument("patterns", metavar="[ID]...", nargs=-1)
+@click.option("--failed", is_flag=True, help="Remove all runs that failed.")
+@click.option("--all", "everything", is_flag=True, help="Remove all runs.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@shared_options
+def remove(
+    folder: Path, patterns: tuple[str, ...], failed: bool, everything: bool, yes: bool
+) -> None:
+    """Remove the runs ID from FOLDER, with all their rows. Asks first."""
+    from ...results import manage as store_tools
+
+    store = store_tools.open_store(folder)
+    if not (patterns or failed or everything):
+        raise KeeprateError("Nothing to remove: name runs by their id, or say --failed or --all.")
+    chosen = {name for pattern in patterns for name in store_tools.find(store, pattern)}
+    chosen |= {each.id for each in store.failures()[0] if failed and not store.has(each.id)}
+    chosen |= set(store_tools.known(store)) if everything else set()
+    ids = sorted(chosen)
+    if not ids:
+        _say(f"Nothing to remove in {folder}.")
+        return
+    _warn(_missed(store, ids))
+    if not yes:
+        listed = "".join(f"\n  {name}" for name in ids)
+        click.confirm(f"Remove {_counted(len(ids))} from {folder}?{listed}\n", abort=True)
+    store_tools.remove(store, ids)
+    _say(f"Removed {_counted(len(ids))} from {folder}.")
+
+
+@runs.command()
+@click.argument("target", type=click.Path(path_type=Path))
+@click.argument("sources", metavar="SOURCE...", type=click.Path(path_type=Path), nargs=-1)
+@click.option(
+    "--prefer-source",
+    is_flag=True,
+    help="Where both have a run and its rows differ, take the source's.",
+)
+@shared_options
+def merge(target: Path, sources: tuple[Path, ...], prefer_source: bool) -> None:
+    """Copy the runs in each SOURCE into TARGET, a folder that need not be there.
+
+    What both have is kept as it is in TARGET; runs that failed are copied unless TARGET has them.
+    """
+    from ...results.manage import merge, open_store
+    from ...results.store import Store
+
+    if not sources:
+        raise KeeprateError("Nothing to merge: name the folders to copy from after the target.")
+    report = merge(
+        Store(target), [open_store(each) for each in sources], prefer_source=prefer_source
+    )
+    for line in _merged(report, target):
+        _say(line)
+    _warn(_conflicts(report, target))
+    _warn(f"left out: {problem}" for problem in report.problems)
+
+
+def _texts(line: Listed) -> tuple[str, ...]:
+    cost = "" if line.macs is None else f"{line.macs / 1e9:.4f} GMACs"
+    share = "" if line.share is None else f" ({line.share:.1%})"
+    top1 = "" if line.top1 is None else f"{100 * line.top1:.2f}"
+    state = line.state
+    if state != "finished" and line.images:
+        state = f"{state}: {line.images} images"
+    started = (line.started or "")[:16].replace("T", " ")
+    described = (line.label or "", line.model or "", line.data or "")
+    return (line.id, *described, f"{cost}{share}", top1, state, started)
+
+
+def _print_table(rows: Sequence[Sequence[str]]) -> None:
+    """Print a table as wide as the terminal is, or without one with every line whole."""
+    if not sys.stdout.isatty():
+        widths = [max(map(len, column)) for column in zip(_HEADINGS, *rows, strict=True)]
+        for row in (_HEADINGS, *rows):
+            _say("  ".join(map(_padded, _HEADINGS, row, widths)).rstrip())
+        return
+    from rich.box import SIMPLE
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE)
+    for heading in _HEADINGS:
+        table.add_column(heading, justify="right" if heading in _FIGURES else "left")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    Console(highlight=False).print(table)
+
+
+def _padded(heading: str, text: str, width: int) -> str:
+    return text.rjust(width) if heading in _FIGURES else text.ljust(width)
+
+
+def _shown(store: Store, run_id: str) -> Iterator[str]:
+    """Yield the lines that tell all of a run. Raises KeeprateError if it cannot be read."""
+    from ...results.manage import images_done
+
+    yield run_id
+    failure = next((each for each in store.failures()[0] if each.id == run_id), None)
+    images = images_done(store).get(run_id, 0)
+    if store.path_of(run_id, ".json").exists():
+        yield "  state: finished"
+        yield from _lines(store.read(run_id).model_dump(mode="json"), "  ")
+    elif failure is not None:
+        yield f"  state: failed, {images} images saved"
+        yield from _lines(failure.model_dump(mode="json"), "  ")
+    elif images:
+        yield f"  state: partial, {images} images saved"
+    else:
+        raise KeeprateError(
+            f"{run_id} is not whole: `keeprate runs remove` takes away what is left."
+        )
+
+
+def _lines(values: Mapping[str, object], margin: str) -> Iterator[str]:
+    for name, value in values.items():
+        if isinstance(value, dict) and value:
+            yield f"{margin}{name}:"
+            yield from _lines(value, f"{margin}  ")
+        elif isinstance(value, str) and "\n" in value:
+            yield f"{margin}{name}:"
+            yield from (f"{margin}  {line}" for line in value.splitlines())
+        else:
+            yield f"{margin}{name}: {_spelled(value)}"
+
+
+def _spelled(value: object) -> str:
+    if value in (None, "", [], {}):
+        return "-"
+    if isinstance(value, dict):
+        return " ".join(f"{name}={_spelled(each)}" for name, each in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(_spelled, value))
+    return str(value)
+
+
+def _missed(store: Store, ids: Sequence[str]) -> Iterator[str]:
+    """Yield a warning for each unpruned run that others, which stay, are compared with."""
+    from ...results.listing import compared_with
+
+    for name, count in compared_with(store, ids).items():
+        yield f"{name} is the unpruned run that {_counted(count)} of {store.folder} need."
+
+
+def _merged(report: MergeReport, target: Path) -> Iterator[str]:
+    yield f"Copied {_counted(len(report.ids('copied')))} to {target}."
+    if failures := report.ids("failure"):
+        yield f"Copied {_counted(len(failures))} that failed."
+    if replaced := report.ids("replaced"):
+        yield f"Replaced {_counted(len(replaced))}."
+    if kept := report.ids("kept"):
+        yield f"Kept {_counted(len(kept))} that {target} had before."
+
+
+def _conflicts(report: MergeReport, target: Path) -> Iterator[str]:
+    for run in report.conflicts:
+        outcome = f"kept as it is in {target} (--prefer-source takes the other)"
+        outcome = "replaced" if run.what == "replaced" else outcome
+        yield f"{run.id} of {run.source}: {run.difference}; {outcome}."
+
+
+def _counted(count: int) -> str:
+    return f"{count} run" if count == 1 else f"{count} runs"
+
+
+def _warn(problems: Iterable[str]) -> None:
+    for problem in problems:
+        click.echo(f"Warning: {problem}", err=True)
+
+
+def _say(line: str) -> None:
+    """Print a line; what the terminal has no sign for becomes a question mark."""
+    encoding = sys.stdout.encoding or "utf-8"
+    click.echo(line.encode(encoding, "replace").decode(encoding))

@@ -1,0 +1,137 @@
+"""`keeprate show`: which patches of an image survive, stage by stage, side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ...errors import KeeprateError
+from ..image_options import Numbers, ShowOptions, check_blocks, file_name, source, source_options
+from ..options import plugin_options
+
+if TYPE_CHECKING:
+    from ...study.comparison import Wanted
+    from ...visualization.image_selection import Source
+
+DEFAULT_BUDGET = "65%"
+DEFAULT_OUTPUT = Path("runs/pictures")
+
+
+@click.command()
+@click.argument("images", metavar="IMAGE...", nargs=-1)
+@source_options
+@click.option(
+    "--method",
+    "methods",
+    multiple=True,
+    metavar="NAME[:PARAMETERS]",
+    help="Method, as tome:proportional_attention=false; repeatable; default: all that fit.",
+)
+@click.option("--schedule", metavar="SCHEDULE", help="As r=13 or keep=0.7@3,6,9.")
+@click.option("--budget", metavar="COST", help="GMACs (0.8) or a share; default: 65%.")
+@click.option("--blocks", type=Numbers(), metavar="1,3,5", help="Show these; default: six at most.")
+@click.option("--overlay", is_flag=True, help="Show what each method finds important as well.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    show_default=str(DEFAULT_OUTPUT),
+    help="Where the pictures go, a PNG for each image.",
+)
+@click.option(
+    "--disagreeing",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Draw instead what the runs in FOLDER disagree on most, for their report.",
+)
+@click.option(
+    "-n",
+    "--most",
+    type=click.IntRange(1),
+    metavar="N",
+    help="With --disagreeing: as many samples; default: 8.",
+)
+@click.option(
+    "--runs",
+    "run_ids",
+    multiple=True,
+    metavar="ID",
+    help="With --disagreeing: compare these runs; repeatable; default: one of each series.",
+)
+@plugin_options
+def show(**options: Any) -> None:
+    """Draw which patches of each IMAGE survive, stage by stage, side by side for several methods.
+
+    IMAGE is a file where --model is given alone. With --data, or without a model, it is the id or
+    the index (from 0) of a sample of the data set.
+
+    With --disagreeing the images are those on which finished runs disagree most, and --model,
+    --weights and --data say where things lie that their folder names, if they are elsewhere now.
+    """
+    asked = ShowOptions(**options)
+    if asked.disagreeing is not None:
+        from .show_disagreeing import show_disagreeing
+
+        show_disagreeing(asked, asked.disagreeing)
+        return
+    if not asked.images:
+        raise click.UsageError("Missing argument 'IMAGE...'.")
+    if asked.most or asked.run_ids:
+        raise KeeprateError("--most and --runs need --disagreeing FOLDER.")
+    show_images(asked)
+
+
+def show_images(asked: ShowOptions) -> None:
+    """Draw the images that were named. Raises KeeprateError as all that it is made of."""
+    from ...results.atomic_files import write_together
+    from ...visualization.sheet import png
+    from ...visualization.token_sheet import sheet_of
+    from ...visualization.token_tracks import Camera
+
+    found = source(asked)
+    check_blocks(asked.blocks, found.backbone.depth)
+    runs = runs_of(asked, found)
+    picked = found.pick(asked.images)
+    camera = Camera(found, runs)
+    taken: set[str] = set()
+    for each in picked:
+        path = (asked.output or DEFAULT_OUTPUT) / file_name(each.stem, taken)
+        sheet = sheet_of(camera.shoot(each), asked.blocks, overlay=asked.overlay)
+        write_together({path: png(sheet)})
+        click.echo(path)
+
+
+def runs_of(asked: ShowOptions, found: Source) -> dict[str, Wanted]:
+    """Return the methods named, or all that fit the model, at one cost, each by its label.
+
+    Raises KeeprateError for unknown names and parameters that do not fit.
+    """
+    from ...plugins.parameters import parse_spec
+    from ...study.build import built_run
+    from ...study.spec import Cost, RunSpec
+
+    budget = asked.budget or (None if asked.schedule else DEFAULT_BUDGET)
+    cost = Cost(asked.schedule, budget)
+    suffix = " ".join(filter(None, [cost.schedule, cost.budget]))
+    runs = {}
+    for spec in asked.methods or _fitting(found):
+        runs[f"{spec} {suffix}"] = built_run(RunSpec(*parse_spec(spec), cost), seed=0)
+    return runs
+
+
+def _fitting(found: Source) -> list[str]:
+    """Return the names of the registered methods that reduce tokens of the model."""
+    from ...plugins.parameters import build
+    from ...plugins.registry import registry
+    from ...reduction.plan import refuse_unsuited
+
+    names = []
+    for offer in registry().methods.values():
+        try:
+            refuse_unsuited(found.backbone, build("method", offer.cls, {}))
+        except KeeprateError:
+            continue
+        names += [offer.name] if offer.cls.reduces else []
+    return names

@@ -1,0 +1,132 @@
+"""Options of the commands that take a few images by name, and what they pick."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ..errors import KeeprateError
+from .options import ImageSize
+
+if TYPE_CHECKING:
+    from ..dataset import DataSet
+    from ..visualization.image_selection import Source
+
+IMAGES = click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
+OPTIONS = (
+    click.option("--model", metavar="NAME", help="timm's, or hf:FOLDER; default: the data's own."),
+    click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="Its weights."),
+    click.option(
+        "--image-size", type=ImageSize(), metavar="PIXELS", help="Side, or HEIGHTxWIDTH, of images."
+    ),
+    click.option(
+        "--data", metavar="NAME[:PARAMETERS]", help="IMAGE is an id or index of this data set's."
+    ),
+)
+
+
+class Numbers(click.ParamType[tuple[int, ...]]):
+    """Whole numbers with commas between them, in any order: `1,3,5`; gives a tuple."""
+
+    name = "numbers"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        """Read the text, once."""
+        if isinstance(value, tuple):
+            return value
+        texts = str(value).split(",")
+        if not all(text.strip().isdecimal() for text in texts):
+            self.fail(f"'{value}' is not a list of whole numbers, as 1,3,5.")
+        return tuple(int(text) for text in texts)
+
+
+@dataclass(frozen=True)
+class Picking:
+    """Which images were named, and for which model, as it was typed."""
+
+    images: tuple[str, ...]
+    model: str | None
+    weights: Path | None
+    image_size: tuple[int, int] | None
+    data: str | None
+
+
+@dataclass(frozen=True)
+class ShowOptions(Picking):
+    """The options of `keeprate show` as they were typed."""
+
+    methods: tuple[str, ...]
+    schedule: str | None
+    budget: str | None
+    blocks: tuple[int, ...] | None
+    overlay: bool
+    output: Path | None
+    disagreeing: Path | None
+    most: int | None
+    run_ids: tuple[str, ...]
+
+
+def picking_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the argument IMAGE... and the options of `source`."""
+    return IMAGES(source_options(command))
+
+
+def source_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of `source`."""
+    for option in reversed(OPTIONS):
+        command = option(command)
+    return command
+
+
+def source(asked: Picking) -> Source:
+    """Return where the images come from, with the model they are for.
+
+    A model without a data set takes files; everything else samples of a data set, by default of the
+    one that ships with its own classifier. Raises KeeprateError for what is unknown or missing.
+    """
+    from ..backbones.lookup import adapt
+    from ..study.build import built_model
+    from ..study.spec import ModelSpec
+    from ..visualization.image_selection import Source
+
+    data = _data(asked)
+    loaded = built_model(ModelSpec(asked.model, asked.weights, asked.image_size), data)
+    return Source(loaded, adapt(loaded.model), data)
+
+
+def _data(asked: Picking) -> DataSet:
+    from ..study.build import built_data
+    from ..visualization.image_selection import ImageFiles
+    from .commands.compare import data_spec
+
+    if asked.data is not None or asked.model is None:
+        return built_data(data_spec(asked.data))
+    missing = [name for name in asked.images if not Path(name).is_file()]
+    if missing:
+        raise KeeprateError(
+            f"No image file '{missing[0]}'. To name samples of a data set, add --data NAME."
+        )
+    return ImageFiles([Path(name) for name in asked.images])
+
+
+def file_name(stem: str, taken: set[str], suffix: str = ".png") -> str:
+    """Return the name of a file about `stem`, unlike those `taken`, and take it."""
+    number, name = 1, f"{stem}{suffix}"
+    while name in taken:
+        number += 1
+        name = f"{stem}-{number}{suffix}"
+    taken.add(name)
+    return name
+
+
+def check_blocks(blocks: Sequence[int] | None, depth: int) -> None:
+    """Raise KeeprateError for a block that a model of `depth` has not."""
+    from ..visualization.image_selection import check_blocks as check
+
+    check(blocks, depth)

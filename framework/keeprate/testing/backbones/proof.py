@@ -1,0 +1,182 @@
+"""The full proof of a backbone on one model, finding by finding, for people to read."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ...backbone import Backbone
+from ...backbones.lookup import adapt
+from ...method import Needs, Place
+from ...reduction.proof import (
+    counted_macs,
+    identity_error,
+    masked_logits,
+    oracle_error,
+    probed,
+    relative_error,
+)
+
+EXACT = 1e-8
+"""Largest error that passes in float64, where only the order of sums may differ."""
+LOOSE = {torch.float32: 1e-4, torch.bfloat16: 0.15, torch.float16: 0.05}
+"""Largest error that passes in other precisions."""
+MOST_DOUBLED = 400_000_000
+"""Parameters up to which a model is copied in float64."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was checked: `error` relative to the largest logit, where one was measured."""
+
+    what: str
+    said: str
+    holds: bool
+    error: float | None = None
+
+
+def randomise(model: nn.Module) -> nn.Module:
+    """Give every parameter a value that matters, in place, the same in every process.
+
+    Fresh models have biases, position tables and layer scales of zero or nearly so, and a proof on
+    them would miss what they do.
+    """
+    generator = torch.Generator().manual_seed(0)
+    weights = {
+        id(module.weight) for module in model.modules() if isinstance(module, nn.Linear | nn.Conv2d)
+    }
+    with torch.no_grad():
+        for parameter in model.parameters():
+            fan_in = parameter[0].numel() if id(parameter) in weights else 4
+            values = torch.randn(parameter.shape, generator=generator) * fan_in**-0.5
+            parameter.copy_(values)
+    return model
+
+
+def examine(model: nn.Module) -> Iterator[Finding]:
+    """Yield what is found of a model in evaluation mode, one check after the other.
+
+    A check that raises is a finding that does not hold. Raises KeeprateError if no backbone runs
+    the model.
+    """
+    adapt(model)
+    for check in (_identity, _oracle, _macs, _batch_of_one, _other_size, _half_precision):
+        try:
+            yield from check(model)
+        except Exception as error:  # whatever a wrong backbone makes of it
+            what = check.__name__.strip("_").replace("_", " ")
+            yield Finding(what, f"raised {type(error).__name__}: {error}", False)
+
+
+def two_stages(backbone: Backbone) -> str:
+    """Return a schedule that drops tokens in the first block and in the middle."""
+    middle = backbone.depth // 2
+    return f"keep=0.6@0,{middle}" if middle else "keep=0.6@0"
+
+
+def in_precision(model: nn.Module, dtype: torch.dtype) -> Backbone:
+    """Return the backbone of a copy of `model` whose values are of `dtype`."""
+    return adapt(copy.deepcopy(model).to(dtype))
+
+
+def _identity(model: nn.Module) -> Iterator[Finding]:
+    backbone = adapt(model)
+    error = identity_error(backbone, backbone.example(2))
+    said = "bit-identical" if error == 0 else f"error {error:.1e}"
+    yield Finding("every token kept", said, error <= LOOSE[torch.float32], error)
+
+
+def _oracle(model: nn.Module) -> Iterator[Finding]:
+    size = sum(parameter.numel() for parameter in model.parameters())
+    dtype = torch.float64 if size <= MOST_DOUBLED else torch.float32
+    backbone = in_precision(model, dtype)
+    inputs, schedule = backbone.example(2), two_stages(backbone)
+    for place in Place:
+        what = f"dropped {place}"
+        if place not in backbone.places:
+            yield Finding(what, "refused: the block's halves run side by side", True)
+            continue
+        errors = [
+            oracle_error(backbone, inputs, schedule, place, needs)
+            for needs in (Needs.KEYS, Needs.WEIGHTS)
+        ]
+        limit = LOOSE.get(dtype, EXACT)
+        said = f"error {max(errors):.1e} at {schedule} in {str(dtype).removeprefix('torch.')}"
+        yield Finding(what, said, max(errors) <= limit, max(errors))
+
+
+def _macs(model: nn.Module) -> Iterator[Finding]:
+    backbone = adapt(copy.deepcopy(model).to("meta"))
+    inputs = backbone.example(1)
+    reduced = probed(backbone, two_stages(backbone))
+    plain, size = probed(backbone, "keep=1@0"), backbone.input_size(inputs)
+    for what, runner, ours in (
+        ("MACs, plain", backbone.plain, plain.costs(size).model),
+        ("MACs, reduced", reduced, reduced.costs(size).model),
+    ):
+        counted = counted_macs(backbone, runner, inputs)
+        said = f"{ours:,}"
+        if ours != counted:
+            said = f"{ours:,} here, {counted:,} by torch's flop counter"
+        yield Finding(what, said, ours == counted)
+
+
+def _batch_of_one(model: nn.Module) -> Iterator[Finding]:
+    backbone = adapt(model)
+    reduced = probed(backbone, two_stages(backbone))
+    inputs = backbone.example(2)
+    first = {name: each[:1] for name, each in inputs.items()} if _is_named(inputs) else inputs[:1]
+    with torch.no_grad():
+        both, alone = reduced(inputs), reduced(first)
+    error = relative_error(alone, both[:1])
+    yield Finding("a batch of one", f"error {error:.1e}", error <= LOOSE[torch.float32], error)
+
+
+def _other_size(model: nn.Module) -> Iterator[Finding]:
+    """Try an image that is not square and of another size than the model's own."""
+    what, backbone = "another, oblong size", adapt(model)
+    inputs = backbone.example(2)
+    if _is_named(inputs):
+        yield Finding(what, "not images", True)
+        return
+    height, width = backbone.image_size
+    images = torch.cat([inputs, inputs[..., : height // 2, :]], dim=-2)
+    try:
+        with torch.no_grad():
+            backbone.plain(images)
+    except (AssertionError, RuntimeError, ValueError):
+        yield Finding(what, f"the model takes {height} x {width} pixels only", True)
+        return
+    error = max(
+        identity_error(backbone, images),
+        oracle_error(backbone, images, two_stages(backbone), Place.AFTER_BLOCK, Needs.WEIGHTS),
+    )
+    said = f"error {error:.1e} at {images.shape[-2]} x {width} pixels"
+    yield Finding(what, said, error <= LOOSE[torch.float32], error)
+
+
+def _half_precision(model: nn.Module) -> Iterator[Finding]:
+    for dtype in (torch.bfloat16, torch.float16):
+        yield _in_half(model, dtype)
+
+
+def _in_half(model: nn.Module, dtype: torch.dtype) -> Finding:
+    what = str(dtype).removeprefix("torch.")
+    backbone = in_precision(model, dtype)
+    inputs = backbone.example(2)
+    reduced = probed(backbone, two_stages(backbone), needs=Needs.WEIGHTS)
+    with torch.no_grad():
+        ours = reduced(inputs)
+        if not bool(ours.isfinite().all()):
+            finite = bool(backbone.plain(inputs).isfinite().all())
+            return Finding(what, "not finite" + ("" if finite else ", like the model"), not finite)
+        error = relative_error(ours, masked_logits(backbone, inputs, reduced.survivors))
+    return Finding(what, f"finite, error {error:.1e}", error <= LOOSE[dtype], error)
+
+
+def _is_named(inputs: object) -> bool:
+    return not isinstance(inputs, Tensor)

@@ -1,0 +1,198 @@
+"""Every model timm knows, tried: which are reduced right, which are refused, and why."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import timm
+import torch
+from torch import nn
+
+from ...backbone import Backbone
+from ...backbones.lookup import adapt
+from ...errors import KeeprateError
+from ...plugins.registry import registry
+from ...reduction.proof import counted_macs, probed
+from .proof import Finding, examine, randomise, two_stages
+
+DEPTH, CHANNELS, HEADS, SIDE = 4, 192, 3, 6
+"""Blocks, channels, heads, and patches along a side of the models that are run on real numbers,
+where the family lets them be chosen."""
+
+_NARROW = {"embed_dim": CHANNELS, "num_heads": HEADS}
+
+_UNIMPORTANT = {"Dropout", "Identity", "Sequential", "ModuleList", "ModuleDict", "DropPath"}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One name tried on shapes alone: `refusal` or `failure` say why it is not run, "" else.
+
+    `module` is where the name is registered, `cls` the class of its model. `kind` names the classes
+    it is made of; models of one kind share a proof on real numbers.
+    """
+
+    name: str
+    module: str
+    cls: str
+    family: str = ""
+    kind: tuple[str, ...] = ()
+    num_parameters: int = 0
+    refusal: str = ""
+    failure: str = ""
+
+
+@dataclass(frozen=True)
+class KindProof:
+    """One model of a kind, run on real numbers against the model itself and the masked model."""
+
+    family: str
+    kind: tuple[str, ...]
+    name: str
+    cls: str
+    block: str
+    num_parameters: int
+    findings: tuple[Finding, ...]
+    seconds: float
+    failure: str = ""
+
+    @property
+    def holds(self) -> bool:
+        """Whether every check passed."""
+        return not self.failure and all(finding.holds for finding in self.findings)
+
+    def error(self, what: str) -> float | None:
+        """Return the largest error of the findings whose names begin with `what`, None if none."""
+        found = [f.error for f in self.findings if f.what.startswith(what) and f.error is not None]
+        return max(found, default=None)
+
+
+def all_names() -> list[str]:
+    """Return every name timm knows, with the models that plugins registered there."""
+    _ = registry().backbones
+    names: list[str] = timm.list_models()
+    return names
+
+
+def try_names(names: Iterable[str]) -> Iterator[Trial]:
+    """Yield what comes of each name, on shapes alone."""
+    for name in names:
+        yield _try(name)
+
+
+def prove_kinds(trials: Iterable[Trial]) -> Iterator[KindProof]:
+    """Yield a proof of each kind that was accepted, on its model of fewest parameters."""
+    smallest: dict[tuple[str, ...], Trial] = {}
+    for trial in trials:
+        if trial.family and not trial.failure:
+            known = smallest.get(trial.kind)
+            if known is None or trial.num_parameters < known.num_parameters:
+                smallest[trial.kind] = trial
+    for trial in smallest.values():
+        yield _prove(trial.name, trial.kind, lambda name=trial.name: _small(name))  # type: ignore[misc]
+
+
+def prove_examples() -> Iterator[KindProof]:
+    """Yield a proof of every example that a backbone names."""
+    for offer in registry().backbones.values():
+        for name, build in offer.cls.examples().items():
+            yield _prove(name, (offer.name, name), build)
+
+
+def _try(name: str) -> Trial:
+    try:
+        with torch.device("meta"):
+            model = timm.create_model(name).eval()
+    except Exception as error:  # whatever timm raises for a model it cannot build offline
+        return Trial(name, "", "", failure=f"cannot be built: {_said(error)}")
+    module, cls = timm.model_entrypoint(name).__module__, type(model).__qualname__
+    size = sum(parameter.numel() for parameter in model.parameters())
+    try:
+        backbone = adapt(model)
+    except KeeprateError as error:
+        return Trial(name, module, cls, num_parameters=size, refusal=str(error))
+    try:
+        failure = _shape_failure(backbone)
+    except Exception as error:  # any failure is a finding
+        failure = _said(error)
+    return Trial(name, module, cls, backbone.name, _kind(backbone), size, failure=failure)
+
+
+def _shape_failure(backbone: Backbone) -> str:
+    """Run the plain and a reduced model on shapes and compare logits' shapes and costs."""
+    inputs = backbone.example(1)
+    with torch.no_grad():
+        expected = tuple(backbone.plain(inputs).shape)
+    for schedule in ("keep=1@0", two_stages(backbone)):
+        reduced = probed(backbone, schedule)
+        with torch.no_grad():
+            shape = tuple(reduced(inputs).shape)
+        counted = counted_macs(backbone, reduced, inputs)
+        if shape != expected:
+            return f"{schedule} gives logits {shape} instead of {expected}"
+        ours = reduced.costs(backbone.input_size(inputs)).model
+        if ours != counted:
+            return f"{schedule} costs {ours}, by torch's flop counter {counted}"
+    return ""
+
+
+def _kind(backbone: Backbone) -> tuple[str, ...]:
+    """Return what tells models of one family apart: their classes, pooling and prefix tokens."""
+    classes = {type(module).__qualname__ for module in backbone.model.modules()} - _UNIMPORTANT
+    pool = str(getattr(backbone.model, "global_pool", ""))
+    prefix = "prefix" if backbone.num_prefix else "no prefix"
+    groups = {getattr(module, "num_kv_groups", 1) for module in backbone.model.modules()}
+    keys = "keys of several heads" if max(groups) > 1 else "keys of each head"
+    return backbone.name, prefix, pool, keys, *sorted(classes)
+
+
+def _small(name: str) -> nn.Module:
+    """Build a model with as few blocks, channels, heads and patches as its family lets choose."""
+    for options in _sizes(name):
+        try:
+            return timm.create_model(name, **options)
+        except (TypeError, ValueError, AssertionError, IndexError, RuntimeError, KeyError):
+            continue
+    return timm.create_model(name)
+
+
+def _sizes(name: str) -> Iterator[dict[str, Any]]:
+    """Yield smaller sizes to build a model at, from the smallest on."""
+    with torch.device("meta"):
+        patch = getattr(getattr(timm.create_model(name), "patch_embed", None), "patch_size", None)
+    few = {"depth": DEPTH}
+    rows, columns = (patch, patch) if isinstance(patch, int) else patch or (1, 1)
+    if rows > 1:  # convolutions before patches of one number each say nothing of pixels
+        size = {"img_size": (SIDE * rows, SIDE * columns)}
+        yield from (few | _NARROW | size, few | size, size)
+    yield from (few | _NARROW, few)
+
+
+def _prove(name: str, kind: tuple[str, ...], build: Callable[[], nn.Module]) -> KindProof:
+    started = time.perf_counter()
+    model = randomise(build()).eval()
+    backbone = adapt(model)
+    findings: list[Finding] = []
+    failure = ""
+    try:
+        findings.extend(examine(model))
+    except Exception as error:  # any failure is a finding
+        failure = _said(error)
+    return KindProof(
+        family=backbone.name,
+        kind=kind,
+        name=name,
+        cls=type(model).__qualname__,
+        block=type(backbone.blocks[0]).__qualname__,
+        num_parameters=sum(parameter.numel() for parameter in model.parameters()),
+        findings=tuple(findings),
+        seconds=time.perf_counter() - started,
+        failure=failure,
+    )
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]

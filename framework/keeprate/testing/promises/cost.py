@@ -1,0 +1,173 @@
+"""What a method reads and spends is what it says: needs and multiply-accumulates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from ...method import Needs
+from ...reduction.macs import shape_of
+from ..bench import Bench, Ran
+from ..cases import MAIN_KINDS, Case
+from ..outcome import Broken, Check, NotTried
+from ..recording import LEVELS, Call, ReadAttention
+from .tokens import patches_left
+
+TOLERANCE = 0.02
+"""How far declared and counted multiply-accumulates may be apart, relative to what is counted."""
+
+
+def _reads(bench: Bench) -> str:
+    bench.must_reduce()
+    for case in bench.cases(Case()):
+        log, ran = _read(bench, case)
+        _check_declared(log, ran)
+        if ran.stop is not None:
+            raise NotTried(f"every run ends with an exception. {ran.stop}")
+    return ""
+
+
+def _check_declared(log: set[str], ran: Ran) -> None:
+    declared = ran.model.method.needs
+    name = max(log, key=lambda each: LEVELS[each], default=None)
+    if name is not None and LEVELS[name] > declared:
+        need = LEVELS[name].name
+        raise Broken(
+            f"it reads attention.{name} and declares needs = Needs.{Needs(declared).name}; "
+            f"declare needs = Needs.{need}",
+            ran.case,
+        ) from ran.stop
+
+
+def _needs(bench: Bench) -> str:
+    declared = bench.must_reduce().needs
+    log: set[str] = set()
+    for case in bench.cases(Case()):
+        read, ran = _read(bench, case)
+        _ = ran.logits
+        log |= read
+    most = max((LEVELS[name] for name in log), default=Needs.NOTHING)
+    if most < declared:
+        seen = f"reads {', '.join(f'attention.{name}' for name in sorted(log))}" if log else ""
+        raise Broken(
+            f"it declares needs = Needs.{Needs(declared).name} and "
+            f"{seen or 'reads nothing of the attention'}; Needs.{most.name} suffices"
+            f"{', and spares the attention matrix' if declared is Needs.WEIGHTS else ''}"
+        )
+    return ""
+
+
+def _read(bench: Bench, case: Case) -> tuple[set[str], Ran]:
+    """Run a case and return what was read of the attention."""
+    log: set[str] = set()
+    return log, bench.run(case, lens=lambda attention: ReadAttention.of(attention, log))
+
+
+def _overhead(bench: Bench) -> str:
+    bench.must_reduce()
+    notes: list[str] = []
+    for size, kinds in ((Case().size, MAIN_KINDS), ((28, 24), MAIN_KINDS[:2])):
+        for case in bench.cases(Case(batch=1, size=size), kinds):
+            notes += _check_overhead(bench, case)
+    return notes[0] if notes else ""
+
+
+def _check_overhead(bench: Bench, case: Case) -> list[str]:
+    """Return for each stage what was declared beside what was found."""
+    spent: dict[tuple[int, int], list[int]] = {}
+
+    @contextmanager
+    def counting(call: Call) -> Iterator[None]:
+        counter, elements = FlopCounterMode(display=False), _Elements()
+        with counter, elements:
+            yield
+        found = spent.setdefault((call.stage.block, patches_left(call.tokens)[0]), [0, 0])
+        found[0] += counter.get_total_flops() // 2
+        found[1] += elements.count
+
+    ran = bench.run(case, around=counting)
+    _ = ran.logits
+    stages = {stage.block: stage for stage in ran.model.stages(case.size)}
+    notes = []
+    for (block, patches), (products, elements) in spent.items():
+        shape = shape_of(ran.model.backbone, patches)
+        declared = ran.model.method.overhead_macs(shape, stages[block])
+        wrong = _difference(declared, products, elements)
+        if wrong:
+            raise Broken(f"at block {block}, for {shape}, {wrong}", case)
+        notes.append(
+            f"block {block}: declared {declared:,}; products {products:,}, other arithmetic "
+            f"{elements:,} at most"
+        )
+    return notes
+
+
+def _difference(declared: int, products: int, elements: int) -> str:
+    """Say how far what is declared is out of what can be counted, "" if it is not."""
+    if declared < products * (1 - TOLERANCE):
+        return f"overhead_macs says {declared:,} and its products take {products:,}"
+    most = products + elements
+    if declared > most * (1 + TOLERANCE):
+        return (
+            f"overhead_macs says {declared:,}, and its products take {products:,}, sums and "
+            f"element-wise arithmetic {elements:,} more at most"
+        )
+    return ""
+
+
+_SUMS = ("sum", "mean", "var", "std", "var_mean", "linalg_vector_norm", "norm", "cumsum", "prod")
+_ELEMENTWISE = ("add", "sub", "rsub", "mul", "div", "pow", "square", "sqrt", "addcmul", "lerp")
+_SCATTERED = ("scatter_add", "index_add", "scatter_reduce", "index_reduce")
+_ARITHMETIC = frozenset({*_SUMS, *_ELEMENTWISE, *_SCATTERED})
+
+
+class _Elements(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the numbers that sums and element-wise arithmetic take in, products left out."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.count = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        with self:
+            result = func.decompose(*args, **(kwargs or {}))
+        if result is not NotImplemented:
+            return result
+        result = func(*args, **(kwargs or {}))
+        name = func.overloadpacket.__name__.removesuffix("_")
+        tensors = [each for each in (*args, result) if isinstance(each, Tensor)]
+        if name in _ARITHMETIC:
+            self.count += max((tensor.numel() for tensor in tensors), default=0)
+        if name == "_cdist_forward":
+            self.count += args[0].numel() * args[1].shape[-2]
+        return result
+
+
+ECONOMY = (
+    Check(
+        "needs",
+        "It declares no more in needs than it reads: what is asked for is computed.",
+        _needs,
+        ("needs", "score", "reduce"),
+    ),
+    Check(
+        "overhead",
+        "overhead_macs is what score and reduce compute, within 2%.",
+        _overhead,
+        ("overhead_macs", "score", "reduce"),
+    ),
+)
+
+READS = Check(
+    "reads",
+    "It reads nothing of the attention beyond what it declares in needs.",
+    _reads,
+    ("score", "reduce"),
+)

@@ -1,0 +1,287 @@
+"""What a method does to tokens: how many it keeps, prefix tokens whole, sizes that add up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...reduction.macs import macs
+from ...tokens import Tokens
+from ..bench import Bench, Ran
+from ..cases import Case
+from ..outcome import Broken, Check, NotAsked
+from ..recording import Call
+
+
+def patches_left(tokens: Tokens) -> list[int]:
+    """Return the patch tokens of each image, padding left out."""
+    if tokens.valid is None:
+        return [tokens.num_patch_tokens] * len(tokens.x)
+    return (tokens.valid.sum(dim=1) - tokens.num_prefix).tolist()
+
+
+def _returns(bench: Bench) -> str:
+    bench.must_reduce()
+    for case in bench.cases(Case()):
+        ran = bench.run(case)
+        for call in ran.calls:
+            wrong = _shape_error(call) if call.result is not None else ""
+            wrong = wrong or _none_error(call)
+            if wrong:
+                at = f"at block {call.stage.block} {call.function} returned"
+                raise Broken(f"{at} {wrong}", case) from ran.stop
+        bench.refuse(ran)
+    return ""
+
+
+def _none_error(call: Call) -> str:
+    """Say that a call returned None, where it did not raise anything."""
+    return "None" if call.result is None and call.error is None else ""
+
+
+def _shape_error(call: Call) -> str:
+    before, after = call.tokens, call.result
+    if call.function == "score":
+        return _score_error(before, after)
+    if not isinstance(after, Tokens):
+        return f"a {type(after).__name__}, not Tokens"
+    if len(after.x) != len(before.x):
+        return f"{len(after.x)} images of {len(before.x)}"
+    if after.x.dtype != before.x.dtype:
+        return f"x of {after.x.dtype}, where {before.x.dtype} came in"
+    if after.x.shape[2:] != before.x.shape[2:]:
+        return f"x {tuple(after.x.shape)}, where {before.x.shape[2]} channels came in"
+    for name in ("size", "valid", "position"):
+        value = getattr(after, name)
+        if value is not None and value.shape != after.x.shape[:2]:
+            return f"{name} {tuple(value.shape)} for x {tuple(after.x.shape)}"
+    if not bool(after.x.isfinite().all()):
+        return f"{int((~after.x.isfinite()).sum())} numbers in x that are not finite"
+    return ""
+
+
+def _score_error(tokens: Tokens, score: Any) -> str:
+    expected = tuple(tokens.x.shape[:2])
+    if not isinstance(score, Tensor):
+        return f"a {type(score).__name__}, not a tensor {expected}"
+    if tuple(score.shape) != expected:
+        return f"{tuple(score.shape)}, not one number per token, prefix tokens included, {expected}"
+    return f"{int(score.isnan().sum())} scores that are NaN" if bool(score.isnan().any()) else ""
+
+
+def _identity(bench: Bench) -> str:
+    method = bench.subject.make()
+    if method.keeps_per_image:
+        raise NotAsked("how many tokens it keeps is its own choice (keeps_per_image)")
+    schedule = "keep=1@0,1,2,3"
+    for case in bench.cases(Case(schedule=schedule)):
+        plain = bench.plain[Case(case.kind)]
+        ran = bench.run(case)
+        if not torch.equal(ran.logits, plain):
+            error = float((ran.logits - plain).abs().max())
+            raise Broken(f"logits differ from the plain model's by up to {error:.1e}", case)
+        cost, expected = ran.model.costs(case.size).total, macs(case.model())
+        if cost != expected:
+            raise Broken(f"it costs {cost:,} MACs, the plain model {expected:,}", case)
+    return ""
+
+
+def _counts(bench: Bench) -> str:
+    method = bench.must_reduce()
+    for case in bench.cases(Case()):
+        ran = bench.run(case)
+        _check_counts(ran)
+        bench.refuse(ran)
+        _check_result(ran)
+    return "at most as many (keeps_per_image)" if method.keeps_per_image else bench.unasked()
+
+
+def follow(bench: Bench, case: Case) -> Ran:
+    """Run a case and raise Broken unless the schedule is followed and the logits are finite."""
+    ran = bench.run(case)
+    _check_counts(ran)
+    _check_result(ran)
+    return ran
+
+
+def _check_counts(ran: Ran) -> None:
+    method, case = ran.model.method, ran.case
+    for call in ran.reductions:
+        if not isinstance(call.result, Tokens):
+            continue
+        left, keep = patches_left(call.result), call.stage.keep
+        if any(n > keep if method.keeps_per_image else n != keep for n in left):
+            most = "at most " if method.keeps_per_image else ""
+            raise Broken(
+                f"at block {call.stage.block} {left} patch tokens are left in the images of the "
+                f"batch, where {most}{keep} were scheduled",
+                case,
+            ) from ran.stop
+        if any(n < 1 for n in left):
+            raise Broken(f"at block {call.stage.block} an image has no patch token left", case)
+
+
+def _check_result(ran: Ran) -> None:
+    """Raise whatever ended the run, and Broken for logits or costs that cannot be right."""
+    if not bool(ran.logits.isfinite().all()):
+        raise Broken(f"{int((~ran.logits.isfinite()).sum())} logits are not finite", ran.case)
+    if ran.model.method.keeps_per_image:
+        return
+    said = ran.model.costs(ran.case.size).total
+    spent = ran.model.macs_per_image.total.tolist()
+    if spent != [said] * ran.case.batch:
+        raise Broken(f"the schedule costs {said:,} MACs and the run cost {spent}", ran.case)
+
+
+def _prefix(bench: Bench) -> str:
+    bench.must_reduce()
+    for case in bench.cases(Case()):
+        ran = bench.run(case)
+        for call in ran.reductions:
+            wrong = _prefix_error(call)
+            if wrong:
+                raise Broken(f"at block {call.stage.block} {wrong}", case) from ran.stop
+        bench.refuse(ran)
+    return ""
+
+
+def _prefix_error(call: Call) -> str:
+    before, after = call.tokens, call.result
+    if not isinstance(after, Tokens) or len(after.x) != len(before.x):
+        return ""
+    prefix = before.num_prefix
+    if after.num_prefix != prefix or after.has_class_token != before.has_class_token:
+        return f"num_prefix is {after.num_prefix}, where {prefix} prefix tokens came in"
+    whole = after.x[:, :prefix].shape == before.x[:, :prefix].shape
+    if not whole or not torch.equal(after.x[:, :prefix], before.x[:, :prefix]):
+        same = [whole and torch.equal(after.x[:, i], before.x[:, i]) for i in range(prefix)]
+        return f"prefix token {same.index(False)} of {prefix} is not the one that came in"
+    if after.valid is not None and not bool(after.valid[:, :prefix].all()):
+        return "a prefix token is marked as not valid"
+    return ""
+
+
+def _sizes(bench: Bench) -> str:
+    bench.must_reduce()
+    for case in bench.cases(Case()):
+        for call in _traced(bench, case):
+            wrong = _size_error(call.result, case.patches)
+            if wrong:
+                raise Broken(f"after block {call.stage.block} {wrong}", case)
+    return ""
+
+
+def _traced(bench: Bench, case: Case) -> list[Call]:
+    ran = bench.run(case, trace=True)
+    _ = ran.logits
+    return ran.reductions
+
+
+def _size_error(after: Tokens, patches: int) -> str:
+    """Say what is wrong with sizes, for whose sum alone it matters which patches were dropped."""
+    prefix = after.num_prefix
+    size, valid = after.size, _valid(after)
+    if bool((size[:, :prefix] != 1).any()):
+        return f"a prefix token has size {float(size[:, :prefix].max()):g}, not 1"
+    own = size[:, prefix:].masked_fill(~valid[:, prefix:], 1.0)
+    if not bool((own >= 1).all()):
+        return f"a token has size {float(own.min()):g}, and every token stands for a patch at least"
+    if not after.has_merged and bool((own != 1).any()):
+        return f"a token has size {float(own.max()):g}, and has_merged is False"
+    total = (size * valid)[:, prefix:].sum(dim=1)
+    if bool((total > patches).any()):
+        return f"sizes sum to {float(total.max()):g}, more than the {patches} patches there are"
+    alive = _alive(after)
+    if alive is not None and not torch.equal(total, alive.to(total)):
+        return f"sizes sum to {total.tolist()}, and {alive.tolist()} patches are left"
+    return ""
+
+
+def _valid(tokens: Tokens) -> Tensor:
+    valid = tokens.valid
+    return torch.ones_like(tokens.size, dtype=torch.bool) if valid is None else valid
+
+
+def _alive(tokens: Tokens) -> Tensor | None:
+    """Return the patches of each image that are somewhere (B,), None if their places are wrong."""
+    if _owner_error(tokens):
+        return None
+    assert tokens.owner is not None
+    found = _valid(tokens).gather(1, tokens.owner.clamp(min=0)) & (tokens.owner >= 0)
+    return found.sum(dim=1)
+
+
+def _trace(bench: Bench) -> str:
+    bench.must_reduce()
+    for case in bench.cases(Case()):
+        for call in _traced(bench, case):
+            wrong = _owner_error(call.result) or _share_error(call.result)
+            if wrong:
+                raise Broken(f"after block {call.stage.block} {wrong}", case)
+    return ""
+
+
+def _owner_error(tokens: Tokens) -> str:
+    owner, prefix = tokens.owner, tokens.num_prefix
+    if owner is None:
+        return "owner is None, so that no picture can show where the patches are"
+    if bool((owner >= tokens.count).any()):
+        return f"a patch lives in token {int(owner.max())} of {tokens.count}"
+    if bool(((owner < prefix) & (owner != -1)).any()):
+        return "a patch lives in a prefix token"
+    return ""
+
+
+def _share_error(tokens: Tokens) -> str:
+    """Compare each token's size with its patches, where the sums agree."""
+    assert tokens.owner is not None
+    patches = torch.zeros_like(tokens.size)
+    patches.scatter_add_(1, tokens.owner.clamp(min=0), (tokens.owner >= 0).to(patches))
+    patches = (patches * _valid(tokens))[:, tokens.num_prefix :]
+    sizes = (tokens.size * _valid(tokens))[:, tokens.num_prefix :]
+    if torch.equal(patches.sum(dim=1), sizes.sum(dim=1)) and not torch.equal(patches, sizes):
+        wrong = (patches != sizes).nonzero()[0].tolist()
+        here = wrong[0], wrong[1]
+        return (
+            f"token {wrong[1] + tokens.num_prefix} of image {wrong[0]} has size "
+            f"{float(sizes[here]):g}, and {float(patches[here]):g} patches live in it"
+        )
+    return ""
+
+
+TOKENS = (
+    Check(
+        "returns",
+        "score and reduce run on every kind of model; one gives a number per token, one Tokens.",
+        _returns,
+        ("score", "reduce"),
+    ),
+    Check(
+        "counts",
+        "As many patch tokens are left after each stage as are scheduled, and logits are finite.",
+        _counts,
+    ),
+    Check(
+        "identity",
+        "Keeping every token gives the plain model's logits, bit for bit, at the same cost.",
+        _identity,
+        ("__init__", "reduce", "score"),
+    ),
+    Check(
+        "prefix",
+        "Class token, distillation token and registers stay first, whole and unchanged.",
+        _prefix,
+    ),
+    Check(
+        "sizes",
+        "Sizes say how many patches each token stands for: merged ones sum to the patches left.",
+        _sizes,
+    ),
+    Check(
+        "trace",
+        "The trace says in which token each patch lives, and agrees with the sizes.",
+        _trace,
+    ),
+)

@@ -1,0 +1,125 @@
+"""Run the checks of a method one by one, so that none hides another."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
+
+from ..errors import KeeprateError, unknown_name
+from ..plugins.author_errors import package_of, raised_at, written_at
+from .bench import Bench, Subject
+from .global_state import left_as_found
+from .outcome import Broken, Check, NotAsked, NotTried, Outcome
+from .promises.cost import ECONOMY, READS
+from .promises.declared import DECLARED, PICKLES
+from .promises.edges import EDGES
+from .promises.invariance import INVARIANCE
+from .promises.precision import PRECISION
+from .promises.tokens import TOKENS
+
+S = TypeVar("S")
+
+CHECKS: tuple[Check[Bench], ...] = (
+    *DECLARED,
+    READS,
+    *TOKENS,
+    *EDGES,
+    *INVARIANCE,
+    PICKLES,
+    *PRECISION,
+    *ECONOMY,
+)
+"""Every promise of a method, in the order in which they are tried: what keeprate would refuse a
+method for comes first, so that it is told under its own name."""
+
+
+def chosen(checks: Sequence[Check[S]], only: Sequence[str]) -> list[Check[S]]:
+    """Return the checks of these names, all if there are none; KeeprateError for unknown names."""
+    names = [check.name for check in checks]
+    for name in only:
+        if name not in names:
+            raise unknown_name("check", name, names)
+    return [check for check in checks if not only or check.name in only]
+
+
+def run_checks(checks: Iterable[Check[S]], cls: type, made: Callable[[], S]) -> Iterator[Outcome]:
+    """Yield the outcome of each check of the class `cls`, as soon as it is there.
+
+    `made` makes what the checks are given, once. An exception that several checks meet is told by
+    the first; the others say that they were not tried.
+    """
+    told: dict[tuple[str, str], str] = {}
+    broken: list[str] = []
+    subject: S | None = None
+    for check in checks:
+        start = time.perf_counter()
+        with left_as_found():
+            try:
+                _try_after(check, broken)
+                subject = made() if subject is None else subject
+                outcome = Outcome(check.name, check.promise, "kept", 0.0, check.run(subject))
+            except Exception as error:
+                outcome = _outcome(check, cls, error, told)
+        broken += [check.name] if outcome.status == "broken" else []
+        seconds = time.perf_counter() - start
+        yield Outcome(**{**vars(outcome), "seconds": seconds})
+
+
+def run_method(subject: Subject, only: Sequence[str] = ()) -> Iterator[Outcome]:
+    """Yield the outcome of each check of a method; KeeprateError for a name that no check has."""
+    picked = chosen(CHECKS, only)
+    return run_checks(picked, subject.cls, lambda: Bench.of(subject))
+
+
+def _try_after(check: Check[S], broken: Sequence[str]) -> None:
+    for name in check.after:
+        if name in broken:
+            raise NotTried(f"it would tell nothing while '{name}' is broken")
+
+
+def _outcome(
+    check: Check[S], cls: type, error: Exception, told: dict[tuple[str, str], str]
+) -> Outcome:
+    """Return what an exception that a check ended with says of the promise."""
+    name, promise = check.name, check.promise
+    if isinstance(error, NotAsked):
+        return Outcome(name, promise, "not asked", 0.0, str(error))
+    cause = error.__cause__ if isinstance(error, Broken | NotTried) else error
+    seen = None if cause is None else _signature(cause)
+    if seen in told:
+        return Outcome(name, promise, "not tried", 0.0, f"it ends as '{told[seen]}' does")
+    if isinstance(error, NotTried):
+        return Outcome(name, promise, "not tried", 0.0, str(error))
+    if seen is not None:
+        told.setdefault(seen, name)
+    return Outcome(name, promise, "broken", 0.0, *_told(check, cls, error))
+
+
+def _told(check: Check[S], cls: type, error: Exception) -> tuple[str, str, str]:
+    """Return what happened, on which input, and where to look."""
+    where = _written(cls, check.looks_at)
+    if isinstance(error, Broken):
+        return error.said, str(error.case), where
+    case = str(getattr(error, "keeprate_case", ""))
+    said = " ".join(str(error).split())
+    raised = raised_at(error.__cause__ or error, package_of(cls))
+    if isinstance(error, KeeprateError):
+        return said, case, raised or where
+    return f"raised {type(error).__name__}: {said}".removesuffix(": "), case, raised or where
+
+
+def _written(cls: type, names: Sequence[str]) -> str:
+    """Return "FILE:LINE (NAME)" of the first of these attributes that the author's code has."""
+    for name in names:
+        for each in cls.__mro__:
+            if name in vars(each) and package_of(each) not in ("keeprate", "builtins"):
+                place = written_at(vars(each)[name]) or written_at(each)
+                return f"{place} ({name})" if place else ""
+    return written_at(cls)
+
+
+def _signature(error: BaseException) -> tuple[str, str]:
+    """Return what is the same of an exception on all inputs."""
+    return type(error).__name__, re.sub(r"\d+", "#", str(error))

@@ -1,0 +1,142 @@
+"""A few images picked by name, as a model sees them: files, or samples of a data set."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..backbone import Backbone
+from ..backbones.loading.loaded import LoadedModel, classes_of
+from ..data.images import build_transform, decode
+from ..data.preprocessing import TextPreparation, preparation
+from ..dataset import DataSet, Sample
+from ..errors import KeeprateError
+from .patch_pictures import Pixels
+
+
+class ImageFiles(DataSet):
+    """Image files of any name and no label, each a sample by its path."""
+
+    name: ClassVar[str] = "files"
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.paths = list(paths)
+
+    def bind(self, num_classes: int, label_names: Sequence[str] | None) -> None:
+        """Take any model: there are no labels."""
+
+    def samples(self) -> Sequence[Sample]:
+        """Return a sample for each file, whose label -1 stands for none."""
+        return [Sample(str(path), -1) for path in self.paths]
+
+    def image(self, index: int) -> Tensor:
+        """Return the decoded image (3, H, W) uint8; KeeprateError if it cannot be read."""
+        return decode(self.paths[index])
+
+
+@dataclass(frozen=True)
+class Picked:
+    """One image: `crop` (H, W, 3) is what the model sees of it, `inputs` (1, 3, H, W) how.
+
+    `index` is its number in its data set, `label` its class there, None for a file's.
+    """
+
+    id: str
+    index: int
+    label: int | None
+    crop: Pixels
+    inputs: Tensor
+
+    @property
+    def title(self) -> str:
+        """What people know the image by: its id, or a file's name without its folder."""
+        return Path(self.id).name if self.label is None else self.id
+
+    @property
+    def stem(self) -> str:
+        """A name for files about the image, without folders or suffix of its own."""
+        plain = Path(self.id).stem if self.label is None else self.id
+        return re.sub(r"[^\w.-]+", "-", plain)
+
+
+@dataclass(frozen=True)
+class Source:
+    """What images come from and which model they are for."""
+
+    loaded: LoadedModel
+    backbone: Backbone
+    data: DataSet
+
+    def pick(self, names: Sequence[str]) -> list[Picked]:
+        """Return the images of these names, each once: files' paths, ids or indices of samples.
+
+        `backbone.image_size` becomes that of the images. Raises KeeprateError for names there are
+        not, images that cannot be read, and models of texts.
+        """
+        prepares = preparation(self.loaded, self.backbone, self.data)
+        if isinstance(prepares, TextPreparation):
+            raise KeeprateError(
+                f"Model '{self.loaded.name}' reads texts: there are no patches to draw."
+            )
+        self.data.bind(*classes_of(self.loaded))
+        transform = build_transform(prepares.given)
+        picked = []
+        for index in self._indices(names):
+            sample, crop = self.data.samples()[index], transform.crop(self.data.image(index))
+            label = None if sample.label < 0 else sample.label
+            pixels = np.ascontiguousarray(crop.permute(1, 2, 0).numpy())
+            picked.append(Picked(sample.id, index, label, pixels, transform.finish(crop)[None]))
+        return picked
+
+    def _indices(self, names: Sequence[str]) -> list[int]:
+        samples = self.data.samples()
+        known = {sample.id: index for index, sample in enumerate(samples)}
+        return list(dict.fromkeys(_index(self.data.name, name, known) for name in names))
+
+
+def _index(data: str, name: str, known: dict[str, int]) -> int:
+    if name in known:
+        return known[name]
+    if name.isdecimal() and int(name) < len(known):
+        return int(name)
+    raise KeeprateError(
+        f"Data set '{data}' has no sample '{name}': give an id, as '{next(iter(known), '')}', or "
+        f"an index from 0 to {len(known) - 1}. A file needs --model NAME and no --data."
+    )
+
+
+def grid_of(source: Source) -> tuple[int, int]:
+    """Return the rows and columns of the model's patches; KeeprateError where they are not known.
+
+    To be asked once the images are picked, whose size decides.
+    """
+    backbone = source.backbone
+    grid = backbone.grid(backbone.image_size)
+    if grid is None:
+        height, width = backbone.image_size
+        raise KeeprateError(
+            f"Backbone '{backbone.name}' does not tell how its patches part an image of {height} x "
+            f"{width} pixels: choose an --image-size of whole patches, or a model it does tell of."
+        )
+    return grid
+
+
+def on_grid(values: Tensor, grid: tuple[int, int]) -> np.ndarray:
+    """Return one value for each patch (P,) as (rows, columns)."""
+    return values.detach().to(torch.device("cpu")).reshape(grid).numpy()
+
+
+def check_blocks(blocks: Sequence[int] | None, depth: int) -> None:
+    """Raise KeeprateError for a block that a model of `depth` has not."""
+    beyond = [block for block in blocks or () if block >= depth]
+    if beyond:
+        raise KeeprateError(
+            f"--blocks names block {beyond[0]}, but the model's blocks are 0 to {depth - 1}."
+        )

@@ -1,0 +1,166 @@
+"""Finished runs made ready again: the model, the data and the methods that their store names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from ..backbone import Backbone
+from ..backbones.loading.loaded import PREFIX, LoadedModel
+from ..dataset import DataSet
+from ..errors import KeeprateError
+from ..plugins.parameters import parameters_of
+from ..plugins.registry import registry
+from ..reduction.plan import Plan, make_plan
+from ..results.records import RunInfo
+from ..study.build import built_data, built_model, built_run
+from ..study.comparison import Comparison
+from ..study.describe import describe
+from ..study.spec import Cost, DataSpec, LoopOptions, ModelSpec, Options, RunSpec
+from .image_selection import Source
+
+_SHIPPED: Final = "shipped with "
+_PRETRAINED: Final = "pretrained"
+_RANDOM: Final = "random weights"
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where to find what a store names without saying where it is, or where it is no longer.
+
+    `weights` are a file, or a folder that holds files of the stored names. Whatever is None, or is
+    of another data set, is looked for where the runs had it.
+    """
+
+    model: str | None = None
+    weights: Path | None = None
+    data: DataSpec | None = None
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """Where samples come from, a plan for each run by its id, and lines on what is not as it was.
+
+    `source` has the model that all of the runs are of.
+    """
+
+    source: Source
+    plans: Mapping[str, Plan]
+    changes: tuple[str, ...]
+
+
+def rebuilt(runs: Sequence[RunInfo], places: Places) -> Rebuilt:
+    """Make ready again runs of one model on the same images.
+
+    Raises KeeprateError, with the option that says where it is, for data and weights that are not
+    found, for weights that are not those of the runs, for models of texts, and for methods that
+    are not registered.
+    """
+    first = runs[0]
+    if first.backbone.samples == "texts":
+        raise KeeprateError(
+            f"Model '{first.backbone.name}' reads texts: there are no patches to draw."
+        )
+    data = _data(first, places)
+    loaded = _model(first, places, data)
+    bad = first.data.skipped
+    options = Options(
+        LoopOptions(precision=first.precision), limit=first.data.images, skip_bad=bool(bad)
+    )
+    comparison = Comparison(loaded, data, [], options, bad=bad)
+    plans = {run.id: _plan(run, comparison.backbone) for run in runs}
+    changes = [_changes(run, describe(comparison, plans[run.id])) for run in runs]
+    source = Source(loaded, comparison.backbone, data)
+    return Rebuilt(source, plans, tuple(line for line in changes if line))
+
+
+def _data(run: RunInfo, places: Places) -> DataSet:
+    name, stored = run.data.name, dict(run.data.places)
+    given = places.data
+    values: dict[str, object] = {**stored, **run.data.parameters}
+    if given is not None and given.name == name:
+        own = [each.name for each in parameters_of(registry().dataset(name))]
+        named = {(key or next(iter(own), "")): value for key, value in given.values.items()}
+        values |= named
+        stored = {key: value for key, value in stored.items() if key not in named}
+    for key, place in stored.items():
+        if not Path(str(place)).exists():
+            raise KeeprateError(
+                f"Data set '{name}' of these runs was in '{place}', which is not there: say where "
+                f"it is with --data {name}:{key}=PATH."
+            )
+    return built_data(DataSpec(name, values))
+
+
+def _model(run: RunInfo, places: Places, data: DataSet) -> LoadedModel:
+    backbone = run.backbone
+    if backbone.weights.startswith(_SHIPPED) and places.model is None:
+        loaded = built_model(ModelSpec(), data)
+    else:
+        name = places.model or backbone.name
+        weights = None if name.startswith(PREFIX) else _weights(run, places)
+        loaded = _loaded(ModelSpec(name, weights, _image_size(run, name)), data)
+    if loaded.weights_sha256 != backbone.weights_sha256:
+        raise KeeprateError(
+            f"'{loaded.name}' with {loaded.weights} is not the model of these runs: theirs is "
+            f"'{backbone.name}' with {backbone.weights} (SHA-256 {backbone.weights_sha256[:12]}). "
+            "Say where it is with --model and --weights."
+        )
+    return loaded
+
+
+def _loaded(spec: ModelSpec, data: DataSet) -> LoadedModel:
+    try:
+        return built_model(spec, data)
+    except KeeprateError as error:
+        raise KeeprateError(f"{error} Say where it is now with --model and --weights.") from error
+
+
+def _weights(run: RunInfo, places: Places) -> Path | None:
+    """The file of the weights, None for those that timm's hub has."""
+    stored, given = run.backbone.weights, places.weights
+    if given is not None and given.is_dir():
+        given = None if stored in (_PRETRAINED, _RANDOM) else given / stored
+    if given is not None or stored == _PRETRAINED:
+        return given
+    if stored == _RANDOM or not Path(stored).is_file():
+        raise KeeprateError(
+            f"The weights of '{run.backbone.name}', {stored}, are not here: say where with "
+            "--weights FILE, or the folder they are in."
+        )
+    return Path(stored)
+
+
+def _image_size(run: RunInfo, name: str) -> tuple[int, int] | None:
+    """The size of images, unless the model's name says it or the model fixes it."""
+    height, width = run.backbone.image_size
+    said = height == width and str(height) in name
+    return None if name.startswith(PREFIX) or said else (height, width)
+
+
+def _plan(run: RunInfo, backbone: Backbone) -> Plan:
+    cost = Cost(run.schedule or None, run.budget)
+    wanted = built_run(RunSpec(run.method, run.parameters, cost), run.seed)
+    return make_plan(
+        backbone, wanted.method, cost.schedule, cost.budget, empty_last_mlp=run.empty_last_mlp
+    )
+
+
+def _changes(run: RunInfo, now: RunInfo) -> str:
+    """A line on the parts of a run that are not what they were, "" if all are."""
+    if run.id == now.id:
+        return ""
+    parts = {
+        "code of plugins": (run.sources, now.sources),
+        "parameters": (run.parameters, now.parameters),
+        "stages": (run.stages, now.stages),
+        "structure of the model": (run.backbone.structure_sha256, now.backbone.structure_sha256),
+        "image size": (run.backbone.image_size, now.backbone.image_size),
+        "samples": (run.data.fingerprint, now.data.fingerprint),
+        "number of samples": (run.data.images, now.data.images),
+        "transform": (run.data.transform, now.data.transform),
+    }
+    other = [name for name, (before, after) in parts.items() if before != after]
+    return f"{run.id} is not built as it was run: other {', '.join(other) or 'settings'}"

@@ -1,0 +1,159 @@
+"""What methods do to an image, stage by stage: who survives, what mattered, what is predicted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..attention import Attention
+from ..errors import KeeprateError
+from ..method import Method, Stage
+from ..reduction.macs import count
+from ..reduction.plan import Plan, make_plan
+from ..reduction.proof import require_proof
+from ..reduction.reduced_model import ReducedModel
+from ..study.comparison import Wanted
+from ..tokens import Tokens
+from .class_names import class_names
+from .colours import Owners
+from .image_selection import Picked, Source, grid_of, on_grid
+from .patch_pictures import Importance, Pixels
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A class by name, and the model's `confidence` in it, 0 to 1; `index` is its number."""
+
+    name: str
+    confidence: float
+    index: int = -1
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One stage: the `owners` after it, and the `importance` the method saw before, if it does."""
+
+    block: int
+    owners: Owners
+    importance: Importance | None
+
+
+@dataclass(frozen=True)
+class Track:
+    """What one method did to an image: its stages, what is predicted then, at what cost."""
+
+    label: str
+    moments: tuple[Moment, ...]
+    prediction: Prediction
+    macs: int
+    macs_share: float
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An image as the model sees it, with the unpruned model's prediction and every track.
+
+    `label` is the name of its class, None where it is not known; `grid` are rows and columns.
+    """
+
+    title: str
+    label: str | None
+    crop: Pixels
+    grid: tuple[int, int]
+    before: Prediction
+    tracks: tuple[Track, ...]
+
+
+class Camera:
+    """Runs several methods, by label, on single images and writes down what they do.
+
+    They are given with a cost, or as plans that are ready.
+
+    To be made once the images are picked, whose size costs depend on. Raises KeeprateError for
+    methods, schedules and budgets that do not fit, and for a model whose patches are not known.
+    """
+
+    def __init__(self, source: Source, wanted: Mapping[str, Wanted | Plan]) -> None:
+        self.backbone, self.grid = source.backbone, grid_of(source)
+        self.names = class_names(source.loaded)
+        self.models = {label: self._reduced(each) for label, each in wanted.items()}
+        require_proof(self.backbone)
+        self.unpruned_macs = count(self.backbone, self.backbone.image_size).total
+
+    @torch.inference_mode()
+    def shoot(self, picked: Picked) -> Shown:
+        """Return what every method does to one image."""
+        tracks = [self._track(label, model, picked) for label, model in self.models.items()]
+        return Shown(
+            title=picked.title,
+            label=None if picked.label is None else self.names[picked.label],
+            crop=picked.crop,
+            grid=self.grid,
+            before=self._prediction(self.backbone.plain(picked.inputs)),
+            tracks=tuple(tracks),
+        )
+
+    def _reduced(self, wanted: Wanted | Plan) -> ReducedModel:
+        if isinstance(wanted, Plan):
+            return ReducedModel(self.backbone, wanted, trace=True)
+        cost = wanted.cost
+        plan = make_plan(self.backbone, wanted.method, cost.schedule, cost.budget)
+        return ReducedModel(self.backbone, plan, trace=True)
+
+    def _track(self, label: str, model: ReducedModel, picked: Picked) -> Track:
+        maps: dict[int, Tensor] = {}
+        model.watch = _noting(model.method, maps)
+        logits = model(picked.inputs, torch.tensor([picked.index]))
+        model.watch = None
+        moments = [
+            Moment(
+                stage.block,
+                on_grid(stage.owner[0], self.grid),
+                on_grid(maps[stage.block], self.grid) if stage.block in maps else None,
+            )
+            for stage in model.survivors
+        ]
+        macs = int(model.macs_per_image.total[0])
+        share = macs / self.unpruned_macs
+        return Track(label, tuple(moments), self._prediction(logits), macs, share)
+
+    def _prediction(self, logits: Tensor) -> Prediction:
+        confidence, index = logits[0].float().softmax(dim=0).max(dim=0)
+        return Prediction(self.names[int(index)], float(confidence), int(index))
+
+
+def _noting(method: Method, maps: dict[int, Tensor]) -> Callable[[Tokens, Attention, Stage], None]:
+    """Return what notes a method's importance of each patch (P,), by block, in `maps`."""
+
+    def note(tokens: Tokens, attention: Attention, stage: Stage) -> None:
+        values = method.importance(tokens, attention, stage)
+        if values is not None:
+            maps[stage.block] = _of_patches(checked(method, tokens, values), tokens)
+
+    return note
+
+
+def checked(method: Method, tokens: Tokens, values: Tensor) -> Tensor:
+    """Return a method's importance, (B, N) as it must be; else raise KeeprateError naming it."""
+    shape = tuple(tokens.x.shape[:2])
+    if not isinstance(values, Tensor) or tuple(values.shape) != shape:
+        found = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
+        raise KeeprateError(
+            f"Method '{method.name}': importance must be one number per token, prefix tokens "
+            f"included, {shape}, not {found}."
+        )
+    return values
+
+
+def _of_patches(values: Tensor, tokens: Tokens) -> Tensor:
+    """Return the number of the token that each patch of the first image lives in (P,).
+
+    NaN for patches dropped before.
+    """
+    assert tokens.owner is not None
+    owner = tokens.owner[0]
+    found = values[0].float()[owner.clamp(min=0)]
+    return found.masked_fill(owner < 0, torch.nan)
