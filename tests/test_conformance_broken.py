@@ -13,7 +13,8 @@ import torch.nn.functional as F
 import broken_habits as habits
 import broken_methods as broken
 from keeprate import Method
-from keeprate.testing import CHECKS, Case, Outcome, check
+from keeprate.testing import CHECKS, Case, Outcome, bench, check
+from rounding import OtherRounding
 
 NUMBER = r"[\d.e+-]+"
 EXPECTED: dict[type[Method], tuple[str, str]] = {
@@ -129,7 +130,7 @@ EXPECTED: dict[type[Method], tuple[str, str]] = {
 GOOD = (broken.KeyNorm, broken.LongKeys, broken.Gathers)
 
 HIDING = {
-    habits.Repeats: {"batch", "order", "randomness", "pickles"},
+    habits.Repeats: {"ties", "batch", "order", "randomness", "pickles"},
     broken.ImageSizes: {"overhead"},
     broken.OneImage: {"batch", "overhead"},
 }
@@ -154,6 +155,20 @@ def test_only_the_check_of_the_broken_promise_fails(cls: type[Method]) -> None:
     assert_says_where(verdict[name], cls)
     if cls in HIDING:
         assert {each.check for each in verdict if each.status == "not tried"} == HIDING[cls]
+
+
+ROUNDED = (habits.Repeats, broken.Ties, habits.Batch, broken.KeyNorm, broken.LongKeys)
+
+
+@pytest.mark.parametrize("cls", ROUNDED, ids=lambda cls: cls.__name__)
+def test_the_verdict_is_the_same_on_a_processor_that_rounds_otherwise(
+    cls: type[Method], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench, "_plain", bench._plain.__wrapped__)  # computed here, too
+    with OtherRounding():
+        verdict = check(cls)
+    expected = [EXPECTED[cls][0]] if cls in EXPECTED else []
+    assert [outcome.check for outcome in verdict.broken] == expected, str(verdict)
 
 
 def assert_says_where(outcome: Outcome, cls: type[Method]) -> None:

@@ -19,7 +19,7 @@ from ..reduction.reduced_model import ReducedModel
 from .cases import BLOCKS, KINDS, Case
 from .global_state import seed_all
 from .outcome import Broken, NotAsked, NotTried
-from .recording import Around, Call, Lens, watched
+from .recording import Around, Call, Lens, all_alike, watched
 
 RATES: Mapping[int, float] = {0: 0.72, 2: 0.62, 3: 0.73}
 """Keep rates by block: 25 patch tokens become 18, 11 and 8."""
@@ -131,6 +131,7 @@ class Bench:
             images, index = images[rows], index[rows]
         plain = self.subject.make() if method is None else method
         refuse_unsuited(backbone_of(case), plain)
+        lens = all_alike if case.alike and lens is None else lens
         twin, calls = watched(plain, around, lens) if watch else (plain, [])
         model = reduced(case, twin, trace=trace)
         with torch.inference_mode():

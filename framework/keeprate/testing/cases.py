@@ -40,7 +40,8 @@ class Case:
 
     `kind` is a key of `KINDS`, `size` (height, width) in pixels, 4 x 4 of which make a patch,
     `dtype` that of torch by name; `seed` is of the images. With `alike` the patches of an image are
-    all the same, and so is whatever the model makes of them.
+    all the same, and so is whatever the model makes of them, but for what rounding does to it: the
+    checks give methods tokens that are equal to the last bit.
     """
 
     kind: str = "class token"

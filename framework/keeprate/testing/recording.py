@@ -5,15 +5,18 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
+
+import torch
+from torch import Tensor
 
 from ..attention import Attention
 from ..method import Method, Needs, Stage, has_score
 from ..tokens import Tokens
 
 Around = Callable[["Call"], AbstractContextManager[object]]
-Lens = Callable[[Attention], Attention]
+Lens = Callable[[Tokens, Attention], tuple[Tokens, Attention]]
 
 
 @dataclass
@@ -39,13 +42,12 @@ class _Watch:
         """Pass a call on; one that the method itself makes of its other function is not watched."""
         if self.is_inside:
             return original(*given)
-        tokens, attention, stage = given
-        seen = Call(function, tokens, self.lens(attention), stage)
+        seen = Call(function, *self.lens(*given[:2]), given[2])
         self.calls.append(seen)
         self.is_inside = True
         try:
             with self.around(seen):
-                seen.result = original(tokens, seen.attention, stage)
+                seen.result = original(seen.tokens, seen.attention, seen.stage)
         except Exception as error:
             seen.error = error
             raise
@@ -59,9 +61,10 @@ def watched(
 ) -> tuple[Method, list[Call]]:
     """Return a copy of a method whose calls are recorded in the list that comes with it.
 
-    `around` makes a context that every call runs in, `lens` what it gets to see as its attention.
+    `around` makes a context that every call runs in, `lens` what it gets to see as its tokens and
+    its attention.
     """
-    watch = _Watch(around or (lambda call: nullcontext()), lens or (lambda attention: attention))
+    watch = _Watch(around or (lambda call: nullcontext()), lens or (lambda *given: given))
     cls: Any = type(method)
 
     def reduce(self: Method, *given: object) -> Any:
@@ -79,6 +82,31 @@ def watched(
     twin = copy.copy(method)
     object.__setattr__(twin, "__class__", same)
     return twin, watch.calls
+
+
+def all_alike(tokens: Tokens, attention: Attention) -> tuple[Tokens, Attention]:
+    """Give a method patch tokens that are equal, bit for bit, within each image.
+
+    Equal images are not enough: many a processor rounds the rows of a product differently, so that
+    what the model makes of them is equal but for its last bits. Numbers are rounded to `GRID` as
+    well, of which products and their sums are exact in float64, in whatever order they are summed.
+    """
+    x = _alike(tokens.x, tokens.num_prefix)
+    given = {
+        name: _alike(getattr(attention, name), tokens.num_prefix)
+        for name in ("q", "k", "v", "x_pre")
+    }
+    return tokens.with_x(x), replace(attention, given_weights=None, **given)
+
+
+GRID = 2.0**-8
+
+
+def _alike(x: Tensor, prefix: int) -> Tensor:
+    """Return x (..., N, C) with the first of its patch tokens in place of all."""
+    first = (x[..., prefix : prefix + 1, :] / GRID).round() * GRID
+    patches = first.expand(*x.shape[:-2], x.shape[-2] - prefix, -1)
+    return torch.cat([x[..., :prefix, :], patches], dim=-2)
 
 
 LEVELS = {

@@ -15,7 +15,7 @@ from .outcome import Broken, Check, NotAsked, NotTried, Outcome
 from .promises.cost import ECONOMY, READS
 from .promises.declared import DECLARED, PICKLES
 from .promises.edges import EDGES
-from .promises.invariance import INVARIANCE
+from .promises.invariance import INVARIANCE, REPEATS
 from .promises.precision import PRECISION
 from .promises.tokens import TOKENS
 
@@ -25,6 +25,7 @@ CHECKS: tuple[Check[Bench], ...] = (
     *DECLARED,
     READS,
     *TOKENS,
+    REPEATS,
     *EDGES,
     *INVARIANCE,
     PICKLES,

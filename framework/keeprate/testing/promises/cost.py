@@ -65,7 +65,7 @@ def _needs(bench: Bench) -> str:
 def _read(bench: Bench, case: Case) -> tuple[set[str], Ran]:
     """Run a case and return what was read of the attention."""
     log: set[str] = set()
-    return log, bench.run(case, lens=lambda attention: ReadAttention.of(attention, log))
+    return log, bench.run(case, lens=lambda *given: (given[0], ReadAttention.of(given[1], log)))
 
 
 def _overhead(bench: Bench) -> str:

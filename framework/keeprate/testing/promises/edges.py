@@ -74,5 +74,6 @@ EDGES = (
         "Tokens that are all alike are reduced as scheduled, and give finite logits.",
         _ties,
         ("score", "reduce"),
+        ("repeats",),
     ),
 )

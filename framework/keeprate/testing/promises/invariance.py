@@ -183,13 +183,15 @@ def _modified(call: Call, before: dict[str, Tensor], copies: dict[str, Tensor]) 
             yield f"{where} put something else in place of {name}"
 
 
+REPEATS = Check(
+    "repeats",
+    "The same images give the same result, in a second call and by a new instance.",
+    _repeats,
+    ("score", "reduce"),
+)
+"""What checks that compare two runs come after: they would tell nothing without it."""
+
 INVARIANCE = (
-    Check(
-        "repeats",
-        "The same images give the same result, in a second call and by a new instance.",
-        _repeats,
-        ("score", "reduce"),
-    ),
     Check(
         "batch",
         "An image's result does not depend on what else is in its batch.",
