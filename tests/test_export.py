@@ -48,6 +48,11 @@ def exported(reduced: ReducedModel, images: Tensor, **options: Any) -> Any:
     return torch.export.export(reduced, (images,), **options).module()
 
 
+def assert_same_logits(ours: Tensor, theirs: Tensor) -> None:
+    """What is traced may run other kernels, which round otherwise."""
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize(("spec", "exports", "batches", "compiles"), ROWS)
 def test_the_table_is_true_of_exporting(
     spec: str, exports: str, batches: str, compiles: str
@@ -60,8 +65,8 @@ def test_the_table_is_true_of_exporting(
             exported(reduced, images)
         return
     program = exported(reduced, images, dynamic_shapes=BATCHES)
-    assert torch.equal(program(images), reduced(images))
-    assert torch.equal(program(others), reduced(others))
+    assert_same_logits(program(images), reduced(images))
+    assert_same_logits(program(others), reduced(others))
 
 
 @pytest.mark.slow
@@ -75,7 +80,7 @@ def test_the_table_is_true_of_compiling(
     torch._dynamo.reset()
     with torch.no_grad():
         compiled = torch.compile(reduced, backend="eager")
-        torch.testing.assert_close(compiled(images), reduced(images))
+        assert_same_logits(compiled(images), reduced(images))
 
 
 @pytest.mark.slow
@@ -85,13 +90,13 @@ def test_other_families_are_exported_as_well(model: str, spec: str) -> None:
     reduced = reduced_by(spec, model)
     images, others = images_for(reduced.model), images_for(reduced.model, 5, seed=3)
     program = exported(reduced, images, dynamic_shapes=BATCHES)
-    assert torch.equal(program(others), reduced(others))
+    assert_same_logits(program(others), reduced(others))
 
 
 def test_beit_is_exported_for_one_batch_size_only() -> None:
     reduced = reduced_by("tome", "beit_base_patch16_224")
     images = images_for(reduced.model)
-    assert torch.equal(exported(reduced, images)(images), reduced(images))
+    assert_same_logits(exported(reduced, images)(images), reduced(images))
     with pytest.raises(Exception, match="Constraints violated"):
         exported(reduced, images, dynamic_shapes=BATCHES)
 

@@ -63,10 +63,10 @@ def test_no_grad_inference_mode_and_autograd_give_the_same(
     reduced = keeprate.reduce(vit, method, "keep=0.6@1,2", **parameters)
     images = images_for(vit)
     recorded = reduced(images)
-    with torch.no_grad():
-        assert torch.equal(reduced(images), recorded.detach())
-    with torch.inference_mode():
-        assert torch.equal(reduced(images), recorded.detach())
+    for mode in (torch.no_grad, torch.inference_mode):  # which may choose other kernels
+        with mode():
+            ours = reduced(images)
+        torch.testing.assert_close(ours, recorded.detach(), rtol=1e-9, atol=1e-9)
     assert recorded.requires_grad
 
 

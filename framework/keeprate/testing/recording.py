@@ -100,6 +100,7 @@ def all_alike(tokens: Tokens, attention: Attention) -> tuple[Tokens, Attention]:
 
 
 GRID = 2.0**-8
+"""What numbers of tokens that are all alike are multiples of."""
 
 
 def _alike(x: Tensor, prefix: int) -> Tensor:
