@@ -18,9 +18,9 @@ from pathlib import Path
 
 from keeprate.evaluation.comparison_runner import Workplace
 from keeprate.evaluation.runner import run
+from keeprate.request import Cost, DataSpec, LoopOptions, ModelSpec, Options, Request, RunSpec
 from keeprate.results.store import Store
 from keeprate.study.build import built_engine, prepare
-from keeprate.study.spec import Cost, DataSpec, LoopOptions, ModelSpec, Options, Request, RunSpec
 
 METHODS = ("random", "attention-score", "class-attention", "zero-tprune")
 BUDGETS = (60, 64, 68, 72, 76, 80, 84, 88, 92)

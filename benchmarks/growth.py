@@ -23,9 +23,9 @@ from grid import METHODS, request
 
 from keeprate.evaluation.comparison_runner import Workplace
 from keeprate.evaluation.runner import run
+from keeprate.request import Cost, RunSpec
 from keeprate.results.store import Store
 from keeprate.study.build import built_engine, prepare
-from keeprate.study.spec import Cost, RunSpec
 
 NUMBERS = (1, 4, 12, 36, 144)
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from keeprate.request import Cost, RunSpec
 from keeprate.results.store import Store
-from keeprate.study.spec import Cost, RunSpec
 from results_factory import make_backbone, make_result, make_rows, make_run
 from run_factory import request, run
 

@@ -13,9 +13,9 @@ from keeprate.engine import Desk, Engine, Failed, Segment, Task
 from keeprate.evaluation.events import Event
 from keeprate.plugins import registry as plugins
 from keeprate.plugins.registry import load
+from keeprate.request import Cost, DataSpec, LoopOptions, ModelSpec, Options, Request, RunSpec
 from keeprate.study.build import prepare
 from keeprate.study.comparison import Comparison
-from keeprate.study.spec import Cost, DataSpec, LoopOptions, ModelSpec, Options, Request, RunSpec
 
 IMAGES, BATCH = 60, 8
 

@@ -11,9 +11,9 @@ import polars as pl
 from keeprate.evaluation.comparison_runner import Tally
 from keeprate.evaluation.events import Event
 from keeprate.evaluation.runner import execute
+from keeprate.request import Cost, DataSpec, LoopOptions, ModelSpec, Options, Request, RunSpec
 from keeprate.results.store import Store
 from keeprate.study.build import built_engine
-from keeprate.study.spec import Cost, DataSpec, LoopOptions, ModelSpec, Options, Request, RunSpec
 
 RUNS = (
     ("random", {}, "keep=0.7@3,6"),

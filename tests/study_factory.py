@@ -8,11 +8,11 @@ from pathlib import Path
 
 from keeprate.plugins import registry as plugins
 from keeprate.plugins.registry import load
+from keeprate.request import RunSpec
 from keeprate.study.grid import points_of
 from keeprate.study.pairs import Pair, pairs_of
 from keeprate.study.problems import Ledger, StudyProblems
 from keeprate.study.schema import Content
-from keeprate.study.spec import RunSpec
 from keeprate.study.validate import validated
 
 PLUGIN = """

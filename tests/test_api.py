@@ -20,9 +20,9 @@ from keeprate import KeeprateError, Needs
 from keeprate import api as asking
 from keeprate.cli import keeprate as command
 from keeprate.plugins.registry import registry
+from keeprate.request import Cost, DataSpec, ModelSpec, Request, RunSpec
 from keeprate.results.store import Store
 from keeprate.study.build import prepare
-from keeprate.study.spec import Cost, DataSpec, ModelSpec, Request, RunSpec
 from keeprate_methods.random_drop import RandomDrop
 from keeprate_methods.tome import ToMe
 

@@ -13,7 +13,7 @@ import keeprate
 from keeprate import KeeprateError, Method, Needs
 from keeprate.method import Iterates
 from keeprate.plugins.registry import registry
-from keeprate.study.spec import Cost
+from keeprate.request import Cost
 from keeprate.visualization.convergence import (
     BlockFound,
     ConvergenceStudy,

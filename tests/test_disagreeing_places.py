@@ -14,8 +14,8 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from keeprate.plugins import registry as plugins
+from keeprate.request import Cost, DataSpec, ModelSpec, RunSpec
 from keeprate.results.picture_index import Pictured
-from keeprate.study.spec import Cost, DataSpec, ModelSpec, RunSpec
 from run_factory import request, run
 from test_disagreeing_pictures import error, index_of, show
 

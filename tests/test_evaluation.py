@@ -19,7 +19,7 @@ from keeprate import DataSet, KeeprateError, Sample
 from keeprate.data.samples import ImageSamples
 from keeprate.evaluation.passes import evaluate
 from keeprate.evaluation.rows import Outcome
-from keeprate.study.spec import LoopOptions
+from keeprate.request import LoopOptions
 
 IMAGES = 23
 

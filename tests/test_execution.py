@@ -16,8 +16,8 @@ from keeprate.evaluation import comparison_runner as comparing
 from keeprate.evaluation import lightning_loop as loop
 from keeprate.evaluation.events import Event, Note, PassStarted, RunFailed, RunReused
 from keeprate.plugins.registry import activate, load
+from keeprate.request import DataSpec, ModelSpec, Request
 from keeprate.results.store import Store
-from keeprate.study.spec import DataSpec, ModelSpec, Request
 from run_factory import RUNS, request, rows_of, run, same
 
 PLUGIN = '''

@@ -20,9 +20,9 @@ from keeprate.plugins import registry as plugins
 from keeprate.plugins.kinds import KINDS
 from keeprate.plugins.parameters import build
 from keeprate.plugins.registry import Registry, load
+from keeprate.request import DataSpec, LoopOptions, ModelSpec, Options, Request
 from keeprate.results.store import Store
 from keeprate.study.build import built_engine
-from keeprate.study.spec import DataSpec, LoopOptions, ModelSpec, Options, Request
 from keeprate.study.yaml_lines import description_in
 from results_factory import fill
 

@@ -22,20 +22,20 @@ from click.testing import CliRunner
 from safetensors.torch import save_file
 from torch import nn
 
-from keeprate import plugins
+from keeprate.analysis.summary import summarise
+from keeprate.backbones.loading.loaded import LoadedModel, weights_sha256
 from keeprate.cli import keeprate
-from keeprate.events import Event, PassStarted
-from keeprate.fulfil import prepare
-from keeprate.models import LoadedModel, weights_sha256
-from keeprate.picture_index import FOLDER as PICTURES
-from keeprate.picture_index import picture_path, read_index
-from keeprate.plugins import load
-from keeprate.records import RunInfo
+from keeprate.evaluation.events import Event, PassStarted
+from keeprate.plugins import registry as plugins
+from keeprate.plugins.registry import load
 from keeprate.request import Cost, DataSpec, ModelSpec, Options, Request, RunSpec
 from keeprate.results import Store
-from keeprate.store_tools import images_done
+from keeprate.results.manage import images_done
+from keeprate.results.picture_index import FOLDER as PICTURES
+from keeprate.results.picture_index import picture_path, read_index
+from keeprate.results.records import RunInfo
 from keeprate.study import read_study
-from keeprate.summary import summarise
+from keeprate.study.build import prepare
 from run_factory import run
 
 OLD = Path(__file__).parent / "data" / "store_format_2"
@@ -93,7 +93,7 @@ def sources_of_then(monkeypatch: pytest.MonkeyPatch) -> None:
     def of_then(cls: type) -> str:
         return then.get(getattr(cls, "name", ""), "")
 
-    monkeypatch.setattr("keeprate.description.source_sha256", of_then)
+    monkeypatch.setattr("keeprate.study.describe.source_sha256", of_then)
 
 
 @pytest.fixture

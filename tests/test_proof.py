@@ -15,8 +15,8 @@ from keeprate.backbones.timm.vit import TimmViT
 from keeprate.reduction import proof
 from keeprate.reduction.plan import make_plan
 from keeprate.reduction.reduced_model import ReducedModel
+from keeprate.request import DataSpec, ModelSpec, Options, Request
 from keeprate.study.build import prepare
-from keeprate.study.spec import DataSpec, ModelSpec, Options, Request
 
 SMALL = {"img_size": 16, "patch_size": 4, "embed_dim": 24, "depth": 3, "num_heads": 2}
 

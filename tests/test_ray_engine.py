@@ -26,9 +26,9 @@ from keeprate.evaluation.engines.ray_engine import RayEngine
 from keeprate.evaluation.engines.sequential import Sequential
 from keeprate.evaluation.events import Event, Note, PassAdvanced
 from keeprate.evaluation.runner import execute
+from keeprate.request import Request
 from keeprate.results.store import Store
 from keeprate.study.build import prepare
-from keeprate.study.spec import Request
 from ray_factory import BATCH, IMAGES, Received, ids_of, passed, plugin, request, watched
 
 pytestmark = pytest.mark.xdist_group("ray")  # one cluster, where groups stay together

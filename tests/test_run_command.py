@@ -12,9 +12,9 @@ from click.testing import CliRunner, Result
 from keeprate.cli import keeprate
 from keeprate.evaluation import estimate
 from keeprate.evaluation.estimate import Speed, calibrated, estimated, macs_per_image, sketched
+from keeprate.request import Cost, DataSpec, LoopOptions, ModelSpec, Options, Request, RunSpec
 from keeprate.results.store import Store
 from keeprate.study import read_study
-from keeprate.study.spec import Cost, DataSpec, LoopOptions, ModelSpec, Options, Request, RunSpec
 
 PAGE = (Path(__file__).parent.parent / "docs" / "studies.md").read_text(encoding="utf-8")
 STUDY = """

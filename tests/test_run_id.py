@@ -56,6 +56,8 @@ def backbone_run(**changes: Any) -> RunInfo:
 
 SAME_ROWS = {
     "where the method came from": make_run(method_origin="/elsewhere/my_method.py"),
+    "where the backbone came from": make_run(backbone_origin="/elsewhere/my_backbone.py"),
+    "where the data set came from": make_run(data_origin="/elsewhere/my_data.py"),
     "how the schedule is spelled": make_run(schedule="r=8"),
     "how the budget is spelled": make_run(budget="65%"),
     "the seed written down": make_run(seed=1),

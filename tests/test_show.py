@@ -14,8 +14,8 @@ from safetensors.torch import save_file
 
 from keeprate.cli import keeprate
 from keeprate.plugins import registry as plugins
+from keeprate.request import DataSpec
 from keeprate.study.build import built_data
-from keeprate.study.spec import DataSpec
 from keeprate.visualization.patch_pictures import enlarged
 
 WIDTH = 224

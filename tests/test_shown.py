@@ -15,8 +15,8 @@ from keeprate.backbones.loading.loaded import LoadedModel
 from keeprate.backbones.loading.model_input import ModelInput
 from keeprate.data.images import build_transform
 from keeprate.plugins.registry import registry
+from keeprate.request import Cost
 from keeprate.study.comparison import Wanted
-from keeprate.study.spec import Cost
 from keeprate.visualization.class_names import class_names
 from keeprate.visualization.image_selection import Source, grid_of
 from keeprate.visualization.patch_pictures import enlarged, survivors_picture

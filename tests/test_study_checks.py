@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 
 from huggingface_factory import image_checkpoint, review_file, text_checkpoint
 from keeprate.errors import KeeprateError
+from keeprate.request import Cost, DataSpec, LoopOptions, ModelSpec, Options
 from keeprate.study import Study, StudyProblems, read_study
-from keeprate.study.spec import Cost, DataSpec, LoopOptions, ModelSpec, Options
 
 TINY = "vit_tiny_patch16_224"
 

@@ -23,10 +23,7 @@ from .evaluation.runner import execute
 from .plugins.parameters import parse_spec
 from .plugins.registry import registry
 from .reduction.reduce import copied
-from .results.store import Store
-from .study.build import built_engine
-from .study.expand import Named, costs_of, entries_of, seeds_of
-from .study.spec import (
+from .request import (
     ACCELERATORS,
     PRECISIONS,
     DataSpec,
@@ -36,6 +33,9 @@ from .study.spec import (
     Request,
     plain_folder,
 )
+from .results.store import Store
+from .study.build import built_engine
+from .study.expand import Named, costs_of, entries_of, seeds_of
 
 if TYPE_CHECKING:
     from .evaluation.comparison_runner import Tally

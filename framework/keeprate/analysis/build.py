@@ -17,12 +17,13 @@ from .model import (
 )
 from .runs import Evidence, Judged, JudgedGroup
 from .sections.ablations import ablations
+from .sections.commands import command_of, commands_of
 from .sections.curves import curve_findings, left_out
 from .sections.disagreement import Disagreement, disagreement
 from .sections.equal_cost import equal_cost
 from .sections.overview import methods_in_words, overview, overview_of_group
 from .sections.paired import accuracy
-from .sections.provenance import FailedRun, SkippedSample, command_of, commands_of, provenance
+from .sections.provenance import FailedRun, SkippedSample, provenance
 from .sections.published import published
 from .series import Arranged, arrange
 from .statistics import pareto_front

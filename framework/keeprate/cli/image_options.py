@@ -91,8 +91,8 @@ def source(asked: Picking) -> Source:
     one that ships with its own classifier. Raises KeeprateError for what is unknown or missing.
     """
     from ..backbones.lookup import adapt
+    from ..request import ModelSpec
     from ..study.build import built_model
-    from ..study.spec import ModelSpec
     from ..visualization.image_selection import Source
 
     data = _data(asked)

@@ -11,7 +11,7 @@ import click
 
 if TYPE_CHECKING:
     from ..evaluation.comparison_runner import Tally
-    from ..study.spec import Request
+    from ..request import Request
 
 LOG: Final = "log.jsonl"
 INTERRUPTED: Final = 130

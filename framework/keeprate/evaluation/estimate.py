@@ -15,10 +15,10 @@ from ..reduction.plan import suits
 from ..reduction.proof import require_proof
 from ..reduction.reduced_model import ReducedModel
 from ..reduction.shared_forward import shared_macs
+from ..request import ModelSpec, Request
 from ..results.environment import device_of
 from ..study.build import built_data, built_model, built_run
 from ..study.comparison import Comparison
-from ..study.spec import ModelSpec, Request
 from .tasks import tasks_of
 from .throughput import measure_throughput
 

@@ -22,7 +22,7 @@ from ..engine import Desk, Failed, Segment
 from ..errors import KeeprateError, SampleError
 from ..reduction.reduced_model import ReducedModel
 from ..reduction.shared_forward import SharedForward
-from ..study.spec import LoopOptions
+from ..request import LoopOptions
 from .batch_splitting import Room
 from .distributed import gathered
 from .events import PassAdvanced

@@ -17,7 +17,7 @@ from ..data.texts import TextSamples
 from ..engine import Desk, Failed, Segment
 from ..errors import KeeprateError
 from ..reduction.reduced_model import ReducedModel
-from ..study.spec import LoopOptions
+from ..request import LoopOptions
 from .distributed import gathered
 from .lightning_loop import Pass, PassLoop, Stopped
 from .rows import Outcome, outcome_of

@@ -9,12 +9,12 @@ from ..engine import Engine
 from ..errors import KeeprateError
 from ..plugins.code_hash import source_sha256
 from ..plugins.registry import registry
+from ..request import Request
 from ..results.lock import locked
 from ..results.reuse import reuse
 from ..results.store import Store
 from ..study.build import prepare
 from ..study.comparison import Comparison, Job
-from ..study.spec import Request
 from .comparison_runner import Comparing, Tally, Workplace
 from .distributed import as_first, is_first_process
 from .events import ComparisonStarted, Event, Listener, Note, RunReused

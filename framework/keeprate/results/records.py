@@ -100,6 +100,13 @@ class StageInfo(Record):
     keep: int
 
 
+_NAMES_AND_SPELLINGS: Final = (
+    *("method_origin", "backbone_origin", "data_origin"),
+    *("schedule", "budget", "seed"),
+)
+"""What of a description is told by the rest of it, or is no part of what is computed."""
+
+
 class RunInfo(Record):
     """The full description of what was asked; two runs that ask the same have the same `id`.
 
@@ -107,11 +114,14 @@ class RunInfo(Record):
     "backbone" and the "data set", so that a run whose code was changed is another one.
     `stages_sha256` is a hash of the stages for all sizes of sample, where there are several.
     `reduces` is False for the unpruned reference, `empty_last_mlp` says whether the last block's
-    MLP ran on the class token alone.
+    MLP ran on the class token alone. The origins say which plugin, or which file of one, brought
+    the method, the backbone and the data set, "" where that was not kept.
     """
 
     method: str
     method_origin: str
+    backbone_origin: str = ""
+    data_origin: str = ""
     sources: dict[str, str]
     parameters: Values
     schedule: str
@@ -142,7 +152,7 @@ class RunInfo(Record):
         content: dict[str, Any] = self.model_dump(
             mode="json",
             exclude={
-                **dict.fromkeys(("method_origin", "schedule", "budget", "seed"), True),
+                **dict.fromkeys(_NAMES_AND_SPELLINGS, True),
                 "backbone": {"name", "weights", "num_parameters"},
                 "data": {"name", "places"},
             },

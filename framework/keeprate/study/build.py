@@ -16,8 +16,8 @@ from ..plugins.registry import registry
 from ..reduction.plan import preset_of, suits
 from ..reduction.proof import require_proof
 from ..reduction.reduce import chosen_method
+from ..request import DataSpec, ModelSpec, Request, RunSpec
 from .comparison import Comparison, Wanted
-from .spec import DataSpec, ModelSpec, Request, RunSpec
 
 
 def prepare(request: Request, bad: Mapping[str, str] | None = None) -> Comparison:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from ..backbone import Backbone
 from ..backbones.loading.load import outline
-from ..backbones.loading.loaded import PREFIX, LoadedModel, classes_of, config_of
+from ..backbones.loading.loaded import LoadedModel, classes_of, config_of
 from ..backbones.loading.timm import check_name, find_published
 from ..backbones.lookup import adapt
 from ..data.preprocessing import preparation
@@ -16,6 +16,7 @@ from ..dataset import DataSet
 from ..errors import KeeprateError
 from ..plugins.registry import registry
 from ..reduction.plan import make_plan, refuse_unsuited
+from ..request import PREFIX
 from .pairs import NamedModel, Pair
 from .problems import Ledger
 from .schema import Content

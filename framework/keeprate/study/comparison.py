@@ -19,9 +19,9 @@ from ..plugins.registry import registry
 from ..reduction.macs import count
 from ..reduction.plan import Plan, make_plan
 from ..reduction.reduced_model import ReducedModel
+from ..request import Cost, Options, Request
 from ..results.records import RunInfo
 from .describe import describe, label_of
-from .spec import Cost, Options, Request
 
 
 @dataclass(frozen=True)

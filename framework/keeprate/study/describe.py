@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..backbone import Backbone
 from ..backbones.loading.loaded import LoadedModel
 from ..backbones.loading.structure_hash import structure_sha256
 from ..method import Method
 from ..plugins.code_hash import source_sha256
+from ..plugins.kinds import Offer
 from ..plugins.parameters import parameters_of, values_of
 from ..plugins.registry import registry
 from ..reduction.plan import Plan
@@ -26,7 +27,9 @@ def describe(comparison: Comparison, plan: Plan) -> RunInfo:
     method, schedule = plan.method, plan.schedule
     return RunInfo(
         method=method.name,
-        method_origin=_origin(type(method)),
+        method_origin=_origin(registry().methods, type(method)),
+        backbone_origin=_origin(registry().backbones, type(comparison.backbone)),
+        data_origin=_origin(registry().datasets, type(comparison.data)),
         sources=_sources(comparison, method),
         parameters=values_of(method),
         schedule="" if schedule is None else schedule.text,
@@ -55,10 +58,10 @@ def label_of(method: Method, info: RunInfo) -> str:
     return " ".join(filter(None, [info.method, *changed, info.schedule, info.budget]))
 
 
-def _origin(cls: type[Method]) -> str:
-    """Return where a method comes from: its plugin, or the module that it was handed over from."""
-    offer = registry().methods.get(cls.name)
-    return offer.origin if offer is not None and offer.cls is cls else f"given ({cls.__module__})"
+def _origin(offers: Mapping[str, Offer[Any]], cls: type) -> str:
+    """Return where a class comes from: its plugin, or the module that it was handed over from."""
+    origins = (offer.origin for offer in offers.values() if offer.cls is cls)
+    return next(origins, f"given ({cls.__module__})")
 
 
 def _sources(comparison: Comparison, method: Method) -> dict[str, str]:

@@ -14,7 +14,7 @@ from ..plugins.registry import registry
 from ..reduction.plan import preset_of
 from ..reduction.reduce import chosen_class
 from ..reduction.schedule import parse_schedule
-from .spec import DEFAULT_BUDGETS, Cost, RunSpec
+from ..request import DEFAULT_BUDGETS, Cost, RunSpec
 
 Named: TypeAlias = str | type[Method] | Method
 SEED: Final = "seed"

@@ -15,9 +15,9 @@ from ..plugins.parameters import Parameter, build, parameters_of, parse_spec, va
 from ..plugins.registry import registry
 from ..reduction.plan import preset_of
 from ..reduction.schedule import parse_schedule
+from ..request import DEFAULT_BUDGETS, Cost, RunSpec
 from .problems import Ledger
 from .schema import Content, MethodEntry
-from .spec import DEFAULT_BUDGETS, Cost, RunSpec
 from .validate import named_values, refused
 from .yaml_lines import KeyPath
 

@@ -11,10 +11,10 @@ from ..dataset import DataSet
 from ..errors import KeeprateError
 from ..plugins.parameters import Parameter, build, parameters_of, parse_spec, values_of
 from ..plugins.registry import registry
+from ..request import DataSpec, ModelSpec
 from .grid import SEED, Point
 from .problems import Ledger
 from .schema import Content, DataEntry, Exclusion
-from .spec import DataSpec, ModelSpec
 from .validate import missing, named_values, refused
 from .yaml_lines import KeyPath
 

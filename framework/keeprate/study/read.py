@@ -11,12 +11,12 @@ from ..errors import KeeprateError
 from ..plugins.kinds import SUFFIXES
 from ..plugins.parameters import build, parse_spec
 from ..plugins.registry import registry
+from ..request import LoopOptions, Options, Request
 from .checks import check_pairs
 from .grid import points_of
 from .pairs import NamedData, pairs_of
 from .problems import Ledger, read_text
 from .schema import Content
-from .spec import LoopOptions, Options, Request
 from .validate import validated
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from .spec import Accelerator, Precision, plain_folder
+from ..request import Accelerator, Precision, plain_folder
 
 T = TypeVar("T")
 

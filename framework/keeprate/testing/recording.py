@@ -92,7 +92,7 @@ def all_alike(tokens: Tokens, attention: Attention) -> tuple[Tokens, Attention]:
     well, of which products and their sums are exact in float64, in whatever order they are summed.
     """
     x = _alike(tokens.x, tokens.num_prefix)
-    given = {
+    given: dict[str, Any] = {
         name: _alike(getattr(attention, name), tokens.num_prefix)
         for name in ("q", "k", "v", "x_pre")
     }

@@ -15,7 +15,7 @@ from ..reduction.plan import Plan, make_plan, refuse_unsuited
 from ..reduction.proof import require_proof
 from ..reduction.reduced_model import ReducedModel
 from ..reduction.schedule import parse_schedule
-from ..study.spec import Cost
+from ..request import Cost
 from ..tokens import Tokens
 from .image_selection import Picked, Source, grid_of, on_grid
 from .patch_pictures import Importance

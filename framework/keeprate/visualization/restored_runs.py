@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
 
+from ..analysis.asked_again import asked_again, model_again
 from ..backbone import Backbone
-from ..backbones.loading.loaded import PREFIX, LoadedModel
+from ..backbones.loading.loaded import LoadedModel
 from ..dataset import DataSet
 from ..errors import KeeprateError
 from ..plugins.parameters import parameters_of
 from ..plugins.registry import registry
 from ..reduction.plan import Plan, make_plan
+from ..request import PREFIX, DataSpec, ModelSpec
 from ..results.records import RunInfo
 from ..study.build import built_data, built_model, built_run
 from ..study.comparison import Comparison
 from ..study.describe import describe
-from ..study.spec import Cost, DataSpec, LoopOptions, ModelSpec, Options, RunSpec
 from .image_selection import Source
-
-_SHIPPED: Final = "shipped with "
-_PRETRAINED: Final = "pretrained"
-_RANDOM: Final = "random weights"
 
 
 @dataclass(frozen=True)
@@ -65,11 +61,8 @@ def rebuilt(runs: Sequence[RunInfo], places: Places) -> Rebuilt:
         )
     data = _data(first, places)
     loaded = _model(first, places, data)
-    bad = first.data.skipped
-    options = Options(
-        LoopOptions(precision=first.precision), limit=first.data.images, skip_bad=bool(bad)
-    )
-    comparison = Comparison(loaded, data, [], options, bad=bad)
+    options = asked_again(first).options
+    comparison = Comparison(loaded, data, [], options, bad=first.data.skipped)
     plans = {run.id: _plan(run, comparison.backbone) for run in runs}
     changes = [_changes(run, describe(comparison, plans[run.id])) for run in runs]
     source = Source(loaded, comparison.backbone, data)
@@ -78,8 +71,7 @@ def rebuilt(runs: Sequence[RunInfo], places: Places) -> Rebuilt:
 
 def _data(run: RunInfo, places: Places) -> DataSet:
     name, stored = run.data.name, dict(run.data.places)
-    given = places.data
-    values: dict[str, object] = {**stored, **run.data.parameters}
+    given, values = places.data, dict(asked_again(run).data.values)
     if given is not None and given.name == name:
         own = [each.name for each in parameters_of(registry().dataset(name))]
         named = {(key or next(iter(own), "")): value for key, value in given.values.items()}
@@ -96,12 +88,11 @@ def _data(run: RunInfo, places: Places) -> DataSet:
 
 def _model(run: RunInfo, places: Places, data: DataSet) -> LoadedModel:
     backbone = run.backbone
-    if backbone.weights.startswith(_SHIPPED) and places.model is None:
-        loaded = built_model(ModelSpec(), data)
+    spec = model_again(backbone, places.model)
+    if spec.name is None:
+        loaded = built_model(spec, data)
     else:
-        name = places.model or backbone.name
-        weights = None if name.startswith(PREFIX) else _weights(run, places)
-        loaded = _loaded(ModelSpec(name, weights, _image_size(run, name)), data)
+        loaded = _loaded(_with_weights(spec, places.weights), data)
     if loaded.weights_sha256 != backbone.weights_sha256:
         raise KeeprateError(
             f"'{loaded.name}' with {loaded.weights} is not the model of these runs: theirs is "
@@ -118,33 +109,31 @@ def _loaded(spec: ModelSpec, data: DataSet) -> LoadedModel:
         raise KeeprateError(f"{error} Say where it is now with --model and --weights.") from error
 
 
-def _weights(run: RunInfo, places: Places) -> Path | None:
-    """The file of the weights, None for those that timm's hub has."""
-    stored, given = run.backbone.weights, places.weights
+def _with_weights(spec: ModelSpec, given: Path | None) -> ModelSpec:
+    """The same with the file that its weights are in now; models of transformers have their own."""
+    stored = spec.weights
     if given is not None and given.is_dir():
-        given = None if stored in (_PRETRAINED, _RANDOM) else given / stored
-    if given is not None or stored == _PRETRAINED:
-        return given
-    if stored == _RANDOM or not Path(stored).is_file():
+        given = None if stored is None else given / stored
+    if spec.name is None or spec.name.startswith(PREFIX):
+        return spec
+    if given is None and stored is not None and not stored.is_file():
         raise KeeprateError(
-            f"The weights of '{run.backbone.name}', {stored}, are not here: say where with "
-            "--weights FILE, or the folder they are in."
+            f"The weights of '{spec.name}', {stored}, are not here: say where with --weights FILE, "
+            "or the folder they are in."
         )
-    return Path(stored)
-
-
-def _image_size(run: RunInfo, name: str) -> tuple[int, int] | None:
-    """The size of images, unless the model's name says it or the model fixes it."""
-    height, width = run.backbone.image_size
-    said = height == width and str(height) in name
-    return None if name.startswith(PREFIX) or said else (height, width)
+    return replace(spec, weights=given or stored)
 
 
 def _plan(run: RunInfo, backbone: Backbone) -> Plan:
-    cost = Cost(run.schedule or None, run.budget)
-    wanted = built_run(RunSpec(run.method, run.parameters, cost), run.seed)
+    request = asked_again(run)
+    (spec,), options = request.runs, request.options
+    method = built_run(spec, options.seed).method
     return make_plan(
-        backbone, wanted.method, cost.schedule, cost.budget, empty_last_mlp=run.empty_last_mlp
+        backbone,
+        method,
+        spec.cost.schedule,
+        spec.cost.budget,
+        empty_last_mlp=options.empty_last_mlp,
     )
 
 

@@ -1,4 +1,4 @@
-"""The samples on which methods disagree most: plain frozen data, as in `model`."""
+"""The samples on which chosen runs disagree most, from their rows, with the pictures there are."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from typing import Any, Final
 import polars as pl
 
 from ...errors import KeeprateError
+from ...request import PREFIX
 from ...results.picture_index import Pictured, PicturedGroup, PictureIndex, picture_path
 from ...results.store import Store
+from ..asked_again import model_again
 from ..run_selection import Chosen, choose
 from ..runs import JudgedGroup
 from ..series import Arranged
+from .commands import plugin_words
 from .disagreement_ranking import COLUMNS, DIFFERENT, SPREAD, apart, ranked
 
 
@@ -72,9 +75,6 @@ class Disagreement:
 
 MOST_SAMPLES: Final = 8
 """Samples that are listed where no more pictures were drawn."""
-
-
-_NO_FILE: Final = ("pretrained", "random weights")
 
 
 def disagreement(
@@ -141,14 +141,13 @@ def command(store: Store, group: JudgedGroup) -> str:
     run = group.runs[0].run
     if run.backbone.samples == "texts":
         return ""
-    files = dict.fromkeys(each.run.method_origin for each in group.runs)
-    plugins = [word for file in files if file.endswith(".py") for word in ("--plugin", file)]
+    plugins = plugin_words(each.run for each in group.runs)
     words = ["keeprate", *plugins, "show", "--disagreeing", str(store.folder)]
-    name, weights = run.backbone.name, run.backbone.weights
-    if name.startswith("hf:"):
-        words += ["--model", name]
-    elif not weights.startswith("shipped with ") and weights not in _NO_FILE:
-        words += ["--weights", weights]
+    model = model_again(run.backbone)
+    if model.weights is not None:
+        words += ["--weights", str(model.weights)]
+    elif model.name is not None and model.name.startswith(PREFIX):
+        words += ["--model", model.name]
     return shlex.join(words)
 
 

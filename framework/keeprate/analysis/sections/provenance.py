@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ...results.labels import text_of
-from ...results.records import Environment, RunInfo
 from ..runs import Judged
-
-_SHIPPED = "shipped with "
-_PLACED = ("pretrained", "random weights")
-"""Weights that are no file."""
+from .commands import command_of
 
 
 def provenance(judged: Judged) -> Provenance:
@@ -45,98 +38,6 @@ def provenance(judged: Judged) -> Provenance:
         notes=ran.notes,
         command=command_of(run, ran),
     )
-
-
-def command_of(run: RunInfo, ran: Environment) -> str:
-    """The `keeprate compare` that computes one run again, beside the unpruned one.
-
-    Files are named as they were; weights by the name of their file alone, which is all that is
-    kept of it.
-    """
-    return _command(ran, [run], [run])
-
-
-def commands_of(runs: Sequence[Judged]) -> tuple[str, ...]:
-    """A few `keeprate compare` that compute these runs: methods at the same costs go together."""
-    cells: dict[tuple[object, ...], dict[str, list[Judged]]] = {}
-    for each in (judged for judged in runs if judged.run.reduces):
-        schedule = each.run.schedule if each.run.budget else None
-        cell = cells.setdefault((*_options(each.run, each.result.environment), schedule), {})
-        cell.setdefault(_method(each.run), []).append(each)
-    commands: dict[str, None] = {}
-    for methods in cells.values():
-        for members in _at_the_same_costs(methods.values()):
-            distinct = {_method(each.run): each.run for each in members}
-            command = _command(
-                members[0].result.environment, list(distinct.values()), [m.run for m in members]
-            )
-            commands[command] = None
-    return tuple(commands) or (command_of(runs[0].run, runs[0].result.environment),)
-
-
-def _at_the_same_costs(methods: Iterable[list[Judged]]) -> list[list[Judged]]:
-    """The runs of methods, those put together that were run at the same schedules and budgets."""
-    together: dict[frozenset[object], list[Judged]] = defaultdict(list)
-    for members in methods:
-        together[frozenset((m.run.schedule, m.run.budget) for m in members)] += members
-    return list(together.values())
-
-
-def _command(ran: Environment, methods: Sequence[RunInfo], costs: Sequence[RunInfo]) -> str:
-    """`costs` are the runs whose schedules and budgets are asked for, of every method."""
-    words = ["keeprate", *_plugins(methods), "compare", *_options(methods[0], ran)]
-    for each in methods:
-        words += ["--method", _method(each)]
-    for schedule in dict.fromkeys(each.schedule for each in costs if each.schedule):
-        words += ["--schedule", schedule]
-    for budget in dict.fromkeys(each.budget for each in costs if each.budget):
-        words += ["--budget", budget]
-    return shlex.join(words)
-
-
-def _plugins(methods: Sequence[RunInfo]) -> list[str]:
-    files = dict.fromkeys(each.method_origin for each in methods)
-    return [word for file in files if file.endswith(".py") for word in ("--plugin", file)]
-
-
-def _options(run: RunInfo, ran: Environment) -> list[str]:
-    """What all runs of one command have in common."""
-    words: list[str] = []
-    backbone = run.backbone
-    if not backbone.weights.startswith(_SHIPPED):
-        words += ["--model", backbone.name]
-        if backbone.weights not in _PLACED:
-            words += ["--weights", backbone.weights]
-        words += _image_size(run)
-    data = {**run.data.places, **run.data.parameters}
-    words += ["--data", _spec(run.data.name, data), "--limit", str(run.data.images)]
-    words += ["--precision", run.precision, "--batch-size", str(ran.batch_size)]
-    if run.data.skipped:
-        words.append("--skip-bad")
-    if run.empty_last_mlp:
-        words.append("--empty-last-mlp")
-    if run.seed and "seed" not in run.parameters:
-        words += ["--seed", str(run.seed)]
-    return words
-
-
-def _image_size(run: RunInfo) -> list[str]:
-    """The size of images, unless the model's name says it or the model fixes it."""
-    height, width = run.backbone.image_size
-    name = run.backbone.name
-    if name.startswith("hf:") or height == 1 or (height == width and str(height) in name):
-        return []
-    return ["--image-size", str(height) if height == width else f"{height}x{width}"]
-
-
-def _method(run: RunInfo) -> str:
-    return _spec(run.method, run.parameters)
-
-
-def _spec(name: str, values: Mapping[str, object]) -> str:
-    """A method or data set with its parameters, as the command line takes it."""
-    spelled = ",".join(text_of({key: value}) for key, value in values.items())
-    return f"{name}:{spelled}" if spelled else name
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,10 @@ import torch
 from torch import nn
 
 from ...errors import KeeprateError
+from ...request import PREFIX
 from .checkpoints import first_line, hub_problem
 from .huggingface_processors import import_transformers, quietly
-from .loaded import PREFIX, LoadedModel, weights_sha256
+from .loaded import LoadedModel, weights_sha256
 
 CONFIG = ("config.json", "preprocessor_config.json")
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "model-*.safetensors")

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import KeeprateError
+from ...request import PREFIX
 from .checkpoints import first_line
-from .loaded import PREFIX
 from .model_input import ModelInput
 
 PREPROCESSOR = "preprocessor_config.json"

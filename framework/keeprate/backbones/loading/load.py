@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...errors import KeeprateError
+from ...request import PREFIX
 from .huggingface import load_huggingface, outline_huggingface
-from .loaded import PREFIX, LoadedModel
+from .loaded import LoadedModel
 from .timm import load_timm, outline_timm
 
 

@@ -13,9 +13,6 @@ from torch import nn
 
 from ...errors import KeeprateError
 
-PREFIX = "hf:"
-"""How names of transformers' models begin; all others are timm's."""
-
 
 @dataclass(frozen=True)
 class LoadedModel:

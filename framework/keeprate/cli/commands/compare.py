@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ...errors import KeeprateError
-from ...study.spec import ACCELERATORS, DEFAULT_BUDGETS, PRECISIONS, plain_folder
+from ...request import ACCELERATORS, DEFAULT_BUDGETS, PRECISIONS, plain_folder
 from ..options import ImageSize, plugin_options
 
 if TYPE_CHECKING:
     from ...dataset import DataSet
     from ...method import Method
-    from ...study.spec import DataSpec, Options, Request, RunSpec
+    from ...request import DataSpec, Options, Request, RunSpec
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def compare(**options: Any) -> None:
 
 def asked_for(asked: Asked, runs: Sequence[RunSpec]) -> Request:
     """Return what was typed, by name; everything that can be wrong with it is checked later."""
-    from ...study.spec import ModelSpec, Request
+    from ...request import ModelSpec, Request
 
     return Request(
         model=ModelSpec(asked.model, asked.weights, asked.image_size),
@@ -154,7 +154,7 @@ def asked_for(asked: Asked, runs: Sequence[RunSpec]) -> Request:
 def data_spec(text: str | None) -> DataSpec:
     """Return the data set named with its parameters, or none."""
     from ...plugins.parameters import parse_spec
-    from ...study.spec import DataSpec
+    from ...request import DataSpec
 
     return DataSpec() if text is None else DataSpec(*parse_spec(text))
 
@@ -166,7 +166,7 @@ def chosen_runs(asked: Asked) -> list[RunSpec]:
     """
     from ...plugins.parameters import parse_spec
     from ...plugins.registry import registry
-    from ...study.spec import Cost, RunSpec
+    from ...request import Cost, RunSpec
 
     specs = [parse_spec(spec) for spec in asked.methods]
     if not specs:
@@ -216,7 +216,7 @@ def check_loop(asked: Asked) -> None:
 def loop_options(asked: Asked) -> Options:
     """Turn the typed options into those of the comparison."""
     from ...data.samples import default_workers
-    from ...study.spec import LoopOptions, Options
+    from ...request import LoopOptions, Options
 
     workers = asked.workers
     if workers is None:

@@ -106,7 +106,7 @@ class Look:
 
 def question_of(asked: Asked) -> Question:
     """Return what is asked; KeeprateError for options that exclude each other."""
-    from ...study.spec import Cost
+    from ...request import Cost
     from ...visualization.convergence import Question
 
     numbers = tuple(sorted({*asked.iterations}))
@@ -122,8 +122,8 @@ def question_of(asked: Asked) -> Question:
 
 def _method(spec: str) -> Method:
     from ...plugins.parameters import parse_spec
+    from ...request import RunSpec
     from ...study.build import built_run
-    from ...study.spec import RunSpec
 
     return built_run(RunSpec(*parse_spec(spec)), seed=0).method
 

@@ -96,8 +96,8 @@ def _without_weights(
     import timm
     import torch
 
-    from ...backbones.loading.loaded import PREFIX
     from ...backbones.loading.timm import check_image_size, check_name
+    from ...request import PREFIX
 
     if name.startswith(PREFIX):
         from ...backbones.loading.huggingface import shapes_of

@@ -14,9 +14,9 @@ from ..options import plugin_options
 
 if TYPE_CHECKING:
     from ...evaluation.estimate import Estimate
+    from ...request import Request
     from ...study import Study
     from ...study.comparison import Comparison
-    from ...study.spec import Request
 
 
 @click.command()
@@ -74,7 +74,7 @@ def _run(
 
 
 def _checked(name: str) -> str:
-    from ...study.spec import plain_folder
+    from ...request import plain_folder
 
     try:
         return plain_folder(name)

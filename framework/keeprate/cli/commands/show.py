@@ -109,8 +109,8 @@ def runs_of(asked: ShowOptions, found: Source) -> dict[str, Wanted]:
     Raises KeeprateError for unknown names and parameters that do not fit.
     """
     from ...plugins.parameters import parse_spec
+    from ...request import Cost, RunSpec
     from ...study.build import built_run
-    from ...study.spec import Cost, RunSpec
 
     budget = asked.budget or (None if asked.schedule else DEFAULT_BUDGET)
     cost = Cost(asked.schedule, budget)

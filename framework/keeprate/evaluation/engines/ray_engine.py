@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ...engine import Desk, Engine, Task
 from ...errors import KeeprateError
 from ...plugins.discovery import VARIABLE
-from ...study.spec import LoopOptions, Request
+from ...request import LoopOptions, Request
 from ..events import Note
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from ...engine import Desk, Failed, Segment, Task
 from ...errors import KeeprateError, SampleError
 from ...plugins.discovery import VARIABLE
 from ...plugins.registry import activate, load
-from ...study.spec import LoopOptions, Request
+from ...request import LoopOptions, Request
 from .shards import Shard
 
 if TYPE_CHECKING:

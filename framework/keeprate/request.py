@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
 if TYPE_CHECKING:
-    from ..backbones.loading.loaded import LoadedModel
-    from ..dataset import DataSet
-    from ..method import Method
+    from .backbones.loading.loaded import LoadedModel
+    from .dataset import DataSet
+    from .method import Method
 
 Precision: TypeAlias = Literal[
     "32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"
@@ -19,6 +19,8 @@ Precision: TypeAlias = Literal[
 Accelerator: TypeAlias = Literal["auto", "cpu", "gpu", "cuda", "mps", "tpu", "hpu"]
 PRECISIONS: Final[tuple[str, ...]] = get_args(Precision)
 ACCELERATORS: Final[tuple[str, ...]] = get_args(Accelerator)
+PREFIX: Final = "hf:"
+"""How names of transformers' models begin; all others are timm's."""
 DEFAULT_BUDGETS: Final = ("80%", "65%", "50%")
 """What methods are compared at where neither budget nor schedule is named."""
 
