@@ -73,7 +73,7 @@ def test_rows_do_not_depend_on_batch_size_or_workers(
     other = outcome(**options)
     exact = pl.exclude("confidence", "kl")
     assert other.rows.select(exact).equals(alone.rows.select(exact))
-    torch.testing.assert_close(other.logits, alone.logits)
+    torch.testing.assert_close(other.logits, alone.logits, rtol=1e-4, atol=1e-4)  # float32
     assert other.rows["sample"].to_list() == [f"image-{i}" for i in range(0, 2 * IMAGES, 2)]
     assert (other.images, other.top1, other.top5) == (alone.images, alone.top1, alone.top5)
 

@@ -91,12 +91,16 @@ def all_alike(tokens: Tokens, attention: Attention) -> tuple[Tokens, Attention]:
     what the model makes of them is equal but for its last bits. Numbers are rounded to `GRID` as
     well, of which products and their sums are exact in float64, in whatever order they are summed.
     """
-    x = _alike(tokens.x, tokens.num_prefix)
-    given: dict[str, Any] = {
-        name: _alike(getattr(attention, name), tokens.num_prefix)
-        for name in ("q", "k", "v", "x_pre")
-    }
-    return tokens.with_x(x), replace(attention, given_weights=None, **given)
+    prefix = tokens.num_prefix
+    same = replace(
+        attention,
+        q=_alike(attention.q, prefix),
+        k=_alike(attention.k, prefix),
+        v=_alike(attention.v, prefix),
+        x_pre=_alike(attention.x_pre, prefix),
+        given_weights=None,  # computed again, from these
+    )
+    return tokens.with_x(_alike(tokens.x, prefix)), same
 
 
 GRID = 2.0**-8
