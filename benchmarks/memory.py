@@ -19,9 +19,9 @@ import torch
 from torch import nn
 
 import keeprate
+from keeprate._devices import device_name, device_of
 from keeprate.backbones.lookup import adapt
 from keeprate.plugins.parameters import parse_spec
-from keeprate.results.environment import device_name, device_of
 
 MIB = 2**20
 

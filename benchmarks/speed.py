@@ -23,9 +23,9 @@ from torch import Tensor
 
 import keeprate
 from keeprate import Attention, Method, Needs, Place, Stage, Tokens
+from keeprate._devices import device_name, device_of
 from keeprate.evaluation.throughput import DTYPES
 from keeprate.plugins.parameters import parse_spec
-from keeprate.results.environment import device_name, device_of
 
 
 class Floor(Method):

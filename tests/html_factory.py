@@ -20,7 +20,7 @@ from keeprate.analysis.model import (
     Setting,
     Verdict,
 )
-from keeprate.analysis.sections.provenance import FailedRun, Provenance, SkippedSample
+from keeprate.analysis.provenance import FailedRun, Provenance, SkippedSample
 
 UNPRUNED = 1.258e9
 BUDGETS = ("80%", "65%", "50%")

@@ -9,9 +9,10 @@ import pytest
 
 from disagreement_factory import put_run, texts_store
 from keeprate.analysis.build import findings
+from keeprate.analysis.disagreement import Disagreement
 from keeprate.analysis.run_selection import MOST_RUNS, choose, named
 from keeprate.analysis.runs import JudgedGroup, gather
-from keeprate.analysis.sections.disagreement import Disagreement, disputed
+from keeprate.analysis.sections.disagreement import disputed
 from keeprate.analysis.series import Arranged, arrange
 from keeprate.analysis.summary import summarise
 from keeprate.results.picture_index import INDEX, PictureIndex, read_index, write_index

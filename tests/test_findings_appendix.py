@@ -22,10 +22,10 @@ from keeprate.analysis.appendix import (
     skipped_table,
     tokens_table,
 )
+from keeprate.analysis.disagreement import Disagreement, DisputedSample, Guess
 from keeprate.analysis.model import GroupFindings, Options
+from keeprate.analysis.provenance import SkippedSample
 from keeprate.analysis.sections.curves import MOST_CURVES
-from keeprate.analysis.sections.disagreement import Disagreement, DisputedSample, Guess
-from keeprate.analysis.sections.provenance import SkippedSample
 from keeprate.analysis.summary import summarise
 from keeprate.analysis.tables import MOST_ABLATIONS, FindingsTable, curve_table, notes_of
 from keeprate.results.store import Store

@@ -22,7 +22,7 @@ from keeprate.analysis.model import (
     Rival,
     Verdict,
 )
-from keeprate.analysis.sections.provenance import FailedRun
+from keeprate.analysis.provenance import FailedRun
 from keeprate.analysis.summary import Summary, summarise
 from keeprate.results.store import Store
 from keeprate_reports.comparisons_csv import COLUMNS, ComparisonsCsv

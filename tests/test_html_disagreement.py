@@ -13,8 +13,8 @@ from PIL import Image
 
 from html_browser import Browser, browser_path, browsing
 from html_factory import make_findings
+from keeprate.analysis.disagreement import Disagreement, DisputedSample, Guess
 from keeprate.analysis.model import Findings
-from keeprate.analysis.sections.disagreement import Disagreement, DisputedSample, Guess
 from keeprate_reports import html_disagreement
 from keeprate_reports.html_disagreement import disagreement_part
 from keeprate_reports.html_page import page, page_bytes

@@ -13,13 +13,16 @@ if TYPE_CHECKING:
     from .api import compare
     from .attention import Attention
     from .backbone import Backbone
+    from .backbones.loading.load import load_model
     from .comparison_table import ComparisonTable
     from .dataset import DataSet, Sample, TextDataSet
+    from .engine import Engine
     from .errors import KeeprateError
     from .hookspecs import hookimpl
     from .method import Method, Needs, Place, Preset, Shape, Stage
     from .reduction.function_method import as_method
     from .reduction.macs import macs
+    from .reduction.random_numbers import uniform
     from .reduction.reduce import reduce
     from .report import Report
     from .tokens import Tokens
@@ -31,6 +34,7 @@ __all__ = [
     "Backbone",
     "ComparisonTable",
     "DataSet",
+    "Engine",
     "KeeprateError",
     "Method",
     "Needs",
@@ -46,8 +50,10 @@ __all__ = [
     "as_method",
     "compare",
     "hookimpl",
+    "load_model",
     "macs",
     "reduce",
+    "uniform",
 ]
 
 _HOME = {
@@ -55,6 +61,7 @@ _HOME = {
     "Backbone": "backbone",
     "ComparisonTable": "comparison_table",
     "DataSet": "dataset",
+    "Engine": "engine",
     "KeeprateError": "errors",
     "Method": "method",
     "Needs": "method",
@@ -69,8 +76,10 @@ _HOME = {
     "as_method": "reduction.function_method",
     "compare": "api",
     "hookimpl": "hookspecs",
+    "load_model": "backbones.loading.load",
     "macs": "reduction.macs",
     "reduce": "reduction.reduce",
+    "uniform": "reduction.random_numbers",
 }
 
 

@@ -182,7 +182,7 @@ def _folder(name: str | None, folder: Path | str | None, request: Request) -> Pa
 
 
 def _executed(request: Request, place: Path, engine: str | None, *, shown: bool) -> Tally:
-    from .cli.session import LOG
+    from .evaluation.event_log import LOG
     from .evaluation.progress.plain import progress
 
     chosen, stop = built_engine(engine), StopSwitch()

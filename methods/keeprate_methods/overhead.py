@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from keeprate import Shape, Stage
 
+from .layer_settings import LayerSettings
 from .page_rank import MOST_ITERATIONS
 
-if TYPE_CHECKING:
-    from .zero_tprune import ZeroTPrune
 
-
-def layer_macs(settings: ZeroTPrune, shape: Shape, stage: Stage) -> int:
+def layer_macs(settings: LayerSettings, shape: Shape, stage: Stage) -> int:
     """Return the multiply-accumulates of one pruning layer for one image.
 
     A page rank step is the signal times the whole matrix of every head, alive or not, because that
@@ -36,25 +32,25 @@ def layer_macs(settings: ZeroTPrune, shape: Shape, stage: Stage) -> int:
     return spent + _absorbed(settings, shape, stage)
 
 
-def _iterations(settings: ZeroTPrune, stage: Stage) -> int:
+def _iterations(settings: LayerSettings, stage: Stage) -> int:
     if settings.tolerance is not None:
         return MOST_ITERATIONS
     return settings.iterations_at(stage.block, stage.depth)
 
 
-def _width(settings: ZeroTPrune, shape: Shape) -> int:
+def _width(settings: LayerSettings, shape: Shape) -> int:
     if settings.feature in ("x", "x_pre"):
         return shape.channels
     return shape.head_dim * (shape.heads if settings.feature_heads == "concat" else 1)
 
 
-def _similarities(settings: ZeroTPrune, shape: Shape, patches: int) -> int:
+def _similarities(settings: LayerSettings, shape: Shape, patches: int) -> int:
     half = patches // 2
     pairs = patches**2 if settings.partition == "none" else half * (patches - half)
     return pairs * _width(settings, shape)
 
 
-def _absorbed(settings: ZeroTPrune, shape: Shape, stage: Stage) -> int:
+def _absorbed(settings: LayerSettings, shape: Shape, stage: Stage) -> int:
     if settings.on_drop == "drop":
         return 0
     dropped = shape.patches - stage.keep

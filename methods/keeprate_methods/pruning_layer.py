@@ -4,27 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from keeprate import Attention, Stage, Tokens
-from keeprate.reduction.random_numbers import uniform
+from keeprate import Attention, Stage, Tokens, uniform
 from keeprate.tokens import take_rows
 
+from .layer_settings import LayerSettings
 from .page_rank import aggregate, head_filter, page_rank
 from .similarity import cosine, redundant
-
-if TYPE_CHECKING:
-    from .zero_tprune import ZeroTPrune
 
 
 @dataclass
 class Layer:
     """One pruning layer at work on a few images: who is still alive, and how they rank."""
 
-    settings: ZeroTPrune
+    settings: LayerSettings
     tokens: Tokens
     attention: Attention
     stage: Stage
@@ -62,12 +58,12 @@ class Layer:
         self.dropped += positions.shape[1]
 
 
-def emphasis_on(settings: ZeroTPrune, tokens: Tokens) -> str:
+def emphasis_on(settings: LayerSettings, tokens: Tokens) -> str:
     """Return how often the class token is emphasised: never where there is none."""
     return settings.emphasis if tokens.has_class_token else "none"
 
 
-def combined(settings: ZeroTPrune, signal: Tensor, patches: Tensor) -> Tensor:
+def combined(settings: LayerSettings, signal: Tensor, patches: Tensor) -> Tensor:
     """Return one score per token (B, N) from `signal` (B, H, N): heads filtered and aggregated.
 
     The variance of a head is that over `patches` (B, N) bool.
@@ -85,14 +81,18 @@ def all_patches(tokens: Tokens) -> Tensor:
     return mask
 
 
-def whole_layer(settings: ZeroTPrune, tokens: Tokens, attention: Attention, stage: Stage) -> Layer:
+def whole_layer(
+    settings: LayerSettings, tokens: Tokens, attention: Attention, stage: Stage
+) -> Layer:
     """Return a layer that has dropped nothing yet."""
     alive = torch.ones_like(tokens.size, dtype=torch.bool)
     return Layer(settings, tokens, attention, stage, alive)
 
 
 @torch.no_grad()
-def layer_score(settings: ZeroTPrune, tokens: Tokens, attention: Attention, stage: Stage) -> Tensor:
+def layer_score(
+    settings: LayerSettings, tokens: Tokens, attention: Attention, stage: Stage
+) -> Tensor:
     """Return a score (B, N) whose best `stage.keep` patch tokens are those the layer keeps.
 
     Tokens the layer drops score minus infinity, the others their latest importance.
@@ -157,13 +157,13 @@ FEATURES: dict[str, Callable[[Tokens, Attention, str], Tensor]] = {
 """What the S-stage compares, (B, N, D)."""
 
 
-def features_of(settings: ZeroTPrune, tokens: Tokens, attention: Attention) -> Tensor:
+def features_of(settings: LayerSettings, tokens: Tokens, attention: Attention) -> Tensor:
     """Return what tokens are compared by (B, N, D), in float32 or wider."""
     features = FEATURES[settings.feature](tokens, attention, settings.feature_heads)
     return features.to(torch.promote_types(features.dtype, torch.float32))
 
 
-def absorb(settings: ZeroTPrune, tokens: Tokens, attention: Attention, stage: Stage) -> Tokens:
+def absorb(settings: LayerSettings, tokens: Tokens, attention: Attention, stage: Stage) -> Tokens:
     """Drop tokens; their size (and with `merge` features) goes to the most similar kept one."""
     kept, dropped = tokens.top(attention.score, stage.keep)
     patches = kept[:, tokens.num_prefix :]

@@ -26,6 +26,6 @@ class RandomDrop(Method):
 
     def score(self, tokens: Tokens, attention: Attention, stage: Stage) -> Tensor:
         """Return uniform random scores (B, N)."""
-        from keeprate.reduction.random_numbers import uniform
+        from keeprate import uniform
 
         return uniform(tokens.image, tokens.count, seed=self.seed, stream=stage.block)

@@ -8,27 +8,15 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from keeprate import KeeprateError, Method, Needs, Place, Preset, Shape
 
+from .layer_settings import Feature, LayerSettings, Partition, Pattern, Similarity
+
 if TYPE_CHECKING:
     from torch import Tensor
 
     from keeprate import Attention, Stage, Tokens
 
-Pattern = Literal["I'-S-I", "I'-S", "S-I", "I-S", "S", "I"]
-Partition = Literal["sequential-u", "sequential-i", "alternate", "random", "none"]
-Feature = Literal["key", "query", "value", "x_pre", "x"]
-Similarity = Literal[
-    "cosine",
-    "dot",
-    "manhattan",
-    "euclidean",
-    "minkowski-3",
-    "minkowski-4",
-    "minkowski-5",
-    "chebyshev",
-]
 
-
-class ZeroTPrune(Method):
+class ZeroTPrune(LayerSettings, Method):
     """Prune by weighted page rank on the attention graph, after thinning out similar tokens.
 
     A pruning layer between two blocks ranks the tokens (I'-stage), drops tokens most similar to a
@@ -142,29 +130,9 @@ class ZeroTPrune(Method):
 
         return combined(self, signal, all_patches(tokens))
 
-    def removals(self, patches: int, keep: int) -> dict[str, int]:
-        """Return how many of `patches` patch tokens the S- and the I-stage each remove."""
-        removed, parts = patches - keep, self.pattern.split("-")
-        if "S" not in parts:
-            return {"I": removed}
-        if "I" not in parts:
-            return {"S": removed}
-        wanted = removed * self.s_removal if self.s_removal < 1 else self.s_removal
-        by_similarity = min(int(wanted), removed, self._most_similar(patches))
-        if parts.index("I") < parts.index("S") and self.partition != "none":
-            by_similarity = min(by_similarity, keep)  # at most half of what the I-stage leaves
-        return {"S": by_similarity, "I": removed - by_similarity}
-
-    def iterations_at(self, block: int, depth: int) -> int:
-        """Return the page rank iterations after `block` of `depth`."""
-        if len(self.iterations) == 1:
-            return self.iterations[0]
-        part = (4 * block >= depth) + (4 * block >= 3 * depth)
-        return self.iterations[part]
-
     def most_removed(self, patches: int) -> int:
         """Return all but one, or group A where the S-stage alone removes."""
-        return patches - 1 if "I" in self.pattern.split("-") else self._most_similar(patches)
+        return patches - 1 if "I" in self.pattern.split("-") else self.most_similar(patches)
 
     def overhead_macs(self, shape: Shape, stage: Stage) -> int:
         """Count page rank steps, similarities and, where tokens are absorbed, their sums.
@@ -174,6 +142,3 @@ class ZeroTPrune(Method):
         from .overhead import layer_macs
 
         return layer_macs(self, shape, stage)
-
-    def _most_similar(self, patches: int) -> int:
-        return patches - 1 if self.partition == "none" else patches // 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from pathlib import Path
 
-from keeprate.analysis.sections.disagreement import Disagreement, DisputedSample, Guess
+from keeprate.analysis.disagreement import Disagreement, DisputedSample, Guess
 from keeprate_reports.html_packing import packed
 
 _MOST_BYTES = 12_000_000

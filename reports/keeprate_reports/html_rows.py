@@ -17,8 +17,8 @@ from keeprate.analysis.model import (
     Setting,
     Verdict,
 )
+from keeprate.analysis.provenance import FailedRun, Provenance
 from keeprate.analysis.run_table import Unit
-from keeprate.analysis.sections.provenance import FailedRun, Provenance
 
 Row = dict[str, object]
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
 
+from .disagreement import Disagreement, DisputedSample, Guess
 from .model import Findings, GroupFindings, PublishedPoint
-from .sections.disagreement import Disagreement, DisputedSample, Guess
-from .sections.provenance import FailedRun, Provenance, SkippedSample
+from .provenance import FailedRun, Provenance, SkippedSample
 from .tables import FindingsTable, column, filled
 
 MOST_COMMANDS: Final = 100

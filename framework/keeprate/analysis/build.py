@@ -9,21 +9,23 @@ from ..errors import KeeprateError
 from ..results.labels import labels_of, text_of
 from ..results.picture_index import FOLDER, read_index
 from ..results.store import Store
+from .disagreement import Disagreement
 from .model import (
     Findings,
     GroupFindings,
     Options,
     Point,
 )
+from .provenance import FailedRun, SkippedSample
 from .runs import Evidence, Judged, JudgedGroup
 from .sections.ablations import ablations
 from .sections.commands import command_of, commands_of
 from .sections.curves import curve_findings, left_out
-from .sections.disagreement import Disagreement, disagreement
+from .sections.disagreement import disagreement
 from .sections.equal_cost import equal_cost
 from .sections.overview import methods_in_words, overview, overview_of_group
 from .sections.paired import accuracy
-from .sections.provenance import FailedRun, SkippedSample, provenance
+from .sections.provenance import provenance
 from .sections.published import published
 from .series import Arranged, arrange
 from .statistics import pareto_front

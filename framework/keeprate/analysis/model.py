@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from .sections.disagreement import Disagreement
-from .sections.provenance import FailedRun, Provenance, SkippedSample
+from .disagreement import Disagreement
+from .provenance import FailedRun, Provenance, SkippedSample
 
 FINDINGS_VERSION: Final = 1
 """Of these names and their meaning, written into every JSON; raised when one changes."""

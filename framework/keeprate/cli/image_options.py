@@ -14,6 +14,7 @@ from .options import ImageSize
 
 if TYPE_CHECKING:
     from ..dataset import DataSet
+    from ..request import DataSpec
     from ..visualization.image_selection import Source
 
 IMAGES = click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
@@ -103,7 +104,6 @@ def source(asked: Picking) -> Source:
 def _data(asked: Picking) -> DataSet:
     from ..study.build import built_data
     from ..visualization.image_selection import ImageFiles
-    from .commands.compare import data_spec
 
     if asked.data is not None or asked.model is None:
         return built_data(data_spec(asked.data))
@@ -130,3 +130,11 @@ def check_blocks(blocks: Sequence[int] | None, depth: int) -> None:
     from ..visualization.image_selection import check_blocks as check
 
     check(blocks, depth)
+
+
+def data_spec(text: str | None) -> DataSpec:
+    """Return the data set named with its parameters, or none."""
+    from ..plugins.parameters import parse_spec
+    from ..request import DataSpec
+
+    return DataSpec() if text is None else DataSpec(*parse_spec(text))

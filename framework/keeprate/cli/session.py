@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from ..evaluation.event_log import LOG
+from .options import settings
+
 if TYPE_CHECKING:
+    from ..analysis.write import WrittenReports
     from ..evaluation.comparison_runner import Tally
     from ..request import Request
 
-LOG: Final = "log.jsonl"
 INTERRUPTED: Final = 130
 """Exit status of what Ctrl-C ended, as a shell gives it."""
 
@@ -53,7 +56,6 @@ def run_and_report(
 
 def _report(folder: Path, tally: Tally) -> None:
     from ..analysis.write import summarise_folder, write_reports
-    from .commands.report import print_written
     from .tables import print_table
 
     if not (tally.finished or tally.reused):
@@ -77,3 +79,21 @@ def _status(folder: Path, tally: Tally, *, stopped: bool) -> int:
 
 def _say(line: str) -> None:
     click.echo(line, err=True)
+
+
+def print_written(written: WrittenReports) -> None:
+    """Print the files that reports wrote.
+
+    Raises ClickException, which ends the command with exit status 1, naming the reports that
+    failed; with --traceback, what they raised is printed.
+    """
+    from traceback import print_exception
+
+    for path in written.files:
+        click.echo(f"Wrote {path}")
+    if not written.failures:
+        return
+    if settings().traceback:
+        for failure in written.failures:
+            print_exception(failure.error)
+    raise click.ClickException("\n".join(str(failure) for failure in written.failures))

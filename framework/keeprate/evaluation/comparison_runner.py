@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
+from .._devices import device_name, device_of
 from ..engine import Desk, Engine, Failed, Task
 from ..errors import SampleError
 from ..results.environment import environment
@@ -208,7 +209,8 @@ class Comparing:
     def _environment(self, name: str) -> Environment:
         notes = tuple(dict.fromkeys(self.notes[name]))
         loop = self.comparison.options.loop
-        return environment(self.started, loop.accelerator, loop.batch_size, loop.workers, notes)
+        device = device_name(device_of(loop.accelerator))
+        return environment(self.started, device, loop.batch_size, loop.workers, notes)
 
     def _settle(self) -> None:
         """Tidy up, and count what is left."""

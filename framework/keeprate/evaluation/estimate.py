@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from .._devices import device_of
 from ..backbones.loading.load import load_model
 from ..backbones.loading.loaded import LoadedModel
 from ..backbones.lookup import adapt
@@ -16,7 +17,6 @@ from ..reduction.proof import require_proof
 from ..reduction.reduced_model import ReducedModel
 from ..reduction.shared_forward import shared_macs
 from ..request import ModelSpec, Request
-from ..results.environment import device_of
 from ..study.build import built_data, built_model, built_run
 from ..study.comparison import Comparison
 from .tasks import tasks_of

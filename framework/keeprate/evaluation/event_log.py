@@ -149,3 +149,6 @@ def _plain(value: object) -> object:
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return value
+
+
+LOG: Final = "log.jsonl"

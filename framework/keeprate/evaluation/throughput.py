@@ -9,9 +9,9 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
+from .._devices import device_name, device_of
 from ..backbone import Inputs
 from ..reduction.reduced_model import ReducedModel
-from ..results.environment import device_name, device_of
 from ..results.records import Throughput
 
 DTYPES = {"32": torch.float32, "64": torch.float64, "16": torch.float16, "bf16": torch.bfloat16}

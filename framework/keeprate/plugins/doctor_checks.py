@@ -117,7 +117,8 @@ def machine() -> Machine:
     """Return what a run would run on; libraries that cannot be imported are a finding."""
     python = {"python": platform.python_version()}
     try:
-        from ..results.environment import device_name, device_of, versions
+        from .._devices import device_name, device_of
+        from ..results.environment import versions
 
         return Machine({**python, **versions()}, device_name(device_of("auto")))
     except Exception as error:

@@ -8,8 +8,6 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-import torch
-
 from .records import Environment
 
 VERSIONED = ("keeprate", "torch", "torchvision", "timm", "lightning", "torchmetrics")
@@ -18,12 +16,15 @@ OPTIONAL = ("transformers", "tokenizers")
 
 
 def environment(
-    started: str, accelerator: str, batch_size: int, workers: int, notes: tuple[str, ...] = ()
+    started: str, device: str, batch_size: int, workers: int, notes: tuple[str, ...] = ()
 ) -> Environment:
-    """Describe what a run that `started` at an ISO 8601 time ran on: versions, device, commit."""
+    """Describe what a run that `started` at an ISO 8601 time ran on: versions, device, commit.
+
+    `device` is its name for people.
+    """
     return Environment(
         versions={"python": platform.python_version(), **versions()},
-        device=device_name(device_of(accelerator)),
+        device=device,
         git_revision=git_revision(Path.cwd()),
         started=started,
         batch_size=batch_size,
@@ -47,19 +48,3 @@ def git_revision(folder: Path) -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return found.stdout.strip()
-
-
-def device_of(accelerator: str) -> torch.device:
-    """Return the device Lightning would pick: a GPU where there is one, unless told otherwise."""
-    if accelerator in ("gpu", "cuda") or (accelerator == "auto" and torch.cuda.is_available()):
-        return torch.device("cuda")
-    if accelerator == "mps" or (accelerator == "auto" and torch.backends.mps.is_available()):
-        return torch.device("mps")
-    return torch.device("cpu")
-
-
-def device_name(device: torch.device) -> str:
-    """Name a device for people: the GPU's model, or the CPU with its threads."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{device.type} ({torch.get_num_threads()} threads)"

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from ..analysis.disagreement import DisputedSample
 from ..analysis.run_selection import Chosen
 from ..analysis.runs import JudgedGroup
-from ..analysis.sections.disagreement import DisputedSample, disputed
+from ..analysis.sections.disagreement import disputed
 from ..results.picture_index import Pictured, PicturedGroup, PicturedGuess, PictureIndex
 from ..results.store import Store
 from .class_names import class_names

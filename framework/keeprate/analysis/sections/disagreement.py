@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,63 +14,12 @@ from ...request import PREFIX
 from ...results.picture_index import Pictured, PicturedGroup, PictureIndex, picture_path
 from ...results.store import Store
 from ..asked_again import model_again
+from ..disagreement import Disagreement, DisputedSample, Guess
 from ..run_selection import Chosen, choose
 from ..runs import JudgedGroup
 from ..series import Arranged
 from .commands import plugin_words
 from .disagreement_ranking import COLUMNS, DIFFERENT, SPREAD, apart, ranked
-
-
-@dataclass(frozen=True)
-class Guess:
-    """What one run predicts: a class's number, and its `name`, "" where it is not known.
-
-    `pictured` is what the run predicts in the picture where that is another class, else "".
-    """
-
-    prediction: int
-    name: str
-    right: bool
-    pictured: str = ""
-
-
-@dataclass(frozen=True)
-class DisputedSample:
-    """One sample. `guesses` are in the order of the runs, `unpruned` is None where it was not run.
-
-    `different_percent` is the share of pairs of runs whose predictions differ, `kl_spread_nats`
-    the largest less the smallest KL divergence from the unpruned model. `picture` is the path of a
-    PNG file of what each run did to it, "" where none was drawn.
-    """
-
-    sample: str
-    label: int
-    label_name: str
-    unpruned: Guess | None
-    guesses: tuple[Guess, ...]
-    different_percent: float
-    kl_spread_nats: float
-    picture: str = ""
-
-
-@dataclass(frozen=True)
-class Disagreement:
-    """Runs of a group at one cost, and the samples on which they disagree most, the worst first.
-
-    `budget` is "" where the runs were named one by one. `run_ids` and their `labels` go together;
-    `text` says in words which were taken. Of `images` that all runs share, predictions differ on
-    `differing`. `command` draws pictures, "" for texts, which have no patches to draw.
-    """
-
-    budget: str
-    run_ids: tuple[str, ...]
-    labels: tuple[str, ...]
-    text: str
-    images: int
-    differing: int
-    samples: tuple[DisputedSample, ...]
-    command: str
-
 
 MOST_SAMPLES: Final = 8
 """Samples that are listed where no more pictures were drawn."""

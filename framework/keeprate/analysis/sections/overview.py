@@ -7,7 +7,7 @@ from typing import Final
 
 from ...costs import gmacs
 from ..model import EqualCost, GroupFindings, Interval, Options, Rival
-from .provenance import FailedRun
+from ..provenance import FailedRun
 
 _MOST_NAMES: Final = 6
 """Names written out in a sentence; the others are counted."""

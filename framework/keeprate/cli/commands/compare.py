@@ -12,12 +12,13 @@ import click
 
 from ...errors import KeeprateError
 from ...request import ACCELERATORS, DEFAULT_BUDGETS, PRECISIONS, plain_folder
+from ..image_options import data_spec
 from ..options import ImageSize, plugin_options
 
 if TYPE_CHECKING:
     from ...dataset import DataSet
     from ...method import Method
-    from ...request import DataSpec, Options, Request, RunSpec
+    from ...request import Options, Request, RunSpec
 
 
 @dataclass(frozen=True)
@@ -149,14 +150,6 @@ def asked_for(asked: Asked, runs: Sequence[RunSpec]) -> Request:
         options=loop_options(asked),
         only_fitting=not asked.methods,
     )
-
-
-def data_spec(text: str | None) -> DataSpec:
-    """Return the data set named with its parameters, or none."""
-    from ...plugins.parameters import parse_spec
-    from ...request import DataSpec
-
-    return DataSpec() if text is None else DataSpec(*parse_spec(text))
 
 
 def chosen_runs(asked: Asked) -> list[RunSpec]:

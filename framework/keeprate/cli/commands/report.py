@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from ...errors import KeeprateError
-from ..options import plugin_options, settings
+from ..options import plugin_options
+from ..session import print_written
 from ..tables import print_columns, print_table
 
 if TYPE_CHECKING:
@@ -103,21 +104,3 @@ def report_changes(
     return write_each(
         chosen_reports(names), output or after, lambda each, into: each.write_changes(found, into)
     )
-
-
-def print_written(written: WrittenReports) -> None:
-    """Print the files that reports wrote.
-
-    Raises ClickException, which ends the command with exit status 1, naming the reports that
-    failed; with --traceback, what they raised is printed.
-    """
-    from traceback import print_exception
-
-    for path in written.files:
-        click.echo(f"Wrote {path}")
-    if not written.failures:
-        return
-    if settings().traceback:
-        for failure in written.failures:
-            print_exception(failure.error)
-    raise click.ClickException("\n".join(str(failure) for failure in written.failures))

@@ -122,7 +122,7 @@ def _drawn(
 
 def _places(asked: ShowOptions) -> Places:
     from ...visualization.restored_runs import Places
-    from .compare import data_spec
+    from ..image_options import data_spec
 
     data = None if asked.data is None else data_spec(asked.data)
     return Places(asked.model, asked.weights, data)

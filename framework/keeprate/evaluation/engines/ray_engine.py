@@ -65,7 +65,7 @@ class RayEngine(Engine):
         Raises KeeprateError for a cluster that cannot be used, for a comparison that was not asked
         for by name, and for a machine that cannot make the same comparison.
         """
-        from ...results.environment import device_name, device_of
+        from ..._devices import device_name, device_of
         from .ray_dispatch import Dispatch
         from .shards import Cutter
 

@@ -137,7 +137,7 @@ def work(order: Order, shard: Shard, logits: NDArray[Any] | None, flag: Any) -> 
 def _judge(
     order: Order, shard: Shard, logits: NDArray[Any] | None, desk: Desk, reply: Reply
 ) -> None:
-    from ...results.environment import device_name, device_of
+    from ..._devices import device_name, device_of
     from ..passes import run_pass
     from ..tasks import pass_of
 
