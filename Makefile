@@ -23,6 +23,7 @@ check: .venv/development.stamp
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 docs: .venv/development.stamp
 	$(BIN)/mkdocs build --strict --quiet

@@ -1,0 +1,87 @@
+"""Every command and example of the documentation runs, and the site builds without a warning."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from docs_factory import DOCS, blocks, furnish, run_page, settle
+from keeprate.plugins.registry import activate, load
+
+ROOT = DOCS.parent
+PAGES = sorted(str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md"))
+TESTED_BY = {
+    "clusters.md": "evaluation/test_ray_worker.py",
+    "huggingface.md": "docs/test_huggingface_docs.py",
+    "new_backbone.md": "backbones/test_new_backbone.py",
+    "pictures.md": "docs/test_pictures_docs.py",
+    "plugins.md": "plugins/test_hooks.py",
+    "runs.md": "docs/test_runs_docs.py",
+    "statistics.md": "docs/test_statistics_docs.py",
+}
+"""Pages whose examples need more than a folder of files, and the tests that run them."""
+
+
+def runs_something(page: str) -> bool:
+    return any(block.language == "python" or block.commands for block in blocks(page))
+
+
+@pytest.fixture(scope="module")
+def furnished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("docs")
+    furnish(folder)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _fresh_registry() -> Iterator[None]:
+    yield
+    activate(load())
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if runs_something(p) and p not in TESTED_BY])
+def test_a_page_runs_from_top_to_bottom(
+    page: str, furnished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle(furnished, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    activate(load())
+    assert run_page(page)
+
+
+@pytest.mark.parametrize("page", TESTED_BY)
+def test_a_page_with_a_test_of_its_own_is_read_there(page: str) -> None:
+    assert runs_something(page)
+    assert page in (ROOT / "tests" / TESTED_BY[page]).read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site, built as `make docs` builds it."""
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "-d", str(folder)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_every_page_is_in_the_site(site: Path) -> None:
+    names = [page.removesuffix(".md") for page in PAGES if not page.endswith("index.md")]
+    assert [name for name in names if not (site / name / "index.html").is_file()] == []
+
+
+def test_the_site_loads_nothing_from_elsewhere(site: Path) -> None:
+    loads = re.compile(r"""<(?:script|img|iframe|link rel="stylesheet")[^>]*"(https?:)?//[^"]*""")
+    pages = {path: loads.findall(path.read_text("utf-8")) for path in site.rglob("*.html")}
+    assert {path: found for path, found in pages.items() if found} == {}
+
+
+def test_equations_are_set_without_a_script(site: Path) -> None:
+    page = (site / "methods/index.html").read_text(encoding="utf-8")
+    assert "<math" in page
+    assert "language-math" not in page

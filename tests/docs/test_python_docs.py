@@ -1,0 +1,51 @@
+"""The page on Python runs from top to bottom, and its tables are complete."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from keeprate.comparison_table import COLUMNS
+from keeprate.plugins.registry import registry
+from paths import DOCS
+
+PAGE = (DOCS / "python.md").read_text(encoding="utf-8")
+
+
+def test_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    space: dict[str, object] = {"__name__": "notebook"}
+    for place, code in enumerate(re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)):
+        exec(compile(code, f"<cell {place}>", "exec"), space)
+    contest = space["contest"].frame  # type: ignore[attr-defined]
+    assert set(contest["method"]) == {"key-norm", "tome", "attention-score", "full"}
+    assert contest.height == 9
+    assert contest.select(pl.col("share_percent").filter(pl.col("reduces")).max()).item() < 81
+    assert {path.suffix for path in Path("figures").iterdir()} >= {".tex", ".csv"}
+    assert Path("accuracy.html").stat().st_size > 1000
+
+
+def test_every_column_is_explained() -> None:
+    first = [row.split("|")[1] for row in PAGE.splitlines() if row.startswith("| `")]
+    assert set(COLUMNS) <= set(re.findall(r"`(\w+)`", " ".join(first)))
+
+
+def test_every_argument_is_explained() -> None:
+    from inspect import signature
+
+    import keeprate
+
+    told = set(re.findall(r"`(\w+)`", PAGE))
+    assert set(signature(keeprate.compare).parameters) <= told
+    assert set(signature(keeprate.as_method).parameters) - {"function"} <= told | {
+        "name",
+        "returns",
+    }
+
+
+def test_every_built_in_method_is_in_the_table_of_what_can_be_exported() -> None:
+    named = re.findall(r"^\| `([\w-]+)[^|]*` \| (?:yes|no) \|", PAGE, re.MULTILINE)
+    assert set(named) == set(registry().methods)

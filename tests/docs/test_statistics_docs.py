@@ -1,0 +1,39 @@
+"""What docs/statistics.md shows is what its example prints, and it names all there is."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import subprocess
+import sys
+
+import keeprate.analysis.statistics
+from paths import DOCS
+
+PAGE = (DOCS / "statistics.md").read_text(encoding="utf-8")
+
+
+def block(language: str) -> str:
+    [found] = re.findall(rf"```{language}\n(.*?)```", PAGE, flags=re.DOTALL)
+    return str(found)
+
+
+def test_the_example_prints_what_is_shown() -> None:
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(block("python"), {})
+    assert printed.getvalue() == block("text")
+
+
+def test_every_function_is_on_the_page() -> None:
+    names = set(keeprate.analysis.statistics.__all__) - {"Comparison", "Difference", "Estimate"}
+    missing = {name for name in names if name not in PAGE}
+    assert missing == set()
+
+
+def test_statistics_import_numpy_and_scipy_only() -> None:
+    code = "import sys, keeprate.analysis.statistics; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    heavy = {"torch", "lightning", "timm", "polars", "pydantic", "sklearn", "pandas"}
+    assert heavy & set(done.stdout.split()) == set()

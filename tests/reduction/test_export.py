@@ -1,0 +1,180 @@
+"""Reduced models are ordinary modules: saved, exported and compiled as docs/python.md says."""
+
+from __future__ import annotations
+
+import copy
+import io
+import re
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import keeprate
+from keeprate import KeeprateError, Method, Stage, Tokens
+from keeprate.plugins.parameters import parse_spec
+from keeprate.plugins.registry import registry
+from keeprate.reduction.reduced_model import ReducedModel
+from paths import DOCS
+from references.tiny import images_for, tiny_vit
+
+PAGE = (DOCS / "python.md").read_text(encoding="utf-8")
+ROWS = re.findall(
+    r"^\| `([^`]+)` \| (yes|no) \| (yes|no) \| (yes|no) \|$", PAGE, flags=re.MULTILINE
+)
+KINDS = ["vit_tiny_patch16_224", "vit_base_patch16_siglip_224", "eva02_tiny_patch14_224"]
+BATCHES = ({0: torch.export.Dim("batch", min=2)},)
+
+
+class KeepsWhatItLikes(Method):
+    """Keeps another number of tokens in every image."""
+
+    name = "likes"
+    keeps_per_image = True
+
+    def reduce(self, tokens: Tokens, attention: object, stage: Stage) -> Tokens:
+        return tokens.keep_top(tokens.size, stage.keep)
+
+
+def reduced_by(spec: str, model: str = KINDS[0]) -> ReducedModel:
+    """A tiny model of three blocks reduced by a method as the page names it."""
+    name, values = parse_spec(spec)
+    schedule = "keep=0.7@1" if registry().method(name).reduces else None
+    return keeprate.reduce(tiny_vit(model, depth=3), name, schedule, **values)
+
+
+def exported(reduced: ReducedModel, images: Tensor, **options: Any) -> Any:
+    return torch.export.export(reduced, (images,), **options).module()
+
+
+def assert_same_logits(ours: Tensor, theirs: Tensor) -> None:
+    """What is traced may run other kernels, which round otherwise."""
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("spec", "exports", "batches", "compiles"), ROWS)
+def test_the_table_is_true_of_exporting(
+    spec: str, exports: str, batches: str, compiles: str
+) -> None:
+    reduced = reduced_by(spec)
+    images, others = images_for(reduced.model), images_for(reduced.model, 5, seed=3)
+    assert exports == batches  # no row of the table is exported for one batch size alone
+    if exports == "no":
+        with pytest.raises(Exception, match="Could not guard on data-dependent expression"):
+            exported(reduced, images)
+        return
+    program = exported(reduced, images, dynamic_shapes=BATCHES)
+    assert_same_logits(program(images), reduced(images))
+    assert_same_logits(program(others), reduced(others))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("spec", "exports", "batches", "compiles"), ROWS)
+def test_the_table_is_true_of_compiling(
+    spec: str, exports: str, batches: str, compiles: str
+) -> None:
+    assert compiles == "yes"
+    reduced = reduced_by(spec)
+    images = images_for(reduced.model)
+    torch._dynamo.reset()
+    with torch.no_grad():
+        compiled = torch.compile(reduced, backend="eager")
+        assert_same_logits(compiled(images), reduced(images))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", KINDS[1:])
+@pytest.mark.parametrize("spec", ["tome", "zero-tprune"])
+def test_other_families_are_exported_as_well(model: str, spec: str) -> None:
+    reduced = reduced_by(spec, model)
+    images, others = images_for(reduced.model), images_for(reduced.model, 5, seed=3)
+    program = exported(reduced, images, dynamic_shapes=BATCHES)
+    assert_same_logits(program(others), reduced(others))
+
+
+def test_beit_is_exported_for_one_batch_size_only() -> None:
+    reduced = reduced_by("tome", "beit_base_patch16_224")
+    images = images_for(reduced.model)
+    assert_same_logits(exported(reduced, images)(images), reduced(images))
+    with pytest.raises(Exception, match="Constraints violated"):
+        exported(reduced, images, dynamic_shapes=BATCHES)
+
+
+def test_a_method_without_fixed_shapes_is_refused() -> None:
+    reduced = keeprate.reduce(tiny_vit(), KeepsWhatItLikes(), "keep=0.7@1")
+    images = images_for(reduced.model)
+    assert reduced(images).shape == (3, 5)
+    with pytest.raises(KeeprateError, match="Method 'likes' keeps a different number of tokens"):
+        exported(reduced, images)
+
+
+def test_strict_export_stops_at_the_attention() -> None:
+    reduced = reduced_by("tome")
+    with pytest.raises(torch._dynamo.exc.Unsupported, match="_attend"):
+        exported(reduced, images_for(reduced.model), strict=True)
+
+
+def test_compiling_into_one_graph_stops_at_the_attention() -> None:
+    reduced = reduced_by("tome")
+    torch._dynamo.reset()
+    compiled = torch.compile(reduced, backend="eager", fullgraph=True)
+    with pytest.raises(torch._dynamo.exc.Unsupported, match="_attend"):
+        compiled(images_for(reduced.model))
+
+
+def test_exporting_leaves_no_record_of_what_it_traced() -> None:
+    reduced = reduced_by("random")
+    images = images_for(reduced.model)
+    exported(reduced, images)
+    with pytest.raises(KeeprateError, match="has not been called yet"):
+        _ = reduced.token_counts
+    reduced(images)
+    assert reduced.token_counts.shape == (3, 3)
+
+
+def test_what_is_checked_in_use_is_not_traced() -> None:
+    reduced = keeprate.reduce(tiny_vit(), Broken(), "keep=0.7@1")
+    images = images_for(reduced.model)
+    with pytest.raises(KeeprateError, match="prefix tokens"):
+        reduced(images)
+    assert exported(reduced, images)(images).shape == (3, 5)
+
+
+class Broken(Method):
+    """Changes the class token."""
+
+    name = "broken"
+
+    def reduce(self, tokens: Tokens, attention: object, stage: Stage) -> Tokens:
+        return tokens.with_x(tokens.x + 1).keep_top(tokens.size, stage.keep)
+
+
+def test_a_state_dict_is_the_models_own_behind_a_prefix() -> None:
+    plain = tiny_vit(seed=5)
+    reduced = keeprate.reduce(plain, "tome", "r=2")
+    assert list(reduced.state_dict()) == [f"model.{name}" for name in plain.state_dict()]
+
+
+def test_weights_go_from_one_reduced_model_to_another_and_from_the_plain_one() -> None:
+    one = keeprate.reduce(tiny_vit(seed=5), "tome", "r=2")
+    other = keeprate.reduce(tiny_vit(), "random", "r=2")
+    third = keeprate.reduce(tiny_vit(), "tome", "r=2")
+    images = images_for(one.model)
+    assert not torch.equal(third(images), one(images))
+    other.load_state_dict(one.state_dict())
+    third.load_state_dict(other.state_dict())
+    assert torch.equal(third(images), one(images))
+    third.model.load_state_dict(tiny_vit(seed=6).state_dict())
+    assert torch.equal(third(images), keeprate.reduce(tiny_vit(seed=6), "tome", "r=2")(images))
+
+
+def test_a_reduced_model_is_saved_and_copied_whole() -> None:
+    reduced = reduced_by("zero-tprune")
+    images = images_for(reduced.model)
+    file = io.BytesIO()
+    torch.save(reduced, file)
+    file.seek(0)
+    loaded = torch.load(file, weights_only=False)
+    assert torch.equal(loaded(images), reduced(images))
+    assert torch.equal(copy.deepcopy(reduced)(images), reduced(images))

@@ -1,0 +1,125 @@
+"""What import-linter cannot tell of the architecture, and what must stay out of start-up."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import keeprate
+from keeprate.plugins.registry import load
+from paths import ROOT
+
+PACKAGES = {
+    "keeprate": "framework",
+    "keeprate_methods": "methods",
+    "keeprate_datasets": "datasets",
+    "keeprate_reports": "reports",
+}
+HEAVY = (
+    "altair",
+    "lightning",
+    "numpy",
+    "polars",
+    "pydantic",
+    "rich",
+    "scipy",
+    "sklearn",
+    "timm",
+    "torch",
+    "torchmetrics",
+    "torchvision",
+)
+LIGHT_MODULES = (
+    "keeprate",
+    "keeprate.__main__",
+    "keeprate.cli",
+    "keeprate.errors",
+    "keeprate.hookspecs",
+    "keeprate.method",
+    "keeprate.plugins.parameters",
+    "keeprate.plugins.registry",
+    "keeprate_methods",
+    "keeprate_datasets",
+    "keeprate_reports",
+)
+
+
+def sources(package: str) -> list[Path]:
+    return sorted((ROOT / PACKAGES[package]).rglob("*.py"))
+
+
+def nodes(path: Path) -> Iterator[ast.AST]:
+    yield from ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+
+
+def test_the_framework_spells_no_registered_name() -> None:
+    found = load(environ={"KEEPRATE_PLUGINS": ""})
+    names = {*found.methods, *found.datasets, *found.reports}
+    assert names
+    for path in sources("keeprate"):
+        for node in nodes(path):
+            value = node.value if isinstance(node, ast.Constant) else None
+            assert not (isinstance(value, str) and value in names), f"{path}: {value!r}"
+
+
+@pytest.mark.parametrize("folder", ["datasets", "tests"])
+def test_no_folder_shadows_an_installed_package(folder: str) -> None:
+    assert not (ROOT / folder / "__init__.py").exists()
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_package_says_that_it_is_typed(package: str) -> None:
+    assert (ROOT / PACKAGES[package] / package / "py.typed").exists()
+
+
+@pytest.mark.parametrize("module", LIGHT_MODULES)
+def test_start_up_imports_nothing_heavy(module: str) -> None:
+    code = f"import sys, {module}; print(*sys.modules)"
+    assert heavy(run("-c", code).split()) == set()
+
+
+def test_help_imports_nothing_heavier_than_click_and_pluggy() -> None:
+    code = (
+        "import sys, keeprate.__main__\n"
+        "sys.argv = ['keeprate', '--help']\n"
+        "try: keeprate.__main__.main()\n"
+        "finally: print('modules:', *sys.modules)\n"
+    )
+    said, modules = run("-c", code).split("modules:")
+    assert "Usage: keeprate [OPTIONS] COMMAND [ARGS]..." in said
+    assert heavy(modules.split()) == set()
+    ours = {name for name in modules.split() if name.startswith("keeprate.cli.")}
+    assert ours == {"keeprate.cli.options"}
+
+
+def run(*arguments: str) -> str:
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def heavy(modules: list[str]) -> set[str]:
+    return {name.split(".")[0] for name in modules} & set(HEAVY)
+
+
+@pytest.mark.parametrize("name", keeprate.__all__)
+def test_every_public_name_is_there(name: str) -> None:
+    assert name in dir(keeprate)
+    assert getattr(keeprate, name) is not None
+
+
+def test_other_names_are_not() -> None:
+    with pytest.raises(AttributeError, match="module 'keeprate' has no attribute 'reducer'"):
+        keeprate.reducer  # noqa: B018
+
+
+def test_public_names_are_the_things_themselves() -> None:
+    import keeprate.reduction.macs
+    import keeprate.reduction.reduced_model
+
+    assert keeprate.reduce is keeprate.reduction.reduce.reduce
+    assert keeprate.macs is keeprate.reduction.macs.macs
