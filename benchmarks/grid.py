@@ -16,11 +16,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from keeprate.evaluation.comparison_runner import Workplace
+from keeprate.evaluation.comparison_runner import RunContext
 from keeprate.evaluation.runner import run
 from keeprate.request import Cost, DataSpec, LoopOptions, ModelSpec, Options, Request, RunSpec
 from keeprate.results.store import Store
-from keeprate.study.build import built_engine, prepare
+from keeprate.study.build import build_engine, prepare
 
 METHODS = ("random", "attention-score", "class-attention", "zero-tprune")
 BUDGETS = (60, 64, 68, 72, 76, 80, 84, 88, 92)
@@ -47,13 +47,13 @@ def request(asked: argparse.Namespace, wanted: tuple[RunSpec, ...]) -> Request:
 def seconds(requests: list[Request], unpruned_first: Request) -> float:
     """Time comparisons that are run one after another into one store."""
     with tempfile.TemporaryDirectory() as folder:
-        place = Workplace(Store(Path(folder) / "s"), built_engine(None), lambda e: None, bool)
-        place.store.prepare()
-        run(prepare(unpruned_first), place)
+        position = RunContext(Store(Path(folder) / "s"), build_engine(None), lambda e: None, bool)
+        position.store.prepare()
+        run(prepare(unpruned_first), position)
         prepared = [prepare(each) for each in requests]
         began = time.perf_counter()
         for comparison in prepared:
-            run(comparison, place)
+            run(comparison, position)
         return time.perf_counter() - began
 
 

@@ -21,11 +21,11 @@ from pathlib import Path
 
 from grid import METHODS, request
 
-from keeprate.evaluation.comparison_runner import Workplace
+from keeprate.evaluation.comparison_runner import RunContext
 from keeprate.evaluation.runner import run
 from keeprate.request import Cost, RunSpec
 from keeprate.results.store import Store
-from keeprate.study.build import built_engine, prepare
+from keeprate.study.build import build_engine, prepare
 
 NUMBERS = (1, 4, 12, 36, 144)
 
@@ -44,11 +44,11 @@ def one_pass(asked: argparse.Namespace) -> dict[str, float]:
     options = wanted.options.__class__(**{**vars(wanted.options), "runs_per_pass": 1000})
     comparison = prepare(wanted.__class__(**{**vars(wanted), "options": options}))
     with tempfile.TemporaryDirectory() as folder:
-        place = Workplace(Store(Path(folder) / "s"), built_engine(None), lambda e: None, bool)
-        place.store.prepare()
+        position = RunContext(Store(Path(folder) / "s"), build_engine(None), lambda e: None, bool)
+        position.store.prepare()
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         began = time.perf_counter()
-        run(comparison, place)
+        run(comparison, position)
         seconds = time.perf_counter() - began
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {"runs": len(comparison.jobs) - 1, "seconds": seconds, "most": most, "before": before}

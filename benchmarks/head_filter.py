@@ -28,7 +28,7 @@ class Watcher(Method):
     """Notes, at each block, which heads pass."""
 
     name = "watcher"
-    place = Place.AFTER_BLOCK
+    position = Place.AFTER_BLOCK
     needs = Needs.WEIGHTS
 
     def __init__(self) -> None:

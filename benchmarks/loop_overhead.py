@@ -23,10 +23,10 @@ from grid import request, runs
 from torch.utils.data import DataLoader
 
 from keeprate.evaluation import lightning_loop as loop
-from keeprate.evaluation.comparison_runner import Workplace
+from keeprate.evaluation.comparison_runner import RunContext
 from keeprate.evaluation.runner import run
 from keeprate.results.store import Store
-from keeprate.study.build import built_engine, prepare
+from keeprate.study.build import build_engine, prepare
 from keeprate.study.comparison import Comparison
 
 
@@ -72,9 +72,11 @@ def in_the_loop(comparison: Comparison) -> tuple[float, float]:
     loop.PassLoop.on_test_epoch_end = end.timed()  # type: ignore[method-assign]
     try:
         with tempfile.TemporaryDirectory() as folder:
-            place = Workplace(Store(Path(folder) / "s"), built_engine(None), lambda e: None, bool)
-            place.store.prepare()
-            run(comparison, place)
+            position = RunContext(
+                Store(Path(folder) / "s"), build_engine(None), lambda e: None, bool
+            )
+            position.store.prepare()
+            run(comparison, position)
     finally:
         loop.SharedForward.__call__, loop.PassLoop.test_step = originals  # type: ignore[method-assign]
         loop.PassLoop.on_test_epoch_end = end.function  # type: ignore[method-assign]

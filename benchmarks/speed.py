@@ -32,7 +32,7 @@ class Floor(Method):
     """Drops the last patch tokens after the block, looking at nothing."""
 
     name = "floor"
-    place = Place.AFTER_BLOCK
+    position = Place.AFTER_BLOCK
     needs = Needs.NOTHING
     default_blocks = (1, 3, 5, 7, 9)
 

@@ -20,7 +20,7 @@ LONGEST = 2**31 - 1
 
 
 @dataclass(frozen=True)
-class Row:
+class TextRow:
     """A text and its label as they stand in the file, and the number of the line they begin on."""
 
     line: int
@@ -48,7 +48,7 @@ class TextFile(TextDataSet):
         self.text_column = text_column
         self.label_column = label_column
         self.max_length = max_length
-        self._rows: tuple[Row, ...] = ()
+        self._rows: tuple[TextRow, ...] = ()
         self._samples: tuple[Sample, ...] | None = None
 
     def bind(self, num_classes: int, label_names: Sequence[str] | None) -> None:
@@ -75,7 +75,7 @@ class TextFile(TextDataSet):
         return len(self.text(index).encode())
 
 
-def read_rows(file: Path, text: str, label: str) -> Iterator[Row]:
+def read_rows(file: Path, text: str, label: str) -> Iterator[TextRow]:
     """Yield the rows of a file, whose columns `text` and `label` are read.
 
     Raises KeeprateError for a file or column that is not there, and for a line that cannot be read.
@@ -89,11 +89,11 @@ def read_rows(file: Path, text: str, label: str) -> Iterator[Row]:
     lines = _json_lines(file) if suffix in JSON_LINES else _table(file, DELIMITERS[suffix])
     for number, values in lines:
         found = [_value(file, number, values, column) for column in (text, label)]
-        yield Row(number, found[0], found[1])
+        yield TextRow(number, found[0], found[1])
 
 
 def class_indices(
-    file: Path, rows: Sequence[Row], num_classes: int, names: Sequence[str] | None
+    file: Path, rows: Sequence[TextRow], num_classes: int, names: Sequence[str] | None
 ) -> list[int]:
     """Return the class index of every row's label, by name or by number, for all rows alike.
 
@@ -111,7 +111,7 @@ def class_indices(
 
 
 def _refuse_ambiguous(
-    file: Path, rows: Sequence[Row], names: Sequence[str], numbers: Mapping[str, int]
+    file: Path, rows: Sequence[TextRow], names: Sequence[str], numbers: Mapping[str, int]
 ) -> None:
     """Raise KeeprateError where all labels are names and indices too, of different classes."""
     if not all(row.label in numbers for row in rows):
@@ -125,7 +125,9 @@ def _refuse_ambiguous(
             )
 
 
-def _unknown_label(file: Path, row: Row, num_classes: int, names: Sequence[str]) -> KeeprateError:
+def _unknown_label(
+    file: Path, row: TextRow, num_classes: int, names: Sequence[str]
+) -> KeeprateError:
     what = f"Line {row.line} of '{file}': label '{row.label}' is no"
     number = f"number from 0 to {num_classes - 1}"
     if not names:

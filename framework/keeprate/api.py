@@ -34,11 +34,11 @@ from .request import (
     plain_folder,
 )
 from .results.store import Store
-from .study.build import built_engine
+from .study.build import build_engine
 from .study.expand import Named, costs_of, entries_of, seeds_of
 
 if TYPE_CHECKING:
-    from .evaluation.comparison_runner import Tally
+    from .evaluation.comparison_runner import StudyOutcome
 
 RUNS = Path("runs")
 
@@ -181,11 +181,11 @@ def _folder(name: str | None, folder: Path | str | None, request: Request) -> Pa
         raise KeeprateError(f"name {error}") from error
 
 
-def _executed(request: Request, place: Path, engine: str | None, *, shown: bool) -> Tally:
+def _executed(request: Request, place: Path, engine: str | None, *, shown: bool) -> StudyOutcome:
     from .evaluation.event_log import LOG
     from .evaluation.progress.plain import progress
 
-    chosen, stop = built_engine(engine), StopSwitch()
+    chosen, stop = build_engine(engine), StopSwitch()
     say: Callable[[str], None] = _say if shown else _unsaid
     with stop.on_signals(say), progress(place) if shown else nullcontext(_unheard) as listen:
         heard: Listener = to_all([listen, EventLog(place / LOG)])
@@ -195,7 +195,7 @@ def _executed(request: Request, place: Path, engine: str | None, *, shown: bool)
     return tally
 
 
-def _table(place: Path, tally: Tally) -> ComparisonTable:
+def _table(place: Path, tally: StudyOutcome) -> ComparisonTable:
     table = ComparisonTable(place, [*tally.finished, *tally.reused, *tally.failed])
     if tally.failed and not table.frame["reduces"].any():
         raise KeeprateError(f"No run could be finished: {table.problems[0]}")

@@ -30,7 +30,7 @@ class Attention:
     k: Tensor
     v: Tensor
     scale: float
-    bias: Bias | None
+    bias: AttentionBias | None
     x_pre: Tensor
     needs: Needs = Needs.WEIGHTS
     given_weights: Tensor | None = None
@@ -113,7 +113,7 @@ def chunks(q: Tensor) -> Iterator[slice]:
 
 
 @dataclass(frozen=True)
-class Bias:
+class AttentionBias:
     """The sum of what a model gives its attention and what a reduced model adds.
 
     `given` broadcasts to (B, H, N, N), additive or boolean (True = attend). With `position` (B, N)
@@ -132,24 +132,24 @@ class Bias:
         """Whether every image has a table of its own, (H, N, N)."""
         return self.given is not None and self.position is not None
 
-    def rows(self, images: slice) -> Bias:
+    def rows(self, images: slice) -> AttentionBias:
         """Return the part for some images of the batch."""
         given = self.given
         if given is not None and self.position is None and given.dim() == 4 and len(given) > 1:
             given = given[images]
-        return Bias(
+        return AttentionBias(
             given,
             None if self.position is None else self.position[images],
             None if self.extra is None else self.extra[images],
         )
 
-    def first_query(self) -> Bias:
+    def first_query(self) -> AttentionBias:
         """Return the part that the first token's row of the attention needs."""
         if self.given is None or self.given.shape[-2] == 1:
             return self
         if self.position is None:
             return replace(self, given=self.given[..., :1, :])
-        return Bias(_first_row(self.given, self.position), None, self.extra)
+        return AttentionBias(_first_row(self.given, self.position), None, self.extra)
 
     def dense(self) -> Tensor | None:
         """Return what is added to the logits, that broadcasts to (B, H, N, N); None for nothing."""

@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Task:
-    """Some runs of a comparison, by id, on the samples at `places` of `comparison.samples`.
+    """Some runs of a comparison, by id, on the samples at `positions` of `comparison.samples`.
 
     One pass over these samples serves all the runs.
     """
 
     ids: tuple[str, ...]
-    places: Sequence[int]
+    positions: Sequence[int]
 
 
 @dataclass(frozen=True)
-class Segment:
+class RowBatch:
     """What a pass found on some samples: `rows` of its runs, columns of `SEGMENT_SCHEMA`.
 
     `logits` are the unpruned model's, where it is one of the runs: columns "place" and "logits".
@@ -37,7 +37,7 @@ class Segment:
 
 
 @dataclass(frozen=True)
-class Failed:
+class RunError:
     """A run that raised: what, in one line, and where."""
 
     error: str
@@ -45,15 +45,15 @@ class Failed:
 
 
 @dataclass(frozen=True)
-class Desk:
+class RowSink:
     """Where an engine hands in what it finds, in the process that writes the store.
 
-    `take` saves a segment, `fail` gives a run up; `note` records something under the runs of these
-    ids; `listen` passes events on; `stopping` says that no further batch should begin.
+    `take` saves a batch of rows, `fail` gives a run up; `note` records something under the runs of
+    these ids; `listen` passes events on; `stopping` says that no further batch should begin.
     """
 
-    take: Callable[[Segment], None]
-    fail: Callable[[str, Failed], None]
+    take: Callable[[RowBatch], None]
+    fail: Callable[[str, RunError], None]
     note: Callable[[Sequence[str], str], None]
     listen: Listener
     stopping: Callable[[], bool]
@@ -74,12 +74,12 @@ class Engine(ABC):
     """Whether several tasks given to `run` at once are done sooner than one after another."""
 
     @abstractmethod
-    def run(self, comparison: Comparison, tasks: Sequence[Task], desk: Desk) -> None:
-        """Run all tasks and hand in every row once, in segments of about a minute's work.
+    def run(self, comparison: Comparison, tasks: Sequence[Task], sink: RowSink) -> None:
+        """Run all tasks and hand in every row once, in batches of rows of about a minute's work.
 
         A task's unpruned run is computed first, if it is among its runs; otherwise
         `comparison.reference` has its logits. A run that raises is handed in as failed, and the
-        others go on. Returns early, with everything so far handed in, once `desk.stopping()`.
+        others go on. Returns early, with everything so far handed in, once `sink.stopping()`.
         """
 
     def close(self) -> None:  # noqa: B027  most hold nothing

@@ -188,7 +188,7 @@ def keeprate_engines() -> Iterable[type[Engine]]:  # type: ignore[empty-body]
 
         from keeprate import hookimpl
         from keeprate.study.comparison import Comparison
-        from keeprate.engine import Desk, Engine, Task
+        from keeprate.engine import RowSink, Engine, Task
         from keeprate.evaluation.passes import run_pass
         from keeprate.evaluation.tasks import pass_of
 
@@ -201,11 +201,11 @@ def keeprate_engines() -> Iterable[type[Engine]]:  # type: ignore[empty-body]
             def __init__(self, seconds: float = 60.0) -> None:
                 self.seconds = seconds
 
-            def run(self, comparison: Comparison, tasks: Sequence[Task], desk: Desk) -> None:
+            def run(self, comparison: Comparison, tasks: Sequence[Task], sink: RowSink) -> None:
                 for task in tasks:
-                    if desk.stopping():
+                    if sink.stopping():
                         return
-                    run_pass(pass_of(comparison, task), comparison.options.loop, desk)
+                    run_pass(pass_of(comparison, task), comparison.options.loop, sink)
                     time.sleep(self.seconds)
 
 

@@ -142,7 +142,7 @@ class Method(ABC):
 
 
 @runtime_checkable
-class Iterates(Protocol):
+class IterativeMethod(Protocol):
     """What a method also offers whose ranking is found by iteration, for studies of convergence.
 
     There is nothing to derive from: a method that has both functions is one.

@@ -38,7 +38,7 @@ def page_rank(
     nodes = torch.ones_like(weights[:, 0, 0]) if alive is None else alive.to(weights.dtype)
     nodes = nodes[:, None, None, :]  # (B, 1, 1, N)
     gain = _row_gain(weights, nodes, renormalise) if alive is not None else nodes
-    walk = _Walk(weights, nodes, gain, emphasis)
+    walk = _RandomWalk(weights, nodes, gain, emphasis)
     limit = iterations if tolerance is None else MOST_ITERATIONS
     signal = walk.start
     for _ in range(limit):
@@ -59,7 +59,7 @@ def page_rank_after(weights: Tensor, iterations: Sequence[int], emphasis: str = 
     Each is what `page_rank` returns for that number on all tokens, in one walk for all of them.
     """
     nodes = torch.ones_like(weights[:, :1, :1])  # (B, 1, 1, N)
-    walk = _Walk(weights, nodes, nodes, emphasis)
+    walk = _RandomWalk(weights, nodes, nodes, emphasis)
     signal, found = walk.start, {}
     for number in range(1, max(iterations) + 1):
         signal = walk.step(signal)
@@ -68,7 +68,7 @@ def page_rank_after(weights: Tensor, iterations: Sequence[int], emphasis: str = 
     return torch.stack([found[number] for number in iterations])
 
 
-class _Walk:
+class _RandomWalk:
     """Page rank, step by step, on `weights` (B, H, N, N) restricted to `nodes` (B, 1, 1, N).
 
     `gain`, of the shape of a signal or of `nodes`, multiplies each row's signal in every step.

@@ -11,7 +11,7 @@ from keeprate.analysis.model import GroupFindings, Point, PublishedPoint
 from keeprate.analysis.summary import Summary
 from keeprate.analysis.tables import unit_of
 from keeprate_reports.chart_choice import OTHERS, Choice, chosen
-from keeprate_reports.chart_looks import MUTED, Look, looks
+from keeprate_reports.chart_looks import MUTED, SeriesStyle, looks
 from keeprate_reports.chart_places import side_by_side
 from keeprate_reports.cost_chart import (
     Manner,
@@ -69,15 +69,15 @@ def _heading(drawn: int, there: int) -> dict[str, alt.Title]:
     return {"title": alt.Title(what, subtitle="table.csv and report.html have all.")}
 
 
-def _looks(groups: Sequence[GroupFindings], choice: Choice) -> list[Look]:
+def _looks(groups: Sequence[GroupFindings], choice: Choice) -> list[SeriesStyle]:
     """One for each series, the same in all panels."""
     plain = {choice.key(each.unpruned) for each in groups if each.unpruned}
     found = looks(sorted(choice.series), sorted(plain))
-    return found + ([Look(OTHERS, MUTED, "circle", "", (1, 0))] if choice.strangers else [])
+    return found + ([SeriesStyle(OTHERS, MUTED, "circle", "", (1, 0))] if choice.strangers else [])
 
 
 def _panel(
-    group: GroupFindings, choice: Choice, keys: Sequence[Look], level: float
+    group: GroupFindings, choice: Choice, keys: Sequence[SeriesStyle], level: float
 ) -> alt.LayerChart | alt.VConcatChart:
     unit, drawn = unit_of(group), choice.drawn(group)
     costs = [each.macs / unit.size for each in drawn]

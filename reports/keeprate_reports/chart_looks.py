@@ -28,7 +28,7 @@ _DASHES = ((1, 0), (7, 3), (2, 2))
 
 
 @dataclass(frozen=True)
-class Look:
+class SeriesStyle:
     """How a key is drawn; the unpruned model has no colour and is drawn in the colour of text.
 
     `path` is the shape as SVG draws it about (14, 8), `dash` the strokes and gaps in pixels.
@@ -41,24 +41,24 @@ class Look:
     dash: tuple[int, int]
 
 
-def looks(keys: Sequence[str], unpruned: Sequence[str]) -> list[Look]:
+def looks(keys: Sequence[str], unpruned: Sequence[str]) -> list[SeriesStyle]:
     """A look for each key, those of the unpruned model first."""
     others = [key for key in keys if key not in unpruned]
-    plain = [Look(key, None, "circle", _SHAPES["circle"], _DASHES[0]) for key in unpruned]
+    plain = [SeriesStyle(key, None, "circle", _SHAPES["circle"], _DASHES[0]) for key in unpruned]
     return plain + [_look(key, index) for index, key in enumerate(others)]
 
 
-def colour(keys: Sequence[Look], ink: object, legend: alt.Legend | None = None) -> alt.Color:
+def colour(keys: Sequence[SeriesStyle], ink: object, legend: alt.Legend | None = None) -> alt.Color:
     """The channel that gives the field `key` its colour; `ink` is that of text."""
     return alt.Color("key:N", legend=legend, scale=_scale(keys, [k.colour or ink for k in keys]))
 
 
-def shape(keys: Sequence[Look], legend: alt.Legend | None = None) -> alt.Shape:
+def shape(keys: Sequence[SeriesStyle], legend: alt.Legend | None = None) -> alt.Shape:
     """The channel that gives the field `key` its shape."""
     return alt.Shape("key:N", legend=legend, scale=_scale(keys, [look.shape for look in keys]))
 
 
-def dash(keys: Sequence[Look]) -> alt.StrokeDashValue:
+def dash(keys: Sequence[SeriesStyle]) -> alt.StrokeDashValue:
     """The channel that tells lines of one colour apart; no scale, so that no legend takes it."""
     return alt.StrokeDashValue(
         value=list(_DASHES[0]),
@@ -70,11 +70,11 @@ def dash(keys: Sequence[Look]) -> alt.StrokeDashValue:
     )
 
 
-def _look(key: str, index: int) -> Look:
+def _look(key: str, index: int) -> SeriesStyle:
     name = list(_SHAPES)[index % len(_SHAPES)]
     dashes = _DASHES[index // len(_COLOURS) % len(_DASHES)]
-    return Look(key, _COLOURS[index % len(_COLOURS)], name, _SHAPES[name], dashes)
+    return SeriesStyle(key, _COLOURS[index % len(_COLOURS)], name, _SHAPES[name], dashes)
 
 
-def _scale(keys: Sequence[Look], values: Sequence[Any]) -> alt.Scale:
+def _scale(keys: Sequence[SeriesStyle], values: Sequence[Any]) -> alt.Scale:
     return alt.Scale(domain=[look.key for look in keys], range=list(values))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from keeprate.report import Report
 
 if TYPE_CHECKING:
-    from keeprate.analysis.model import GroupFindings, Interval, Verdict
+    from keeprate.analysis.model import GroupFindings, Interval, PairedDifference
     from keeprate.analysis.summary import Summary
 
 COLUMNS: Final = (
@@ -109,7 +109,7 @@ def _accuracy(found: Interval | None) -> _Row:
     }
 
 
-def _verdict(found: Verdict | None) -> _Row:
+def _verdict(found: PairedDifference | None) -> _Row:
     if found is None:
         return {}
     return {

@@ -8,7 +8,7 @@ from typing import Any
 
 import altair as alt
 
-from keeprate_reports.chart_looks import MUTED, Look, colour, dash, shape
+from keeprate_reports.chart_looks import MUTED, SeriesStyle, colour, dash, shape
 
 ACCURACY = "Top-1 accuracy (%)"
 _TIMES = "M-1-1L1 1M-1 1L1-1"
@@ -44,7 +44,7 @@ class Manner:
 
 
 def accuracy_layers(
-    cost: alt.X, keys: Sequence[Look], sources: Sources, manner: Manner
+    cost: alt.X, keys: Sequence[SeriesStyle], sources: Sources, manner: Manner
 ) -> list[alt.Chart]:
     """From the back to the front: unpruned rule, intervals, curves, Pareto front, points."""
     y, colours = accuracy("accuracy"), colour(keys, manner.ink, manner.legend)

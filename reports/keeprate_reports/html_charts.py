@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import altair as alt
 
-from keeprate_reports.chart_looks import Look, colour, dash, looks, shape
+from keeprate_reports.chart_looks import SeriesStyle, colour, dash, looks, shape
 from keeprate_reports.cost_chart import (
     Manner,
     Sources,
@@ -24,7 +24,7 @@ _DATUM = alt.TooltipContent(content="data")
 _FREE = alt.Scale(zero=False, padding=16)
 
 
-def accuracy_chart(cost: str, title: str, keys: Sequence[Look]) -> dict[str, object]:
+def accuracy_chart(cost: str, title: str, keys: Sequence[SeriesStyle]) -> dict[str, object]:
     """Accuracy against the column `cost`: intervals, curves, points, and the front where asked."""
     x = alt.X(f"{cost}:Q", title=title, scale=_FREE)
     sources = Sources(*(alt.NamedData(name) for name in ("points", "lines", "front", "unpruned")))
@@ -39,7 +39,7 @@ def accuracy_chart(cost: str, title: str, keys: Sequence[Look]) -> dict[str, obj
     return _finished(alt.LayerChart(layer=layers), _HEIGHT, _BARS)
 
 
-def token_chart(keys: Sequence[Look]) -> dict[str, object]:
+def token_chart(keys: Sequence[SeriesStyle]) -> dict[str, object]:
     """Mean tokens after each block, a line for each run."""
     ink = alt.expr("ink")
     lines = alt.Chart(alt.NamedData("tokens")).encode(

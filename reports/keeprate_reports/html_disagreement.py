@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from pathlib import Path
 
-from keeprate.analysis.disagreement import Disagreement, DisputedSample, Guess
+from keeprate.analysis.disagreement import DisagreedSample, Disagreement, PredictedClass
 from keeprate_reports.html_packing import packed
 
 _MOST_BYTES = 12_000_000
@@ -34,7 +34,7 @@ def disagreement_part(found: Disagreement | None, samples: str) -> dict[str, obj
     }
 
 
-def _row(sample: DisputedSample) -> dict[str, object]:
+def _row(sample: DisagreedSample) -> dict[str, object]:
     return {
         "sample": sample.sample,
         "label": _class(sample.label, sample.label_name),
@@ -45,7 +45,7 @@ def _row(sample: DisputedSample) -> dict[str, object]:
     }
 
 
-def _cell(guess: Guess) -> list[object]:
+def _cell(guess: PredictedClass) -> list[object]:
     return [_class(guess.prediction, guess.name), guess.right]
 
 
@@ -70,7 +70,7 @@ def _pictures(found: Disagreement) -> tuple[list[dict[str, object]], int]:
     return pictures, missing
 
 
-def _picture(sample: DisputedSample, labels: tuple[str, ...], content: bytes) -> dict[str, object]:
+def _picture(sample: DisagreedSample, labels: tuple[str, ...], content: bytes) -> dict[str, object]:
     label = _class(sample.label, sample.label_name)
     said = [
         f"{name}: {_class(guess.prediction, guess.name)}"
@@ -85,7 +85,7 @@ def _picture(sample: DisputedSample, labels: tuple[str, ...], content: bytes) ->
     }
 
 
-def _otherwise(sample: DisputedSample, labels: tuple[str, ...]) -> list[str]:
+def _otherwise(sample: DisagreedSample, labels: tuple[str, ...]) -> list[str]:
     """A line for each run that predicts something else in the picture than in its rows."""
     names = [("unpruned", sample.unpruned), *zip(labels, sample.guesses, strict=True)]
     return [

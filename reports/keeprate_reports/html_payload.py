@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from keeprate.analysis.model import Findings, GroupFindings, Point
 from keeprate.analysis.run_table import Unit
 from keeprate_reports import html_rows as rows
-from keeprate_reports.chart_looks import SERIES, Look, looks
+from keeprate_reports.chart_looks import SERIES, SeriesStyle, looks
 from keeprate_reports.cost_chart import cost_title
 from keeprate_reports.html_charts import accuracy_chart, published_chart, token_chart
 from keeprate_reports.html_disagreement import disagreement_part
@@ -52,7 +52,7 @@ def _keys(findings: Findings) -> Mapping[str, str]:
     }
 
 
-def _looks(group: GroupFindings, keys: Mapping[str, str]) -> list[Look]:
+def _looks(group: GroupFindings, keys: Mapping[str, str]) -> list[SeriesStyle]:
     """Looks of all keys, so that a method looks the same in every group, cut to the group's."""
     plain = {keys[point.run_id] for point in group.points if not point.reduces}
     mine = {keys[point.run_id] for point in group.points}
@@ -109,7 +109,7 @@ def _ablations(group: GroupFindings, unit: Unit) -> list[dict[str, object]]:
     ]
 
 
-def _charts(group: GroupFindings, unit: Unit, found: list[Look]) -> dict[str, object]:
+def _charts(group: GroupFindings, unit: Unit, found: list[SeriesStyle]) -> dict[str, object]:
     """The charts that there is something to draw in."""
     charts: dict[str, object] = {
         "cost": accuracy_chart("macs", cost_title(group.samples, unit.name), found),

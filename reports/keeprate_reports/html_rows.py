@@ -11,11 +11,11 @@ from keeprate.analysis.model import (
     EqualCost,
     GroupFindings,
     Interval,
+    PairedDifference,
     Point,
     PublishedPoint,
-    Rival,
+    SeriesAtCost,
     Setting,
-    Verdict,
 )
 from keeprate.analysis.provenance import FailedRun, Provenance
 from keeprate.analysis.run_table import Unit
@@ -62,7 +62,7 @@ def published_row(point: PublishedPoint, unit: Unit) -> Row:
     }
 
 
-def rival_row(rival: Rival, table: EqualCost, unit: Unit) -> Row:
+def rival_row(rival: SeriesAtCost, table: EqualCost, unit: Unit) -> Row:
     """A series at one budget."""
     return {
         "runs": rival.run_ids,
@@ -177,7 +177,7 @@ def _ends(interval: Interval | None) -> list[float | None]:
     return [interval.value, interval.low, interval.high] if interval else [None, None, None]
 
 
-def _verdict(verdict: Verdict | None) -> Row:
+def _verdict(verdict: PairedDifference | None) -> Row:
     found, low, high = _ends(verdict.difference if verdict else None)
     return {
         "difference": found,
@@ -190,7 +190,7 @@ def _verdict(verdict: Verdict | None) -> Row:
     }
 
 
-def _standing(rival: Rival, rivals: Sequence[Rival]) -> str:
+def _standing(rival: SeriesAtCost, rivals: Sequence[SeriesAtCost]) -> str:
     """`best` alone only where all others are distinguishably behind."""
     tied = any(other.level_with_best and not other.best for other in rivals)
     if rival.best:

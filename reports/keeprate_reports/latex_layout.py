@@ -54,7 +54,7 @@ class Placed:
 
 
 @dataclass(frozen=True)
-class Layout:
+class PageLayout:
     """A table in one or more parts of as many rows, each with the first column in front."""
 
     size: Size
@@ -79,7 +79,7 @@ class _Wide:
         return self.natural - self.least
 
 
-def layout(columns: Sequence[Column], bold: bool) -> Layout:
+def layout(columns: Sequence[Column], bold: bool) -> PageLayout:
     """The largest letters in which the columns fit unwrapped; else wrapped; else in parts.
 
     `bold`: letters of the first column may be bold.
@@ -87,8 +87,8 @@ def layout(columns: Sequence[Column], bold: bool) -> Layout:
     for size in SIZES:
         wide = _wide(columns, size, bold)
         if _excess([each.natural for each in wide], size) <= 0:
-            return Layout(size, (_placed(wide, size),))
-    return Layout(size, tuple(_placed(part, size) for part in _parts(wide, size)))
+            return PageLayout(size, (_placed(wide, size),))
+    return PageLayout(size, tuple(_placed(part, size) for part in _parts(wide, size)))
 
 
 def heading(placed: Placed, size: Size) -> str:

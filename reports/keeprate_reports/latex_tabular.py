@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from .latex_layout import Layout, Placed, Size, heading, layout
+from .latex_layout import PageLayout, Placed, Size, heading, layout
 from .latex_text import CELL_EM, breakable, escape, width_em
 
 if TYPE_CHECKING:
@@ -23,14 +23,14 @@ _CAPTION_EM: Final = 32.0
 
 
 @dataclass(frozen=True)
-class Arranged:
+class LatexTable:
     """A table in LaTeX, and at most how many `lines` of text it has, the caption's included."""
 
     text: str
     lines: int
 
 
-def floating(table: FindingsTable, label: str) -> Arranged:
+def floating(table: FindingsTable, label: str) -> LatexTable:
     """The table as a float; of one too wide for the page, parts under each other."""
     found = layout(table.columns, bool(table.marked))
     lines = [
@@ -45,7 +45,7 @@ def floating(table: FindingsTable, label: str) -> Arranged:
         lines += [rf"\begin{{tabular}}{{{_form(part)}}}", *_top(part, found.size)]
         lines += [*_rows(part, table.marked), r"\bottomrule", r"\end{tabular}"]
     caption = int(width_em(table.caption) / _CAPTION_EM) + 2
-    return Arranged("\n".join([*lines, r"\end{table}"]) + "\n", found.lines + caption)
+    return LatexTable("\n".join([*lines, r"\end{table}"]) + "\n", found.lines + caption)
 
 
 def spanning(table: FindingsTable, label: str) -> str:
@@ -55,7 +55,7 @@ def spanning(table: FindingsTable, label: str) -> str:
     return "\n".join(parts)
 
 
-def _spanning(table: FindingsTable, found: Layout, number: int, label: str) -> str:
+def _spanning(table: FindingsTable, found: PageLayout, number: int, label: str) -> str:
     part = found.parts[number]
     caption = breakable(table.caption)
     named = rf"\caption{{{caption}}}\label{{{label}}}"

@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from PIL import Image
 from safetensors.torch import save_file
 
-from keeprate.analysis.asked_again import asked_again, model_again
+from keeprate.analysis.rerun import model_spec_of, request_of
 from keeprate.analysis.sections.commands import command_of, plugin_words
 from keeprate.analysis.summary import summarise
 from keeprate.cli import keeprate
@@ -28,7 +28,7 @@ from keeprate.request import ModelSpec, Request
 from keeprate.results import Store
 from keeprate.results.records import RunInfo
 from keeprate.study.build import prepare
-from keeprate.visualization.restored_runs import Places, rebuilt
+from keeprate.visualization.restored_runs import RunFiles, restore_runs
 from results_factory import make_backbone, make_environment, make_run, put
 from study_factory import PLUGIN
 
@@ -175,7 +175,7 @@ def test_the_command_of_a_run_asks_for_it(
 ) -> None:
     line = f"keeprate compare {CASES[case]}"
     runs = check(line if "--limit" in line else f"{line} --limit 5", asked, tmp_path)
-    again = rebuilt(runs, Places())
+    again = restore_runs(runs, RunFiles())
     assert (set(again.plans), again.changes) == ({run.id for run in runs}, ())
 
 
@@ -228,7 +228,7 @@ def test_the_size_of_images_is_named_whatever_the_model_is_called(
     run = stored(name, *size)
     command = command_of(run, make_environment())
     assert f" --model {name} --image-size {spelled} " in command
-    assert asked(command).model == asked_again(run).model == ModelSpec(name, None, size)
+    assert asked(command).model == request_of(run).model == ModelSpec(name, None, size)
 
 
 @pytest.mark.parametrize(
@@ -241,13 +241,13 @@ def test_the_size_of_images_is_named_whatever_the_model_is_called(
     ],
 )
 def test_only_what_can_be_given_to_a_model_is(run: RunInfo, expected: ModelSpec) -> None:
-    assert model_again(run.backbone) == expected
+    assert model_spec_of(run.backbone) == expected
 
 
 def test_a_model_may_have_another_name_now() -> None:
     backbone = stored("digits classifier", 32, 48, "pretrained").backbone
-    assert model_again(backbone, "vit") == ModelSpec("vit", None, (32, 48))
-    assert model_again(backbone, "hf:moved") == ModelSpec("hf:moved")
+    assert model_spec_of(backbone, "vit") == ModelSpec("vit", None, (32, 48))
+    assert model_spec_of(backbone, "hf:moved") == ModelSpec("hf:moved")
 
 
 def test_files_of_plugins_are_named_once_whatever_they_brought() -> None:

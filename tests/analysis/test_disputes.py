@@ -11,9 +11,9 @@ from disagreement_factory import put_run, texts_store
 from keeprate.analysis.build import findings
 from keeprate.analysis.disagreement import Disagreement
 from keeprate.analysis.run_selection import MOST_RUNS, choose, named
-from keeprate.analysis.runs import JudgedGroup, gather
+from keeprate.analysis.runs import RunGroup, gather
 from keeprate.analysis.sections.disagreement import disputed
-from keeprate.analysis.series import Arranged, arrange
+from keeprate.analysis.series import SeriesTable, arrange
 from keeprate.analysis.summary import summarise
 from keeprate.results.picture_index import INDEX, PictureIndex, read_index, write_index
 from keeprate.results.store import Store
@@ -31,7 +31,7 @@ def filled(folder: Path, *runs: tuple[str, int, int]) -> Store:
     return store
 
 
-def only_group(store: Store) -> tuple[JudgedGroup, Arranged]:
+def only_group(store: Store) -> tuple[RunGroup, SeriesTable]:
     [group] = gather(store).groups
     return group, arrange(group, [])
 
@@ -146,7 +146,7 @@ def test_the_samples_are_those_a_slow_count_finds(tmp_path: Path) -> None:
         assert each.unpruned.prediction == plain["prediction"][place]
 
 
-def _id(group: JudgedGroup, method: str) -> str:
+def _id(group: RunGroup, method: str) -> str:
     [found] = [each.id for each in group.runs if each.run.method == method]
     return found.partition("-")[2]
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from keeprate.analysis.model import Findings, GroupFindings, Options
+from keeprate.analysis.model import Findings, GroupFindings, ReportOptions
 from keeprate.analysis.statistics import holm, mcnemar_exact, paired_difference, wilson_interval
 from keeprate.analysis.summary import Summary, summarise
 from keeprate.cli.commands.compare import compare
@@ -35,7 +35,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def group_of(store: Store, **options: Any) -> GroupFindings:
-    (group,) = summarise(store, Options(**options)).findings.groups
+    (group,) = summarise(store, ReportOptions(**options)).findings.groups
     return group
 
 

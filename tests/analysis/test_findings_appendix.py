@@ -22,8 +22,8 @@ from keeprate.analysis.appendix import (
     skipped_table,
     tokens_table,
 )
-from keeprate.analysis.disagreement import Disagreement, DisputedSample, Guess
-from keeprate.analysis.model import GroupFindings, Options
+from keeprate.analysis.disagreement import DisagreedSample, Disagreement, PredictedClass
+from keeprate.analysis.model import GroupFindings, ReportOptions
 from keeprate.analysis.provenance import SkippedSample
 from keeprate.analysis.sections.curves import MOST_CURVES
 from keeprate.analysis.summary import summarise
@@ -146,7 +146,7 @@ def test_series_without_a_curve_are_named_and_how_to_see_them(crowded: Store) ->
 
 
 def test_the_series_others_are_compared_with_always_has_a_curve(crowded: Store) -> None:
-    (group,) = summarise(crowded, Options("zt x=62")).findings.groups
+    (group,) = summarise(crowded, ReportOptions("zt x=62")).findings.groups
     assert "zt x=62" in {each.series for each in group.curves}
     assert "zt x=62" not in group.curves_left_out
     assert {area.against for area in group.area_differences} == {"zt x=62"}
@@ -179,8 +179,8 @@ def test_captions_name_what_was_not_run_and_say_no_more_of_one_series(tmp_path: 
 def test_the_samples_that_runs_disagree_on_are_listed_with_what_each_predicts(
     group: GroupFindings,
 ) -> None:
-    guesses = (Guess(281, "tabby", True), Guess(7, "", False))
-    sample = DisputedSample("val/1.jpg", 281, "tabby", None, guesses, 100.0, 0.5)
+    guesses = (PredictedClass(281, "tabby", True), PredictedClass(7, "", False))
+    sample = DisagreedSample("val/1.jpg", 281, "tabby", None, guesses, 100.0, 0.5)
     found = Disagreement("65%", ("a-1", "b-1"), ("a", "b"), "At 65%.", 500, 40, (sample,), "")
     table = disagreement_table(group, found)
     assert texts(table) == {

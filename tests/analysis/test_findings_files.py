@@ -18,9 +18,9 @@ from keeprate.analysis.model import (
     EqualCost,
     Findings,
     GroupFindings,
+    PairedDifference,
     Point,
-    Rival,
-    Verdict,
+    SeriesAtCost,
 )
 from keeprate.analysis.provenance import FailedRun
 from keeprate.analysis.summary import Summary, summarise
@@ -60,8 +60,8 @@ def test_the_json_has_every_field_and_says_its_version(summary: Summary, tmp_pat
         (GroupFindings, group),
         (Point, group["points"][0]),
         (EqualCost, group["equal_cost"][0]),
-        (Rival, rival),
-        (Verdict, rival["verdict"]),
+        (SeriesAtCost, rival),
+        (PairedDifference, rival["verdict"]),
         (Ablation, group["ablations"][0]),
     ):
         assert list(content) == keys(kind)

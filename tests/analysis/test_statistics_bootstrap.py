@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from keeprate.analysis.statistics import Estimate, bootstrap_mean, paired_bootstrap
+from keeprate.analysis.statistics import BootstrapEstimate, bootstrap_mean, paired_bootstrap
 
 RANDOM = np.random.default_rng(5)
 SKEWED = RANDOM.lognormal(-2, 1.5, size=300)
@@ -23,11 +23,11 @@ values = st.lists(st.floats(-50, 50, allow_subnormal=False), min_size=2, max_siz
 outcomes = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=80)
 
 
-def ends(estimate: Estimate) -> tuple[float, float]:
+def ends(estimate: BootstrapEstimate) -> tuple[float, float]:
     return estimate.low, estimate.high
 
 
-def wide(estimate: Estimate) -> float:
+def wide(estimate: BootstrapEstimate) -> float:
     return estimate.high - estimate.low
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from keeprate.analysis.statistics import (
+    BootstrapEstimate,
     Curve,
-    Estimate,
     Missing,
     accuracy_at,
     area_difference,
@@ -29,11 +29,11 @@ STRENGTHS = (0.2, 0.9, 1.3)
 OTHERS = (0.1, 1.0, 1.25)
 
 
-def coverage(found: Iterable[Estimate | Missing], truth: float) -> float:
+def coverage(found: Iterable[BootstrapEstimate | Missing], truth: float) -> float:
     """The share of the intervals that hold the truth."""
     held = []
     for each in found:
-        assert isinstance(each, Estimate), each
+        assert isinstance(each, BootstrapEstimate), each
         held.append(each.low <= truth <= each.high)
     return float(np.mean(held))
 
@@ -98,7 +98,9 @@ def test_differences_over_seeds(world: World, other: World) -> None:
     assert 0.93 <= coverage((difference(a, b) for a, b in pairs()), truth) <= 0.98
 
 
-READ: list[tuple[str, Callable[[Curve, Curve], Estimate | Missing], Callable[..., float]]] = [
+READ: list[
+    tuple[str, Callable[[Curve, Curve], BootstrapEstimate | Missing], Callable[..., float]]
+] = [
     ("at", lambda a, b: accuracy_at(a, 1.4), lambda a, b: 0.6 * a[0] + 0.4 * a[1]),
     ("area", lambda a, b: area_under_curve(a), lambda a, b: mean_height(a)),
     (
@@ -114,7 +116,7 @@ READ: list[tuple[str, Callable[[Curve, Curve], Estimate | Missing], Callable[...
 @pytest.mark.parametrize(("read", "true"), [each[1:] for each in READ], ids=[r[0] for r in READ])
 def test_curves(
     world: World,
-    read: Callable[[Curve, Curve], Estimate | Missing],
+    read: Callable[[Curve, Curve], BootstrapEstimate | Missing],
     true: Callable[..., float],
 ) -> None:
     found = (read(a, b) for a, b in curves(world, 25))
@@ -165,14 +167,14 @@ def test_a_real_difference_is_found() -> None:
     assert found > 150
 
 
-def resampled(values: Outcomes, random: np.random.Generator) -> Estimate:
+def resampled(values: Outcomes, random: np.random.Generator) -> BootstrapEstimate:
     """Percentiles of 1000 means over images and seeds both drawn with replacement."""
     seeds, images = values.shape
     of_images = random.multinomial(images, np.full(images, 1 / images), size=1000) / images
     of_seeds = random.multinomial(seeds, np.full(seeds, 1 / seeds), size=1000) / seeds
     means = ((of_images @ values.T) * of_seeds).sum(axis=1)
     low, high = np.quantile(means, [0.025, 0.975])
-    return Estimate(float(values.mean()), float(low), float(high))
+    return BootstrapEstimate(float(values.mean()), float(low), float(high))
 
 
 @pytest.mark.slow

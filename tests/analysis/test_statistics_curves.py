@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from keeprate import KeeprateError
 from keeprate.analysis.statistics import (
+    BootstrapEstimate,
     Curve,
     Difference,
-    Estimate,
     Missing,
     accuracy_at,
     area_difference,
@@ -40,12 +40,12 @@ def random_curve(at: list[int], seed: int, seeds: int = 1) -> Curve:
 CURVE = Curve.of([(4 * GIGA, run(80)), (1 * GIGA, run(50)), (2 * GIGA, run(70))])
 
 
-def known(found: Estimate | Missing) -> Estimate:
-    assert isinstance(found, Estimate), found
+def known(found: BootstrapEstimate | Missing) -> BootstrapEstimate:
+    assert isinstance(found, BootstrapEstimate), found
     return found
 
 
-def ends(found: Estimate | Missing) -> tuple[float, float]:
+def ends(found: BootstrapEstimate | Missing) -> tuple[float, float]:
     return known(found).low, known(found).high
 
 

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from keeprate import KeeprateError, __version__, cli
-from keeprate.cli import COMMANDS, Entry, keeprate
+from keeprate.cli import COMMANDS, CommandEntry, keeprate
 from keeprate.cli.options import plugin_options
 from keeprate.plugins import registry as plugins
 from keeprate.plugins.kinds import KINDS
@@ -68,7 +68,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
 
     monkeypatch.setattr(cli, "fails", fails, raising=False)
     monkeypatch.setattr(cli, "import_module", lambda name, package: cli)
-    monkeypatch.setitem(COMMANDS, "list", Entry("listing", "fails", ""))
+    monkeypatch.setitem(COMMANDS, "list", CommandEntry("listing", "fails", ""))
 
 
 def test_version() -> None:

@@ -10,8 +10,14 @@ import pytest
 from click.testing import CliRunner, Result
 
 from keeprate.cli import keeprate
-from keeprate.evaluation import estimate
-from keeprate.evaluation.estimate import Speed, calibrated, estimated, macs_per_image, sketched
+from keeprate.evaluation import estimate as estimates
+from keeprate.evaluation.estimate import (
+    Speed,
+    calibrate,
+    estimate_cost,
+    macs_per_image,
+    without_weights,
+)
 from keeprate.request import Cost, DataSpec, LoopOptions, ModelSpec, Options, Request, RunSpec
 from keeprate.results.store import Store
 from keeprate.study import read_study
@@ -134,9 +140,9 @@ def request(**options: object) -> Request:
 
 
 def test_an_estimate_counts_what_is_shared_once() -> None:
-    comparison = sketched(request())
+    comparison = without_weights(request())
     one_second = float(macs_per_image(comparison, [comparison.unpruned.model]))
-    found = estimated(comparison, Speed(one_second, 0.5, "cpu"))
+    found = estimate_cost(comparison, Speed(one_second, 0.5, "cpu"))
     apart = sum(macs_per_image(comparison, [job.model]) for job in comparison.jobs)
     together = macs_per_image(comparison, [job.model for job in comparison.jobs])
     assert (found.apart.images, found.shared.images) == (40, 10)
@@ -148,16 +154,16 @@ def test_an_estimate_counts_what_is_shared_once() -> None:
 
 def test_more_passes_share_less_and_workers_read_meanwhile() -> None:
     speed = Speed(1e9, 1.0, "cpu")
-    found = estimated(sketched(request(runs_per_pass=2, workers=2)), speed)
+    found = estimate_cost(without_weights(request(runs_per_pass=2, workers=2)), speed)
     assert found.shared.images == 20
     assert found.shared.seconds == pytest.approx(20 * 1.0 / 2)
     assert found.apart.seconds == pytest.approx(40 * 1.0 / 2)
 
 
 def test_a_calibration_reads_a_few_samples_and_times_a_few_batches() -> None:
-    comparison = sketched(request())
+    comparison = without_weights(request())
     ticks = count(0.0, 5.0)
-    speed = calibrated(comparison, clock=lambda: next(ticks))
+    speed = calibrate(comparison, clock=lambda: next(ticks))
     assert speed.seconds_per_image == 0.5  # ten samples in five seconds
     assert speed.macs_per_second > 0
     assert speed.device.startswith("cpu")
@@ -169,16 +175,16 @@ def test_a_sketch_downloads_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     (tmp_path / "n01440764").mkdir()
     Image.new("RGB", (300, 260)).save(tmp_path / "n01440764" / "a.JPEG")
     seen = {}
-    load = estimate.load_model
+    load = estimates.load_model
 
     def watched(name: str, **options: object) -> object:
         seen.update(options)
         return load(name, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(estimate, "load_model", watched)
+    monkeypatch.setattr(estimates, "load_model", watched)
     data = DataSpec("imagenet", {"root": str(tmp_path)})
     model = ModelSpec("vit_tiny_patch16_224", image_size=(160, 160))
-    comparison = sketched(Request(model, data, (), Options(), only_fitting=True))
+    comparison = without_weights(Request(model, data, (), Options(), only_fitting=True))
     assert seen == {"pretrained": False, "image_size": (160, 160)}
     assert comparison.loaded.weights == "random weights"
     assert len(comparison.samples) == 1
@@ -196,8 +202,8 @@ def test_the_example_of_the_page_runs() -> None:
 
 
 def test_the_page_names_every_key() -> None:
-    from keeprate.study.schema import Content, Exclusion, MethodEntry, ModelEntry
+    from keeprate.study.schema import Exclusion, MethodEntry, ModelEntry, StudyContent
 
-    for model in (Content, Exclusion, MethodEntry, ModelEntry):
+    for model in (StudyContent, Exclusion, MethodEntry, ModelEntry):
         for key in model.model_fields:
             assert re.search(rf"`{key}`|\b{key}\b[,}}]", PAGE), key

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from keeprate.cli import keeprate
 from keeprate.plugins import registry as plugins
 from keeprate.request import DataSpec
-from keeprate.study.build import built_data
+from keeprate.study.build import build_data
 from keeprate.visualization.patch_pictures import enlarged
 
 WIDTH = 224
@@ -62,7 +62,7 @@ def test_what_survives_is_what_was_there() -> None:
     done = show("0", "--method", "class-attention", "--schedule", "20@5", "--blocks", "5,4")
     assert done.exit_code == 0, done.output
     picture = np.asarray(Image.open("runs/pictures/test-0000.png"))
-    digit = built_data(DataSpec()).image(0).permute(1, 2, 0).numpy()
+    digit = build_data(DataSpec()).image(0).permute(1, 2, 0).numpy()
     image = enlarged(digit, WIDTH)
     [top] = [y for y in range(200) if np.array_equal(picture[y : y + WIDTH, 12:236], image)]
     for column, kept in ((1, 64), (2, 20)):

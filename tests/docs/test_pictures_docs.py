@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from sklearn.datasets import load_sample_image
 
 from keeprate.cli import keeprate
-from keeprate.method import Iterates, Method
+from keeprate.method import IterativeMethod, Method
 from keeprate.plugins import registry as plugins
 from keeprate.reduction.reduced_model import ReducedModel
 from paths import DOCS
@@ -82,5 +82,5 @@ def test_the_pictures_of_the_page_are_small(name: str) -> None:
 
 def test_the_seams_that_the_page_names_are_there() -> None:
     assert callable(Method.importance)
-    assert {"signals", "combined"} <= set(dir(Iterates))
+    assert {"signals", "combined"} <= set(dir(IterativeMethod))
     assert "watch" in (ReducedModel.__init__.__code__.co_names)

@@ -38,7 +38,7 @@ def fails(tokens, attention, stage):  # type: ignore[no-untyped-def]
 
 
 @pytest.fixture(autouse=True)
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def position(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -94,7 +94,7 @@ def test_nothing_is_computed_twice_and_the_command_line_shares_the_store(
 ) -> None:
     typed = "compare --method tome --schedule r=4 --limit 20 --accelerator cpu --no-throughput"
     assert CliRunner().invoke(command, typed.split()).exit_code == 0
-    monkeypatch.setattr("keeprate.evaluation.comparison_runner.Comparing.run", refuse)
+    monkeypatch.setattr("keeprate.evaluation.comparison_runner.ComparisonRunner.run", refuse)
     table = compare(methods="tome")
     assert table.folder == Path("runs/digits")
     assert table.frame.height == 2
@@ -111,7 +111,7 @@ def test_a_module_is_the_same_model_as_the_one_loaded_by_name(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     named = compare(methods="tome")
-    monkeypatch.setattr("keeprate.evaluation.comparison_runner.Comparing.run", refuse)
+    monkeypatch.setattr("keeprate.evaluation.comparison_runner.ComparisonRunner.run", refuse)
     given = compare(classifier(), "digits", methods="tome")
     assert given.folder == Path("runs/vit_digits-digits")
     assert sorted(given.frame["id"]) == sorted(named.frame["id"])
@@ -226,13 +226,13 @@ def impostor(tokens, attention, stage):  # type: ignore[no-untyped-def]
     ],
 )
 def test_mistakes_are_told_before_anything_is_computed(
-    options: dict[str, Any], said: str, place: Path
+    options: dict[str, Any], said: str, position: Path
 ) -> None:
     with pytest.raises(KeeprateError) as caught:
         compare(**options)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
-    assert not list(place.rglob("*.parquet"))
+    assert not list(position.rglob("*.parquet"))
 
 
 def test_only_what_is_named_can_be_asked_for_elsewhere() -> None:

@@ -12,7 +12,8 @@ import keeprate
 from api_factory import compare
 from keeprate import ComparisonTable, KeeprateError, Report
 from keeprate.comparison_table import COLUMNS
-from keeprate.plugins.registry import Offer, registry
+from keeprate.plugins.kinds import Registered
+from keeprate.plugins.registry import registry
 from keeprate.results.records import ROW_SCHEMA
 from keeprate.results.store import Store
 from results_factory import fill
@@ -24,7 +25,7 @@ def fails(tokens, attention, stage):  # type: ignore[no-untyped-def]
 
 
 @pytest.fixture(autouse=True)
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def position(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -72,7 +73,7 @@ class Drawing(Report):
 def test_the_plot_is_the_chart_of_a_report_that_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
     table = compare(methods="tome")
     assert "vega" in table.plot().to_json()
-    offer = Offer("drawing", Drawing, "mine", "mine.py", "")
+    offer = Registered("drawing", Drawing, "mine", "mine.py", "")
     monkeypatch.setitem(registry().reports, "drawing", offer)  # type: ignore[arg-type]
     assert table.plot("drawing") == list(table.frame["id"])
     with pytest.raises(KeeprateError, match="Report 'csv' draws no chart"):
@@ -93,7 +94,7 @@ def test_reports_are_of_the_runs_of_the_table(monkeypatch: pytest.MonkeyPatch) -
     assert table.report(formats=["csv"])[0].parent == table.folder
     with pytest.raises(KeeprateError, match=r"No report 'cvs'. Did you mean 'csv'"):
         table.report("figures", formats=["cvs"])
-    offer = Offer("drawing", Drawing, "mine", "mine.py", "")
+    offer = Registered("drawing", Drawing, "mine", "mine.py", "")
     monkeypatch.setitem(registry().reports, "drawing", offer)  # type: ignore[arg-type]
     with pytest.raises(KeeprateError, match=r"Report 'drawing' of mine.py failed: .*no ink"):
         table.report("figures", formats=["drawing"])

@@ -18,7 +18,7 @@ import keeprate
 from keeprate import DataSet, KeeprateError, Sample
 from keeprate.data.samples import ImageSamples
 from keeprate.evaluation.passes import evaluate
-from keeprate.evaluation.rows import Outcome
+from keeprate.evaluation.rows import RunRows
 from keeprate.request import LoopOptions
 from paths import SUPPORT, TESTS
 
@@ -54,7 +54,7 @@ def tiny_vit() -> nn.Module:
     return vit
 
 
-def outcome(method: str = "random", reference: Tensor | None = None, **options: object) -> Outcome:
+def outcome(method: str = "random", reference: Tensor | None = None, **options: object) -> RunRows:
     model = keeprate.reduce(tiny_vit(), method, "keep=0.6@1,2")
     samples = ImageSamples(Noise(), scaled, range(0, 2 * IMAGES, 2))
     options = {"accelerator": "cpu", **options}
@@ -62,14 +62,14 @@ def outcome(method: str = "random", reference: Tensor | None = None, **options: 
 
 
 @pytest.fixture(scope="module")
-def alone() -> Outcome:
+def alone() -> RunRows:
     """One image at a time."""
     return outcome(batch_size=1)
 
 
 @pytest.mark.parametrize("options", [{"batch_size": 5}, {"batch_size": 64, "workers": 2}], ids=str)
 def test_rows_do_not_depend_on_batch_size_or_workers(
-    alone: Outcome, options: dict[str, object]
+    alone: RunRows, options: dict[str, object]
 ) -> None:
     other = outcome(**options)
     exact = pl.exclude("confidence", "kl")
@@ -84,7 +84,7 @@ def test_the_same_run_gives_the_same_rows_bit_for_bit() -> None:
     assert first.rows.equals(second.rows)
 
 
-def test_means_are_those_of_the_rows(alone: Outcome) -> None:
+def test_means_are_those_of_the_rows(alone: RunRows) -> None:
     reference = alone.logits.flip(0)
     run = outcome("tome", reference, batch_size=4)
     assert run.images == run.rows.height == IMAGES
@@ -96,7 +96,7 @@ def test_means_are_those_of_the_rows(alone: Outcome) -> None:
     assert run.agreement < 1
 
 
-def test_rows_tell_tokens_and_cost_of_every_image(alone: Outcome) -> None:
+def test_rows_tell_tokens_and_cost_of_every_image(alone: RunRows) -> None:
     model = keeprate.reduce(tiny_vit(), "random", "keep=0.6@1,2")
     assert alone.rows["tokens"].to_list() == [[17, 10, 6, 6]] * IMAGES
     assert alone.rows["macs"].to_list() == [model.costs().total] * IMAGES
@@ -114,7 +114,7 @@ def test_the_unpruned_model_agrees_with_itself() -> None:
 
 
 @pytest.mark.parametrize("precision", ["bf16-true", "bf16-mixed", "64-true"])
-def test_other_precisions_run_and_stay_close(alone: Outcome, precision: str) -> None:
+def test_other_precisions_run_and_stay_close(alone: RunRows, precision: str) -> None:
     run = outcome(batch_size=8, precision=precision)
     assert run.logits.dtype is torch.float32
     assert float((run.logits - alone.logits).abs().max()) < 0.2 * float(alone.logits.abs().max())
@@ -143,7 +143,7 @@ if is_first_process():
 
 
 def test_two_processes_share_the_images_without_repeating_any(
-    tmp_path: Path, alone: Outcome
+    tmp_path: Path, alone: RunRows
 ) -> None:
     target = tmp_path / "rows.parquet"
     script = tmp_path / "distributed.py"

@@ -157,8 +157,8 @@ def test_runs_that_fail_are_marked_and_the_others_go_on(
 ) -> None:
     samples = 24
     runs = [*RUNS]
-    for place, how in enumerate(FAILURES):
-        image = place * 150  # in a batch of its own, of 24 images spread over 600
+    for position, how in enumerate(FAILURES):
+        image = position * 150  # in a batch of its own, of 24 images spread over 600
         runs.append(("weak", {"how": how, "image": image}, "30@3"))
     runs.append(("weak", {}, "30@3"))
     heard: list[Event] = []
@@ -222,9 +222,9 @@ def image_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path
     decode = folders.decode
     for name in ("broken", "sound"):
         for label in range(10):
-            place = tmp_path / name / f"class{label}"
-            place.mkdir(parents=True)
-            Image.new("RGB", (40, 40), (20 * label, 0, 0)).save(place / "image.png")
+            position = tmp_path / name / f"class{label}"
+            position.mkdir(parents=True)
+            Image.new("RGB", (40, 40), (20 * label, 0, 0)).save(position / "image.png")
 
     def failing(path: Path) -> Tensor:
         if path.parts[-3:-1] == ("broken", "class7"):

@@ -11,7 +11,7 @@ import torch
 from torch import OutOfMemoryError, Tensor
 
 from keeprate.evaluation import lightning_loop as loop
-from keeprate.evaluation.batch_splitting import Room
+from keeprate.evaluation.batch_splitting import BatchSplitter
 from keeprate.results.store import Store
 from run_factory import rows_of, run
 
@@ -25,7 +25,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, pl.DataFr
 
 
 def test_images_are_halved_to_one_before_runs_are_split() -> None:
-    room, said = Room(5), []
+    room, said = BatchSplitter(5), []
     for _ in range(5):
         said.append(([len(range(5)[part]) for part in room.slices(5)], room.groups("abcde")))
         room.shrink(5)

@@ -13,7 +13,7 @@ from event_factory import FOLDER, LABELS, RUNS, TITLE, Clock, advanced, failed, 
 from keeprate.evaluation.events import Event, Note, PassAdvanced, PassEnded, PassStarted, RunReused
 from keeprate.evaluation.progress.live import LiveProgress
 from keeprate.evaluation.progress.plain import PlainProgress, progress
-from keeprate.evaluation.progress.state import Speed
+from keeprate.evaluation.progress.state import SmoothedSpeed
 from keeprate.evaluation.progress.wording import duration, packed, shortened
 
 
@@ -200,7 +200,7 @@ def test_a_failure_is_red_and_a_note_yellow() -> None:
 
 
 def test_speed_follows_what_happens_now() -> None:
-    speed = Speed(0.0)
+    speed = SmoothedSpeed(0.0)
     assert speed.images_per_second is None
     for second in range(1, 301):
         speed.add(100, float(second))

@@ -19,7 +19,7 @@ from ray.cluster_utils import Cluster
 
 from keeprate import KeeprateError
 from keeprate.engine import Engine, Task
-from keeprate.evaluation.comparison_runner import Tally
+from keeprate.evaluation.comparison_runner import StudyOutcome
 from keeprate.evaluation.engines import ray_dispatch
 from keeprate.evaluation.engines.ray_cluster import connect, disconnect
 from keeprate.evaluation.engines.ray_engine import RayEngine
@@ -65,7 +65,7 @@ def marks(tmp_path: Path) -> Path:
     return folder
 
 
-def stored(folder: Path, asked: Request, engine: Engine, **options: Any) -> Tally:
+def stored(folder: Path, asked: Request, engine: Engine, **options: Any) -> StudyOutcome:
     return execute([asked], Store(folder), engine, options.pop("listen", _unheard), **options)
 
 
@@ -88,7 +88,7 @@ def test_rows_are_those_of_the_sequential_engine_bit_for_bit(cluster: Cluster) -
     assert not found.rows().select("run", "place").is_duplicated().any()
     assert found.rows().equals(expected.rows())
     assert found.logits().equals(expected.logits())
-    assert len(found.segments) == 4 * -(-IMAGES // (2 * BATCH))
+    assert len(found.row_batches) == 4 * -(-IMAGES // (2 * BATCH))
     seen = [event.images for event in found.events if isinstance(event, PassAdvanced)]
     assert sum(seen) == 4 * IMAGES
 
@@ -118,7 +118,7 @@ def test_a_run_that_ends_its_worker_again_and_again_fails(cluster: Cluster, tmp_
         deadly, kept = ids_of(comparison, "deadly"), ids_of(comparison, "full", "random")
         tasks = [Task(kept, range(BATCH)), Task(deadly, range(BATCH))]
         comparison.reference = torch.zeros(IMAGES, 10).numpy()
-        RayEngine(attempts=2).run(comparison, tasks, received.desk())
+        RayEngine(attempts=2).run(comparison, tasks, received.sink())
     assert tuple(received.failed) == deadly
     said = received.failed[deadly[0]].error
     assert said.startswith("Its worker was lost 2 times on the same images: WorkerCrashedError: ")
@@ -135,7 +135,7 @@ def test_other_plugin_code_on_a_machine_is_refused(cluster: Cluster, tmp_path: P
         path.write_text(path.read_text().replace("400", "401"))
         tasks = [Task(tuple(job.id for job in comparison.jobs), range(BATCH))]
         with pytest.raises(KeeprateError) as refused:
-            RayEngine().run(comparison, tasks, Received().desk())
+            RayEngine().run(comparison, tasks, Received().sink())
     assert str(refused.value) == (
         f"On machine '{os.uname().nodename}': the runs are not those that were asked for, as this "
         "machine differs in the code of its plugins: make all machines the same."
@@ -148,12 +148,12 @@ def test_where_no_machine_is_large_enough_it_waits_for_one_and_can_be_stopped(
     monkeypatch.setattr(ray_dispatch, "_GRACE_SECONDS", 0.0)
     comparison, received = prepare(request("random")), Received()
     tasks = [Task((comparison.unpruned.id,), range(IMAGES))]
-    desk = replace(received.desk(), stopping=lambda: bool(received.events))
-    RayEngine(cluster.address, gpus=2.0).run(comparison, tasks, desk)
+    sink = replace(received.sink(), stopping=lambda: bool(received.events))
+    RayEngine(cluster.address, gpus=2.0).run(comparison, tasks, sink)
     told = "No machine of the cluster has 1 processors and 2 GPUs for a worker: waiting for one."
-    assert (received.events, received.segments) == ([Note(told)], [])
+    assert (received.events, received.row_batches) == ([Note(told)], [])
     with pytest.raises(KeeprateError, match="This machine has no 64 processors and 0 GPUs"):
-        RayEngine(cpus=64.0).run(comparison, tasks, Received().desk())
+        RayEngine(cpus=64.0).run(comparison, tasks, Received().sink())
 
 
 def test_what_ray_leaves_when_stopped_another_engine_finishes(
@@ -196,8 +196,8 @@ def test_a_worker_that_is_stopped_hands_in_the_batches_it_has(
     with plugin(tmp_path):
         comparison, received = prepare(request(watched(marks))), Received()
         tasks = [Task(tuple(job.id for job in comparison.jobs), range(IMAGES))]
-        desk = replace(received.desk(), stopping=stopping)
-        RayEngine(workers=1, shard_images=IMAGES).run(comparison, tasks, desk)
+        sink = replace(received.sink(), stopping=stopping)
+        RayEngine(workers=1, shard_images=IMAGES).run(comparison, tasks, sink)
     assert received.rows()["place"].to_list() == 2 * list(range(BATCH))
 
 

@@ -23,7 +23,7 @@ from keeprate.evaluation.engines.remote_worker import (
     refuse_differences,
     refuse_versions,
 )
-from keeprate.study.build import built_engine, prepare
+from keeprate.study.build import build_engine, prepare
 from keeprate.study.comparison import Comparison
 from paths import DOCS
 from ray_factory import Received, request
@@ -34,14 +34,14 @@ PAGE = (DOCS / "clusters.md").read_text(encoding="utf-8")
 def test_ray_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(KeeprateError) as refused:
-        built_engine("ray")
+        build_engine("ray")
     assert str(refused.value) == (
         "Engine 'ray': Ray is not installed: pip install 'keeprate[ray]'."
     )
 
 
 def test_its_parameters_are_read_from_text() -> None:
-    engine = built_engine("ray:ray://head:10001,cpus=2,gpus=0.5,workers=3")
+    engine = build_engine("ray:ray://head:10001,cpus=2,gpus=0.5,workers=3")
     assert isinstance(engine, RayEngine)
     assert (engine.address, engine.cpus, engine.gpus) == ("ray://head:10001", 2.0, 0.5)
     assert (engine.workers, engine.shard_images, engine.attempts) == (3, None, 3)
@@ -49,7 +49,7 @@ def test_its_parameters_are_read_from_text() -> None:
 
 @pytest.mark.parametrize("spec", re.findall(r"^\$ .*--engine (\S+)", PAGE, flags=re.MULTILINE))
 def test_engines_are_made_from_what_the_page_tells_to_type(spec: str) -> None:
-    assert isinstance(built_engine(spec), RayEngine)
+    assert isinstance(build_engine(spec), RayEngine)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_numbers_that_make_no_sense_are_refused(values: Mapping[str, Any], said:
 
 def refusal(engine: RayEngine, comparison: Comparison) -> str:
     with pytest.raises(KeeprateError) as refused:
-        engine.run(comparison, [Task((comparison.unpruned.id,), range(2))], Received().desk())
+        engine.run(comparison, [Task((comparison.unpruned.id,), range(2))], Received().sink())
     return str(refused.value)
 
 

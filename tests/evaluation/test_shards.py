@@ -14,7 +14,7 @@ def cut_up(cutter: Cutter, workers: int = 2, seconds_per_image: float | None = N
     while (shard := cutter.cut(workers)) is not None:
         shards.append(shard)
         if seconds_per_image is not None:
-            cutter.learn(shard, len(shard.places), seconds_per_image * len(shard.places))
+            cutter.learn(shard, len(shard.positions), seconds_per_image * len(shard.positions))
     return shards
 
 
@@ -31,27 +31,27 @@ def test_every_sample_is_in_one_shard_in_the_batch_it_would_have_been_in(
     tasks = [Task((f"run-{i}",), range(i, 3 * size, 3)) for i, size in enumerate(sizes)]
     shards = cut_up(Cutter(tasks, batch, 10, images), workers, seconds)
     for number, task in enumerate(tasks):
-        ours = [shard.places for shard in shards if shard.task == number]
-        assert [place for places in ours for place in places] == list(task.places)
-        assert all(len(places) % batch == 0 for places in ours[:-1])
+        ours = [shard.positions for shard in shards if shard.task == number]
+        assert [position for positions in ours for position in positions] == list(task.positions)
+        assert all(len(positions) % batch == 0 for positions in ours[:-1])
         assert all(shard.ids == task.ids for shard in shards if shard.task == number)
 
 
 def test_shards_take_about_the_time_asked_for_once_it_is_known() -> None:
     cutter = Cutter([Task(("a",), range(1000))], 8, seconds=10)
-    sizes = [len(shard.places) for shard in cut_up(cutter, 1, seconds_per_image=0.1)]
+    sizes = [len(shard.positions) for shard in cut_up(cutter, 1, seconds_per_image=0.1)]
     assert sizes[:3] == [8, 96, 96]  # ten seconds are 100 images, 12 whole batches
 
 
 def test_what_is_left_is_split_among_all_workers() -> None:
     cutter = Cutter([Task(("a",), range(8 + 80))], 8, seconds=100)  # 100 seconds: 12 batches
-    sizes = [len(shard.places) for shard in cut_up(cutter, 2, seconds_per_image=1.0)]
+    sizes = [len(shard.positions) for shard in cut_up(cutter, 2, seconds_per_image=1.0)]
     assert sizes == [8, 40, 24, 16]  # 5 of 10 batches, 3 of 5, then a quarter of 12 at least
 
 
 def test_a_number_of_images_is_rounded_up_to_whole_batches() -> None:
     cutter = Cutter([Task(("a",), range(40))], 8, seconds=60, images=9)
-    assert [len(shard.places) for shard in cut_up(cutter)] == [16, 16, 8]
+    assert [len(shard.positions) for shard in cut_up(cutter)] == [16, 16, 8]
 
 
 def test_runs_given_up_are_in_no_later_shard_and_a_task_without_runs_has_none() -> None:

@@ -22,7 +22,7 @@ from keeprate.plugins.parameters import build
 from keeprate.plugins.registry import Registry, load
 from keeprate.request import DataSpec, LoopOptions, ModelSpec, Options, Request
 from keeprate.results.store import Store
-from keeprate.study.build import built_engine
+from keeprate.study.build import build_engine
 from keeprate.study.yaml_lines import description_in
 from paths import DOCS
 from results_factory import fill
@@ -130,7 +130,7 @@ def test_the_example_of_an_engine_runs(with_example: Registry, tmp_path: Path) -
     options = Options(LoopOptions(accelerator="cpu"), limit=4, throughput=False)
     request = Request(ModelSpec(), DataSpec(), (), options)
     tally = execute(
-        [request], Store(tmp_path / "run"), built_engine(f"{name}:seconds=0"), lambda event: None
+        [request], Store(tmp_path / "run"), build_engine(f"{name}:seconds=0"), lambda event: None
     )
     assert len(tally.finished) == 1
 

@@ -12,7 +12,7 @@ import pytest
 from keeprate import hookspecs
 from keeprate.errors import KeeprateError
 from keeprate.plugins import registry as plugins
-from keeprate.plugins.kinds import KINDS, RESERVED, Offer
+from keeprate.plugins.kinds import KINDS, RESERVED, Registered
 from keeprate.plugins.registry import Registry, load
 
 METHOD = """
@@ -291,7 +291,7 @@ def test_reserved_names_are_the_arguments_of_reduce() -> None:
 )
 def test_the_description_is_the_first_sentence(written: str, first: str) -> None:
     cls = type("Thing", (), {"__doc__": written})
-    assert Offer("thing", cls, "plugin", "origin", "1").description == first
+    assert Registered("thing", cls, "plugin", "origin", "1").description == first
 
 
 def test_every_hook_has_a_kind_but_that_of_studies() -> None:

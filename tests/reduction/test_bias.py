@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from keeprate.attention import Attention, Bias, explicit_weights
+from keeprate.attention import Attention, AttentionBias, explicit_weights
 from keeprate.method import Needs
 
 IMAGES, HEADS, WHOLE, LEFT = 3, 2, 7, 4
@@ -28,23 +28,23 @@ def looked_up_slowly() -> Tensor:
 
 
 def test_rows_and_columns_are_looked_up_for_each_image() -> None:
-    dense = Bias(TABLE, POSITION).dense()
+    dense = AttentionBias(TABLE, POSITION).dense()
     assert dense is not None
     assert torch.equal(dense, looked_up_slowly())
 
 
 def test_what_a_reduced_model_adds_is_added_for_every_query() -> None:
-    dense = Bias(TABLE, POSITION, EXTRA).dense()
+    dense = AttentionBias(TABLE, POSITION, EXTRA).dense()
     assert dense is not None
     torch.testing.assert_close(dense, looked_up_slowly() + EXTRA)
-    assert Bias(None, None, EXTRA).dense() is EXTRA
-    assert Bias(None).dense() is None
+    assert AttentionBias(None, None, EXTRA).dense() is EXTRA
+    assert AttentionBias(None).dense() is None
 
 
 def test_a_boolean_mask_stays_one_unless_something_is_added() -> None:
     allowed = torch.rand(IMAGES, 1, LEFT, LEFT, generator=GENERATOR) > 0.5
-    assert Bias(allowed).dense() is allowed
-    dense = Bias(allowed, None, EXTRA).dense()
+    assert AttentionBias(allowed).dense() is allowed
+    dense = AttentionBias(allowed, None, EXTRA).dense()
     assert dense is not None
     assert torch.equal(dense.isinf(), ~allowed)
     assert torch.equal(dense[allowed], EXTRA.expand_as(allowed)[allowed])
@@ -54,13 +54,13 @@ def test_a_boolean_mask_stays_one_unless_something_is_added() -> None:
 @pytest.mark.parametrize(
     "bias",
     [
-        Bias(TABLE, POSITION, EXTRA),
-        Bias(TABLE[..., :LEFT, :LEFT], None, EXTRA),
-        Bias(torch.randn(IMAGES, 1, 1, LEFT, generator=GENERATOR)),
+        AttentionBias(TABLE, POSITION, EXTRA),
+        AttentionBias(TABLE[..., :LEFT, :LEFT], None, EXTRA),
+        AttentionBias(torch.randn(IMAGES, 1, 1, LEFT, generator=GENERATOR)),
     ],
     ids=["looked up", "one table", "a row per image"],
 )
-def test_a_few_images_have_their_part(bias: Bias, part: slice) -> None:
+def test_a_few_images_have_their_part(bias: AttentionBias, part: slice) -> None:
     whole, some = bias.dense(), bias.rows(part).dense()
     assert whole is not None
     assert some is not None
@@ -73,13 +73,13 @@ def test_a_few_images_have_their_part(bias: Bias, part: slice) -> None:
     "bias",
     [
         None,
-        Bias(TABLE, POSITION, EXTRA),
-        Bias(TABLE[..., :LEFT, :LEFT], None, EXTRA),
-        Bias(None, None, EXTRA),
+        AttentionBias(TABLE, POSITION, EXTRA),
+        AttentionBias(TABLE[..., :LEFT, :LEFT], None, EXTRA),
+        AttentionBias(None, None, EXTRA),
     ],
     ids=["none", "looked up", "one table", "sizes"],
 )
-def test_the_class_row_is_the_first_row_of_the_weights(bias: Bias | None) -> None:
+def test_the_class_row_is_the_first_row_of_the_weights(bias: AttentionBias | None) -> None:
     q, k, v = torch.randn(3, IMAGES, HEADS, LEFT, 5, generator=GENERATOR)
     seen = Attention(q, k, v, 0.5, bias, torch.zeros(IMAGES, LEFT, 8), Needs.WEIGHTS)
     weights = explicit_weights(q, k, 0.5, seen.mask)

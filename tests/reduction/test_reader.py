@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from keeprate import KeeprateError, Needs, Place, Stage, Tokens
-from keeprate.attention import CHUNK_BYTES, Bias
+from keeprate.attention import CHUNK_BYTES, AttentionBias
 from keeprate.reduction import proof
 from keeprate.reduction.attention_reader import AttentionReader
 
@@ -86,7 +86,7 @@ def test_images_are_taken_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> No
     table = torch.randn(1, HEADS, WHOLE, WHOLE)
     tokens = tokens_of(follows_positions=True).keep(torch.tensor([[0, 2, 5]]).expand(IMAGES, -1))
     sizes = []
-    monkeypatch.setattr(Bias, "dense", spied(Bias.dense, sizes))
+    monkeypatch.setattr(AttentionBias, "dense", spied(AttentionBias.dense, sizes))
     for needs in (Needs.KEYS, Needs.WEIGHTS):
         monkeypatch.setitem(CHUNK_BYTES, "cpu", HEADS * 3 * 3 * 4)
         reader = AttentionReader(tokens, None, probe(needs), STAGE)
@@ -100,7 +100,7 @@ def test_images_are_taken_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def spied(dense, sizes):  # type: ignore[no-untyped-def]
-    def watched(bias: Bias) -> Tensor | None:
+    def watched(bias: AttentionBias) -> Tensor | None:
         found: Tensor | None = dense(bias)
         sizes.append(1 if found is None else len(found))
         return found

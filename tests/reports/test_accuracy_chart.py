@@ -10,13 +10,13 @@ from xml.etree import ElementTree
 import pytest
 
 from html_factory import make_findings, make_published
-from keeprate.analysis.model import Findings, Options
+from keeprate.analysis.model import Findings, ReportOptions
 from keeprate.analysis.summary import Summary, summarise
 from keeprate.results.store import Store
 from keeprate_reports.accuracy_chart import chart
 from keeprate_reports.accuracy_plot import AccuracyPlot
 from keeprate_reports.chart_choice import OTHERS
-from keeprate_reports.chart_looks import MUTED, SERIES, Look, looks
+from keeprate_reports.chart_looks import MUTED, SERIES, SeriesStyle, looks
 from keeprate_reports.chart_places import side_by_side
 from keeprate_reports.html_charts import accuracy_chart
 from keeprate_reports.published_names import sides
@@ -130,7 +130,7 @@ def test_lines_of_one_colour_are_dashed_apart() -> None:
 
 def test_every_look_can_be_drawn_beside_its_name() -> None:
     for look in looks([f"m{number}" for number in range(SERIES)], ["full"]):
-        assert isinstance(look, Look)
+        assert isinstance(look, SeriesStyle)
         assert look.path.startswith("M")
 
 
@@ -264,7 +264,7 @@ def test_each_group_has_a_panel_and_they_share_one_legend(tmp_path: Path) -> Non
 
 
 def test_the_note_says_the_level_of_the_intervals() -> None:
-    findings = replace(make_findings(), options=Options(level=0.9))
+    findings = replace(make_findings(), options=ReportOptions(level=0.9))
     assert panels(findings)[0]["title"]["subtitle"][0].startswith("Bars: 90 % Wilson intervals.")
 
 

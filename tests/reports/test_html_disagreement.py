@@ -14,7 +14,7 @@ from PIL import Image
 from html_browser import Browser, browser_path, browsing
 from html_factory import make_findings
 from html_pages import NASTY, Page, unpacked
-from keeprate.analysis.disagreement import Disagreement, DisputedSample, Guess
+from keeprate.analysis.disagreement import DisagreedSample, Disagreement, PredictedClass
 from keeprate.analysis.model import Findings
 from keeprate_reports import html_disagreement
 from keeprate_reports.html_disagreement import disagreement_part
@@ -33,20 +33,23 @@ def picture(folder: Path, name: str = "a.png", width: int = 700) -> str:
     return str(path)
 
 
-def sample(name: str = "val/cat.jpg", path: str = "", pictured: str = "") -> DisputedSample:
-    return DisputedSample(
+def sample(name: str = "val/cat.jpg", path: str = "", pictured: str = "") -> DisagreedSample:
+    return DisagreedSample(
         sample=name,
         label=3,
         label_name="cat",
-        unpruned=Guess(3, "cat", right=True),
-        guesses=(Guess(3, "cat", right=True), Guess(7, "dog", right=False, pictured=pictured)),
+        unpruned=PredictedClass(3, "cat", right=True),
+        guesses=(
+            PredictedClass(3, "cat", right=True),
+            PredictedClass(7, "dog", right=False, pictured=pictured),
+        ),
         different_percent=100.0,
         kl_spread_nats=1.25,
         picture=path,
     )
 
 
-def disagreement(*samples: DisputedSample, **changes: Any) -> Disagreement:
+def disagreement(*samples: DisagreedSample, **changes: Any) -> Disagreement:
     ids = tuple(point.run_id for point in make_findings().groups[0].points[:2])
     found = Disagreement(
         budget="50%",
@@ -87,7 +90,11 @@ def test_the_rows_are_those_of_the_findings() -> None:
 
 
 def test_classes_without_a_name_are_numbers() -> None:
-    plain = replace(sample(), label_name="", guesses=(Guess(7, "", False), Guess(9, "", False)))
+    plain = replace(
+        sample(),
+        label_name="",
+        guesses=(PredictedClass(7, "", False), PredictedClass(9, "", False)),
+    )
     [row] = unpacked(payload(disagreement(plain))["rows"])
     assert (row["label"], row["guesses"]) == ("3", [["7", False], ["9", False]])
 
@@ -127,7 +134,7 @@ def test_pictures_that_cannot_be_read_or_are_too_many_are_counted(
 
 def test_any_name_stays_text(tmp_path: Path) -> None:
     nasty = sample(NASTY, picture(tmp_path), NASTY)
-    nasty = replace(nasty, label_name=NASTY, guesses=(Guess(1, NASTY, False, NASTY),) * 2)
+    nasty = replace(nasty, label_name=NASTY, guesses=(PredictedClass(1, NASTY, False, NASTY),) * 2)
     found = disagreement(nasty, labels=(NASTY, NASTY + "2"), text=NASTY, command=NASTY)
     parsed = Page(page(findings_of(found)))
     assert parsed.tags == Page(page(findings_of(disagreement()))).tags

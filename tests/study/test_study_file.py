@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keeprate.errors import KeeprateError
-from keeprate.study.problems import Ledger, read_text
+from keeprate.study.problems import Problems, read_text
 from keeprate.study.validate import validated
 from keeprate.study.yaml_lines import read_document
 from study_factory import content, told
@@ -188,10 +188,10 @@ def test_all_problems_are_told_at_once_in_the_order_of_the_lines() -> None:
 
 
 def test_several_problems_are_listed_and_one_stands_alone() -> None:
-    ledger = Ledger.of("s.yaml", "limit: 0", [])
+    ledger = Problems.of("s.yaml", "limit: 0", [])
     validated(ledger)
     assert str(ledger.error()) == "s.yaml:1: limit: must be greater than or equal to 1, not 0."
-    ledger = Ledger.of("s.yaml", "limit: 0\nseed: 1", [])
+    ledger = Problems.of("s.yaml", "limit: 0\nseed: 1", [])
     validated(ledger)
     assert str(ledger.error()) == (
         "2 problems in s.yaml:\n"

@@ -8,17 +8,17 @@ from dataclasses import replace
 from keeprate.analysis.model import (
     Ablation,
     CurveFinding,
+    CurveReading,
     EqualCost,
     Findings,
     GroupFindings,
     Interval,
-    Options,
+    PairedDifference,
     Point,
     PublishedPoint,
-    Reading,
-    Rival,
+    ReportOptions,
+    SeriesAtCost,
     Setting,
-    Verdict,
 )
 from keeprate.analysis.provenance import FailedRun, Provenance, SkippedSample
 
@@ -37,7 +37,7 @@ def make_findings(
     """A group for each model and data set, in it a run for each method, variant and budget."""
     made = [make_group(model, data, methods, budgets, variants, speeds) for model, data in groups]
     return Findings(
-        options=Options(),
+        options=ReportOptions(),
         overview=("Made up for a test.",),
         methods=("Intervals are Wilson's.",),
         groups=tuple(made),
@@ -133,10 +133,10 @@ def hash_of(*parts: object) -> str:
     return hashlib.sha256(repr(parts).encode("utf-8", "replace")).hexdigest()[:12]
 
 
-def make_verdict(points: float = -1.0, distinguishable: bool = True) -> Verdict:
+def make_verdict(points: float = -1.0, distinguishable: bool = True) -> PairedDifference:
     word = "worse by 1.0 points [0.2, 1.8]" if distinguishable else "not distinguishable"
     difference = Interval(points, points - 0.8, points + 0.8)
-    return Verdict(difference, 0.004, 0.012, 3, distinguishable, word)
+    return PairedDifference(difference, 0.004, 0.012, 3, distinguishable, word)
 
 
 def make_equal_cost(budget: str, points: Sequence[Point]) -> EqualCost:
@@ -149,8 +149,8 @@ def make_equal_cost(budget: str, points: Sequence[Point]) -> EqualCost:
     return EqualCost(budget, macs, reference, rivals, ("never-run",))
 
 
-def _rival(point: Point, best: bool) -> Rival:
-    return Rival(
+def _rival(point: Point, best: bool) -> SeriesAtCost:
+    return SeriesAtCost(
         series=point.series,
         run_ids=(point.run_id,),
         seeds=(point.seed,),
@@ -170,8 +170,8 @@ def _rival(point: Point, best: bool) -> Rival:
 def make_curve(points: Sequence[Point]) -> CurveFinding:
     first = points[0]
     readings = (
-        Reading("65%", UNPRUNED * 0.65, Interval(70, 69, 71), ""),
-        Reading("40%", UNPRUNED * 0.4, None, "below its costs"),
+        CurveReading("65%", UNPRUNED * 0.65, Interval(70, 69, 71), ""),
+        CurveReading("40%", UNPRUNED * 0.4, None, "below its costs"),
     )
     return CurveFinding(
         series=first.series,

@@ -8,12 +8,12 @@ from html.parser import HTMLParser
 from typing import Any
 
 from html_factory import make_findings, make_group, make_provenance
-from keeprate.analysis.model import Findings, Options
+from keeprate.analysis.model import Findings, ReportOptions
 
 NASTY = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\"'&{{7*7}}<!--"
 
 
-EMPTY = Findings(Options(), ("No finished run.",), (), (), (), ())
+EMPTY = Findings(ReportOptions(), ("No finished run.",), (), (), (), ())
 
 
 class Page(HTMLParser):

@@ -14,7 +14,7 @@ from torch import Tensor
 from keeprate import DataSet, Sample
 from keeprate.backbones.loading.model_input import ModelInput
 from keeprate.data.images import decode
-from keeprate.data.preprocessing import ImagePreparation, Prepared
+from keeprate.data.preprocessing import ImagePreparation, Preprocessed
 from keeprate.data.samples import ImageSamples
 
 IMAGES = 12
@@ -76,12 +76,12 @@ def prepare(
     cache: Path | None,
     indices: Sequence[int] | None = None,
     given: ModelInput = GIVEN,
-) -> Prepared:
+) -> Preprocessed:
     chosen = range(len(data.samples())) if indices is None else indices
     return ImagePreparation(data, given).prepare(chosen, cache)
 
 
-def images(prepared: Prepared) -> list[Tensor]:
+def images(prepared: Preprocessed) -> list[Tensor]:
     return [item(prepared.samples, position) for position in range(len(prepared.samples))]
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from keeprate import DataSet, Sample
 from keeprate.backbones.loading.loaded import LoadedModel
 from keeprate.backbones.lookup import adapt
-from keeprate.visualization.image_selection import Source
+from keeprate.visualization.image_selection import ImageSource
 
 
 class Noise(DataSet):
@@ -29,6 +29,6 @@ class Noise(DataSet):
         """Any model will do."""
 
 
-def source_of(model: nn.Module) -> Source:
+def source_of(model: nn.Module) -> ImageSource:
     """Random images for a model that was made here."""
-    return Source(LoadedModel(model, "tiny", "made here", ""), adapt(model), Noise())
+    return ImageSource(LoadedModel(model, "tiny", "made here", ""), adapt(model), Noise())

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
-from keeprate.engine import Desk, Engine, Failed, Segment, Task
+from keeprate.engine import Engine, RowBatch, RowSink, RunError, Task
 from keeprate.evaluation.events import Event
 from keeprate.plugins import registry as plugins
 from keeprate.plugins.registry import load
@@ -102,27 +102,27 @@ class Received:
     """What was handed in; `stop_after` so many segments the desk is stopping."""
 
     stop_after: int | None = None
-    segments: list[Segment] = field(default_factory=list)
-    failed: dict[str, Failed] = field(default_factory=dict)
+    row_batches: list[RowBatch] = field(default_factory=list)
+    failed: dict[str, RunError] = field(default_factory=dict)
     notes: list[tuple[Sequence[str], str]] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
 
-    def desk(self) -> Desk:
-        return Desk(
-            take=self.segments.append,
+    def sink(self) -> RowSink:
+        return RowSink(
+            take=self.row_batches.append,
             fail=self.failed.__setitem__,
             note=lambda names, text: self.notes.append((names, text)),
             listen=self.events.append,
-            stopping=lambda: len(self.segments) >= (self.stop_after or float("inf")),
+            stopping=lambda: len(self.row_batches) >= (self.stop_after or float("inf")),
         )
 
     def rows(self) -> pl.DataFrame:
         """All rows as they came, but for the time they took, in the order of runs and images."""
-        rows = pl.concat([each.rows for each in self.segments])
+        rows = pl.concat([each.rows for each in self.row_batches])
         return rows.drop("seconds").sort("run", "place")
 
     def logits(self) -> pl.DataFrame:
-        found = [each.logits for each in self.segments if each.logits is not None]
+        found = [each.logits for each in self.row_batches if each.logits is not None]
         return pl.concat(found).sort("place")
 
 
@@ -136,9 +136,9 @@ def passed(engine: Engine, asked: Request) -> Received:
     """
     comparison, received = prepare(asked), Received()
     ids = [job.id for job in comparison.jobs]
-    engine.run(comparison, [Task(tuple(ids[:2]), range(IMAGES))], received.desk())
+    engine.run(comparison, [Task(tuple(ids[:2]), range(IMAGES))], received.sink())
     comparison.reference = received.logits()["logits"].to_numpy()
     rest = [Task((name,), range(IMAGES)) for name in ids[2:]]
     if rest:
-        engine.run(comparison, rest, received.desk())
+        engine.run(comparison, rest, received.sink())
     return received

@@ -8,12 +8,12 @@ from typing import Any
 
 import polars as pl
 
-from keeprate.evaluation.comparison_runner import Tally
+from keeprate.evaluation.comparison_runner import StudyOutcome
 from keeprate.evaluation.events import Event
 from keeprate.evaluation.runner import execute
 from keeprate.request import Cost, DataSpec, LoopOptions, ModelSpec, Options, Request, RunSpec
 from keeprate.results.store import Store
-from keeprate.study.build import built_engine
+from keeprate.study.build import build_engine
 
 RUNS = (
     ("random", {}, "keep=0.7@3,6"),
@@ -41,9 +41,9 @@ def run(
     listen: Callable[[Event], None] = lambda event: None,
     stopping: Callable[[], bool] = lambda: False,
     engine: str | None = None,
-) -> Tally:
+) -> StudyOutcome:
     """Run comparisons into a store."""
-    return execute(requests or [request()], Store(folder), built_engine(engine), listen, stopping)
+    return execute(requests or [request()], Store(folder), build_engine(engine), listen, stopping)
 
 
 def rows_of(folder: Path) -> dict[str, pl.DataFrame]:

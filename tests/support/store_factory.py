@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from keeprate.engine import Segment
+from keeprate.engine import RowBatch
 from keeprate.results.partial_rows import PartialRows
-from keeprate.results.records import SEGMENT_SCHEMA, Failure, Result, RunInfo
+from keeprate.results.records import PARTIAL_ROW_SCHEMA, Failure, Result, RunInfo
 from keeprate.results.store import Store
 from results_factory import make_environment, make_rows
 
@@ -33,10 +33,10 @@ def begin(store: Store, images: int, *runs: RunInfo) -> None:
             overhead=pl.lit(0, pl.Int64),
             seconds=pl.lit(0.1),
         )
-        .select(SEGMENT_SCHEMA.names())
+        .select(PARTIAL_ROW_SCHEMA.names())
         for run in runs
     ]
-    PartialRows(store.folder).take(Segment(pl.concat(parts)))
+    PartialRows(store.folder).take(RowBatch(pl.concat(parts)))
 
 
 def ids(store: Store) -> list[str]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 import keeprate
 from keeprate import KeeprateError, Method, Needs
-from keeprate.method import Iterates
+from keeprate.method import IterativeMethod
 from keeprate.plugins.registry import registry
 from keeprate.request import Cost
 from keeprate.visualization.convergence import (
@@ -193,7 +193,7 @@ def test_methods_that_do_not_iterate_are_refused() -> None:
         ConvergenceStudy(source, registry().method("tome")(), Question(ITERATIONS))
     assert str(raised.value) == (
         "Method 'tome' does not iterate: there is no convergence to study. A method does that "
-        "offers the functions of keeprate.method.Iterates."
+        "offers the functions of keeprate.method.IterativeMethod."
     )
 
 
@@ -239,7 +239,7 @@ class Counting(Method):
 
 
 def test_any_method_may_offer_its_iterations() -> None:
-    assert isinstance(Counting(), Iterates)
+    assert isinstance(Counting(), IterativeMethod)
     source = source_of(tiny_vit())
     [picked] = source.pick(["0"])
     question = Question((1, 5, 9), None, (2,), keep_rate=0.04)

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from keeprate.visualization.sheet import Panel, Row, Sheet, draw_sheet, png
+from keeprate.visualization.sheet import Panel, Sheet, SheetRow, draw_sheet, png
 
 
 def flat(colour: tuple[int, int, int], height: int = 40, width: int = 60) -> NDArray[np.uint8]:
@@ -37,8 +37,8 @@ RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
 
 def test_panels_stand_side_by_side_and_rows_below_each_other() -> None:
-    first = Row("one", "", (Panel(flat(RED), "a"), Panel(flat(GREEN), "b")))
-    second = Row("two", "text", (Panel(None, "none"), Panel(flat(BLUE), "c")))
+    first = SheetRow("one", "", (Panel(flat(RED), "a"), Panel(flat(GREEN), "b")))
+    second = SheetRow("two", "text", (Panel(None, "none"), Panel(flat(BLUE), "c")))
     picture = drawn(Sheet("title", (first, second)))
     red, green, blue = (box_of(picture, colour) for colour in (RED, GREEN, BLUE))
     assert size(red) == size(green) == size(blue) == (40, 60)
@@ -52,25 +52,25 @@ def test_panels_stand_side_by_side_and_rows_below_each_other() -> None:
 
 
 def test_every_text_is_written_somewhere() -> None:
-    plain = drawn(Sheet("", (Row("", "", (Panel(flat(RED), ""),)),)))
+    plain = drawn(Sheet("", (SheetRow("", "", (Panel(flat(RED), ""),)),)))
     assert ((plain == 255).all(axis=-1) | (plain == RED).all(axis=-1)).all()
     for sheet in (
-        Sheet("title", (Row("", "", (Panel(flat(RED), ""),)),)),
-        Sheet("", (Row("title", "", (Panel(flat(RED), ""),)),)),
-        Sheet("", (Row("", "", (Panel(flat(RED), "caption"),)),)),
-        Sheet("", (Row("", "", (Panel(flat(RED), ""),)),), notes=("note",)),
+        Sheet("title", (SheetRow("", "", (Panel(flat(RED), ""),)),)),
+        Sheet("", (SheetRow("title", "", (Panel(flat(RED), ""),)),)),
+        Sheet("", (SheetRow("", "", (Panel(flat(RED), "caption"),)),)),
+        Sheet("", (SheetRow("", "", (Panel(flat(RED), ""),)),), notes=("note",)),
     ):
         assert (drawn(sheet) < 128).any(axis=-1).sum() > 40 * 60
 
 
 def test_a_sheet_is_as_wide_as_its_panels() -> None:
     panels = (Panel(flat(RED, width=300), ""), Panel(flat(GREEN, width=200), ""))
-    assert drawn(Sheet("", (Row("", "", panels),))).shape[1] == 300 + 8 + 300 + 2 * 12
+    assert drawn(Sheet("", (SheetRow("", "", panels),))).shape[1] == 300 + 8 + 300 + 2 * 12
 
 
 def test_a_warning_is_written_in_another_colour() -> None:
     def darkest(*, warning: bool) -> tuple[int, ...]:
-        row = Row("", "changed", (Panel(flat((255, 255, 255)), ""),), warning=warning)
+        row = SheetRow("", "changed", (Panel(flat((255, 255, 255)), ""),), warning=warning)
         pixels = drawn(Sheet("", (row,))).reshape(-1, 3)
         return tuple(pixels[pixels.sum(axis=1).argmin()].tolist())
 
@@ -80,7 +80,7 @@ def test_a_warning_is_written_in_another_colour() -> None:
 
 @pytest.mark.parametrize("text", ["a" * 300, "W" * 300, f"{'x' * 20} -> {'y' * 300}"])
 def test_long_texts_end_in_their_room(text: str) -> None:
-    rows = (Row(text, text, (Panel(flat(RED), text), Panel(flat(GREEN), ""))),)
+    rows = (SheetRow(text, text, (Panel(flat(RED), text), Panel(flat(GREEN), ""))),)
     picture = drawn(Sheet(text, rows, (text,), scale=text))
     assert (picture[:, -12:] == 255).all()
     red = box_of(picture, RED)
@@ -91,7 +91,7 @@ def test_long_texts_end_in_their_room(text: str) -> None:
 
 def test_an_arrow_is_drawn_between_two_texts() -> None:
     def ink(text: str) -> NDArray[np.bool_]:
-        picture = drawn(Sheet(text, (Row("", "", (Panel(flat(RED, width=300), ""),)),)))
+        picture = drawn(Sheet(text, (SheetRow("", "", (Panel(flat(RED, width=300), ""),)),)))
         return (picture[12:36] < 128).all(axis=-1)
 
     arrow, dashes = ink("->"), ink("--")
@@ -102,13 +102,15 @@ def test_an_arrow_is_drawn_between_two_texts() -> None:
 
 def test_letters_that_the_font_lacks_leave_no_boxes() -> None:
     def title(text: str) -> NDArray[np.uint8]:
-        return drawn(Sheet(text, (Row("", "", (Panel(flat(RED, width=300), ""),)),)))
+        return drawn(Sheet(text, (SheetRow("", "", (Panel(flat(RED, width=300), ""),)),)))
 
     assert np.array_equal(title("caf\u00e9 \u72ac"), title("cafe "))
 
 
 def test_the_scale_runs_from_violet_to_yellow() -> None:
-    picture = drawn(Sheet("", (Row("", "", (Panel(flat(RED, width=300), ""),)),), scale="rank"))
+    picture = drawn(
+        Sheet("", (SheetRow("", "", (Panel(flat(RED, width=300), ""),)),), scale="rank")
+    )
     rows, columns = np.nonzero((picture == (68, 1, 84)).all(axis=-1))
     bar = picture[rows[0], columns[0] : columns[0] + 120]
     assert tuple(bar[-1].tolist()) == (253, 231, 37)
@@ -116,7 +118,7 @@ def test_the_scale_runs_from_violet_to_yellow() -> None:
 
 
 def test_a_sheet_is_written_as_png() -> None:
-    sheet = Sheet("title", (Row("", "", (Panel(flat(RED), ""),)),))
+    sheet = Sheet("title", (SheetRow("", "", (Panel(flat(RED), ""),)),))
     image = Image.open(io.BytesIO(png(sheet)))
     assert image.format == "PNG"
     assert np.array_equal(np.asarray(image), drawn(sheet))

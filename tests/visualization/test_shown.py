@@ -16,12 +16,18 @@ from keeprate.backbones.loading.model_input import ModelInput
 from keeprate.data.images import build_transform
 from keeprate.plugins.registry import registry
 from keeprate.request import Cost
-from keeprate.study.comparison import Wanted
+from keeprate.study.comparison import MethodAtCost
 from keeprate.visualization.class_names import class_names
-from keeprate.visualization.image_selection import Source, grid_of
+from keeprate.visualization.image_selection import ImageSource, grid_of
 from keeprate.visualization.patch_pictures import enlarged, survivors_picture
 from keeprate.visualization.token_sheet import chosen_blocks, owners_after, sheet_of, tokens_left
-from keeprate.visualization.token_tracks import Camera, Moment, Prediction, Shown, Track
+from keeprate.visualization.token_tracks import (
+    ImageTrace,
+    MethodTrace,
+    Prediction,
+    StageTrace,
+    TokenTracer,
+)
 from picture_factory import source_of
 from references.tiny import tiny_vit, watched
 
@@ -33,14 +39,16 @@ def methods() -> list[str]:
     return [name for name, offer in registry().methods.items() if offer.cls.reduces]
 
 
-def wanted(method: str | Method, schedule: str = SCHEDULE) -> Wanted:
+def wanted(method: str | Method, schedule: str = SCHEDULE) -> MethodAtCost:
     built = registry().method(method)() if isinstance(method, str) else method
-    return Wanted(built, Cost(schedule))
+    return MethodAtCost(built, Cost(schedule))
 
 
-def shoot(source: Source, method: str | Method, image: str = "2", **options: str) -> Shown:
+def trace(
+    source: ImageSource, method: str | Method, image: str = "2", **options: str
+) -> ImageTrace:
     [picked] = source.pick([image])
-    return Camera(source, {"run": wanted(method, **options)}).shoot(picked)
+    return TokenTracer(source, {"run": wanted(method, **options)}).trace(picked)
 
 
 @pytest.mark.parametrize("method", methods())
@@ -50,7 +58,7 @@ def shoot(source: Source, method: str | Method, image: str = "2", **options: str
 def test_a_track_is_what_reduce_does(method: str, model: str) -> None:
     source = source_of(tiny_vit(model))
     [picked] = source.pick(["noise/2"])
-    shown = shoot(source, method)
+    shown = trace(source, method)
     reduced = keeprate.reduce(source.loaded.model, method, SCHEDULE, trace=True)
     with torch.inference_mode():
         logits = reduced(picked.inputs, torch.tensor([2]))
@@ -99,7 +107,7 @@ class Merging(Method):
 
 
 def test_importance_is_that_of_the_token_a_patch_lives_in() -> None:
-    [track] = shoot(source_of(tiny_vit()), Merging(), schedule="24@0,23@1").tracks
+    [track] = trace(source_of(tiny_vit()), Merging(), schedule="24@0,23@1").tracks
     first, second = (moment.importance for moment in track.moments)
     assert first is not None
     assert second is not None
@@ -109,7 +117,7 @@ def test_importance_is_that_of_the_token_a_patch_lives_in() -> None:
 
 
 def test_importance_of_dropped_patches_is_not_known() -> None:
-    [track] = shoot(source_of(tiny_vit()), "class-attention", schedule="9@1,4@2").tracks
+    [track] = trace(source_of(tiny_vit()), "class-attention", schedule="9@1,4@2").tracks
     first, second = track.moments
     assert first.importance is not None
     assert second.importance is not None
@@ -121,7 +129,7 @@ def test_importance_of_dropped_patches_is_not_known() -> None:
 def test_importance_of_methods_that_score_is_their_score(method: str) -> None:
     source = source_of(tiny_vit())
     [picked] = source.pick(["2"])
-    [track] = shoot(source, method, schedule="9@1").tracks
+    [track] = trace(source, method, schedule="9@1").tracks
     reduced = keeprate.reduce(source.loaded.model, method, "9@1")
     with watched(reduced.method) as seen, torch.inference_mode():
         reduced(picked.inputs, torch.tensor([2]))
@@ -131,7 +139,7 @@ def test_importance_of_methods_that_score_is_their_score(method: str) -> None:
 
 
 def test_merging_alone_has_no_importance() -> None:
-    [track] = shoot(source_of(tiny_vit()), "tome", schedule="r=5").tracks
+    [track] = trace(source_of(tiny_vit()), "tome", schedule="r=5").tracks
     assert all(moment.importance is None for moment in track.moments)
 
 
@@ -141,7 +149,7 @@ def test_merging_alone_has_no_importance() -> None:
 def test_importance_of_another_shape_is_refused(said: Tensor, found: str) -> None:
     words = r"Method 'merging': importance must be one number per token, prefix tokens included, "
     with pytest.raises(KeeprateError, match=rf"{words}\(1, 26\), not {found}\.$"):
-        shoot(source_of(tiny_vit()), Merging(said), schedule="24@0")
+        trace(source_of(tiny_vit()), Merging(said), schedule="24@0")
 
 
 def test_a_model_without_a_grid_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,19 +200,19 @@ def test_a_thousand_classes_are_those_of_imagenet() -> None:
     assert names_of(1000, own) == own
 
 
-def track(*blocks: int, label: str = "run", name: str = "cat", maps: bool = False) -> Track:
+def track(*blocks: int, label: str = "run", name: str = "cat", maps: bool = False) -> MethodTrace:
     """A track that drops one patch more at each of its blocks."""
     moments = []
     for number, block in enumerate(blocks, start=1):
         owners = EVERY.copy()
         owners.flat[:number] = -1
-        moments.append(Moment(block, owners, EVERY * 1.0 if maps else None))
-    return Track(label, tuple(moments), Prediction(name, 0.5), 800_000_000, 0.64)
+        moments.append(StageTrace(block, owners, EVERY * 1.0 if maps else None))
+    return MethodTrace(label, tuple(moments), Prediction(name, 0.5), 800_000_000, 0.64)
 
 
-def story(*tracks: Track, label: str | None = "cat") -> Shown:
+def story(*tracks: MethodTrace, label: str | None = "cat") -> ImageTrace:
     crop = np.full((20, 20, 3), 77, dtype=np.uint8)
-    return Shown("image", label, crop, (5, 5), Prediction("cat", 0.912), tracks)
+    return ImageTrace("image", label, crop, (5, 5), Prediction("cat", 0.912), tracks)
 
 
 def test_columns_are_the_blocks_where_anything_happens() -> None:
@@ -263,7 +271,7 @@ def test_maps_stand_under_the_block_that_shows_what_came_of_them() -> None:
 def test_the_legend_tells_of_merging_where_there_is_any() -> None:
     owners = EVERY.copy()
     owners[0, 1] = 0
-    merged = replace(track(), moments=(Moment(1, owners, None),))
+    merged = replace(track(), moments=(StageTrace(1, owners, None),))
     assert sheet_of(story(merged)).notes == ("Outlined in one colour: merged into one token.",)
     both = sheet_of(story(merged, track(1)))
     assert both.notes == ("Dimmed: dropped. Outlined in one colour: merged into one token.",)
@@ -273,8 +281,8 @@ def test_the_legend_tells_of_merging_where_there_is_any() -> None:
 def test_a_model_is_watched_only_while_it_is_shown() -> None:
     source = source_of(tiny_vit())
     [picked] = source.pick(["0"])
-    camera = Camera(source, {"run": wanted("zero-tprune")})
-    camera.shoot(picked)
+    camera = TokenTracer(source, {"run": wanted("zero-tprune")})
+    camera.trace(picked)
     assert camera.models["run"].watch is None
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
 
-from .disagreement import Disagreement, DisputedSample, Guess
+from .disagreement import DisagreedSample, Disagreement, PredictedClass
 from .model import Findings, GroupFindings, PublishedPoint
 from .provenance import FailedRun, Provenance, SkippedSample
 from .tables import FindingsTable, column, filled
@@ -223,15 +223,15 @@ def _alike(origins: Sequence[Provenance], text: Callable[[Provenance], str]) -> 
     return len({text(each) for each in origins}) == 1
 
 
-def _label(sample: DisputedSample) -> str:
+def _label(sample: DisagreedSample) -> str:
     return _class(sample.label, sample.label_name)
 
 
-def _guessed(place: int) -> Callable[[DisputedSample], str]:
+def _guessed(place: int) -> Callable[[DisagreedSample], str]:
     return lambda sample: _guess(sample.guesses[place])
 
 
-def _guess(guess: Guess | None) -> str:
+def _guess(guess: PredictedClass | None) -> str:
     if guess is None:
         return ""
     return _class(guess.prediction, guess.name) + ("*" if guess.right else "")

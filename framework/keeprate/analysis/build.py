@@ -13,11 +13,11 @@ from .disagreement import Disagreement
 from .model import (
     Findings,
     GroupFindings,
-    Options,
     Point,
+    ReportOptions,
 )
 from .provenance import FailedRun, SkippedSample
-from .runs import Evidence, Judged, JudgedGroup
+from .runs import LoadedRuns, RunGroup, ScoredRun
 from .sections.ablations import ablations
 from .sections.commands import command_of, commands_of
 from .sections.curves import curve_findings, left_out
@@ -27,17 +27,17 @@ from .sections.overview import methods_in_words, overview, overview_of_group
 from .sections.paired import accuracy
 from .sections.provenance import provenance
 from .sections.published import published
-from .series import Arranged, arrange
+from .series import SeriesTable, arrange
 from .statistics import pareto_front
 
 
-def findings(evidence: Evidence, options: Options | None = None) -> Findings:
+def findings(evidence: LoadedRuns, options: ReportOptions | None = None) -> Findings:
     """Work out what the runs of a store say.
 
     Raises KeeprateError, before anything is compared, for a reference that no run has and for a
     budget or a level that is none.
     """
-    options = options or Options()
+    options = options or ReportOptions()
     if not 0 < options.level < 1:
         raise KeeprateError(f"Level {options.level} must lie between 0 and 1: give 0.95.")
     arranged = [arrange(group, options.budgets) for group in evidence.groups]
@@ -60,7 +60,7 @@ def findings(evidence: Evidence, options: Options | None = None) -> Findings:
 
 
 def _disagreements(
-    store: Store | None, pairs: Sequence[tuple[JudgedGroup, Arranged]]
+    store: Store | None, pairs: Sequence[tuple[RunGroup, SeriesTable]]
 ) -> tuple[list[Disagreement | None], list[str]]:
     """What each group's runs disagree on, and a line for each thing that could not be read."""
     if store is None:
@@ -76,7 +76,9 @@ def _disagreements(
     return found, problems
 
 
-def _check_reference(evidence: Evidence, arranged: list[Arranged], options: Options) -> None:
+def _check_reference(
+    evidence: LoadedRuns, arranged: list[SeriesTable], options: ReportOptions
+) -> None:
     if options.reference is None:
         return
     known = {each.run.method for group in evidence.groups for each in group.runs}
@@ -86,7 +88,7 @@ def _check_reference(evidence: Evidence, arranged: list[Arranged], options: Opti
         raise KeeprateError(f"No method or series '{options.reference}' here: there are {names}.")
 
 
-def _group(group: JudgedGroup, arranged: Arranged, options: Options) -> GroupFindings:
+def _group(group: RunGroup, arranged: SeriesTable, options: ReportOptions) -> GroupFindings:
     run = group.runs[0].run
     first = (group.unpruned or group.runs[0]).run
     points = _points(group, arranged, options.level)
@@ -122,21 +124,21 @@ def _group(group: JudgedGroup, arranged: Arranged, options: Options) -> GroupFin
     return replace(found, overview=overview_of_group(found))
 
 
-def _points(group: JudgedGroup, arranged: Arranged, level: float) -> tuple[Point, ...]:
+def _points(group: RunGroup, arranged: SeriesTable, level: float) -> tuple[Point, ...]:
     """All runs, the cheapest first."""
     front = {group.runs[place].id for place in _front(group)}
     points = [_point(each, arranged, level, each.id in front) for each in group.runs]
     return tuple(sorted(points, key=lambda point: (point.macs, point.label, point.run_id)))
 
 
-def _front(group: JudgedGroup) -> list[int]:
+def _front(group: RunGroup) -> list[int]:
     """Places of the runs on the front; those on other images than the rest are never there."""
     alike = [n for n, each in enumerate(group.runs) if each.samples == group.samples]
     costs = [(group.runs[n].macs, float(group.runs[n].right)) for n in alike]
     return [alike[place] for place in pareto_front(costs)]
 
 
-def _point(judged: Judged, arranged: Arranged, level: float, on_front: bool) -> Point:
+def _point(judged: ScoredRun, arranged: SeriesTable, level: float, on_front: bool) -> Point:
     run, measured = judged.run, judged.result.measured
     at, speed = arranged.level_of.get(judged.id), measured.throughput
     return Point(
@@ -161,7 +163,7 @@ def _point(judged: Judged, arranged: Arranged, level: float, on_front: bool) -> 
     )
 
 
-def _failures(evidence: Evidence) -> tuple[FailedRun, ...]:
+def _failures(evidence: LoadedRuns) -> tuple[FailedRun, ...]:
     labels = labels_of([each.run for each in evidence.failures])
     return tuple(
         FailedRun(

@@ -11,8 +11,8 @@ from ..errors import KeeprateError
 from ..results.labels import text_of
 from ..results.records import ROW_COLUMNS, RunInfo
 from ..results.store import Store
-from .model import Verdict
-from .runs import Evidence, Judged, gather
+from .model import PairedDifference
+from .runs import LoadedRuns, ScoredRun, gather
 from .sections.paired import compared, verdicts
 
 CHANGES_VERSION: Final = 1
@@ -42,7 +42,7 @@ class ChangedRun:
     before: NamedRun
     after: NamedRun
     reasons: tuple[str, ...]
-    difference: Verdict | None
+    difference: PairedDifference | None
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Changes:
         return self.unchanged + len(self.other_rows) + len(self.other_identity)
 
 
-_Pair = tuple[Judged, Judged, tuple[str, ...]]
+_Pair = tuple[ScoredRun, ScoredRun, tuple[str, ...]]
 
 
 def changes(before: Store, after: Store, level: float = 0.95) -> Changes:
@@ -112,12 +112,12 @@ def changes(before: Store, after: Store, level: float = 0.95) -> Changes:
     )
 
 
-def _by_id(evidence: Evidence) -> dict[str, Judged]:
+def _by_id(evidence: LoadedRuns) -> dict[str, ScoredRun]:
     found = {each.id: each for group in evidence.groups for each in group.runs}
     return dict(sorted(found.items()))
 
 
-def _problems(store: Store, evidence: Evidence) -> list[str]:
+def _problems(store: Store, evidence: LoadedRuns) -> list[str]:
     return [f"{store.folder}: {problem}" for problem in evidence.problems]
 
 
@@ -138,9 +138,9 @@ def _other_rows(before: Store, after: Store, run_id: str) -> str:
     return f"of {ours.height} rows differ: {said}" if said else ""
 
 
-def _asked_anew(before: Sequence[Judged], after: Sequence[Judged]) -> Iterator[_Pair]:
+def _asked_anew(before: Sequence[ScoredRun], after: Sequence[ScoredRun]) -> Iterator[_Pair]:
     """Pairs of runs that were asked for alike; of several alike, in the order of their ids."""
-    wanted: dict[tuple[object, ...], list[Judged]] = defaultdict(list)
+    wanted: dict[tuple[object, ...], list[ScoredRun]] = defaultdict(list)
     for each in after:
         wanted[_asked(each.run)].append(each)
     for each in before:
@@ -189,17 +189,17 @@ def _identity(run: RunInfo) -> dict[str, object]:
     }
 
 
-def _judged(pairs: Sequence[_Pair], level: float) -> dict[tuple[str, str], Verdict]:
+def _judged(pairs: Sequence[_Pair], level: float) -> dict[tuple[str, str], PairedDifference]:
     alike = [(a, b) for a, b, _ in pairs if a.samples == b.samples]
     return verdicts({(a.id, b.id): compared([b], [a], level) for a, b in alike}, level)
 
 
-def _changed(pair: _Pair, judged: Mapping[tuple[str, str], Verdict]) -> ChangedRun:
+def _changed(pair: _Pair, judged: Mapping[tuple[str, str], PairedDifference]) -> ChangedRun:
     a, b, reasons = pair
     return ChangedRun(_named(a), _named(b), reasons, judged.get((a.id, b.id)))
 
 
-def _named(judged: Judged) -> NamedRun:
+def _named(judged: ScoredRun) -> NamedRun:
     run = judged.run
     return NamedRun(
         run_id=judged.id,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Guess:
+class PredictedClass:
     """What one run predicts: a class's number, and its `name`, "" where it is not known.
 
     `pictured` is what the run predicts in the picture where that is another class, else "".
@@ -19,7 +19,7 @@ class Guess:
 
 
 @dataclass(frozen=True)
-class DisputedSample:
+class DisagreedSample:
     """One sample. `guesses` are in the order of the runs, `unpruned` is None where it was not run.
 
     `different_percent` is the share of pairs of runs whose predictions differ, `kl_spread_nats`
@@ -30,8 +30,8 @@ class DisputedSample:
     sample: str
     label: int
     label_name: str
-    unpruned: Guess | None
-    guesses: tuple[Guess, ...]
+    unpruned: PredictedClass | None
+    guesses: tuple[PredictedClass, ...]
     different_percent: float
     kl_spread_nats: float
     picture: str = ""
@@ -52,5 +52,5 @@ class Disagreement:
     text: str
     images: int
     differing: int
-    samples: tuple[DisputedSample, ...]
+    samples: tuple[DisagreedSample, ...]
     command: str

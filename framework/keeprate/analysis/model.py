@@ -1,8 +1,9 @@
 """What the runs of a store say, as plain frozen data: all that a report may show, no logic.
 
 Units, unless a name says otherwise: costs (`macs`) are multiply-accumulates per image, accuracies
-are top-1 in per cent, differences are in percentage points, intervals hold at `Options.level`.
-Names of runs, methods and parameters come from plugins and people: a report escapes them.
+are top-1 in per cent, differences are in percentage points, intervals hold at
+`ReportOptions.level`. Names of runs, methods and parameters come from plugins and people: a report
+escapes them.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ FINDINGS_VERSION: Final = 1
 
 
 @dataclass(frozen=True)
-class Options:
+class ReportOptions:
     """What is asked of the runs.
 
     `reference` is the series, or the method, that others are compared with at every budget;
@@ -41,7 +42,7 @@ class Interval:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class PairedDifference:
     """A paired difference in points, on the same images, and what may be said of it.
 
     `adjusted_p_value` is Holm's over `family` differences that were judged together;
@@ -107,7 +108,7 @@ class PublishedPoint:
 
 
 @dataclass(frozen=True)
-class Rival:
+class SeriesAtCost:
     """A series at one budget: one run, or several seeds of it combined.
 
     `macs` is their mean. `verdict` is against the table's reference, None for the reference
@@ -124,8 +125,8 @@ class Rival:
     agreement_percent: float
     kl_nats: float
     throughput_ratio: float | None
-    verdict: Verdict | None
-    against_unpruned: Verdict | None
+    verdict: PairedDifference | None
+    against_unpruned: PairedDifference | None
     best: bool
     level_with_best: bool
 
@@ -141,12 +142,12 @@ class EqualCost:
     budget: str
     macs: float
     reference: str
-    rivals: tuple[Rival, ...]
+    rivals: tuple[SeriesAtCost, ...]
     absent: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Reading:
+class CurveReading:
     """A curve's accuracy at a budget by straight lines; None outside its costs, with the reason."""
 
     budget: str
@@ -167,7 +168,7 @@ class CurveFinding:
     run_ids: tuple[str, ...]
     low_macs: float
     high_macs: float
-    readings: tuple[Reading, ...]
+    readings: tuple[CurveReading, ...]
     area: Interval | None
     area_macs: tuple[float, float] | None
     reason: str
@@ -180,7 +181,7 @@ class AreaDifference:
     series: str
     against: str
     macs: tuple[float, float]
-    verdict: Verdict
+    verdict: PairedDifference
 
 
 @dataclass(frozen=True)
@@ -193,7 +194,7 @@ class Setting:
     accuracy: Interval
     agreement_percent: float
     kl_nats: float
-    verdict: Verdict | None
+    verdict: PairedDifference | None
 
 
 @dataclass(frozen=True)
@@ -257,7 +258,7 @@ class Findings:
     sentences on how intervals, tests and corrections were computed, for a caption or a footnote.
     """
 
-    options: Options
+    options: ReportOptions
     overview: tuple[str, ...]
     methods: tuple[str, ...]
     groups: tuple[GroupFindings, ...]

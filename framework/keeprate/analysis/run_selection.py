@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from .runs import Judged, JudgedGroup
-from .series import Arranged, Level, Member
+from .runs import RunGroup, ScoredRun
+from .series import Level, Member, SeriesTable
 
 MOST_RUNS: Final = 8
 """Series that are set against each other; where there are more, one of each method."""
@@ -15,14 +15,14 @@ _MOST_NAMES: Final = 6
 
 
 @dataclass(frozen=True)
-class Chosen:
+class SelectedRuns:
     """Two runs or more, by a label that tells them apart; `text` says how they were chosen.
 
     `budget` is "" for runs that were named one by one.
     """
 
     budget: str
-    runs: Mapping[str, Judged]
+    runs: Mapping[str, ScoredRun]
     text: str
 
     @property
@@ -31,7 +31,9 @@ class Chosen:
         return tuple(each.id for each in self.runs.values())
 
 
-def choose(arranged: Arranged, methods: Collection[str] = (), budget: str = "") -> Chosen | None:
+def choose(
+    arranged: SeriesTable, methods: Collection[str] = (), budget: str = ""
+) -> SelectedRuns | None:
     """Return the runs to compare at one cost, None where no cost has two series.
 
     That is the budget where most methods were run; of equal ones that with most series, then the
@@ -50,10 +52,12 @@ def choose(arranged: Arranged, methods: Collection[str] = (), budget: str = "") 
     taken = _taken(there)
     runs = {name: there[name][0] for name in taken}
     which = ", one of each method" if len({_method(each) for each in there.values()}) > 1 else ""
-    return Chosen(level.text, runs, _text(level, taken, sorted(set(there) - set(taken)), which))
+    return SelectedRuns(
+        level.text, runs, _text(level, taken, sorted(set(there) - set(taken)), which)
+    )
 
 
-def named(group: JudgedGroup, ids: Collection[str]) -> Chosen:
+def named(group: RunGroup, ids: Collection[str]) -> SelectedRuns:
     """Return the runs of a group that have these ids, in the order of the group's own."""
     runs = [each for each in group.runs if each.id in ids]
     plain = [each.label for each in runs]
@@ -63,7 +67,7 @@ def named(group: JudgedGroup, ids: Collection[str]) -> Chosen:
     budgets = {each.run.budget or "" for each in runs}
     at = f" at {next(iter(budgets))}" if len(budgets) == 1 and budgets != {""} else ""
     text = f"{len(runs)} runs{at}, named when the pictures were drawn."
-    return Chosen("", dict(zip(found, runs, strict=True)), text)
+    return SelectedRuns("", dict(zip(found, runs, strict=True)), text)
 
 
 def _of(members: Mapping[str, Member], methods: Collection[str]) -> dict[str, Member]:
@@ -91,7 +95,7 @@ def _method(runs: Member) -> str:
     return runs[0].run.method
 
 
-def _accuracy(judged: Judged) -> float:
+def _accuracy(judged: ScoredRun) -> float:
     return judged.right / judged.result.measured.images
 
 

@@ -24,7 +24,7 @@ _ROWS_AT_ONCE: Final = 2_000_000
 
 
 @dataclass(frozen=True)
-class Judged:
+class ScoredRun:
     """A run and whether it was right on each image, in the order of the sample ids.
 
     `samples` is a hash of these ids: runs that share it are paired image by image. `bits` hold
@@ -60,15 +60,15 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class JudgedGroup:
+class RunGroup:
     """The runs of one model on the same images, by id; `unpruned` is what they are compared with.
 
     It is the unpruned run computed as it stands and with the lowest seed, where there are several.
     """
 
     title: str
-    runs: tuple[Judged, ...]
-    unpruned: Judged | None
+    runs: tuple[ScoredRun, ...]
+    unpruned: ScoredRun | None
 
     @property
     def samples(self) -> str:
@@ -77,19 +77,19 @@ class JudgedGroup:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class LoadedRuns:
     """A store as it was read: groups by title, failed runs, and a line for each problem.
 
     `store` has the rows; evidence put together by hand has none.
     """
 
-    groups: tuple[JudgedGroup, ...] = ()
+    groups: tuple[RunGroup, ...] = ()
     failures: tuple[Failure, ...] = ()
     problems: tuple[str, ...] = ()
     store: Store | None = None
 
 
-def gather(store: Store) -> Evidence:
+def gather(store: Store) -> LoadedRuns:
     """Read a store: put runs together that can be compared, and find what each was right on.
 
     Runs belong together that have the same weights, images, transform and precision. What failed,
@@ -99,7 +99,7 @@ def gather(store: Store) -> Evidence:
     failures, unreadable = store.failures()
     problems += [f"{each.id} failed: {each.error}" for each in failures] + unreadable
     labels = labels_of([result.run for result in results])
-    members: dict[str, list[Judged]] = defaultdict(list)
+    members: dict[str, list[ScoredRun]] = defaultdict(list)
     for result, outcome in _outcomes(store, results):
         try:
             judged = _judged(result, labels, outcome)
@@ -109,7 +109,7 @@ def gather(store: Store) -> Evidence:
             members[_identity(result.run)].append(judged)
     groups = _groups(members)
     problems += [line for group in groups for line in _not_comparable(group)]
-    return Evidence(tuple(groups), tuple(failures), tuple(problems), store)
+    return LoadedRuns(tuple(groups), tuple(failures), tuple(problems), store)
 
 
 def _outcomes(
@@ -162,7 +162,7 @@ def _read(store: Store, result: Result) -> pl.DataFrame | KeeprateError:
 
 def _judged(
     result: Result, labels: Mapping[str, str], rows: pl.DataFrame | KeeprateError
-) -> Judged:
+) -> ScoredRun:
     """Raises KeeprateError for rows that cannot be read or are not those of the result."""
     if isinstance(rows, KeeprateError):
         raise rows
@@ -174,7 +174,7 @@ def _judged(
     ):
         raise KeeprateError(f"{run_id}.json: its figures are not those of its rows")
     samples = hashlib.sha256(ordered["sample"].hash().to_numpy().tobytes()).hexdigest()
-    return Judged(run_id, labels[run_id], result, samples, np.packbits(correct))
+    return ScoredRun(run_id, labels[run_id], result, samples, np.packbits(correct))
 
 
 def _identity(run: RunInfo) -> str:
@@ -194,10 +194,10 @@ def _identity(run: RunInfo) -> str:
     )
 
 
-def _groups(members: Mapping[str, Sequence[Judged]]) -> list[JudgedGroup]:
+def _groups(members: Mapping[str, Sequence[ScoredRun]]) -> list[RunGroup]:
     titles = _titles({key: runs[0].run for key, runs in members.items()})
     ordered = sorted(titles, key=lambda key: titles[key])
-    return [JudgedGroup(titles[k], tuple(members[k]), _unpruned(members[k])) for k in ordered]
+    return [RunGroup(titles[k], tuple(members[k]), _unpruned(members[k])) for k in ordered]
 
 
 def _titles(examples: Mapping[str, RunInfo]) -> dict[str, str]:
@@ -212,14 +212,14 @@ def _titles(examples: Mapping[str, RunInfo]) -> dict[str, str]:
     return titles
 
 
-def _unpruned(runs: Sequence[Judged]) -> Judged | None:
+def _unpruned(runs: Sequence[ScoredRun]) -> ScoredRun | None:
     plain = [each for each in runs if not each.run.reduces]
     return min(
         plain, key=lambda each: (each.run.empty_last_mlp, each.run.seed, each.id), default=None
     )
 
 
-def _not_comparable(group: JudgedGroup) -> list[str]:
+def _not_comparable(group: RunGroup) -> list[str]:
     if group.unpruned is None:
         return [f"{group.title}: no unpruned run to compare with"]
     against = group.unpruned

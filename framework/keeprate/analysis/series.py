@@ -10,7 +10,7 @@ from typing import Final
 from ..costs import TOLERANCE, gmacs, parse_budget
 from ..results.labels import labels_of
 from ..results.records import RunInfo
-from .runs import Judged, JudgedGroup
+from .runs import RunGroup, ScoredRun
 
 _OVER: Final = 1e-9
 """Share by which a mean of integers may come out above the budget."""
@@ -32,12 +32,12 @@ class Level:
         return (1 - TOLERANCE) * self.macs <= macs <= (1 + _OVER) * self.macs
 
 
-Member = tuple[Judged, ...]
+Member = tuple[ScoredRun, ...]
 """The seeds of one series at one level, by seed."""
 
 
 @dataclass(frozen=True)
-class Arranged:
+class SeriesTable:
     """The comparable runs of a group that reduce tokens.
 
     `members` holds, by level and series, the runs there: one for each seed. `level_of` and
@@ -48,7 +48,7 @@ class Arranged:
     members: Mapping[Level, Mapping[str, Member]]
     level_of: Mapping[str, Level]
     series_of: Mapping[str, str]
-    unpruned: Judged | None
+    unpruned: ScoredRun | None
 
     @property
     def series(self) -> list[str]:
@@ -56,7 +56,7 @@ class Arranged:
         return sorted(set(self.series_of.values()))
 
 
-def arrange(group: JudgedGroup, budgets: Sequence[str]) -> Arranged:
+def arrange(group: RunGroup, budgets: Sequence[str]) -> SeriesTable:
     """Give every run its level, the dearest first, and its series.
 
     A run stands at the budget it was solved for, or whose cost it meets within the solver's
@@ -72,13 +72,13 @@ def arrange(group: JudgedGroup, budgets: Sequence[str]) -> Arranged:
     level_of = {run_id: level for run_id, level in near.items() if level}
     level_of |= _own_levels([r for r in runs if r.id not in level_of])
     series_of = _series({r.id: r.run for r in runs}, level_of)
-    found: dict[Level, dict[str, list[Judged]]] = {level: {} for level in levels}
+    found: dict[Level, dict[str, list[ScoredRun]]] = {level: {} for level in levels}
     for each in sorted(runs, key=lambda r: (r.run.seed, r.id)):
         there = found.setdefault(level_of[each.id], {})
         there.setdefault(series_of[each.id], []).append(each)
     ordered = sorted(found, key=lambda level: (-level.macs, level.text))
     members = {lv: {name: tuple(found[lv][name]) for name in sorted(found[lv])} for lv in ordered}
-    return Arranged(tuple(ordered), members, level_of, series_of, group.unpruned)
+    return SeriesTable(tuple(ordered), members, level_of, series_of, group.unpruned)
 
 
 def _budgets(texts: Iterable[str], unpruned_macs: int) -> list[Level]:
@@ -92,7 +92,7 @@ def _budgets(texts: Iterable[str], unpruned_macs: int) -> list[Level]:
     ]
 
 
-def _level(judged: Judged, levels: Sequence[Level], unpruned_macs: int) -> Level | None:
+def _level(judged: ScoredRun, levels: Sequence[Level], unpruned_macs: int) -> Level | None:
     """The level a run was solved for, or the nearest whose cost it meets."""
     if judged.run.budget:
         asked = parse_budget(judged.run.budget).of(unpruned_macs)
@@ -103,7 +103,7 @@ def _level(judged: Judged, levels: Sequence[Level], unpruned_macs: int) -> Level
     return min(near, key=lambda level: level.macs - judged.macs, default=None)
 
 
-def _own_levels(runs: Sequence[Judged]) -> dict[str, Level]:
+def _own_levels(runs: Sequence[ScoredRun]) -> dict[str, Level]:
     """Levels at the costs of runs themselves, from the dearest down."""
     found: dict[str, Level] = {}
     current: Level | None = None

@@ -9,8 +9,8 @@ from functools import cached_property
 from ..results.labels import text_of
 from ..results.records import Result
 from ..results.store import Store
-from .model import Findings, Options
-from .runs import Evidence, Judged, JudgedGroup, gather
+from .model import Findings, ReportOptions
+from .runs import LoadedRuns, RunGroup, ScoredRun, gather
 from .statistics import mcnemar_exact, paired_difference, wilson_interval
 
 
@@ -95,8 +95,8 @@ class Summary:
 
     groups: tuple[Group, ...]
     problems: tuple[str, ...]
-    evidence: Evidence = field(default=Evidence(), repr=False, compare=False)
-    options: Options = field(default=Options(), repr=False, compare=False)
+    evidence: LoadedRuns = field(default=LoadedRuns(), repr=False, compare=False)
+    options: ReportOptions = field(default=ReportOptions(), repr=False, compare=False)
 
     @property
     def lines(self) -> tuple[Line, ...]:
@@ -114,7 +114,7 @@ class Summary:
         return findings(self.evidence, self.options)
 
 
-def summarise(store: Store, options: Options | None = None) -> Summary:
+def summarise(store: Store, options: ReportOptions | None = None) -> Summary:
     """Pair every run with the unpruned run of its model on its images, and sort by cost.
 
     Runs belong together that have the same weights, images, transform and precision. Whatever
@@ -123,10 +123,10 @@ def summarise(store: Store, options: Options | None = None) -> Summary:
     """
     evidence = gather(store)
     groups = tuple(_group(group) for group in evidence.groups)
-    return Summary(groups, evidence.problems, evidence, options or Options())
+    return Summary(groups, evidence.problems, evidence, options or ReportOptions())
 
 
-def _group(group: JudgedGroup) -> Group:
+def _group(group: RunGroup) -> Group:
     against = group.unpruned
     lines = [_line(group.title, each, against) for each in group.runs]
     lines.sort(key=lambda line: (line.macs_total, line.label, line.id))
@@ -135,7 +135,7 @@ def _group(group: JudgedGroup) -> Group:
     return Group(group.title, facts, tuple(lines), unpruned)
 
 
-def _line(title: str, judged: Judged, unpruned: Judged | None) -> Line:
+def _line(title: str, judged: ScoredRun, unpruned: ScoredRun | None) -> Line:
     run, measured, macs = judged.run, judged.result.measured, judged.result.measured.macs
     low, high = wilson_interval(judged.right, measured.images)
     difference = _against(judged, unpruned)
@@ -175,7 +175,7 @@ def _line(title: str, judged: Judged, unpruned: Judged | None) -> Line:
 _Differences = tuple[float, float, float, float] | tuple[None, None, None, None]
 
 
-def _against(judged: Judged, unpruned: Judged | None) -> _Differences:
+def _against(judged: ScoredRun, unpruned: ScoredRun | None) -> _Differences:
     """Difference, low and high in percentage points, and the p-value."""
     if unpruned is None or judged is unpruned or judged.samples != unpruned.samples:
         return None, None, None, None

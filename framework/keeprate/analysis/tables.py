@@ -14,8 +14,8 @@ from .model import (
     EqualCost,
     GroupFindings,
     Interval,
-    Rival,
-    Verdict,
+    PairedDifference,
+    SeriesAtCost,
 )
 from .run_table import Column, Unit
 from .sections.overview import names_in_words
@@ -218,7 +218,7 @@ def _area_verdict(area: AreaDifference) -> str:
     return area.verdict.text
 
 
-def _verdict(rival: Rival) -> str:
+def _verdict(rival: SeriesAtCost) -> str:
     return rival.verdict.text if rival.verdict else "reference"
 
 
@@ -234,7 +234,7 @@ def _reading(place: int) -> Callable[[CurveFinding], str]:
     return text
 
 
-def _points(verdict: Verdict | None) -> str:
+def _points(verdict: PairedDifference | None) -> str:
     if verdict is None:
         return ""
     found = verdict.difference
@@ -242,7 +242,7 @@ def _points(verdict: Verdict | None) -> str:
     return f"{found.value:+.2f}{star} [{found.low:+.2f}, {found.high:+.2f}]"
 
 
-def _p_value(verdict: Verdict | None) -> str:
+def _p_value(verdict: PairedDifference | None) -> str:
     if verdict is None:
         return ""
     p_value = verdict.adjusted_p_value

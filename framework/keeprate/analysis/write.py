@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import KeeprateError, unknown_name
-from ..plugins.registry import Offer, registry
+from ..plugins.kinds import Registered
+from ..plugins.registry import registry
 from ..results.atomic_files import explained
 from ..results.store import Store, run_files
 from .summary import Summary, summarise
 
 if TYPE_CHECKING:
     from ..report import Report
-    from .model import Options
+    from .model import ReportOptions
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class WrittenReports:
     failures: tuple[ReportFailure, ...]
 
 
-def summarise_folder(folder: Path, options: Options | None = None) -> Summary:
+def summarise_folder(folder: Path, options: ReportOptions | None = None) -> Summary:
     """Summarise the runs in `folder`; KeeprateError if it is not there or holds no finished run.
 
     `options` say what the findings are asked; what is wrong with them is told at once.
@@ -80,7 +81,9 @@ def write_reports(
 
 
 def write_each(
-    reports: Sequence[Offer[Report]], output: Path, write: Callable[[Report, Path], Sequence[Path]]
+    reports: Sequence[Registered[Report]],
+    output: Path,
+    write: Callable[[Report, Path], Sequence[Path]],
 ) -> WrittenReports:
     """Make the folder `output`, and have every report write into it by `write`."""
     with explained(output):
@@ -95,7 +98,7 @@ def write_each(
     return WrittenReports(tuple(files), tuple(failures))
 
 
-def chosen_reports(names: Sequence[str] | None) -> list[Offer[Report]]:
+def chosen_reports(names: Sequence[str] | None) -> list[Registered[Report]]:
     """Return the reports of these names, or all; KeeprateError for a name that none has."""
     known = registry()
     for name in names or ():

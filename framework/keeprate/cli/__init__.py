@@ -15,7 +15,7 @@ from .options import settings, shared_options
 
 
 @dataclass(frozen=True)
-class Entry:
+class CommandEntry:
     """A subcommand not yet imported: the module and the name it is under, and its line of help."""
 
     module: str
@@ -24,24 +24,26 @@ class Entry:
 
 
 COMMANDS = {
-    "compare": Entry(
+    "compare": CommandEntry(
         "compare", "compare", "Run methods on a model and a data set; write a report."
     ),
-    "run": Entry("run", "run", "Run a study: a grid of methods, models and data sets."),
-    "report": Entry("report", "report", "Write reports of results already there."),
-    "runs": Entry("runs", "runs", "List, show, remove and merge finished runs."),
-    "show": Entry("show", "show", "Draw which patches survive, stage by stage."),
-    "convergence": Entry(
+    "run": CommandEntry("run", "run", "Run a study: a grid of methods, models and data sets."),
+    "report": CommandEntry("report", "report", "Write reports of results already there."),
+    "runs": CommandEntry("runs", "runs", "List, show, remove and merge finished runs."),
+    "show": CommandEntry("show", "show", "Draw which patches survive, stage by stage."),
+    "convergence": CommandEntry(
         "convergence", "convergence", "Study how a method's ranking converges as it iterates."
     ),
-    "macs": Entry("macs", "macs", "Count a model's multiply-accumulates, part by part."),
-    "check": Entry("check", "check", "Try what is promised of every method on yours."),
-    "check-backbone": Entry(
+    "macs": CommandEntry("macs", "macs", "Count a model's multiply-accumulates, part by part."),
+    "check": CommandEntry("check", "check", "Try what is promised of every method on yours."),
+    "check-backbone": CommandEntry(
         "check_backbone", "check_backbone", "Prove that a model is reduced right."
     ),
-    "new": Entry("new", "new", "Begin a method, data set, backbone or report of your own."),
-    "plugins": Entry("plugins", "plugins", "Show where plugins come from and what is wrong."),
-    "list": Entry(
+    "new": CommandEntry("new", "new", "Begin a method, data set, backbone or report of your own."),
+    "plugins": CommandEntry(
+        "plugins", "plugins", "Show where plugins come from and what is wrong."
+    ),
+    "list": CommandEntry(
         "list", "list_", "Show methods, data sets, studies and all else that has a name."
     ),
 }

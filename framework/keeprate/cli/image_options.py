@@ -15,7 +15,7 @@ from .options import ImageSize
 if TYPE_CHECKING:
     from ..dataset import DataSet
     from ..request import DataSpec
-    from ..visualization.image_selection import Source
+    from ..visualization.image_selection import ImageSource
 
 IMAGES = click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
 OPTIONS = (
@@ -85,7 +85,7 @@ def source_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def source(asked: Picking) -> Source:
+def source(asked: Picking) -> ImageSource:
     """Return where the images come from, with the model they are for.
 
     A model without a data set takes files; everything else samples of a data set, by default of the
@@ -93,20 +93,20 @@ def source(asked: Picking) -> Source:
     """
     from ..backbones.lookup import adapt
     from ..request import ModelSpec
-    from ..study.build import built_model
-    from ..visualization.image_selection import Source
+    from ..study.build import build_model
+    from ..visualization.image_selection import ImageSource
 
     data = _data(asked)
-    loaded = built_model(ModelSpec(asked.model, asked.weights, asked.image_size), data)
-    return Source(loaded, adapt(loaded.model), data)
+    loaded = build_model(ModelSpec(asked.model, asked.weights, asked.image_size), data)
+    return ImageSource(loaded, adapt(loaded.model), data)
 
 
 def _data(asked: Picking) -> DataSet:
-    from ..study.build import built_data
+    from ..study.build import build_data
     from ..visualization.image_selection import ImageFiles
 
     if asked.data is not None or asked.model is None:
-        return built_data(data_spec(asked.data))
+        return build_data(data_spec(asked.data))
     missing = [name for name in asked.images if not Path(name).is_file()]
     if missing:
         raise KeeprateError(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from ..plugins.registry import BrokenPlugin
+    from ..plugins.discovery import BrokenPlugin
 
 P = ParamSpec("P")
 R = TypeVar("R")

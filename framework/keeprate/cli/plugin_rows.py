@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ..hookspecs import API_VERSION
-from ..plugins.discovery import is_builtin
-from ..plugins.registry import ALL_KINDS, BrokenPlugin, Plugin, Registry
+from ..plugins.discovery import BrokenPlugin, Plugin, is_builtin
+from ..plugins.registry import ALL_KINDS, Registry
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from .options import settings
 
 if TYPE_CHECKING:
     from ..analysis.write import WrittenReports
-    from ..evaluation.comparison_runner import Tally
+    from ..evaluation.comparison_runner import StudyOutcome
     from ..request import Request
 
 INTERRUPTED: Final = 130
@@ -38,9 +38,9 @@ def run_and_report(
     from ..evaluation.progress.plain import progress
     from ..evaluation.runner import execute
     from ..results.store import Store
-    from ..study.build import built_engine
+    from ..study.build import build_engine
 
-    chosen = built_engine(engine)
+    chosen = build_engine(engine)
     logged = [lightning_listener(name, folder) for name in loggers]
     stop = StopSwitch()
     with stop.on_signals(_say):
@@ -54,7 +54,7 @@ def run_and_report(
     return _status(folder, tally, stopped=stop.is_set)
 
 
-def _report(folder: Path, tally: Tally) -> None:
+def _report(folder: Path, tally: StudyOutcome) -> None:
     from ..analysis.write import summarise_folder, write_reports
     from .tables import print_table
 
@@ -65,7 +65,7 @@ def _report(folder: Path, tally: Tally) -> None:
     print_written(write_reports(folder, summary=summary))
 
 
-def _status(folder: Path, tally: Tally, *, stopped: bool) -> int:
+def _status(folder: Path, tally: StudyOutcome, *, stopped: bool) -> int:
     if stopped:
         _say(f"Stopped: {len(tally.left)} left. The same command goes on from here.")
         return INTERRUPTED

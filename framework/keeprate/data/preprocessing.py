@@ -21,7 +21,7 @@ from .texts import TextInput, TextSamples
 
 
 @dataclass(frozen=True)
-class Prepared:
+class Preprocessed:
     """The samples of a comparison: `transform` describes how they were made, `note` what to know.
 
     `sizes` counts the samples of each size, on which stages and costs depend.
@@ -44,14 +44,16 @@ class ImagePreparation:
     data: DataSet
     given: ModelInput
 
-    def prepare(self, indices: Sequence[int], cache: Path | None = None) -> Prepared:
+    def prepare(self, indices: Sequence[int], cache: Path | None = None) -> Preprocessed:
         """Return the samples at `indices`, whose decoded images are kept in the folder `cache`.
 
         What is kept gives the same pixels, so it is no part of `transform`. Raises KeeprateError
         for a folder that cannot be written to or is too small, before anything is decoded.
         """
         samples, note = self._samples(indices, cache)
-        return Prepared(samples, asdict(self.given), {self.given.image_size: len(samples)}, note)
+        return Preprocessed(
+            samples, asdict(self.given), {self.given.image_size: len(samples)}, note
+        )
 
     def _samples(
         self, indices: Sequence[int], cache: Path | None
@@ -73,7 +75,7 @@ class TextPreparation:
     data: TextDataSet
     given: TextInput
 
-    def prepare(self, indices: Sequence[int], cache: Path | None = None) -> Prepared:
+    def prepare(self, indices: Sequence[int], cache: Path | None = None) -> Preprocessed:
         """Return the samples at `indices`, all texts made tokens; there is nothing to `cache`."""
         samples = TextSamples(self.data, self.given, indices)
         transform = {
@@ -85,7 +87,7 @@ class TextPreparation:
             f"{samples.truncated} of {len(samples)} texts are longer than "
             f"{self.given.max_length} tokens and were cut off there."
         )
-        return Prepared(samples, transform, samples.sizes, note if samples.truncated else None)
+        return Preprocessed(samples, transform, samples.sizes, note if samples.truncated else None)
 
 
 def preparation(

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 
 
-class Room:
+class BatchSplitter:
     """Halves what is computed at a time whenever it did not fit: first the images, then the runs.
 
     Fewer images at a time keep what runs share; only where a single image does not fit are the

@@ -10,22 +10,22 @@ from datetime import UTC, datetime
 import numpy as np
 
 from .._devices import device_name, device_of
-from ..engine import Desk, Engine, Failed, Task
+from ..engine import Engine, RowSink, RunError, Task
 from ..errors import SampleError
 from ..results.environment import environment
 from ..results.partial_rows import PartialRows
 from ..results.records import Environment, Failure, Macs, Measured, Result, Throughput
 from ..results.store import Store
-from ..study.comparison import Comparison, Job
-from .distributed import as_first, is_first_process, wait_for_all
+from ..study.comparison import Comparison, Run
+from .distributed import broadcast_from_first, is_first_process, wait_for_all
 from .events import Listener, Note, PassEnded, PassStarted, RunFailed, RunFinished
-from .rows import Outcome, outcome_of
+from .rows import RunRows, outcome_of
 from .tasks import tasks_of
 from .throughput import measure_throughput
 
 
 @dataclass
-class Tally:
+class StudyOutcome:
     """How a study ended: ids of its runs, and what kept whole comparisons from running.
 
     Of comparisons not begun, when a study is stopped, `left` has the title in place of ids.
@@ -39,25 +39,25 @@ class Tally:
 
 
 @dataclass(frozen=True)
-class Workplace:
+class RunContext:
     """Where the runs of a study are computed, stored, told of and counted."""
 
     store: Store
     engine: Engine
     listen: Listener
     stopping: Callable[[], bool]
-    tally: Tally = field(default_factory=Tally)
+    tally: StudyOutcome = field(default_factory=StudyOutcome)
 
 
-class Comparing:
+class ComparisonRunner:
     """The unfinished runs of one comparison: their passes, and what becomes of each."""
 
-    def __init__(self, comparison: Comparison, place: Workplace, pending: Sequence[Job]) -> None:
-        self.comparison, self.place = comparison, place
-        self.store, self.listen, self.tally = place.store, place.listen, place.tally
+    def __init__(self, comparison: Comparison, context: RunContext, pending: Sequence[Run]) -> None:
+        self.comparison, self.context = comparison, context
+        self.store, self.listen, self.tally = context.store, context.listen, context.tally
         self.pending = {job.id: job for job in pending}
         self.partial = PartialRows(self.store.folder)
-        self.failed: dict[str, Failed] = {}
+        self.failed: dict[str, RunError] = {}
         self.notes: dict[str, list[str]] = defaultdict(list)
         self.started = datetime.now(UTC).isoformat(timespec="seconds")
 
@@ -66,7 +66,7 @@ class Comparing:
         if self.comparison.options.force and is_first_process():
             self.partial.forget(self.pending)
         first = self.comparison.unpruned.id
-        tasks = as_first(self._tasks())
+        tasks = broadcast_from_first(self._tasks())
         leading = [task for task in tasks if first in task.ids]
         others = [task for task in tasks if first not in task.ids]
         self._pass_all(leading)
@@ -84,44 +84,44 @@ class Comparing:
 
     def _pass_all(self, tasks: Sequence[Task]) -> None:
         """Run tasks together if the engine can, else one after another."""
-        together = self.place.engine.is_parallel
+        together = self.context.engine.is_parallel
         for part in [tasks] if together else [[task] for task in tasks]:
-            if part and not self.place.stopping():
+            if part and not self.context.stopping():
                 self._pass(part)
 
     def _pass(self, tasks: Sequence[Task]) -> None:
         samples = len(self.comparison.samples)
-        left = sum(len(task.places) for task in tasks)
+        left = sum(len(task.positions) for task in tasks)
         ids = [name for task in tasks for name in task.ids]
         self.listen(PassStarted(ids, left, len(tasks) * samples - left))
         try:
-            self.place.engine.run(self.comparison, tasks, self._desk())
+            self.context.engine.run(self.comparison, tasks, self._sink())
         except SampleError as error:
             said = str(error).strip().splitlines()[-1]
             said = said.removeprefix(f"{SampleError.__module__}.SampleError: ")
             for name in ids:
-                self._failed(name, Failed(said, str(error)))
+                self._failed(name, RunError(said, str(error)))
         finally:
             self.listen(PassEnded())
         wait_for_all()
         self._finish()
         wait_for_all()
 
-    def _desk(self) -> Desk:
+    def _sink(self) -> RowSink:
         def note(names: Sequence[str], text: str) -> None:
             for name in names:
                 self.notes[name].append(text)
             self.listen(Note(text))
 
-        return Desk(
+        return RowSink(
             take=self.partial.take,
             fail=self._failed,
             note=note,
             listen=self.listen,
-            stopping=self.place.stopping,
+            stopping=self.context.stopping,
         )
 
-    def _failed(self, name: str, why: Failed) -> None:
+    def _failed(self, name: str, why: RunError) -> None:
         if name in self.failed:
             return
         self.failed[name] = why
@@ -136,10 +136,10 @@ class Comparing:
         self.tally.failed.append(name)
         self.listen(RunFailed(job.label, failure))
 
-    def _fail_all(self, why: Failed) -> None:
+    def _fail_all(self, why: RunError) -> None:
         said = f"The unpruned model, which all are compared with, failed: {why.error}"
         for name in self.pending:
-            self._failed(name, Failed(said, why.traceback))
+            self._failed(name, RunError(said, why.traceback))
 
     def _finish(self) -> None:
         """Store every run that has all its rows."""
@@ -159,7 +159,7 @@ class Comparing:
             found = self.partial.logits(first).sort("place")["logits"].to_numpy()
             self.comparison.reference = np.array(found, dtype=np.float32)
 
-    def _store(self, job: Job) -> None:
+    def _store(self, job: Run) -> None:
         logits = None
         if job is self.comparison.unpruned:
             logits = self.partial.logits(job.id)
@@ -175,9 +175,9 @@ class Comparing:
         self.tally.finished.append(job.id)
         self.listen(RunFinished(job.label, result))
 
-    def _throughput(self, job: Job) -> Throughput | None:
+    def _throughput(self, job: Run) -> Throughput | None:
         options = self.comparison.options
-        if not options.throughput or not job.info.reduces or self.place.stopping():
+        if not options.throughput or not job.info.reduces or self.context.stopping():
             return None
         return measure_throughput(
             job.model,
@@ -186,7 +186,7 @@ class Comparing:
             batch_size=options.loop.batch_size,
         )
 
-    def _measured(self, job: Job, outcome: Outcome, throughput: Throughput | None) -> Measured:
+    def _measured(self, job: Run, outcome: RunRows, throughput: Throughput | None) -> Measured:
         total = float(outcome.rows["macs"].mean())  # type: ignore[arg-type]
         tokens = outcome.rows["tokens"].to_list()
         return Measured(

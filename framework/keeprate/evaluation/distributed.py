@@ -23,7 +23,7 @@ def wait_for_all() -> None:
         torch.distributed.barrier()
 
 
-def as_first(value: T) -> T:
+def broadcast_from_first(value: T) -> T:
     """Return what the first process passes, in every process."""
     if not torch.distributed.is_initialized():
         return value

@@ -17,7 +17,7 @@ from ..reduction.proof import require_proof
 from ..reduction.reduced_model import ReducedModel
 from ..reduction.shared_forward import shared_macs
 from ..request import ModelSpec, Request
-from ..study.build import built_data, built_model, built_run
+from ..study.build import build_data, build_model, build_run
 from ..study.comparison import Comparison
 from .tasks import tasks_of
 from .throughput import measure_throughput
@@ -57,15 +57,15 @@ class Estimate:
     speed: Speed
 
 
-def sketched(request: Request) -> Comparison:
+def without_weights(request: Request) -> Comparison:
     """Prepare a request as for running it, but download no weights and keep no decoded images.
 
     Weights that are no local file are random: they change no cost. Raises KeeprateError as
     `fulfil.prepare` does.
     """
-    data = built_data(request.data)
+    data = build_data(request.data)
     loaded = _without_download(request.model, data)
-    wanted = [built_run(spec, request.options.seed) for spec in request.runs]
+    wanted = [build_run(spec, request.options.seed) for spec in request.runs]
     if request.only_fitting:
         backbone = adapt(loaded.model)
         wanted = [each for each in wanted if suits(backbone, each.method)]
@@ -75,15 +75,15 @@ def sketched(request: Request) -> Comparison:
     return comparison
 
 
-def calibrated(comparison: Comparison, clock: Callable[[], float] = time.perf_counter) -> Speed:
+def calibrate(comparison: Comparison, clock: Callable[[], float] = time.perf_counter) -> Speed:
     """Decode a few images, and run a few batches of the unpruned model on random ones."""
     samples, loop = comparison.samples, comparison.options.loop
     _ = samples[0]  # what is read once and kept
-    places = range(min(len(samples), _MOST_DECODED))
+    positions = range(min(len(samples), _MOST_DECODED))
     started = clock()
-    for place in places:
-        _ = samples[place]
-    seconds = (clock() - started) / len(places)
+    for position in positions:
+        _ = samples[position]
+    seconds = (clock() - started) / len(positions)
     macs = count(comparison.backbone, comparison.backbone.image_size).total
     on_cpu = device_of(loop.accelerator).type == "cpu"
     speed = measure_throughput(
@@ -98,7 +98,7 @@ def calibrated(comparison: Comparison, clock: Callable[[], float] = time.perf_co
     return Speed(speed.unpruned_images_per_second * macs, seconds, speed.device)
 
 
-def estimated(comparison: Comparison, speed: Speed) -> Estimate:
+def estimate_cost(comparison: Comparison, speed: Speed) -> Estimate:
     """Return what all runs of a comparison cost, at a speed."""
     jobs, images = comparison.jobs, len(comparison.samples)
     nothing_done: dict[str, frozenset[int]] = {job.id: frozenset() for job in jobs}
@@ -132,5 +132,5 @@ def _work(comparison: Comparison, passes: Sequence[Sequence[ReducedModel]], spee
 
 def _without_download(spec: ModelSpec, data: DataSet) -> LoadedModel:
     if spec.name is None or spec.weights is not None:
-        return built_model(spec, data)
+        return build_model(spec, data)
     return load_model(spec.name, pretrained=False, image_size=spec.image_size)

@@ -18,12 +18,12 @@ from torch.utils.data import DataLoader, Dataset
 
 from ..data.samples import ImageSamples
 from ..data.texts import TextSamples
-from ..engine import Desk, Failed, Segment
+from ..engine import RowBatch, RowSink, RunError
 from ..errors import KeeprateError, SampleError
 from ..reduction.reduced_model import ReducedModel
 from ..reduction.shared_forward import SharedForward
 from ..request import LoopOptions
-from .batch_splitting import Room
+from .batch_splitting import BatchSplitter
 from .distributed import gathered
 from .events import PassAdvanced
 from .metrics import judge
@@ -39,20 +39,20 @@ class Stopped(Exception):
 class Logits(Protocol):
     """Logits by the places of samples: an array, or whatever has rows for some places only."""
 
-    def __getitem__(self, places: NDArray[Any], /) -> NDArray[Any]: ...
+    def __getitem__(self, positions: NDArray[Any], /) -> NDArray[Any]: ...
 
 
 @dataclass(frozen=True)
 class Pass:
-    """Runs, by id, that go over the samples at `places` together.
+    """Runs, by id, that go over the samples at `positions` together.
 
     Their predictions are compared with those of the run `unpruned`, one of them, or with the
-    logits `reference` (N, K) of all samples, or of those at `places`.
+    logits `reference` (N, K) of all samples, or of those at `positions`.
     """
 
     models: Mapping[str, ReducedModel]
     samples: ImageSamples | TextSamples
-    places: Sequence[int]
+    positions: Sequence[int]
     unpruned: str | None = None
     reference: Logits | None = None
 
@@ -64,15 +64,15 @@ class PassLoop(lightning.LightningModule):
     end, and when the pass is stopped.
     """
 
-    def __init__(self, work: Pass, options: LoopOptions, desk: Desk) -> None:
+    def __init__(self, work: Pass, options: LoopOptions, sink: RowSink) -> None:
         super().__init__()
-        self.work, self.options, self.desk = work, options, desk
+        self.work, self.options, self.sink = work, options, sink
         first = next(iter(work.models.values()))
         self.model = first.backbone.model
         self.forward_all = SharedForward(work.models)
         self.names = sorted(work.models, key=lambda name: name != work.unpruned)
-        self.failed: dict[str, Failed] = {}
-        self.room = Room(options.batch_size)
+        self.failed: dict[str, RunError] = {}
+        self.room = BatchSplitter(options.batch_size)
         self._rows: dict[str, list[Columns]] = defaultdict(list)
         self._logits: list[pl.DataFrame] = []
         self._correct: dict[str, Tensor] = {}
@@ -85,7 +85,7 @@ class PassLoop(lightning.LightningModule):
         """Return this process's share of the samples: nothing repeated, nothing left out."""
         rank, processes = self.trainer.global_rank, self.trainer.world_size
         return DataLoader(
-            _Shown(self.work.samples, self.work.places[rank::processes]),
+            _Shown(self.work.samples, self.work.positions[rank::processes]),
             batch_size=self.options.batch_size,
             num_workers=self.options.workers,
             collate_fn=self.work.samples.collate,
@@ -102,10 +102,10 @@ class PassLoop(lightning.LightningModule):
         self._batches += 1
         if self.trainer.is_global_zero:
             seen = len(batch[1]) * self.trainer.world_size
-            self.desk.listen(PassAdvanced(seen, self._top1()))
+            self.sink.listen(PassAdvanced(seen, self._top1()))
         if self._is_time():
             self._hand_in()
-        if self.desk.stopping() or (not self.names and self.trainer.world_size == 1):
+        if self.sink.stopping() or (not self.names and self.trainer.world_size == 1):
             self._hand_in()
             raise Stopped
 
@@ -122,20 +122,20 @@ class PassLoop(lightning.LightningModule):
                 return list(self._attempt(batch))
             except OutOfMemoryError:
                 said = self.room.shrink(len(self.names))
-            self.desk.note(list(self.names), said)
+            self.sink.note(list(self.names), said)
 
     def _attempt(self, batch: Sequence[Any]) -> Iterator[tuple[str, Columns]]:
         inputs, labels, index = batch
         for rows in self.room.slices(len(labels)):
-            place = self._place_of[index[rows].cpu()]
-            reference = self._stored(place)
+            position = self._place_of[index[rows].cpu()]
+            reference = self._stored(position)
             for names in self.room.groups(self.names):
                 shown = _rows_of(inputs, rows)
                 for name, logits in self._logits_of(shown, index[rows], names):
                     if name == self.work.unpruned:
                         reference = logits
                     if reference is not None:
-                        yield name, self._row(name, logits, labels[rows], place, reference)
+                        yield name, self._row(name, logits, labels[rows], position, reference)
 
     def _logits_of(
         self, inputs: Any, index: Tensor, names: Sequence[str]
@@ -150,7 +150,7 @@ class PassLoop(lightning.LightningModule):
             if not self.room.is_smallest(len(index), len(names)):
                 raise
             trace = f"OutOfMemoryError: {error}"
-            self._give_up({names[0]: Failed(f"Out of memory with one image: {error}", trace)})
+            self._give_up({names[0]: RunError(f"Out of memory with one image: {error}", trace)})
             return
         for name in names:
             if name in outputs.logits and not _usable(outputs.logits[name], len(index)):
@@ -161,12 +161,12 @@ class PassLoop(lightning.LightningModule):
                 yield name, outputs.logits[name]
 
     def _row(
-        self, name: str, logits: Tensor, labels: Tensor, place: Tensor, reference: Tensor
+        self, name: str, logits: Tensor, labels: Tensor, position: Tensor, reference: Tensor
     ) -> Columns:
         model = self.work.models[name]
         spent = model.macs_per_image
         columns = {
-            "place": place,
+            "place": position,
             "label": labels,
             "tokens": model.token_counts,
             "macs": spent.total,
@@ -177,11 +177,11 @@ class PassLoop(lightning.LightningModule):
             columns["logits"] = logits.float()
         return {key: column.detach().cpu() for key, column in columns.items()}
 
-    def _stored(self, place: Tensor) -> Tensor | None:
+    def _stored(self, position: Tensor) -> Tensor | None:
         """Return the unpruned model's logits (B, K) where they were computed before."""
         if self.work.reference is None:
             return None
-        found = np.ascontiguousarray(self.work.reference[place.numpy()])
+        found = np.ascontiguousarray(self.work.reference[position.numpy()])
         return torch.from_numpy(found).to(self.device)
 
     def _keep(self, name: str, columns: Columns) -> None:
@@ -213,9 +213,9 @@ class PassLoop(lightning.LightningModule):
         if not count:
             return
         frames = [frame(name, _joined(parts), seconds / count) for name, parts in rows.items()]
-        self.desk.take(Segment(pl.concat(frames), pl.concat(logits) if logits else None))
+        self.sink.take(RowBatch(pl.concat(frames), pl.concat(logits) if logits else None))
 
-    def _give_up(self, failed: Mapping[str, Failed]) -> None:
+    def _give_up(self, failed: Mapping[str, RunError]) -> None:
         """Leave runs out from here on, and all if the unpruned one is among them."""
         for name, why in failed.items():
             if name not in self.names:
@@ -223,35 +223,35 @@ class PassLoop(lightning.LightningModule):
             self.names.remove(name)
             self.failed[name] = why
             if self.trainer.is_global_zero:
-                self.desk.fail(name, why)
+                self.sink.fail(name, why)
             if name == self.work.unpruned:
                 said = f"The unpruned model, which all are compared with, failed: {why.error}"
-                self._give_up(dict.fromkeys(list(self.names), Failed(said, why.traceback)))
+                self._give_up(dict.fromkeys(list(self.names), RunError(said, why.traceback)))
 
-    def _not_finite(self, name: str) -> Failed:
+    def _not_finite(self, name: str) -> RunError:
         method = self.work.models[name].method
         who = f"Method '{method.name}'" if method.reduces else "The unpruned model"
         said = f"{who} gave logits that are not finite (precision {self.options.precision})."
-        return Failed(said, said)
+        return RunError(said, said)
 
 
 class _Shown(Dataset[Any]):
     """The samples at some places; one that cannot be read raises SampleError."""
 
-    def __init__(self, samples: ImageSamples | TextSamples, places: Sequence[int]) -> None:
-        self.samples, self.places = samples, places
+    def __init__(self, samples: ImageSamples | TextSamples, positions: Sequence[int]) -> None:
+        self.samples, self.positions = samples, positions
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.positions)
 
     def __getitem__(self, position: int) -> Any:
-        place = self.places[position]
+        position = self.positions[position]
         try:
-            return self.samples[place]
+            return self.samples[position]
         except KeeprateError as error:
             raise SampleError(str(error)) from error
         except Exception as error:
-            name = self.samples.data.samples()[self.samples.indices[place]].id
+            name = self.samples.data.samples()[self.samples.indices[position]].id
             said = f"{type(error).__name__}: {error}"
             raise SampleError(f"Sample '{name}' cannot be read: {said}") from error
 

@@ -21,7 +21,7 @@ _PROJECT: Final = "keeprate"
 
 
 @dataclass(frozen=True)
-class Entry:
+class LoggedRun:
     """One run as it is logged: `values` are what was asked, `metrics` what came out."""
 
     id: str
@@ -32,13 +32,13 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Kind:
+class LoggerKind:
     """A logger of Lightning: `log` writes one run into a folder.
 
     One of `packages` must be there; `install` is what to install otherwise.
     """
 
-    log: Callable[[Path, Entry], None]
+    log: Callable[[Path, LoggedRun], None]
     packages: tuple[str, ...] = ()
     install: str = ""
 
@@ -87,14 +87,14 @@ def _explained(name: str, label: str) -> Iterator[None]:
         ) from error
 
 
-def _entry(event: Event) -> Entry | None:
+def _entry(event: Event) -> LoggedRun | None:
     match event:
         case RunFinished(label, result):
             values = _values(result.run, label) | {"status": "finished"}
-            return Entry(result.id, label, values, _metrics(result.measured), failed=False)
+            return LoggedRun(result.id, label, values, _metrics(result.measured), failed=False)
         case RunFailed(label, failure):
             values = _values(failure.run, label) | {"status": "failed", "error": failure.error}
-            return Entry(failure.id, label, values, {"failed": 1.0}, failed=True)
+            return LoggedRun(failure.id, label, values, {"failed": 1.0}, failed=True)
     return None
 
 
@@ -134,32 +134,32 @@ def _metrics(measured: Measured) -> dict[str, float]:
     return metrics
 
 
-def _log_csv(folder: Path, entry: Entry) -> None:
+def _log_csv(folder: Path, entry: LoggedRun) -> None:
     _log(loggers.CSVLogger(folder, name=entry.id), entry)
 
 
-def _log_tensorboard(folder: Path, entry: Entry) -> None:
+def _log_tensorboard(folder: Path, entry: LoggedRun) -> None:
     """TensorBoard shows values only beside metrics that were logged together with them."""
     logger = loggers.TensorBoardLogger(folder, name=entry.id)
     logger.log_hyperparams(dict(entry.values), dict(entry.metrics))
     logger.finalize(_status(entry))
 
 
-def _log_mlflow(folder: Path, entry: Entry) -> None:
+def _log_mlflow(folder: Path, entry: LoggedRun) -> None:
     """A database, because MLflow no longer writes plain files."""
-    place = os.environ.get("MLFLOW_TRACKING_URI")
-    if not place:
+    uri = os.environ.get("MLFLOW_TRACKING_URI")
+    if not uri:
         folder.mkdir(parents=True, exist_ok=True)
     logger = loggers.MLFlowLogger(
         experiment_name=os.environ.get("MLFLOW_EXPERIMENT_NAME", _PROJECT),
         run_name=entry.label,
-        tracking_uri=place or f"sqlite:///{folder.resolve() / 'mlflow.db'}",
-        artifact_location=None if place else (folder.resolve() / "artifacts").as_uri(),
+        tracking_uri=uri or f"sqlite:///{folder.resolve() / 'mlflow.db'}",
+        artifact_location=None if uri else (folder.resolve() / "artifacts").as_uri(),
     )
     _log(logger, entry)
 
 
-def _log_wandb(folder: Path, entry: Entry) -> None:
+def _log_wandb(folder: Path, entry: LoggedRun) -> None:
     """W&B makes a folder of its own name, and goes on with a run until it is told that it ended."""
     folder.mkdir(parents=True, exist_ok=True)
     project = os.environ.get("WANDB_PROJECT", _PROJECT)
@@ -171,22 +171,22 @@ def _log_wandb(folder: Path, entry: Entry) -> None:
         started.finish(exit_code=int(entry.failed))
 
 
-def _log(logger: Logger, entry: Entry) -> None:
+def _log(logger: Logger, entry: LoggedRun) -> None:
     logger.log_hyperparams(dict(entry.values))
     logger.log_metrics(dict(entry.metrics))
     logger.finalize(_status(entry))
 
 
-def _status(entry: Entry) -> str:
+def _status(entry: LoggedRun) -> str:
     return "failed" if entry.failed else "success"
 
 
-KINDS: Final[Mapping[str, Kind]] = dict(
-    csv=Kind(_log_csv),
-    tensorboard=Kind(
+KINDS: Final[Mapping[str, LoggerKind]] = dict(
+    csv=LoggerKind(_log_csv),
+    tensorboard=LoggerKind(
         _log_tensorboard, ("tensorboard", "tensorboardX"), "tensorboard (or tensorboardX)"
     ),
-    mlflow=Kind(_log_mlflow, ("mlflow",), "mlflow"),
-    wandb=Kind(_log_wandb, ("wandb",), "wandb"),
+    mlflow=LoggerKind(_log_mlflow, ("mlflow",), "mlflow"),
+    wandb=LoggerKind(_log_wandb, ("wandb",), "wandb"),
 )
 """By name. These are Lightning's loggers; that a report has the name of one is chance."""

@@ -14,23 +14,23 @@ from torch import Tensor
 
 from ..data.samples import ImageSamples
 from ..data.texts import TextSamples
-from ..engine import Desk, Failed, Segment
+from ..engine import RowBatch, RowSink, RunError
 from ..errors import KeeprateError
 from ..reduction.reduced_model import ReducedModel
 from ..request import LoopOptions
 from .distributed import gathered
 from .lightning_loop import Pass, PassLoop, Stopped
-from .rows import Outcome, outcome_of
+from .rows import RunRows, outcome_of
 
 
-def run_pass(work: Pass, options: LoopOptions, desk: Desk) -> bool:
+def run_pass(work: Pass, options: LoopOptions, sink: RowSink) -> bool:
     """Take the runs of a pass over its samples, each exactly once, and hand in what they give.
 
     Returns whether the pass came to its end; False where it was stopped, or no run was left.
     Raises KeeprateError for an accelerator there is not, SampleError for a sample that cannot be
     read.
     """
-    loop = PassLoop(work, options, desk)
+    loop = PassLoop(work, options, sink)
     with _quiet():
         trainer = _trainer(options)
         try:
@@ -45,30 +45,30 @@ def evaluate(
     samples: ImageSamples | TextSamples,
     reference: Tensor | None,
     options: LoopOptions,
-) -> Outcome:
+) -> RunRows:
     """Run one model over `samples`, each exactly once, and judge it.
 
     `reference` are the unpruned model's logits (N, K) in the order of `samples`, None where `model`
     itself is the unpruned one; only then the outcome has logits. Of several processes each returns
     the whole outcome. Raises KeeprateError if the model gives logits that are not finite.
     """
-    found: list[Segment] = []
-    failed: dict[str, Failed] = {}
+    found: list[RowBatch] = []
+    failed: dict[str, RunError] = {}
     name = model.method.name
     given = None if reference is None else reference.numpy()
     unpruned = name if reference is None else None
     work = Pass({name: model}, samples, range(len(samples)), unpruned, given)
     run_pass(work, options, _private_desk(found, failed))
-    segments = [segment for part in gathered(found) for segment in part]
+    row_batches = [row_batch for part in gathered(found) for row_batch in part]
     if failed:
         raise KeeprateError(failed[name].error)
-    logits = [each.logits for each in segments if each.logits is not None]
-    rows = pl.concat([each.rows for each in segments])
+    logits = [each.logits for each in row_batches if each.logits is not None]
+    rows = pl.concat([each.rows for each in row_batches])
     return outcome_of(rows, samples, pl.concat(logits) if logits else None)
 
 
-def _private_desk(found: list[Segment], failed: dict[str, Failed]) -> Desk:
-    return Desk(
+def _private_desk(found: list[RowBatch], failed: dict[str, RunError]) -> RowSink:
+    return RowSink(
         take=found.append,
         fail=failed.__setitem__,
         note=lambda names, text: None,

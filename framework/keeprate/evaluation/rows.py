@@ -12,12 +12,12 @@ from torch import Tensor
 
 from ..data.samples import ImageSamples
 from ..data.texts import TextSamples
-from ..results.records import ROW_SCHEMA, SEGMENT_SCHEMA
+from ..results.records import PARTIAL_ROW_SCHEMA, ROW_SCHEMA
 from .metrics import PairedAccuracy, Predictions
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RunRows:
     """What a run gave: per-image `rows` (columns of `ROW_SCHEMA`, in the order of the samples),
     means over all images (`overhead` in multiply-accumulates), and the time it took: of what it
     shared with other runs, an equal part.
@@ -37,15 +37,15 @@ class Outcome:
 
 def outcome_of(
     rows: pl.DataFrame, samples: ImageSamples | TextSamples, logits: pl.DataFrame | None = None
-) -> Outcome:
-    """Put one run's rows (columns of `SEGMENT_SCHEMA`, one per sample, in any order) together."""
+) -> RunRows:
+    """Put together the rows of one run (`PARTIAL_ROW_SCHEMA`): one per sample, in any order."""
     rows = rows.sort("place")
     known = samples.data.samples()
-    ids = [known[samples.indices[place]].id for place in rows["place"]]
+    ids = [known[samples.indices[position]].id for position in rows["place"]]
     table = rows.with_columns(pl.Series("sample", ids, dtype=pl.String))
     means = _means(rows)
     images = int(means.pop("images"))
-    return Outcome(
+    return RunRows(
         rows=table.select(ROW_SCHEMA.names()),
         images=images,
         **means,
@@ -61,19 +61,19 @@ def logits_of(found: pl.DataFrame) -> Tensor:
 
 
 def frame(run: str, columns: Mapping[str, Tensor], seconds: float) -> pl.DataFrame:
-    """Make a table (`SEGMENT_SCHEMA`) of one run's columns, each (B,) or (B, several)."""
+    """Make a table (`PARTIAL_ROW_SCHEMA`) of one run's columns, each (B,) or (B, several)."""
     series = [_series(name, column) for name, column in columns.items()]
     constant = (pl.lit(run).alias("run"), pl.lit(seconds).alias("seconds"))
-    return pl.DataFrame(series).with_columns(*constant).select(SEGMENT_SCHEMA.names())
+    return pl.DataFrame(series).with_columns(*constant).select(PARTIAL_ROW_SCHEMA.names())
 
 
-def logits_frame(place: Tensor, logits: Tensor) -> pl.DataFrame:
+def logits_frame(position: Tensor, logits: Tensor) -> pl.DataFrame:
     """Make a table of places (B,) and logits (B, K)."""
-    return pl.DataFrame([_series("place", place), pl.Series("logits", logits.numpy())])
+    return pl.DataFrame([_series("place", position), pl.Series("logits", logits.numpy())])
 
 
 def _series(name: str, column: Tensor) -> pl.Series:
-    return pl.Series(name, column.numpy()).cast(SEGMENT_SCHEMA[name])
+    return pl.Series(name, column.numpy()).cast(PARTIAL_ROW_SCHEMA[name])
 
 
 def _means(rows: pl.DataFrame) -> dict[str, float]:

@@ -14,9 +14,9 @@ from ..results.lock import locked
 from ..results.reuse import reuse
 from ..results.store import Store
 from ..study.build import prepare
-from ..study.comparison import Comparison, Job
-from .comparison_runner import Comparing, Tally, Workplace
-from .distributed import as_first, is_first_process
+from ..study.comparison import Comparison, Run
+from .comparison_runner import ComparisonRunner, RunContext, StudyOutcome
+from .distributed import broadcast_from_first, is_first_process
 from .events import ComparisonStarted, Event, Listener, Note, RunReused
 
 
@@ -26,7 +26,7 @@ def execute(
     engine: Engine,
     listen: Listener,
     stopping: Callable[[], bool] = lambda: False,
-) -> Tally:
+) -> StudyOutcome:
     """Run everything asked for that is not finished, and store every run as soon as it is done.
 
     A run that fails is stored as failed and the others go on; so is it with a model or data set
@@ -41,57 +41,57 @@ def execute(
     with lock:
         if first:
             store.prepare()
-        place = Workplace(store, engine, listen if first else _unheard, stopping)
+        context = RunContext(store, engine, listen if first else _unheard, stopping)
         try:
             if alone is not None:
-                run(alone, place)
+                run(alone, context)
             else:
                 for request in requests:
-                    _add(request, place)
+                    _add(request, context)
         finally:
             engine.close()
-    return place.tally
+    return context.tally
 
 
-def _add(request: Request, place: Workplace) -> None:
+def _add(request: Request, context: RunContext) -> None:
     """Run one comparison of several; one that cannot be prepared is a problem."""
-    if place.stopping():
-        place.tally.left.append(f"{request.model.name} on {request.data.name}")
+    if context.stopping():
+        context.tally.left.append(f"{request.model.name} on {request.data.name}")
         return
     try:
         comparison = prepare(request)
     except KeeprateError as error:
-        place.tally.problems.append(str(error))
-        place.listen(Note(f"Left out: {error}"))
+        context.tally.problems.append(str(error))
+        context.listen(Note(f"Left out: {error}"))
         return
-    run(comparison, place)
+    run(comparison, context)
 
 
-def run(comparison: Comparison, place: Workplace) -> None:
+def run(comparison: Comparison, context: RunContext) -> None:
     """Run what is not finished of a comparison."""
     labels = {job.id: job.label for job in comparison.jobs}
-    place.listen(ComparisonStarted(comparison.title, labels, len(comparison.samples)))
+    context.listen(ComparisonStarted(comparison.title, labels, len(comparison.samples)))
     for note in comparison.notes:
-        place.listen(Note(note))
-    pending = [job.id for job in comparison.jobs if not _reused(job, comparison, place)]
-    pending = as_first(pending)
+        context.listen(Note(note))
+    pending = [job.id for job in comparison.jobs if not _reused(job, comparison, context)]
+    pending = broadcast_from_first(pending)
     if pending:
         jobs = [job for job in comparison.jobs if job.id in pending]
-        Comparing(comparison, place, jobs).run()
+        ComparisonRunner(comparison, context, jobs).run()
 
 
-def _reused(job: Job, comparison: Comparison, place: Workplace) -> bool:
+def _reused(job: Run, comparison: Comparison, context: RunContext) -> bool:
     """Take a run over that was finished before, here or in a store beside this one."""
     if comparison.options.force:
         return False
     ids = comparison.sample_ids() if job is comparison.unpruned else None
-    source = reuse(place.store, job.info, ids, write=is_first_process())
+    source = reuse(context.store, job.info, ids, write=is_first_process())
     if source is None:
         return False
     if ids is not None:
         comparison.reference = Store(source).read_logits(job.id, ids)
-    place.tally.reused.append(job.id)
-    place.listen(RunReused(job.id, job.label, str(source)))
+    context.tally.reused.append(job.id)
+    context.listen(RunReused(job.id, job.label, str(source)))
     return True
 
 

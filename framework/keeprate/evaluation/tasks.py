@@ -16,8 +16,8 @@ def pass_of(comparison: Comparison, task: Task) -> Pass:
     models = {job.id: job.model for job in comparison.jobs if job.id in task.ids}
     unpruned = comparison.unpruned.id
     if unpruned in models:
-        return Pass(models, comparison.samples, task.places, unpruned=unpruned)
-    return Pass(models, comparison.samples, task.places, reference=comparison.reference)
+        return Pass(models, comparison.samples, task.positions, unpruned=unpruned)
+    return Pass(models, comparison.samples, task.positions, reference=comparison.reference)
 
 
 def tasks_of(
@@ -29,11 +29,11 @@ def tasks_of(
     order. The pass of the run `first` comes first.
     """
     groups: dict[frozenset[int], list[str]] = defaultdict(list)
-    for name, places in done.items():
-        groups[places].append(name)
+    for name, positions in done.items():
+        groups[positions].append(name)
     tasks = []
-    for places, names in groups.items():
-        left = [place for place in range(samples) if place not in places]
+    for positions, names in groups.items():
+        left = [position for position in range(samples) if position not in positions]
         for part in _parts(names, runs_per_pass) if left else ():
             tasks.append(Task(tuple(part), left))
     return sorted(tasks, key=lambda task: first not in task.ids)

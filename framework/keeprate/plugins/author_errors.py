@@ -13,7 +13,7 @@ from ..errors import AuthorError, KeeprateError, suggestion
 _NOT_THERE = re.compile(r"cannot import name '(\w+)' from 'keeprate'")
 
 
-def written_at(thing: object) -> str:
+def definition_place(thing: object) -> str:
     """Return "FILE:LINE" where a class or function is defined, "" where that is not known."""
     thing = inspect.unwrap(thing) if callable(thing) else thing
     try:
@@ -25,20 +25,20 @@ def written_at(thing: object) -> str:
     return f"{path}:{first + next(starts, 0)}"
 
 
-def raised_at(error: BaseException, package: str) -> str:
+def raise_place(error: BaseException, package: str) -> str:
     """Return "FILE:LINE" of the last code of a top-level `package` on an error's way, "" for none.
 
     A syntax error is where it says itself.
     """
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}"
-    places = [place for place, name in _way(error.__traceback__) if name == package]
+    places = [place for place, name in _traceback_places(error.__traceback__) if name == package]
     return places[-1] if places else ""
 
 
 def raised_by(error: BaseException, package: str) -> bool:
     """Tell whether code of a top-level `package` itself raised the error."""
-    names = [name for _, name in _way(error.__traceback__)]
+    names = [name for _, name in _traceback_places(error.__traceback__)]
     return bool(names) and names[-1] == package
 
 
@@ -47,7 +47,7 @@ def package_of(thing: object) -> str:
     return str(getattr(thing, "__module__", "")).partition(".")[0]
 
 
-def said_of(error: BaseException) -> tuple[str, str]:
+def describe_error(error: BaseException) -> tuple[str, str]:
     """Return in one line what an error says, and the remedy for it as far as it is known."""
     said = " ".join(_message(error).split())
     if isinstance(error, AuthorError):
@@ -57,13 +57,13 @@ def said_of(error: BaseException) -> tuple[str, str]:
     return f"{type(error).__name__}: {said}".removesuffix(": "), _remedy(error, said)
 
 
-def told(said: str, place: str = "", remedy: str = "") -> str:
+def sentence(said: str, place: str = "", remedy: str = "") -> str:
     """Put together what is wrong, where, and how to mend it: "Wrong (file.py:3). Do that."."""
     wrong = f"{said.removesuffix('.')} ({place})" if place else said
     return f"{wrong.removesuffix('.')}. {remedy}" if remedy else wrong
 
 
-def _way(trace: TracebackType | None) -> Iterator[tuple[str, str]]:
+def _traceback_places(trace: TracebackType | None) -> Iterator[tuple[str, str]]:
     """Yield "FILE:LINE" and the top-level package of every call an error came through."""
     for frame, line in traceback.walk_tb(trace):
         name = str(frame.f_globals.get("__name__", ""))

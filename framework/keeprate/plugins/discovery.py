@@ -18,7 +18,7 @@ import pluggy
 
 from .. import hookspecs
 from ..errors import AuthorError, KeeprateError, suggestion
-from .author_errors import raised_at, said_of, told, written_at
+from .author_errors import definition_place, describe_error, raise_place, sentence
 from .contract import STATED, check_api, check_hooks, listed, stated_api
 
 VARIABLE = "KEEPRATE_PLUGINS"
@@ -92,13 +92,13 @@ class BrokenPlugin:
         cls, name: str, origin: str, error: BaseException, package: str = "", hook: object = None
     ) -> BrokenPlugin:
         """Describe an error on the way through code of `package`, or about the function `hook`."""
-        said, remedy = said_of(error)
+        said, remedy = describe_error(error)
         written = getattr(error, "written", None)
-        place = written_at(written) if written is not None else raised_at(error, package)
+        place = definition_place(written) if written is not None else raise_place(error, package)
         if not place and hook is not None:
-            place = written_at(hook)
+            place = definition_place(hook)
         shown = f"line {place[len(origin) + 1 :]}" if place.startswith(f"{origin}:") else place
-        return cls(name, origin, told(said, shown, remedy), error, said, place, remedy)
+        return cls(name, origin, sentence(said, shown, remedy), error, said, place, remedy)
 
     def __str__(self) -> str:
         return f"{self.name} ({self.origin}) failed: {self.cause}"

@@ -11,10 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..method import Method
-from .author_errors import package_of, raised_at, said_of, written_at
+from .author_errors import definition_place, describe_error, package_of, raise_place
 from .discovery import VARIABLE, Source, Survey, is_builtin, survey
-from .doctor_checks import Finding, Machine, import_times, machine, note, packages, problem, store
-from .kinds import KINDS, Offer
+from .doctor_checks import (
+    Diagnostic,
+    Machine,
+    import_times,
+    machine,
+    note,
+    packages,
+    problem,
+    store,
+)
+from .kinds import KINDS, Registered
 from .parameters import forgotten, not_kept, parameters_of
 from .registry import ALL_KINDS, RENAME, Registry, clash
 
@@ -25,7 +34,7 @@ SLOW_SECONDS = 0.5
 """Importing a plugin may take this long before the doctor says so."""
 
 
-def examined(found: Registry, survey: Survey) -> list[Finding]:
+def examined(found: Registry, survey: Survey) -> list[Diagnostic]:
     """Return what is to be said of the loaded plugins and of where they come from."""
     return [
         *_failed(found),
@@ -39,7 +48,7 @@ def examined(found: Registry, survey: Survey) -> list[Finding]:
     ]
 
 
-def imports(imported: Mapping[Source, Imported]) -> Iterator[Finding]:
+def imports(imported: Mapping[Source, Imported]) -> Iterator[Diagnostic]:
     """Yield what is to be said of how long plugins take to import, each in a process of its own."""
     for source, what in imported.items():
         if what.ended is not None:
@@ -59,20 +68,20 @@ def _named(source: Source) -> str:
     return f"plugin {source.name} ({source.origin})"
 
 
-def _failed(found: Registry) -> Iterator[Finding]:
+def _failed(found: Registry) -> Iterator[Diagnostic]:
     for each in found.broken:
         remedy = each.remedy or "keeprate list plugins --traceback shows how it got there."
         yield problem(f"plugin {each.name} ({each.origin})", each.said, remedy, each.place)
 
 
-def _clashes(found: Registry) -> Iterator[Finding]:
+def _clashes(found: Registry) -> Iterator[Diagnostic]:
     for kind in ALL_KINDS:
         for one, other in combinations(found.offers(kind), 2):
             if one.name == other.name:
                 yield problem(f"{kind} {one.name}", clash(kind, one, other), RENAME)
 
 
-def _same_code(found: Registry) -> Iterator[Finding]:
+def _same_code(found: Registry) -> Iterator[Diagnostic]:
     """Find a file that loads twice: as a file, and as a module of an installed package."""
     files = [(each, getattr(each.module, "__file__", None)) for each in found.plugins]
     for (one, path), (other, again) in combinations(files, 2):
@@ -82,7 +91,7 @@ def _same_code(found: Registry) -> Iterator[Finding]:
             yield problem(f"plugin {other.name}", said, "Leave out one of the two.")
 
 
-def _repeated(survey: Survey) -> Iterator[Finding]:
+def _repeated(survey: Survey) -> Iterator[Diagnostic]:
     for path, often in Counter(survey.files).items():
         if often > 1:
             said = f"{path} is named {often} times; it is loaded once"
@@ -97,7 +106,7 @@ def _repeated(survey: Survey) -> Iterator[Finding]:
             )
 
 
-def _limited(survey: Survey) -> Iterator[Finding]:
+def _limited(survey: Survey) -> Iterator[Diagnostic]:
     if survey.chosen is None:
         return
     out = [f"{each.name} ({each.origin})" for each in survey.left_out]
@@ -107,7 +116,7 @@ def _limited(survey: Survey) -> Iterator[Finding]:
     yield note(VARIABLE, said, f"Unset it to load all: unset {VARIABLE}.")
 
 
-def _unstated(found: Registry) -> Iterator[Finding]:
+def _unstated(found: Registry) -> Iterator[Diagnostic]:
     for each in found.plugins:
         if each.api is None and not is_builtin(each.origin):
             yield note(
@@ -117,14 +126,14 @@ def _unstated(found: Registry) -> Iterator[Finding]:
             )
 
 
-def _undocumented(found: Registry) -> Iterator[Finding]:
+def _undocumented(found: Registry) -> Iterator[Diagnostic]:
     for offer in _classes(found):
         if not offer.description:
             yield note(
                 f"{offer.name} ({offer.origin})",
                 f"{offer.cls.__name__} has no docstring",
                 "Its first sentence is what keeprate list shows.",
-                written_at(offer.cls),
+                definition_place(offer.cls),
             )
         for verb in ("score", "reduce"):
             function = vars(offer.cls).get(verb)
@@ -133,7 +142,7 @@ def _undocumented(found: Registry) -> Iterator[Finding]:
                     f"{offer.name} ({offer.origin})",
                     f"{offer.cls.__name__}.{verb} has no type annotations",
                     "docs/plugins.md has an example; a type checker then finds mistakes early.",
-                    written_at(function),
+                    definition_place(function),
                 )
 
 
@@ -142,17 +151,17 @@ def _lacks_types(written: Signature) -> bool:
     return any(each.annotation is each.empty for each in arguments)
 
 
-def _forgetful(found: Registry) -> Iterator[Finding]:
+def _forgetful(found: Registry) -> Iterator[Diagnostic]:
     """Find methods that cannot be made as they are, or do not keep their parameters."""
     for offer in _classes(found):
         if not issubclass(offer.cls, Method) or any(p.required for p in parameters_of(offer.cls)):
             continue
-        subject, place = f"method {offer.name} ({offer.origin})", written_at(offer.cls)
+        subject, place = f"method {offer.name} ({offer.origin})", definition_place(offer.cls)
         try:
             lost = forgotten(offer.cls())
         except Exception as error:
-            said, remedy = said_of(error)
-            place = raised_at(error, package_of(offer.cls)) or place
+            said, remedy = describe_error(error)
+            place = raise_place(error, package_of(offer.cls)) or place
             remedy = remedy or "Mend __init__, or give the parameters no defaults."
             yield problem(subject, f"it cannot be made with its defaults: {said}", remedy, place)
         else:
@@ -160,9 +169,9 @@ def _forgetful(found: Registry) -> Iterator[Finding]:
                 yield problem(subject, *not_kept(offer.cls, name), place)
 
 
-def _classes(found: Registry) -> Sequence[Offer[object]]:
+def _classes(found: Registry) -> Sequence[Registered[object]]:
     offers = [each for kind in KINDS for each in found.offers(kind)]
-    return [each for each in offers if isinstance(each, Offer) and not is_builtin(each.origin)]
+    return [each for each in offers if isinstance(each, Registered) and not is_builtin(each.origin)]
 
 
 @dataclass(frozen=True)
@@ -171,10 +180,10 @@ class Diagnosis:
 
     registry: Registry
     machine: Machine
-    findings: Sequence[Finding]
+    findings: Sequence[Diagnostic]
 
     @property
-    def problems(self) -> list[Finding]:
+    def problems(self) -> list[Diagnostic]:
         """The findings that must be mended."""
         return [each for each in self.findings if each.is_problem]
 

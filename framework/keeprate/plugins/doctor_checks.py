@@ -19,14 +19,14 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from ..hookspecs import PROJECT
-from .author_errors import said_of
+from .author_errors import describe_error
 from .discovery import Source
 
 _FOR_AUTHORS = frozenset({"dev", "develop", "test", "tests", "testing", "doc", "docs", "lint"})
 """Extras that those who only use a package do not need."""
 
 
-def packages(sources: Iterable[Source]) -> Iterator[Finding]:
+def packages(sources: Iterable[Source]) -> Iterator[Diagnostic]:
     """Yield the requirements that are not met, of each package that offers a plugin."""
     names = [each.origin.rpartition(" ")[0] for each in sources if not each.target.endswith(".py")]
     for name in dict.fromkeys(filter(None, names)):
@@ -38,7 +38,7 @@ def packages(sources: Iterable[Source]) -> Iterator[Finding]:
         yield from _missing_extras(found)
 
 
-def _unmet(package: Distribution) -> Iterator[Finding]:
+def _unmet(package: Distribution) -> Iterator[Diagnostic]:
     for wanted in _requirements(package):
         if wanted.marker is not None and not wanted.marker.evaluate({"extra": ""}):
             continue
@@ -51,7 +51,7 @@ def _unmet(package: Distribution) -> Iterator[Finding]:
             )
 
 
-def _missing_extras(package: Distribution) -> Iterator[Finding]:
+def _missing_extras(package: Distribution) -> Iterator[Diagnostic]:
     """Yield a note for every extra of which something is not installed, or not new enough."""
     for extra in package.metadata.get_all("Provides-Extra") or ():
         missing = [
@@ -110,7 +110,7 @@ class Machine:
 
     versions: dict[str, str]
     device: str
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[Diagnostic, ...] = ()
 
 
 def machine() -> Machine:
@@ -123,10 +123,10 @@ def machine() -> Machine:
         return Machine({**python, **versions()}, device_name(device_of("auto")))
     except Exception as error:
         remedy = "Install keeprate anew: pip install --force-reinstall keeprate."
-        return Machine(python, "unknown", (problem("libraries", said_of(error)[0], remedy),))
+        return Machine(python, "unknown", (problem("libraries", describe_error(error)[0], remedy),))
 
 
-def store(folder: Path) -> Iterator[Finding]:
+def store(folder: Path) -> Iterator[Diagnostic]:
     """Yield a problem if results could not be written into `folder`, which need not be there."""
     remedy = "Name another with --runs FOLDER, or change its permissions."
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
@@ -218,7 +218,7 @@ def _status(code: int) -> str:
 
 
 @dataclass(frozen=True)
-class Finding:
+class Diagnostic:
     """One thing the doctor found: a problem, or a note on what works and could be better.
 
     `place` is "FILE:LINE" or "", `remedy` what to do about it.
@@ -231,11 +231,11 @@ class Finding:
     place: str = ""
 
 
-def problem(subject: str, said: str, remedy: str, place: str = "") -> Finding:
+def problem(subject: str, said: str, remedy: str, place: str = "") -> Diagnostic:
     """Return a finding that must be mended."""
-    return Finding(True, subject, said, remedy, place)
+    return Diagnostic(True, subject, said, remedy, place)
 
 
-def note(subject: str, said: str, remedy: str, place: str = "") -> Finding:
+def note(subject: str, said: str, remedy: str, place: str = "") -> Diagnostic:
     """Return a finding that may stay as it is."""
-    return Finding(False, subject, said, remedy, place)
+    return Diagnostic(False, subject, said, remedy, place)

@@ -23,7 +23,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True)
-class Kind:
+class PluginKind:
     """One kind of thing plugins offer: its word, its hook, and the class it is derived from."""
 
     word: str
@@ -34,16 +34,18 @@ class Kind:
 
 
 KINDS = {
-    "methods": Kind("method", "keeprate_methods", "method", "Method", has_parameters=True),
-    "backbones": Kind("backbone", "keeprate_backbones", "backbone", "Backbone"),
-    "datasets": Kind("data set", "keeprate_datasets", "dataset", "DataSet", has_parameters=True),
-    "reports": Kind("report", "keeprate_reports", "report", "Report"),
-    "engines": Kind("engine", "keeprate_engines", "engine", "Engine", has_parameters=True),
+    "methods": PluginKind("method", "keeprate_methods", "method", "Method", has_parameters=True),
+    "backbones": PluginKind("backbone", "keeprate_backbones", "backbone", "Backbone"),
+    "datasets": PluginKind(
+        "data set", "keeprate_datasets", "dataset", "DataSet", has_parameters=True
+    ),
+    "reports": PluginKind("report", "keeprate_reports", "report", "Report"),
+    "engines": PluginKind("engine", "keeprate_engines", "engine", "Engine", has_parameters=True),
 }
 
 
 @dataclass(frozen=True)
-class Offer(Generic[T_co]):
+class Registered(Generic[T_co]):
     """A class offered under a name: by which plugin, from where, which version ("" if unknown)."""
 
     name: str
@@ -63,7 +65,7 @@ class Offer(Generic[T_co]):
         return sentence[0] if sentence else paragraph
 
 
-def check_offer(kind: Kind, cls: object) -> str:
+def check_class(kind: PluginKind, cls: object) -> str:
     """Return the name of `cls`; raise AuthorError, saying why, if it is no `kind` to offer."""
     if not isinstance(cls, type):
         raise _no_class(kind, cls)
@@ -87,7 +89,7 @@ def check_offer(kind: Kind, cls: object) -> str:
     return name
 
 
-def _no_class(kind: Kind, offered: object) -> AuthorError:
+def _no_class(kind: PluginKind, offered: object) -> AuthorError:
     of = type(offered)
     if of.__module__ == "builtins":
         return AuthorError(f"{kind.hook} must return classes, not {offered!r}", "Name the class.")
@@ -114,7 +116,7 @@ def _checked_name(cls: type) -> str:
     return name
 
 
-def _public(kind: Kind) -> str:
+def _public(kind: PluginKind) -> str:
     """Return the name a plugin's author imports the interface by."""
     import keeprate
 
@@ -122,7 +124,7 @@ def _public(kind: Kind) -> str:
     return f"keeprate.{kind.interface}" if short else f"keeprate.{kind.module}.{kind.interface}"
 
 
-def _check_parameters(kind: Kind, cls: type) -> None:
+def _check_parameters(kind: PluginKind, cls: type) -> None:
     names = {each.name for each in parameters_of(cls)}
     taken = sorted(names & RESERVED) if kind is KINDS["methods"] else []
     if taken:
@@ -139,7 +141,7 @@ SUFFIXES = (".yaml", ".yml")
 
 
 @dataclass(frozen=True)
-class ReadyStudy:
+class RegisteredStudy:
     """A study file offered under its stem: by which plugin, from where, which version."""
 
     name: str

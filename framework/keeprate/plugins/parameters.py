@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 from ..errors import AuthorError, KeeprateError, suggestion
-from .author_errors import package_of, raised_at, said_of, told, written_at
+from .author_errors import definition_place, describe_error, package_of, raise_place, sentence
 from .parameter_types import converted, fits, wanted
 
 if TYPE_CHECKING:
@@ -95,11 +95,11 @@ def build(kind: str, cls: type[T], values: Mapping[str, object]) -> T:
     except (ValueError, KeeprateError) as error:
         raise KeeprateError(f"{label}: {error}") from error
     except Exception as error:
-        place = raised_at(error, package_of(cls))
+        place = raise_place(error, package_of(cls))
         if not place:
             raise
-        said, remedy = said_of(error)
-        raise KeeprateError(told(f"{label} cannot be made: {said}", place, remedy)) from error
+        said, remedy = describe_error(error)
+        raise KeeprateError(sentence(f"{label} cannot be made: {said}", place, remedy)) from error
 
 
 def check_defaults(cls: type) -> None:
@@ -127,7 +127,7 @@ def values_of(instance: object) -> dict[str, JsonValue]:
     cls = type(instance)
     for name in forgotten(instance):
         said, remedy = not_kept(cls, name)
-        raise KeeprateError(told(said, written_at(cls), remedy))
+        raise KeeprateError(sentence(said, definition_place(cls), remedy))
     names = [each.name for each in parameters_of(cls)]
     return {name: _plain(f"{cls.__name__}.{name}", getattr(instance, name)) for name in names}
 

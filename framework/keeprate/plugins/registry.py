@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..errors import KeeprateError, unknown_name
 from .discovery import BrokenPlugin, Plugin, Source, survey
-from .kinds import KINDS, Offer, ReadyStudy, check_offer, check_study
+from .kinds import KINDS, Registered, RegisteredStudy, check_class, check_study
 
 if TYPE_CHECKING:
     from ..backbone import Backbone
@@ -29,14 +29,12 @@ if TYPE_CHECKING:
     from ..method import Method
     from ..report import Report
 
-__all__ = ["BrokenPlugin", "Offer", "Plugin", "Registry", "activate", "load", "registry"]
-
 
 STUDIES = "studies"
 ALL_KINDS = (*KINDS, STUDIES)
 """All that plugins offer, each kind once."""
 
-Offered: TypeAlias = Offer[Any] | ReadyStudy
+Offered: TypeAlias = Registered[Any] | RegisteredStudy
 
 
 class Registry:
@@ -61,32 +59,32 @@ class Registry:
         self.plugins = tuple(plugin for plugin in loaded if plugin is not None)
 
     @cached_property
-    def methods(self) -> Mapping[str, Offer[Method]]:
+    def methods(self) -> Mapping[str, Registered[Method]]:
         """The methods by name, in the order of their plugins."""
         return self._collected("methods")
 
     @cached_property
-    def backbones(self) -> Mapping[str, Offer[Backbone]]:
+    def backbones(self) -> Mapping[str, Registered[Backbone]]:
         """The backbones by name, in the order of their plugins."""
         return self._collected("backbones")
 
     @cached_property
-    def datasets(self) -> Mapping[str, Offer[DataSet]]:
+    def datasets(self) -> Mapping[str, Registered[DataSet]]:
         """The data sets by name, in the order of their plugins."""
         return self._collected("datasets")
 
     @cached_property
-    def reports(self) -> Mapping[str, Offer[Report]]:
+    def reports(self) -> Mapping[str, Registered[Report]]:
         """The reports by name, in the order of their plugins."""
         return self._collected("reports")
 
     @cached_property
-    def engines(self) -> Mapping[str, Offer[Engine]]:
+    def engines(self) -> Mapping[str, Registered[Engine]]:
         """The engines by name, in the order of their plugins."""
         return self._collected("engines")
 
     @cached_property
-    def studies(self) -> Mapping[str, ReadyStudy]:
+    def studies(self) -> Mapping[str, RegisteredStudy]:
         """The ready studies by name, in the order of their plugins."""
         return self._collected(STUDIES)
 
@@ -133,7 +131,7 @@ class Registry:
         """Return the engine of this name; KeeprateError with the nearest name if none is."""
         return _looked_up("engine", name, self.engines)
 
-    def study(self, name: str) -> ReadyStudy:
+    def study(self, name: str) -> RegisteredStudy:
         """Return the ready study of this name; KeeprateError with the nearest name if none is."""
         if name not in self.studies:
             raise unknown_name("study", name, self.studies, "Or name a file: FILE.yaml.")
@@ -161,14 +159,14 @@ class Registry:
             if kind == STUDIES:
                 names = [check_study(path) for path in found]
             else:
-                names = [check_offer(KINDS[kind], cls) for cls in found]
+                names = [check_class(KINDS[kind], cls) for cls in found]
         except (Exception, SystemExit) as error:
             function = plugin.function(hook)
             self._failed(
                 BrokenPlugin.of(plugin.name, plugin.origin, error, plugin.package, function)
             )
             return []
-        offer: Callable[..., Offered] = ReadyStudy if kind == STUDIES else Offer
+        offer: Callable[..., Offered] = RegisteredStudy if kind == STUDIES else Registered
         where = (plugin.name, plugin.origin, plugin.version)
         return [offer(name, each, *where) for name, each in zip(names, found, strict=True)]
 
@@ -196,7 +194,7 @@ def clash(kind: str, one: Offered, other: Offered) -> str:
     return f"Two plugins offer a {word} named '{one.name}': {one.origin} and {other.origin}"
 
 
-def _looked_up(kind: str, name: str, known: Mapping[str, Offer[Any]]) -> type[Any]:
+def _looked_up(kind: str, name: str, known: Mapping[str, Registered[Any]]) -> type[Any]:
     if name not in known:
         raise unknown_name(kind, name, known, _file_here(name))
     return known[name].cls

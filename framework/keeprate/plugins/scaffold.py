@@ -16,7 +16,7 @@ from .. import __version__
 from ..errors import KeeprateError, unknown_name
 from ..hookspecs import API_VERSION, PROJECT
 from ..results.atomic_files import explained
-from .kinds import KINDS, Kind
+from .kinds import KINDS, PluginKind
 from .scaffold_names import Names, check_not_importable, names_of
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class Scaffold:
         return tuple(line.rstrip() for line in self._rendered("next", **places).splitlines())
 
     def _rendered(self, template: str, **more: object) -> str:
-        kind: Kind = KINDS[self.kind]
+        kind: PluginKind = KINDS[self.kind]
         return (
             _environment()
             .get_template(f"{template}.j2")

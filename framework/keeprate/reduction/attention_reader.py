@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from ..attention import Attention, Bias, chunks
+from ..attention import Attention, AttentionBias, chunks
 from ..backbones.fused_attention import switched_on
 from ..errors import KeeprateError
 from ..method import Method, Needs, Stage, has_score
@@ -144,7 +144,7 @@ class _FusedCalls(TorchFunctionMode):
             key, value = (each.repeat_interleave(groups, dim=1) for each in (key, value))
         actual = query.shape[-1] ** -0.5 if scale is None else scale
         position = None if attn_mask is None else self.position
-        bias = Bias(attn_mask, position, self.reader.mask)
+        bias = AttentionBias(attn_mask, position, self.reader.mask)
         needs = Needs.NOTHING if self.reader.method is None else self.reader.method.needs
         seen = Attention(query, key, value, actual, bias, self.x_pre, needs)
         return self.reader.attend(seen, dropout_p)
@@ -185,5 +185,5 @@ def _joined(calls: list[Attention]) -> Attention:
         q=torch.cat([call.q for call in calls], dim=1),
         k=torch.cat([call.k for call in calls], dim=1),
         v=torch.cat(list(values), dim=1),
-        bias=None if first.bias is None else Bias(None, None, first.bias.extra),
+        bias=None if first.bias is None else AttentionBias(None, None, first.bias.extra),
     )

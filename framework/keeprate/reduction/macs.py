@@ -105,7 +105,7 @@ def count(
     """Return the costs of one image under a schedule of fixed counts."""
     patches = backbone.num_patches(image_size)
     place = Place.AFTER_BLOCK if method is None else method.place
-    tokens = passage(backbone, patches, place, stages, empty_last_mlp=empty_last_mlp)
+    tokens = tokens_per_block(backbone, patches, place, stages, empty_last_mlp=empty_last_mlp)
     spent = 0 if method is None else overhead(backbone, method, stages, patches)
     return Costs(
         embedding=backbone.embed_macs(image_size),
@@ -118,7 +118,7 @@ def count(
     )
 
 
-def passage(
+def tokens_per_block(
     backbone: Backbone,
     patches: int,
     place: Place,

@@ -14,7 +14,14 @@ from ..attention import Attention, chunks
 from ..backbone import Backbone
 from ..errors import KeeprateError
 from ..method import Method, Stage
-from ..plugins.author_errors import package_of, raised_at, raised_by, said_of, told, written_at
+from ..plugins.author_errors import (
+    definition_place,
+    describe_error,
+    package_of,
+    raise_place,
+    raised_by,
+    sentence,
+)
 from ..tokens import Tokens
 
 
@@ -59,7 +66,7 @@ def refuse_broken(method: Method, before: Tokens, after: object, stage: Stage) -
         remedy = "Does it lack a return?" if after is None else remedy
     if said:
         where = f"Method '{method.name}' at block {stage.block}"
-        raise KeeprateError(told(f"{where} {said}", verb_at(method, "reduce"), remedy))
+        raise KeeprateError(sentence(f"{where} {said}", verb_at(method, "reduce"), remedy))
 
 
 def _misshapen(before: Tokens, after: Tokens) -> tuple[str, str] | None:
@@ -134,7 +141,7 @@ def checked_score(method: Method, tokens: Tokens, attention: Attention, stage: S
     said, remedy = _unfit(score, tokens)
     if said:
         where = f"Method '{method.name}' at block {stage.block}: score"
-        raise KeeprateError(told(f"{where} {said}", verb_at(method, "score"), remedy))
+        raise KeeprateError(sentence(f"{where} {said}", verb_at(method, "score"), remedy))
     return score
 
 
@@ -198,14 +205,14 @@ def raise_explained(
     memory = isinstance(error, MemoryError | OutOfMemoryError) or "memory" in str(error).lower()
     if own or memory or torch.compiler.is_compiling():
         raise error
-    said, remedy = said_of(error)
+    said, remedy = describe_error(error)
     where = f"Method '{method.name}' at block {stage.block}: {verb}"
     if isinstance(error, KeeprateError):
         said = f"{where}: {said}"
     else:
         said, remedy = f"{where} raised {said}", _shapes(tokens)
-    place = raised_at(error, package) or verb_at(method, verb)
-    raise KeeprateError(told(said, place, remedy)) from error
+    place = raise_place(error, package) or verb_at(method, verb)
+    raise KeeprateError(sentence(said, place, remedy)) from error
 
 
 def verb_at(method: Method, verb: str) -> str:
@@ -215,8 +222,8 @@ def verb_at(method: Method, verb: str) -> str:
     """
     cls = type(method)
     if getattr(cls, verb) is getattr(Method, verb):
-        return written_at(cls)
-    return written_at(getattr(cls, "function", None) or getattr(cls, verb))
+        return definition_place(cls)
+    return definition_place(getattr(cls, "function", None) or getattr(cls, verb))
 
 
 def _shapes(tokens: Tokens) -> str:

@@ -11,7 +11,7 @@ from ..backbones.loading.load import load_model
 from ..backbones.lookup import adapt
 from ..errors import AuthorError, KeeprateError
 from ..method import Method
-from ..plugins.kinds import KINDS, check_offer
+from ..plugins.kinds import KINDS, check_class
 from ..plugins.parameters import build
 from ..plugins.registry import registry
 from .plan import make_plan, preset_of
@@ -46,14 +46,14 @@ def reduce(
     """
     if isinstance(model, str):
         model = load_model(model).model
-    chosen = chosen_method(method, schedule, parameters)
+    chosen = resolve_method(method, schedule, parameters)
     backbone = adapt(copied(model))
     plan = make_plan(backbone, chosen, schedule, budget, empty_last_mlp=empty_last_mlp)
     require_proof(backbone)
     return ReducedModel(backbone, plan, trace=trace)
 
 
-def chosen_class(method: object) -> type[Method]:
+def resolve_method_class(method: object) -> type[Method]:
     """Return the class of a registered name, or the class itself.
 
     Raises KeeprateError for an unknown name, for a class that could not be offered, and for what is
@@ -73,14 +73,14 @@ def chosen_class(method: object) -> type[Method]:
 def checked_class(cls: type[Method]) -> type[Method]:
     """Return a class of method; KeeprateError, with the remedy, if no plugin could offer it."""
     try:
-        check_offer(KINDS["methods"], cls)
+        check_class(KINDS["methods"], cls)
     except AuthorError as error:
         said = str(error).removesuffix(".")
         raise KeeprateError(f"{said}. {error.remedy}".rstrip()) from error
     return cls
 
 
-def chosen_method(
+def resolve_method(
     method: Method | type[Method] | str, schedule: str | None, parameters: Mapping[str, object]
 ) -> Method:
     """Return the method with its parameters, and those that a preset named by `schedule` sets.
@@ -95,7 +95,7 @@ def chosen_method(
                 "Parameters, and presets that set some, go with a method's name, not a Method."
             )
         return method
-    cls = chosen_class(method)
+    cls = resolve_method_class(method)
     preset = preset_of(cls, schedule)
     given = parameters if preset is None else {**preset.parameters, **parameters}
     return build("method", cls, given)

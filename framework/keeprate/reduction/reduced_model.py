@@ -16,7 +16,7 @@ from .attention_reader import AttentionReader
 from .macs import Costs, pixels, shape_of
 from .method_calls import checked_reduce, refuse_hooked, refuse_to_export, score_in_chunks
 from .plan import Plan
-from .trace import MacsPerImage, Record, Survivors, gathered, gathered_survivors
+from .trace import ForwardTrace, MacsPerImage, Survivors, gathered, gathered_survivors
 
 
 class ReducedModel(nn.Module):
@@ -35,7 +35,7 @@ class ReducedModel(nn.Module):
         self.method = plan.method
         self.plan = plan
         self.trace = trace
-        self.records: list[Record] = []
+        self.records: list[ForwardTrace] = []
         """What the last call did, for each size of its inputs."""
         self.watch: Callable[[Tokens, Attention, Stage], object] | None = None
         """Called at every stage with what the method is given there, before it reduces."""
@@ -77,7 +77,9 @@ class ReducedModel(nn.Module):
             for rows, part in self.backbone.parts(inputs) or [(every, inputs)]
         ]
 
-    def begin(self, inputs: Inputs, rows: Tensor, index: Tensor | None) -> tuple[Tokens, Record]:
+    def begin(
+        self, inputs: Inputs, rows: Tensor, index: Tensor | None
+    ) -> tuple[Tokens, ForwardTrace]:
         """Embed inputs of one size, the given rows of the batch, and open their record."""
         image_size = self.backbone.input_size(inputs)
         self.plan.stages(image_size)  # refuses a size there can be none for, before it is embedded
@@ -91,13 +93,13 @@ class ReducedModel(nn.Module):
             follows_positions=self.backbone.follows_positions,
             context=self.backbone.context(inputs),
         )
-        return tokens, Record(rows, image_size, tokens.owner)
+        return tokens, ForwardTrace(rows, image_size, tokens.owner)
 
-    def stages_by_block(self, record: Record) -> dict[int, Stage]:
+    def stages_by_block(self, record: ForwardTrace) -> dict[int, Stage]:
         """Return the stages for the inputs of a record, by block."""
         return {stage.block: stage for stage in self.plan.stages(record.image_size)}
 
-    def finish(self, tokens: Tokens, record: Record) -> Tensor:
+    def finish(self, tokens: Tokens, record: ForwardTrace) -> Tensor:
         """Keep the record of what was done and return the logits of the tokens that are left."""
         self.records.append(record)
         return self.backbone.classify(tokens, self._mask(tokens))
@@ -105,7 +107,7 @@ class ReducedModel(nn.Module):
     @property
     def token_counts(self) -> Tensor:
         """Tokens after each block in the last call, prefix included: int64 (B, depth), on CPU."""
-        return gathered(self._last(), Record.counts)
+        return gathered(self._last(), ForwardTrace.counts)
 
     @property
     def macs_per_image(self) -> MacsPerImage:
@@ -131,12 +133,14 @@ class ReducedModel(nn.Module):
         """Return the multiply-accumulates of one image, part by part."""
         return self.plan.costs(pixels(self.backbone, image_size))
 
-    def _last(self) -> list[Record]:
+    def _last(self) -> list[ForwardTrace]:
         if not self.records:
             raise KeeprateError("The model has not been called yet.")
         return self.records
 
-    def run_block(self, block: int, tokens: Tokens, stage: Stage | None, record: Record) -> Tokens:
+    def run_block(
+        self, block: int, tokens: Tokens, stage: Stage | None, record: ForwardTrace
+    ) -> Tokens:
         """Run one block with its stage, if it has one, and write it down in the record."""
         if stage is not None and not self.removes(tokens, stage):
             stage = None
@@ -167,7 +171,7 @@ class ReducedModel(nn.Module):
         return tokens.with_x(self.backbone.attend(block, tokens, reader)), reader
 
     def _reduce(
-        self, tokens: Tokens, reader: AttentionReader, stage: Stage, record: Record
+        self, tokens: Tokens, reader: AttentionReader, stage: Stage, record: ForwardTrace
     ) -> Tokens:
         attention = reader.seen
         if self.method.scores_block_output:

@@ -10,15 +10,15 @@ from dataclasses import dataclass, field
 from torch import OutOfMemoryError, Tensor
 
 from ..backbone import Inputs
-from ..engine import Failed
+from ..engine import RunError
 from ..errors import KeeprateError
 from ..method import Stage
 from ..plugins.parameters import values_of
 from ..tokens import Tokens
-from .macs import Passage, head_macs, passage, shape_of
+from .macs import Passage, head_macs, shape_of, tokens_per_block
 from .method_calls import refuse_stateful
 from .reduced_model import ReducedModel, in_order
-from .trace import Record
+from .trace import ForwardTrace
 
 _NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
@@ -28,16 +28,16 @@ class Outputs:
     """What a batch gave: `logits` (B, K) by run, and the runs that raised, with the reason."""
 
     logits: dict[str, Tensor] = field(default_factory=dict)
-    failed: dict[str, Failed] = field(default_factory=dict)
+    failed: dict[str, RunError] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class _Walk:
+class _SharedPass:
     """One part of a batch on its way through the blocks: `stages` of each run, logits so far."""
 
     stages: Mapping[str, Mapping[int, Stage]]
     logits: dict[str, Tensor]
-    failed: dict[str, Failed]
+    failed: dict[str, RunError]
 
 
 class SharedForward:
@@ -77,7 +77,7 @@ class SharedForward:
         for rows, part, images in parts:
             tokens, record = first.begin(part, rows, images)
             stages = {name: self.models[name].stages_by_block(record) for name in names}
-            walk = _Walk(stages, {}, outputs.failed)
+            walk = _SharedPass(stages, {}, outputs.failed)
             self._descend(names, 0, tokens, record, walk)
             found.append(walk.logits)
         order = [rows for rows, _, _ in parts]
@@ -86,7 +86,12 @@ class SharedForward:
                 outputs.logits[name] = in_order([part[name] for part in found], order)
 
     def _descend(
-        self, names: Sequence[str], start: int, tokens: Tokens, record: Record, walk: _Walk
+        self,
+        names: Sequence[str],
+        start: int,
+        tokens: Tokens,
+        record: ForwardTrace,
+        walk: _SharedPass,
     ) -> None:
         """Take runs whose tokens are the same so far through the blocks from `start`."""
         depth = self.models[names[0]].backbone.depth
@@ -103,7 +108,12 @@ class SharedForward:
             walk.logits[name] = self.models[name].finish(tokens, record)
 
     def _fork(
-        self, forks: Sequence[list[str]], block: int, tokens: Tokens, record: Record, walk: _Walk
+        self,
+        forks: Sequence[list[str]],
+        block: int,
+        tokens: Tokens,
+        record: ForwardTrace,
+        walk: _SharedPass,
     ) -> None:
         """Take each branch to its end; one that raises does not stop the others."""
         for branch in forks:
@@ -115,7 +125,7 @@ class SharedForward:
                 _fail(branch, error, walk.failed)
 
     def _forks(
-        self, names: Sequence[str], block: int, tokens: Tokens, walk: _Walk
+        self, names: Sequence[str], block: int, tokens: Tokens, walk: _SharedPass
     ) -> list[list[str]]:
         """Split runs by what they do at `block`."""
         groups: dict[tuple[object, ...], list[str]] = {}
@@ -149,7 +159,7 @@ def _passage(model: ReducedModel, size: tuple[int, int]) -> Passage:
     plan, backbone = model.plan, model.backbone
     stages, empty = plan.stages(size), plan.empty_last_mlp
     patches = backbone.num_patches(size)
-    return passage(backbone, patches, model.method.place, stages, empty_last_mlp=empty)
+    return tokens_per_block(backbone, patches, model.method.place, stages, empty_last_mlp=empty)
 
 
 def _blocks(
@@ -181,12 +191,12 @@ def _key(model: ReducedModel) -> tuple[type, str]:
     return type(method), json.dumps(values_of(method), sort_keys=True)
 
 
-def _fail(names: Iterable[str], error: Exception, failed: dict[str, Failed]) -> None:
+def _fail(names: Iterable[str], error: Exception, failed: dict[str, RunError]) -> None:
     said = " ".join(str(error).split())
     kind = "" if isinstance(error, KeeprateError) else f"{type(error).__name__}: "
     trace = "".join(traceback.format_exception(error))
     for name in names:
-        failed.setdefault(name, Failed(f"{kind}{said}", trace))
+        failed.setdefault(name, RunError(f"{kind}{said}", trace))
 
 
 def refuse_out_of_memory(error: Exception) -> None:

@@ -39,7 +39,7 @@ class MacsPerImage:
 
 
 @dataclass
-class Record:
+class ForwardTrace:
     """One part of a forward pass, whose images have one size: what went through each half block.
 
     `rows` (B,) int64 are the part's places in the batch, `owner` (B, P) where the patches were
@@ -55,7 +55,7 @@ class Record:
     overhead: int | Tensor = 0
     survivors: list[Survivors] = field(default_factory=list)
 
-    def fork(self) -> Record:
+    def fork(self) -> ForwardTrace:
         """Return a copy that goes its own way from here."""
         return replace(
             self,
@@ -87,13 +87,13 @@ class Record:
         )
 
 
-def gathered(records: Sequence[Record], column: Callable[[Record], Tensor]) -> Tensor:
+def gathered(records: Sequence[ForwardTrace], column: Callable[[ForwardTrace], Tensor]) -> Tensor:
     """Put a column (B, ...) of every part in the order of the batch."""
     order = torch.cat([record.rows for record in records]).argsort()
     return torch.cat([column(record) for record in records])[order]
 
 
-def gathered_survivors(records: Sequence[Record]) -> list[Survivors]:
+def gathered_survivors(records: Sequence[ForwardTrace]) -> list[Survivors]:
     """Put the survivors of all parts in the order of the batch, a stage of any part at a time.
 
     Rows are as long as the part with most patches; the patches that others lack are -1.
@@ -104,7 +104,7 @@ def gathered_survivors(records: Sequence[Record]) -> list[Survivors]:
     return [Survivors(block, _owners_after(records, block)) for block in blocks]
 
 
-def _owners_after(records: Sequence[Record], block: int) -> Tensor:
+def _owners_after(records: Sequence[ForwardTrace], block: int) -> Tensor:
     owners = [_owner_after(record, block) for record in records]
     widest = max(owner.shape[1] for owner in owners)
     padded = [F.pad(owner, (0, widest - owner.shape[1]), value=-1) for owner in owners]
@@ -112,7 +112,7 @@ def _owners_after(records: Sequence[Record], block: int) -> Tensor:
     return torch.cat(padded)[order]
 
 
-def _owner_after(record: Record, block: int) -> Tensor:
+def _owner_after(record: ForwardTrace, block: int) -> Tensor:
     """Return where the patches of one part were after `block`."""
     assert record.owner is not None
     stages = [stage.owner for stage in record.survivors if stage.block <= block]

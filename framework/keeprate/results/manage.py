@@ -82,12 +82,12 @@ def known(store: Store) -> list[str]:
 
 def images_done(store: Store) -> dict[str, int]:
     """By run id, the number of images that rows of unfinished runs are saved of."""
-    places: dict[str, set[int]] = defaultdict(set)
+    positions: dict[str, set[int]] = defaultdict(set)
     for path in store.folder.glob("partial/*.rows.parquet"):
         with suppress(OSError, pl.exceptions.PolarsError):
             for (run,), part in pl.read_parquet(path, columns=["run", "place"]).group_by("run"):
-                places[str(run)].update(part["place"])
-    return {run: len(done) for run, done in places.items()}
+                positions[str(run)].update(part["place"])
+    return {run: len(done) for run, done in positions.items()}
 
 
 def find(store: Store, pattern: str) -> list[str]:

@@ -129,5 +129,5 @@ def _parsed(data: bytes) -> PictureIndex:
         return PictureIndex.model_validate_json(data)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise ValueError(f"{place}: {first['msg']}") from error
+        key_path = ".".join(str(part) for part in first["loc"])
+        raise ValueError(f"{key_path}: {first['msg']}") from error

@@ -244,7 +244,7 @@ class Failure(Record):
         return self.run.id
 
 
-SEGMENT_SCHEMA: Final = pl.Schema(
+PARTIAL_ROW_SCHEMA: Final = pl.Schema(
     {
         "run": pl.String,
         "place": pl.Int64,

@@ -17,11 +17,11 @@ def reuse(store: Store, run: RunInfo, ids: Sequence[str] | None, *, write: bool)
     asked for here, whatever names it had. `ids` are the samples whose logits are needed: without
     them the run does not count as finished. With `write=False` nothing is copied.
     """
-    for place in _stores(store):
-        if place.has(run.id) and _has_logits(place, run.id, ids):
+    for source in _stores(store):
+        if source.has(run.id) and _has_logits(source, run.id, ids):
             if write:
-                _take_over(store, place, run, ids)
-            return place.folder
+                _take_over(store, source, run, ids)
+            return source.folder
     return None
 
 
@@ -34,23 +34,23 @@ def _stores(store: Store) -> Iterator[Store]:
                 yield Store(folder)
 
 
-def _has_logits(place: Store, run_id: str, ids: Sequence[str] | None) -> bool:
+def _has_logits(source: Store, run_id: str, ids: Sequence[str] | None) -> bool:
     if ids is None:
         return True
     try:
-        place.read_logits(run_id, ids)
+        source.read_logits(run_id, ids)
     except KeeprateError:
         return False
     return True
 
 
-def _take_over(store: Store, place: Store, run: RunInfo, ids: Sequence[str] | None) -> None:
-    result = place.read(run.id)
+def _take_over(store: Store, source: Store, run: RunInfo, ids: Sequence[str] | None) -> None:
+    result = source.read(run.id)
     described = result.model_copy(update={"run": run})
-    if place.folder != store.folder:
+    if source.folder != store.folder:
         if ids is not None:
-            store.write_logits(run.id, ids, place.read_logits(run.id, ids))
-        store.write(described, place.rows(run.id))
+            store.write_logits(run.id, ids, source.read_logits(run.id, ids))
+        store.write(described, source.rows(run.id))
     elif described != result:
-        store.write(described, place.rows(run.id))
+        store.write(described, source.rows(run.id))
     store.forget_failure(run.id)

@@ -148,8 +148,8 @@ class Store:
             logits: NDArray[Any] = table["logits"]
             if ids is None:
                 return logits
-            place = {str(name): row for row, name in enumerate(table["sample"])}
-            return logits[[place[name] for name in ids]]
+            row_of = {str(name): row for row, name in enumerate(table["sample"])}
+            return logits[[row_of[name] for name in ids]]
         except KeyError as error:
             raise KeeprateError(f"{path}: no logits of sample {error}.") from error
         except (OSError, ValueError, IndexError, EOFError) as error:
@@ -188,8 +188,8 @@ def _parse(kind: type[R], data: bytes) -> R:
         return kind.model_validate_json(data)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise ValueError(f"{place}: {first['msg']}") from error
+        key_path = ".".join(str(part) for part in first["loc"])
+        raise ValueError(f"{key_path}: {first['msg']}") from error
 
 
 def _first_line(error: BaseException) -> str:

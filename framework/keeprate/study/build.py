@@ -15,9 +15,9 @@ from ..plugins.parameters import build, parameters_of, parse_spec
 from ..plugins.registry import registry
 from ..reduction.plan import preset_of, suits
 from ..reduction.proof import require_proof
-from ..reduction.reduce import chosen_method
+from ..reduction.reduce import resolve_method
 from ..request import DataSpec, ModelSpec, Request, RunSpec
-from .comparison import Comparison, Wanted
+from .comparison import Comparison, MethodAtCost
 
 
 def prepare(request: Request, bad: Mapping[str, str] | None = None) -> Comparison:
@@ -28,9 +28,9 @@ def prepare(request: Request, bad: Mapping[str, str] | None = None) -> Compariso
     `bad` are the samples that cannot be used, with reasons, where they are known already. Raises
     KeeprateError for whatever is unknown, missing or does not fit.
     """
-    data = built_data(request.data)
-    wanted = [built_run(spec, request.options.seed) for spec in request.runs]
-    loaded = built_model(request.model, data)
+    data = build_data(request.data)
+    wanted = [build_run(spec, request.options.seed) for spec in request.runs]
+    loaded = build_model(request.model, data)
     if request.only_fitting:
         backbone = adapt(loaded.model)
         wanted = [each for each in wanted if suits(backbone, each.method)]
@@ -40,7 +40,7 @@ def prepare(request: Request, bad: Mapping[str, str] | None = None) -> Compariso
     return comparison
 
 
-def built_data(spec: DataSpec) -> DataSet:
+def build_data(spec: DataSpec) -> DataSet:
     """Return the data set named, or the one that ships with its own classifier.
 
     Raises KeeprateError for unknown names and parameters that do not fit.
@@ -52,7 +52,7 @@ def built_data(spec: DataSpec) -> DataSet:
     return registry().embedded_dataset()()
 
 
-def built_model(spec: ModelSpec, data: DataSet) -> LoadedModel:
+def build_model(spec: ModelSpec, data: DataSet) -> LoadedModel:
     """Return the model named, or the data set's own classifier.
 
     Raises KeeprateError where there is neither, or the weights do not fit.
@@ -71,22 +71,22 @@ def built_model(spec: ModelSpec, data: DataSet) -> LoadedModel:
     )
 
 
-def built_run(spec: RunSpec, seed: int) -> Wanted:
+def build_run(spec: RunSpec, seed: int) -> MethodAtCost:
     """Return the method named at its cost; `seed` is for methods that have one and name none.
 
     Raises KeeprateError for unknown names and parameters that do not fit.
     """
     if isinstance(spec.given, Method):
-        return Wanted(chosen_method(spec.given, spec.cost.schedule, {}), spec.cost)
+        return MethodAtCost(resolve_method(spec.given, spec.cost.schedule, {}), spec.cost)
     cls = spec.given or registry().method(spec.method)
     preset = preset_of(cls, spec.cost.schedule)
     given: Mapping[str, object] = {} if preset is None else preset.parameters
     takes_seed = any(parameter.name == "seed" for parameter in parameters_of(cls))
     start = {"seed": seed} if takes_seed else {}
-    return Wanted(build("method", cls, {**start, **spec.values, **given}), spec.cost)
+    return MethodAtCost(build("method", cls, {**start, **spec.values, **given}), spec.cost)
 
 
-def built_engine(spec: str | None) -> Engine:
+def build_engine(spec: str | None) -> Engine:
     """Return the engine that `name:parameter=value` names, the default one for None.
 
     Raises KeeprateError for unknown names and parameters that do not fit.

@@ -18,12 +18,14 @@ from ..plugins.registry import registry
 from ..reduction.plan import make_plan, refuse_unsuited
 from ..request import PREFIX
 from .pairs import NamedModel, Pair
-from .problems import Ledger
-from .schema import Content
+from .problems import Problems
+from .schema import StudyContent
 from .yaml_lines import KeyPath
 
 
-def check_pairs(content: Content, pairs: Sequence[Pair], ledger: Ledger, *, ask_hub: bool) -> None:
+def check_pairs(
+    content: StudyContent, pairs: Sequence[Pair], ledger: Problems, *, ask_hub: bool
+) -> None:
     """Note every run that its model, its data set or its cost makes impossible.
 
     With `ask_hub` also the weights that cannot be had from there.
@@ -36,8 +38,8 @@ def check_pairs(content: Content, pairs: Sequence[Pair], ledger: Ledger, *, ask_
 
 @dataclass
 class _Checking:
-    content: Content
-    ledger: Ledger
+    content: StudyContent
+    ledger: Problems
     has_several_models: bool
     ask_hub: bool
     _outlines: dict[KeyPath, LoadedModel | None] = field(default_factory=dict)
@@ -108,7 +110,7 @@ class _Checking:
         return f"{name}: {error}" if self.has_several_models else str(error)
 
 
-def _outlined(model: NamedModel, ledger: Ledger, *, ask_hub: bool) -> LoadedModel | None:
+def _outlined(model: NamedModel, ledger: Problems, *, ask_hub: bool) -> LoadedModel | None:
     """The model's shapes, None if it cannot be had; what is wrong is noted."""
     spec, path = model.spec, model.path
     assert spec.name is not None

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..backbones.loading.loaded import LoadedModel, classes_of
 from ..backbones.lookup import adapt
 from ..costs import TOLERANCE
-from ..data.preprocessing import ImagePreparation, Prepared, TextPreparation, preparation
+from ..data.preprocessing import ImagePreparation, Preprocessed, TextPreparation, preparation
 from ..dataset import DataSet
 from ..errors import KeeprateError
 from ..method import Method
@@ -25,7 +25,7 @@ from .describe import describe, label_of
 
 
 @dataclass(frozen=True)
-class Wanted:
+class MethodAtCost:
     """One run asked for: a method at a cost."""
 
     method: Method
@@ -33,7 +33,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Job:
+class Run:
     """One run ready to go: its model, its description and a label for people."""
 
     model: ReducedModel
@@ -58,7 +58,7 @@ class Comparison:
         self,
         loaded: LoadedModel,
         data: DataSet,
-        wanted: Sequence[Wanted],
+        wanted: Sequence[MethodAtCost],
         options: Options,
         request: Request | None = None,
         bad: Mapping[str, str] | None = None,
@@ -69,7 +69,7 @@ class Comparison:
         self.backbone = adapt(loaded.model)
         prepares = preparation(loaded, self.backbone, data)
         data.bind(*classes_of(loaded))
-        plans = [self._plan(each) for each in [Wanted(unpruned_method()), *wanted]]
+        plans = [self._plan(each) for each in [MethodAtCost(unpruned_method()), *wanted]]
         self.prepared, self.skipped = self._prepared(prepares, bad)
         self.samples = self.prepared.samples
         self.fingerprint = data.fingerprint()
@@ -84,7 +84,7 @@ class Comparison:
         return f"{self.loaded.name} on {self.data.name}"
 
     @property
-    def unpruned(self) -> Job:
+    def unpruned(self) -> Run:
         """The run that all others are compared with."""
         return self.jobs[0]
 
@@ -97,7 +97,7 @@ class Comparison:
         """Return what the unpruned model spends on a sample, in the mean."""
         return round(self.prepared.mean(lambda size: count(self.backbone, size).total))
 
-    def _plan(self, wanted: Wanted) -> Plan:
+    def _plan(self, wanted: MethodAtCost) -> Plan:
         method, cost = wanted.method, wanted.cost
         empty = self.options.empty_last_mlp and method.reduces
         return make_plan(self.backbone, method, cost.schedule, cost.budget, empty_last_mlp=empty)
@@ -120,7 +120,7 @@ class Comparison:
 
     def _prepared(
         self, prepares: ImagePreparation | TextPreparation, known: Mapping[str, str] | None
-    ) -> tuple[Prepared, dict[str, str]]:
+    ) -> tuple[Preprocessed, dict[str, str]]:
         samples = self.data.samples()
         bad = dict(self.data.bad_samples() if known is None else known)
         if bad and not self.options.skip_bad:
@@ -138,10 +138,10 @@ class Comparison:
             raise KeeprateError(f"Data set '{self.data.name}' has no sample that can be used.")
         return prepares.prepare(chosen, self.options.cache_decoded), bad
 
-    def _job(self, plan: Plan) -> Job:
+    def _job(self, plan: Plan) -> Run:
         model = ReducedModel(self.backbone, plan)
         info = describe(self, plan)
-        return Job(model, info, label_of(plan.method, info))
+        return Run(model, info, label_of(plan.method, info))
 
 
 def unpruned_method() -> Method:

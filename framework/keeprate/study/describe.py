@@ -12,7 +12,7 @@ from ..backbones.loading.loaded import LoadedModel
 from ..backbones.loading.structure_hash import structure_sha256
 from ..method import Method
 from ..plugins.code_hash import source_sha256
-from ..plugins.kinds import Offer
+from ..plugins.kinds import Registered
 from ..plugins.parameters import parameters_of, values_of
 from ..plugins.registry import registry
 from ..reduction.plan import Plan
@@ -58,7 +58,7 @@ def label_of(method: Method, info: RunInfo) -> str:
     return " ".join(filter(None, [info.method, *changed, info.schedule, info.budget]))
 
 
-def _origin(offers: Mapping[str, Offer[Any]], cls: type) -> str:
+def _origin(offers: Mapping[str, Registered[Any]], cls: type) -> str:
     """Return where a class comes from: its plugin, or the module that it was handed over from."""
     origins = (offer.origin for offer in offers.values() if offer.cls is cls)
     return next(origins, f"given ({cls.__module__})")

@@ -12,7 +12,7 @@ from ..method import Method
 from ..plugins.parameters import parameters_of, parse_spec
 from ..plugins.registry import registry
 from ..reduction.plan import preset_of
-from ..reduction.reduce import chosen_class
+from ..reduction.reduce import resolve_method_class
 from ..reduction.schedule import parse_schedule
 from ..request import DEFAULT_BUDGETS, Cost, RunSpec
 
@@ -21,7 +21,7 @@ SEED: Final = "seed"
 
 
 @dataclass(frozen=True)
-class Entry:
+class RequestedMethod:
     """One of the methods asked for: its class, its values, itself where it was given as it is."""
 
     cls: type[Method]
@@ -37,14 +37,14 @@ class Entry:
                 yield RunSpec(self.cls.name, {**brought, **self.values}, cost, self.given)
 
 
-def entries_of(methods: Named | Sequence[Named] | None) -> list[Entry]:
+def entries_of(methods: Named | Sequence[Named] | None) -> list[RequestedMethod]:
     """Return the methods asked for, all registered ones for None.
 
     Raises KeeprateError for unknown names, what is no method, and two methods of one name.
     """
     known = registry().methods
     if methods is None:
-        return [Entry(each.cls, {}, None) for each in known.values()]
+        return [RequestedMethod(each.cls, {}, None) for each in known.values()]
     found = [_entry(each) for each in _listed(methods)]
     by_name: dict[str, type[Method]] = {name: offer.cls for name, offer in known.items()}
     for each in found:
@@ -55,23 +55,23 @@ def entries_of(methods: Named | Sequence[Named] | None) -> list[Entry]:
     return found
 
 
-def _entry(method: object) -> Entry:
+def _entry(method: object) -> RequestedMethod:
     if isinstance(method, str):
         name, values = parse_spec(method)
         cls = registry().method(name)
         first = next((each.name for each in parameters_of(cls)), "")
-        return Entry(cls, {key or first: value for key, value in values.items()}, None)
+        return RequestedMethod(cls, {key or first: value for key, value in values.items()}, None)
     if isinstance(method, Method):
-        return Entry(type(method), {}, method)
-    cls = chosen_class(method)
+        return RequestedMethod(type(method), {}, method)
+    cls = resolve_method_class(method)
     offer = registry().methods.get(cls.name)
-    return Entry(cls, {}, None if offer is not None and offer.cls is cls else cls)
+    return RequestedMethod(cls, {}, None if offer is not None and offer.cls is cls else cls)
 
 
 def costs_of(
     schedules: str | Sequence[str] | None,
     budgets: str | float | Sequence[str | float] | None,
-    chosen: Sequence[Entry],
+    chosen: Sequence[RequestedMethod],
 ) -> list[Cost]:
     """Return every schedule at every budget; KeeprateError for one that cannot be read."""
     texts = [str(each) for each in _listed(budgets)]

@@ -16,8 +16,8 @@ from ..plugins.registry import registry
 from ..reduction.plan import preset_of
 from ..reduction.schedule import parse_schedule
 from ..request import DEFAULT_BUDGETS, Cost, RunSpec
-from .problems import Ledger
-from .schema import Content, MethodEntry
+from .problems import Problems
+from .schema import MethodEntry, StudyContent
 from .validate import named_values, refused
 from .yaml_lines import KeyPath
 
@@ -28,7 +28,7 @@ SEED = "seed"
 
 
 @dataclass(frozen=True)
-class Point:
+class GridRun:
     """One run of the grid: its method as built, and where method, schedule and budget stand."""
 
     spec: RunSpec
@@ -53,12 +53,12 @@ class _Costed:
     budget: KeyPath
 
 
-def points_of(content: Content, ledger: Ledger) -> list[Point]:
+def points_of(content: StudyContent, ledger: Problems) -> list[GridRun]:
     """Return the runs of a study in the order they are written, each once.
 
     What cannot be a run is noted in the ledger and left out.
     """
-    found: dict[str, Point] = {}
+    found: dict[str, GridRun] = {}
     for path, entry in _entries(content):
         with ledger.at((*path, "name")):
             name, texts = parse_spec(entry.name)
@@ -68,7 +68,7 @@ def points_of(content: Content, ledger: Ledger) -> list[Point]:
     return list(found.values())
 
 
-def _entries(content: Content) -> list[tuple[KeyPath, MethodEntry]]:
+def _entries(content: StudyContent) -> list[tuple[KeyPath, MethodEntry]]:
     """The methods written down, or all that reduce tokens."""
     if content.methods is None:
         offers = registry().methods.values()
@@ -89,10 +89,10 @@ class _Expansion:
     texts: Mapping[str, str]
     entry: MethodEntry
     path: KeyPath
-    content: Content
-    ledger: Ledger
+    content: StudyContent
+    ledger: Problems
 
-    def points(self) -> list[Point]:
+    def points(self) -> list[GridRun]:
         """Every combination of parameters and seeds at every cost."""
         costs = self._costs()
         return [
@@ -102,7 +102,7 @@ class _Expansion:
             if (point := self._point(values, costed)) is not None
         ]
 
-    def _point(self, values: Mapping[str, object], costed: _Costed) -> Point | None:
+    def _point(self, values: Mapping[str, object], costed: _Costed) -> GridRun | None:
         preset = preset_of(self.cls, costed.cost.schedule)
         brought = {} if preset is None else preset.parameters
         own = {name: value for name, value in values.items() if name not in brought}
@@ -110,7 +110,7 @@ class _Expansion:
             method = build("method", self.cls, {**own, **brought})
             spec = RunSpec(self.cls.name, own, costed.cost)
             where = (self.path, costed.schedule, costed.budget)
-            return Point(spec, method, values_of(method), *where)
+            return GridRun(spec, method, values_of(method), *where)
         return None
 
     def _settings(self) -> list[dict[str, object]]:

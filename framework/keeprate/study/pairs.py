@@ -12,9 +12,9 @@ from ..errors import KeeprateError
 from ..plugins.parameters import Parameter, build, parameters_of, parse_spec, values_of
 from ..plugins.registry import registry
 from ..request import DataSpec, ModelSpec
-from .grid import SEED, Point
-from .problems import Ledger
-from .schema import Content, DataEntry, Exclusion
+from .grid import SEED, GridRun
+from .problems import Problems
+from .schema import DataEntry, Exclusion, StudyContent
 from .validate import missing, named_values, refused
 from .yaml_lines import KeyPath
 
@@ -49,10 +49,10 @@ class Pair:
 
     model: NamedModel
     data: NamedData | None
-    points: tuple[Point, ...]
+    points: tuple[GridRun, ...]
 
 
-def pairs_of(content: Content, points: Sequence[Point], ledger: Ledger) -> list[Pair]:
+def pairs_of(content: StudyContent, points: Sequence[GridRun], ledger: Problems) -> list[Pair]:
     """Return every model on every data set. What cannot be, and idle exclusions, are noted."""
     models, datas = _models(content), _datas(content, ledger) or [None]
     exclusions = [(i, each) for i, each in enumerate(content.exclude) if each is not None]
@@ -76,7 +76,7 @@ def pairs_of(content: Content, points: Sequence[Point], ledger: Ledger) -> list[
     return pairs
 
 
-def _models(content: Content) -> list[NamedModel]:
+def _models(content: StudyContent) -> list[NamedModel]:
     """The models written down; one without a name is the data set's own classifier."""
     if content.models is None:
         return [NamedModel(ModelSpec(), ("models",))]
@@ -88,7 +88,7 @@ def _models(content: Content) -> list[NamedModel]:
     return list(found.values())
 
 
-def _datas(content: Content, ledger: Ledger) -> list[NamedData | None]:
+def _datas(content: StudyContent, ledger: Problems) -> list[NamedData | None]:
     if content.data is None:
         with ledger.at(("data",)):
             return [NamedData(DataSpec(), registry().embedded_dataset(), ("data",))]
@@ -101,7 +101,7 @@ def _datas(content: Content, ledger: Ledger) -> list[NamedData | None]:
     return found
 
 
-def _data(entry: DataEntry, path: KeyPath, ledger: Ledger) -> NamedData | None:
+def _data(entry: DataEntry, path: KeyPath, ledger: Problems) -> NamedData | None:
     """Look a data set up and check its parameters, and that the files it needs are there."""
     with ledger.at((*path, "name")):
         name, texts = parse_spec(entry.name)
@@ -120,7 +120,7 @@ def _data(entry: DataEntry, path: KeyPath, ledger: Ledger) -> NamedData | None:
 
 
 def _how_to_give(
-    cls: type[Any], lacking: Sequence[str], ledger: Ledger, path: KeyPath, *, alone: bool
+    cls: type[Any], lacking: Sequence[str], ledger: Problems, path: KeyPath, *, alone: bool
 ) -> str:
     """Say how to give a data set the parameters it cannot do without."""
     needs = f"Data set '{cls.name}' needs {' and '.join(lacking)}:"
@@ -138,7 +138,7 @@ def _placeholder(parameter: Parameter) -> str:
     return "FILE" if "file" in parameter.name else "FOLDER"
 
 
-def _has_its_files(data: NamedData, ledger: Ledger) -> bool:
+def _has_its_files(data: NamedData, ledger: Problems) -> bool:
     """Tell whether the paths a data set cannot do without are there."""
     made, there = data.make(), True
     for each in parameters_of(data.cls):
@@ -150,7 +150,7 @@ def _has_its_files(data: NamedData, ledger: Ledger) -> bool:
     return there
 
 
-def _excludes(each: Exclusion, model: NamedModel, data: NamedData | None, point: Point) -> bool:
+def _excludes(each: Exclusion, model: NamedModel, data: NamedData | None, point: GridRun) -> bool:
     """Tell whether everything that an exclusion says is so."""
     cost = point.spec.cost
     said = [
@@ -166,7 +166,7 @@ def _excludes(each: Exclusion, model: NamedModel, data: NamedData | None, point:
     )
 
 
-def _has(point: Point, name: str, value: object) -> bool:
+def _has(point: GridRun, name: str, value: object) -> bool:
     """Tell whether a run's parameter has this value, however it is spelled."""
     if name not in point.values:
         return False

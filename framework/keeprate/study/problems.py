@@ -99,7 +99,7 @@ class Override:
 
 
 @dataclass
-class Ledger:
+class Problems:
     """The data of a study and the problems found in it so far, each once."""
 
     file: str
@@ -109,7 +109,7 @@ class Ledger:
     _found: dict[tuple[str, str, str], Problem] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, file: str, text: str, overrides: Sequence[str]) -> Ledger:
+    def of(cls, file: str, text: str, overrides: Sequence[str]) -> Problems:
         """Read a study's text and apply the overrides.
 
         Raises StudyProblems if the text is no YAML mapping or an override fits nowhere.

@@ -15,8 +15,8 @@ from ..request import LoopOptions, Options, Request
 from .checks import check_pairs
 from .grid import points_of
 from .pairs import NamedData, pairs_of
-from .problems import Ledger, read_text
-from .schema import Content
+from .problems import Problems, read_text
+from .schema import StudyContent
 from .validate import validated
 
 
@@ -40,7 +40,7 @@ def read_study(study: str, overrides: Sequence[str] = (), *, ask_hub: bool = Fal
     with line, key and remedy, and KeeprateError for a study that is not there.
     """
     path, shown = _found(study)
-    ledger = Ledger.of(shown, read_text(path), overrides)
+    ledger = Problems.of(shown, read_text(path), overrides)
     content = validated(ledger)
     pairs = pairs_of(content, points_of(content, ledger), ledger)
     check_pairs(content, pairs, ledger, ask_hub=ask_hub)
@@ -79,7 +79,7 @@ def _found(study: str) -> tuple[Path, str]:
     return ready.path, ready.path.name
 
 
-def _options(content: Content, data: NamedData) -> Options:
+def _options(content: StudyContent, data: NamedData) -> Options:
     workers = content.workers
     loop = LoopOptions(
         batch_size=content.batch_size,

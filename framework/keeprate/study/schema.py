@@ -60,13 +60,13 @@ Some = Annotated[tuple[T | None, ...], BeforeValidator(_listed)]
 Items = Annotated[Some[T], Field(min_length=1)]
 
 
-class Entry(BaseModel):
+class StudyEntry(BaseModel):
     """Base of everything written in a study: frozen, unknown keys refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Named(Entry):
+class Named(StudyEntry):
     """Something named, with more to say of it; where there is nothing more, a text is enough."""
 
     name: str
@@ -99,7 +99,7 @@ class MethodEntry(Named):
     schedules: Items[Text] | None = None
 
 
-class Exclusion(Entry):
+class Exclusion(StudyEntry):
     """Runs to leave out: those for which everything said here is so."""
 
     method: Items[str] | None = None
@@ -111,10 +111,10 @@ class Exclusion(Entry):
     parameters: dict[str, Any] = {}
 
 
-class Content(Entry):
+class StudyContent(StudyEntry):
     """A whole study file."""
 
-    entries: ClassVar[dict[str, type[Entry]]] = {
+    entries: ClassVar[dict[str, type[StudyEntry]]] = {
         "models": ModelEntry,
         "data": DataEntry,
         "methods": MethodEntry,

@@ -12,8 +12,8 @@ from pydantic_core import ErrorDetails
 
 from ..errors import KeeprateError, suggestion
 from ..plugins.parameters import build, parameters_of
-from .problems import Ledger
-from .schema import Content, DataEntry, MethodEntry
+from .problems import Problems
+from .schema import DataEntry, MethodEntry, StudyContent
 from .yaml_lines import KeyPath
 
 _LONGEST = 40
@@ -32,7 +32,7 @@ _WORDS = {
 """pydantic's words, and ours for them."""
 
 
-def validated(ledger: Ledger) -> Content:
+def validated(ledger: Problems) -> StudyContent:
     """Return what the study says, without what does not fit: that is noted in the ledger.
 
     A refused item of a list is None; a refused key is as if it were not there.
@@ -40,7 +40,7 @@ def validated(ledger: Ledger) -> Content:
     data = _prepared(ledger)
     while True:
         try:
-            return Content.model_validate(data)
+            return StudyContent.model_validate(data)
         except ValidationError as error:
             found = error.errors()
         for each in found:
@@ -48,11 +48,11 @@ def validated(ledger: Ledger) -> Content:
             _take_out(data, each)
 
 
-def _prepared(ledger: Ledger) -> dict[str, Any]:
+def _prepared(ledger: Problems) -> dict[str, Any]:
     """A copy of the data without keys left empty, single values made lists of one."""
     filled = {key: value for key, value in ledger.data.items() if value is not None}
     data = copy.deepcopy(filled)
-    for key in Content.lists & data.keys():
+    for key in StudyContent.lists & data.keys():
         if not isinstance(data[key], list):
             data[key] = [data[key]]
         for place, item in enumerate(data[key]):
@@ -64,7 +64,7 @@ def _prepared(ledger: Ledger) -> dict[str, Any]:
 def _take_out(data: dict[str, Any], error: ErrorDetails) -> None:
     """Remove what an error is about: an unknown key alone, otherwise the item or the whole key."""
     key, *rest = error["loc"]
-    if str(key) not in Content.lists:
+    if str(key) not in StudyContent.lists:
         del data[str(key)]
     elif not rest:
         data[str(key)] = [None]
@@ -100,7 +100,7 @@ def _said(error: ErrorDetails) -> str:
 
 def _keys_beside(path: KeyPath) -> list[str]:
     """The keys there could have been in the place of an unknown one."""
-    model = Content if len(path) == 1 else Content.entries[str(path[0])]
+    model = StudyContent if len(path) == 1 else StudyContent.entries[str(path[0])]
     return list(model.model_fields)
 
 
@@ -115,7 +115,7 @@ def named_values(
     cls: type[Any],
     texts: Mapping[str, str],
     entry: DataEntry | MethodEntry,
-    ledger: Ledger,
+    ledger: Problems,
     path: KeyPath,
 ) -> dict[str, object]:
     """Return the values of an entry by parameter, those written behind the name first.

@@ -13,7 +13,7 @@ from ..backbone import Backbone
 from ..backbones.lookup import adapt
 from ..errors import KeeprateError
 from ..method import Method
-from ..plugins.author_errors import package_of, raised_at
+from ..plugins.author_errors import package_of, raise_place
 from ..reduction.plan import make_plan, refuse_unsuited
 from ..reduction.reduced_model import ReducedModel
 from .cases import BLOCKS, KINDS, Case
@@ -139,7 +139,7 @@ class Bench:
 
     def refusal(self, stop: Exception) -> NotTried | None:
         """Return what keeps other promises from being tried, if keeprate itself ended the run."""
-        if isinstance(stop, KeeprateError) and not raised_at(stop, self.subject.package):
+        if isinstance(stop, KeeprateError) and not raise_place(stop, self.subject.package):
             refused = NotTried(f"keeprate refused what it did. {stop}")
             refused.__cause__ = stop
             return refused

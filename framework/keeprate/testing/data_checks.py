@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..dataset import DataSet, Sample, TextDataSet
 from ..errors import KeeprateError
-from ..plugins.kinds import KINDS, Offer, check_offer
+from ..plugins.kinds import KINDS, Registered, check_class
 from ..plugins.parameters import values_of
 from .outcome import Broken, Check, NotTried
 
@@ -57,8 +57,8 @@ class DataBench:
 
 
 def _described(bench: DataBench) -> str:
-    name = check_offer(KINDS["datasets"], bench.cls)
-    said = Offer(name, bench.cls, "", "", "").description
+    name = check_class(KINDS["datasets"], bench.cls)
+    said = Registered(name, bench.cls, "", "", "").description
     if not said.endswith((".", ":", "!", "?")):
         raise Broken(f"its docstring begins with no sentence, but {said!r}")
     values_of(bench.make())

@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ..analysis.summary import Summary, summarise
-from ..plugins.kinds import KINDS, Offer, check_offer
+from ..plugins.kinds import KINDS, Registered, check_class
 from ..report import Report
 from .outcome import Broken, Check
 from .sample_results import HOSTILE, PATCHES, fill
@@ -27,8 +27,8 @@ class Written:
 
 
 def _described(cls: type[Report]) -> str:
-    name = check_offer(KINDS["reports"], cls)
-    said = Offer(name, cls, "", "", "").description
+    name = check_class(KINDS["reports"], cls)
+    said = Registered(name, cls, "", "", "").description
     if not said.endswith((".", ":", "!", "?")):
         raise Broken(f"its docstring begins with no sentence, but {said!r}")
     return ""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from ..errors import KeeprateError, unknown_name
-from ..plugins.author_errors import package_of, raised_at, written_at
+from ..plugins.author_errors import definition_place, package_of, raise_place
 from .bench import Bench, Subject
 from .global_state import left_as_found
 from .outcome import Broken, Check, NotAsked, NotTried, Outcome
@@ -105,7 +105,7 @@ def _told(check: Check[S], cls: type, error: Exception) -> tuple[str, str, str]:
         return error.said, str(error.case), where
     case = str(getattr(error, "keeprate_case", ""))
     said = " ".join(str(error).split())
-    raised = raised_at(error.__cause__ or error, package_of(cls))
+    raised = raise_place(error.__cause__ or error, package_of(cls))
     if isinstance(error, KeeprateError):
         return said, case, raised or where
     return f"raised {type(error).__name__}: {said}".removesuffix(": "), case, raised or where
@@ -116,9 +116,9 @@ def _written(cls: type, names: Sequence[str]) -> str:
     for name in names:
         for each in cls.__mro__:
             if name in vars(each) and package_of(each) not in ("keeprate", "builtins"):
-                place = written_at(vars(each)[name]) or written_at(each)
+                place = definition_place(vars(each)[name]) or definition_place(each)
                 return f"{place} ({name})" if place else ""
-    return written_at(cls)
+    return definition_place(cls)
 
 
 def _signature(error: BaseException) -> tuple[str, str]:

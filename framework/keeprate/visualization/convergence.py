@@ -10,14 +10,14 @@ from torch import Tensor
 
 from ..attention import Attention
 from ..errors import KeeprateError
-from ..method import Iterates, Method, Stage
+from ..method import IterativeMethod, Method, Stage
 from ..reduction.plan import Plan, make_plan, refuse_unsuited
 from ..reduction.proof import require_proof
 from ..reduction.reduced_model import ReducedModel
 from ..reduction.schedule import parse_schedule
 from ..request import Cost
 from ..tokens import Tokens
-from .image_selection import Picked, Source, grid_of, on_grid
+from .image_selection import ImageSource, SelectedImage, grid_of, on_grid
 from .patch_pictures import Importance
 
 
@@ -79,14 +79,14 @@ class ConvergenceStudy:
     does not suit the model or cannot keep what is asked, and for blocks the model has not.
     """
 
-    def __init__(self, source: Source, method: Method, question: Question) -> None:
-        if not isinstance(method, Iterates):
+    def __init__(self, source: ImageSource, method: Method, question: Question) -> None:
+        if not isinstance(method, IterativeMethod):
             raise KeeprateError(
                 f"Method '{method.name}' does not iterate: there is no convergence to study. A "
-                "method does that offers the functions of keeprate.method.Iterates."
+                "method does that offers the functions of keeprate.method.IterativeMethod."
             )
         self.backbone, self.grid = source.backbone, grid_of(source)
-        self.method: Iterates = method
+        self.method: IterativeMethod = method
         self.question = question
         self.name = method.name
         refuse_unsuited(self.backbone, method)
@@ -96,7 +96,7 @@ class ConvergenceStudy:
         self.model = ReducedModel(self.backbone, plan, trace=True)
 
     @torch.inference_mode()
-    def look(self, picked: Picked) -> list[BlockFound]:
+    def look(self, picked: SelectedImage) -> list[BlockFound]:
         """Return what is found for one image, block by block."""
         found: list[BlockFound] = []
 

@@ -8,27 +8,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ..analysis.disagreement import DisputedSample
-from ..analysis.run_selection import Chosen
-from ..analysis.runs import JudgedGroup
+from ..analysis.disagreement import DisagreedSample
+from ..analysis.run_selection import SelectedRuns
+from ..analysis.runs import RunGroup
 from ..analysis.sections.disagreement import disputed
 from ..results.picture_index import Pictured, PicturedGroup, PicturedGuess, PictureIndex
 from ..results.store import Store
 from .class_names import class_names
 from .image_selection import check_blocks
-from .restored_runs import Places, Rebuilt, rebuilt
+from .restored_runs import RestoredRuns, RunFiles, restore_runs
 from .sheet import png
-from .token_sheet import Layout, sheet_of
-from .token_tracks import Camera, Prediction, Shown
+from .token_sheet import SheetLayout, sheet_of
+from .token_tracks import ImageTrace, Prediction, TokenTracer
 
-LAYOUT: Final = Layout(columns=3, panel_pixels=168)
+LAYOUT: Final = SheetLayout(columns=3, panel_pixels=168)
 """Small enough for a page of many: its width is that of four panels."""
 _COLOURS: Final = 128
 _LONGEST_NAME: Final = 100
 
 
 @dataclass(frozen=True)
-class Look:
+class PictureOptions:
     """What pictures show: at most `most` samples, after `blocks` (None: at most three of them).
 
     With `overlay` importance maps as well.
@@ -49,15 +49,21 @@ class Drawn:
 
 
 def draw(
-    store: Store, group: JudgedGroup, chosen: Chosen, places: Places, look: Look, taken: set[str]
+    store: Store,
+    group: RunGroup,
+    chosen: SelectedRuns,
+    places: RunFiles,
+    look: PictureOptions,
+    taken: set[str],
 ) -> Drawn:
     """Draw the samples of a group on which the chosen runs disagree most.
 
-    Names of files are unlike those `taken`, and are taken. Raises KeeprateError as `rebuilt` does,
-    for a model whose patches are not known, blocks it has not, and samples that cannot be read.
+    Names of files are unlike those `taken`, and are taken. Raises KeeprateError as `restore_runs`
+    does, for a model whose patches are not known, blocks it has not, and samples that cannot be
+    read.
     """
     found = disputed(store, group, chosen, look.most)
-    again = rebuilt([each.run for each in chosen.runs.values()], places)
+    again = restore_runs([each.run for each in chosen.runs.values()], places)
     check_blocks(look.blocks, again.source.backbone.depth)
     shown = _shown(again, chosen, found.samples) if found.samples else []
     names = class_names(again.source.loaded)
@@ -88,15 +94,21 @@ def joined(before: PictureIndex, drawn: Sequence[Drawn]) -> PictureIndex:
     return PictureIndex(groups=tuple(sorted([*kept, *new], key=lambda group: group.title)))
 
 
-def _shown(again: Rebuilt, chosen: Chosen, samples: Sequence[DisputedSample]) -> list[Shown]:
+def _shown(
+    again: RestoredRuns, chosen: SelectedRuns, samples: Sequence[DisagreedSample]
+) -> list[ImageTrace]:
     picked = again.source.pick([each.sample for each in samples])
     plans = {label: again.plans[judged.id] for label, judged in chosen.runs.items()}
-    camera = Camera(again.source, plans)
-    return [camera.shoot(each) for each in picked]
+    camera = TokenTracer(again.source, plans)
+    return [camera.trace(each) for each in picked]
 
 
 def _pictured(
-    sample: DisputedSample, shown: Shown, chosen: Chosen, names: Sequence[str], file: str
+    sample: DisagreedSample,
+    shown: ImageTrace,
+    chosen: SelectedRuns,
+    names: Sequence[str],
+    file: str,
 ) -> Pictured:
     plain = sample.unpruned.prediction if sample.unpruned else None
     guesses = zip(chosen.ids, shown.tracks, sample.guesses, strict=True)

@@ -42,7 +42,7 @@ class ImageFiles(DataSet):
 
 
 @dataclass(frozen=True)
-class Picked:
+class SelectedImage:
     """One image: `crop` (H, W, 3) is what the model sees of it, `inputs` (1, 3, H, W) how.
 
     `index` is its number in its data set, `label` its class there, None for a file's.
@@ -67,14 +67,14 @@ class Picked:
 
 
 @dataclass(frozen=True)
-class Source:
+class ImageSource:
     """What images come from and which model they are for."""
 
     loaded: LoadedModel
     backbone: Backbone
     data: DataSet
 
-    def pick(self, names: Sequence[str]) -> list[Picked]:
+    def pick(self, names: Sequence[str]) -> list[SelectedImage]:
         """Return the images of these names, each once: files' paths, ids or indices of samples.
 
         `backbone.image_size` becomes that of the images. Raises KeeprateError for names there are
@@ -92,7 +92,9 @@ class Source:
             sample, crop = self.data.samples()[index], transform.crop(self.data.image(index))
             label = None if sample.label < 0 else sample.label
             pixels = np.ascontiguousarray(crop.permute(1, 2, 0).numpy())
-            picked.append(Picked(sample.id, index, label, pixels, transform.finish(crop)[None]))
+            picked.append(
+                SelectedImage(sample.id, index, label, pixels, transform.finish(crop)[None])
+            )
         return picked
 
     def _indices(self, names: Sequence[str]) -> list[int]:
@@ -112,7 +114,7 @@ def _index(data: str, name: str, known: dict[str, int]) -> int:
     )
 
 
-def grid_of(source: Source) -> tuple[int, int]:
+def grid_of(source: ImageSource) -> tuple[int, int]:
     """Return the rows and columns of the model's patches; KeeprateError where they are not known.
 
     To be asked once the images are picked, whose size decides.

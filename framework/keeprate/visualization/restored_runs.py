@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..analysis.asked_again import asked_again, model_again
+from ..analysis.rerun import model_spec_of, request_of
 from ..backbone import Backbone
 from ..backbones.loading.loaded import LoadedModel
 from ..dataset import DataSet
@@ -16,14 +16,14 @@ from ..plugins.registry import registry
 from ..reduction.plan import Plan, make_plan
 from ..request import PREFIX, DataSpec, ModelSpec
 from ..results.records import RunInfo
-from ..study.build import built_data, built_model, built_run
+from ..study.build import build_data, build_model, build_run
 from ..study.comparison import Comparison
 from ..study.describe import describe
-from .image_selection import Source
+from .image_selection import ImageSource
 
 
 @dataclass(frozen=True)
-class Places:
+class RunFiles:
     """Where to find what a store names without saying where it is, or where it is no longer.
 
     `weights` are a file, or a folder that holds files of the stored names. Whatever is None, or is
@@ -36,18 +36,18 @@ class Places:
 
 
 @dataclass(frozen=True)
-class Rebuilt:
+class RestoredRuns:
     """Where samples come from, a plan for each run by its id, and lines on what is not as it was.
 
     `source` has the model that all of the runs are of.
     """
 
-    source: Source
+    source: ImageSource
     plans: Mapping[str, Plan]
     changes: tuple[str, ...]
 
 
-def rebuilt(runs: Sequence[RunInfo], places: Places) -> Rebuilt:
+def restore_runs(runs: Sequence[RunInfo], places: RunFiles) -> RestoredRuns:
     """Make ready again runs of one model on the same images.
 
     Raises KeeprateError, with the option that says where it is, for data and weights that are not
@@ -61,17 +61,17 @@ def rebuilt(runs: Sequence[RunInfo], places: Places) -> Rebuilt:
         )
     data = _data(first, places)
     loaded = _model(first, places, data)
-    options = asked_again(first).options
+    options = request_of(first).options
     comparison = Comparison(loaded, data, [], options, bad=first.data.skipped)
     plans = {run.id: _plan(run, comparison.backbone) for run in runs}
     changes = [_changes(run, describe(comparison, plans[run.id])) for run in runs]
-    source = Source(loaded, comparison.backbone, data)
-    return Rebuilt(source, plans, tuple(line for line in changes if line))
+    source = ImageSource(loaded, comparison.backbone, data)
+    return RestoredRuns(source, plans, tuple(line for line in changes if line))
 
 
-def _data(run: RunInfo, places: Places) -> DataSet:
+def _data(run: RunInfo, places: RunFiles) -> DataSet:
     name, stored = run.data.name, dict(run.data.places)
-    given, values = places.data, dict(asked_again(run).data.values)
+    given, values = places.data, dict(request_of(run).data.values)
     if given is not None and given.name == name:
         own = [each.name for each in parameters_of(registry().dataset(name))]
         named = {(key or next(iter(own), "")): value for key, value in given.values.items()}
@@ -83,14 +83,14 @@ def _data(run: RunInfo, places: Places) -> DataSet:
                 f"Data set '{name}' of these runs was in '{place}', which is not there: say where "
                 f"it is with --data {name}:{key}=PATH."
             )
-    return built_data(DataSpec(name, values))
+    return build_data(DataSpec(name, values))
 
 
-def _model(run: RunInfo, places: Places, data: DataSet) -> LoadedModel:
+def _model(run: RunInfo, places: RunFiles, data: DataSet) -> LoadedModel:
     backbone = run.backbone
-    spec = model_again(backbone, places.model)
+    spec = model_spec_of(backbone, places.model)
     if spec.name is None:
-        loaded = built_model(spec, data)
+        loaded = build_model(spec, data)
     else:
         loaded = _loaded(_with_weights(spec, places.weights), data)
     if loaded.weights_sha256 != backbone.weights_sha256:
@@ -104,7 +104,7 @@ def _model(run: RunInfo, places: Places, data: DataSet) -> LoadedModel:
 
 def _loaded(spec: ModelSpec, data: DataSet) -> LoadedModel:
     try:
-        return built_model(spec, data)
+        return build_model(spec, data)
     except KeeprateError as error:
         raise KeeprateError(f"{error} Say where it is now with --model and --weights.") from error
 
@@ -125,9 +125,9 @@ def _with_weights(spec: ModelSpec, given: Path | None) -> ModelSpec:
 
 
 def _plan(run: RunInfo, backbone: Backbone) -> Plan:
-    request = asked_again(run)
+    request = request_of(run)
     (spec,), options = request.runs, request.options
-    method = built_run(spec, options.seed).method
+    method = build_run(spec, options.seed).method
     return make_plan(
         backbone,
         method,

@@ -37,7 +37,7 @@ class Panel:
 
 
 @dataclass(frozen=True)
-class Row:
+class SheetRow:
     """Panels side by side under a title and a line of text, in red where it is a `warning`."""
 
     title: str
@@ -51,7 +51,7 @@ class Sheet:
     """All that one file shows. `notes` stand at the end, the scale of a heat map below them."""
 
     title: str
-    rows: tuple[Row, ...]
+    rows: tuple[SheetRow, ...]
     notes: tuple[str, ...] = ()
     scale: str | None = None
 
@@ -129,7 +129,7 @@ def _laid_out(sheet: Sheet, width: int, height: int, inside: int) -> Iterator[_T
         yield _Text(x, y, sheet.scale, _TEXT, _SOFT, inside - _BAR[0] - _GAP)
 
 
-def _panels(row: Row, y: int, width: int, height: int) -> Iterator[_Text | _Picture]:
+def _panels(row: SheetRow, y: int, width: int, height: int) -> Iterator[_Text | _Picture]:
     for number, panel in enumerate(row.panels):
         x = _MARGIN + number * (width + _GAP)
         if panel.pixels is not None:

@@ -11,10 +11,10 @@ from PIL import Image
 
 from .colours import Owners, merged_groups
 from .convergence import BlockFound
-from .image_selection import Picked
+from .image_selection import SelectedImage
 from .patch_pictures import Pixels, enlarged, importance_picture, survivors_picture
-from .sheet import ARROW, Panel, Row, Sheet
-from .token_tracks import Prediction, Shown, Track
+from .sheet import ARROW, Panel, Sheet, SheetRow
+from .token_tracks import ImageTrace, MethodTrace, Prediction
 
 MOST_COLUMNS: Final = 6
 """Blocks shown where none are named."""
@@ -25,7 +25,7 @@ _RANK: Final = "rank of importance, from the least to the most important patch"
 
 
 @dataclass(frozen=True)
-class Layout:
+class SheetLayout:
     """How many blocks are shown where none are named, and how many pixels wide a panel is."""
 
     columns: int = MOST_COLUMNS
@@ -33,11 +33,11 @@ class Layout:
 
 
 def sheet_of(
-    shown: Shown,
+    shown: ImageTrace,
     blocks: Sequence[int] | None = None,
     *,
     overlay: bool = False,
-    layout: Layout | None = None,
+    layout: SheetLayout | None = None,
 ) -> Sheet:
     """Return the sheet of one image.
 
@@ -46,10 +46,10 @@ def sheet_of(
     row for every method that has one shows its importance map at each of its stages. Only a
     `layout` makes images smaller than they are.
     """
-    most = (layout or Layout()).columns
+    most = (layout or SheetLayout()).columns
     columns = chosen_blocks(shown, most) if blocks is None else sorted(set(blocks))
     pixels = _sized(shown.crop, layout)
-    rows: list[Row] = []
+    rows: list[SheetRow] = []
     for track in shown.tracks:
         rows.append(_survivors(shown, track, columns, pixels))
         if overlay and any(moment.importance is not None for moment in track.moments):
@@ -57,8 +57,8 @@ def sheet_of(
     return Sheet(_title(shown), tuple(rows), _notes(shown), _RANK if overlay else None)
 
 
-def _sized(crop: Pixels, layout: Layout | None) -> Pixels:
-    side = (layout or Layout()).panel_pixels
+def _sized(crop: Pixels, layout: SheetLayout | None) -> Pixels:
+    side = (layout or SheetLayout()).panel_pixels
     longer = max(crop.shape[:2])
     if layout is None or longer <= side:
         return enlarged(crop, side)
@@ -67,7 +67,7 @@ def _sized(crop: Pixels, layout: Layout | None) -> Pixels:
     return np.asarray(smaller)
 
 
-def chosen_blocks(shown: Shown, most: int = MOST_COLUMNS) -> list[int]:
+def chosen_blocks(shown: ImageTrace, most: int = MOST_COLUMNS) -> list[int]:
     """Return the blocks where any method acts, at most `most`, evenly spread, the last always."""
     acting = {moment.block for track in shown.tracks for moment in track.moments}
     blocks = sorted(acting)
@@ -75,7 +75,7 @@ def chosen_blocks(shown: Shown, most: int = MOST_COLUMNS) -> list[int]:
     return [blocks[(place + 1) * len(blocks) // number - 1] for place in range(number)]
 
 
-def _title(shown: Shown) -> str:
+def _title(shown: ImageTrace) -> str:
     label = "" if shown.label is None else f", labelled {shown.label}"
     return f"{shown.title}{label}; unpruned: {_spelled(shown.before)}"
 
@@ -84,7 +84,9 @@ def _spelled(prediction: Prediction) -> str:
     return f"{prediction.name} ({prediction.confidence:.0%})"
 
 
-def _survivors(shown: Shown, track: Track, columns: Sequence[int], pixels: Pixels) -> Row:
+def _survivors(
+    shown: ImageTrace, track: MethodTrace, columns: Sequence[int], pixels: Pixels
+) -> SheetRow:
     rows, across = shown.grid
     every = np.arange(rows * across).reshape(rows, across)
     panels = [Panel(pixels, f"input: {every.size} patch tokens")]
@@ -95,18 +97,18 @@ def _survivors(shown: Shown, track: Track, columns: Sequence[int], pixels: Pixel
     before, after = shown.before, track.prediction
     change = f"{_spelled(before)} {ARROW} {_spelled(after)}"
     text = f"{change}; {track.macs / 1e9:.3g} GMACs, {track.macs_share:.0%} of the unpruned model's"
-    return Row(track.label, text, tuple(panels), warning=before.name != after.name)
+    return SheetRow(track.label, text, tuple(panels), warning=before.name != after.name)
 
 
-def _importance(track: Track, columns: Sequence[int], pixels: Pixels) -> Row:
+def _importance(track: MethodTrace, columns: Sequence[int], pixels: Pixels) -> SheetRow:
     panels, before = [Panel(None, "")], -1
     for block in columns:
         panels.append(_importance_panel(track, range(before + 1, block + 1), pixels))
         before = block
-    return Row(f"{track.label}: importance", "", tuple(panels))
+    return SheetRow(f"{track.label}: importance", "", tuple(panels))
 
 
-def _importance_panel(track: Track, blocks: range, pixels: Pixels) -> Panel:
+def _importance_panel(track: MethodTrace, blocks: range, pixels: Pixels) -> Panel:
     """Return the map of the last stage at one of `blocks`, an empty panel if there is none."""
     maps = {moment.block: moment.importance for moment in track.moments if moment.block in blocks}
     last = max(maps, default=None)
@@ -116,7 +118,7 @@ def _importance_panel(track: Track, blocks: range, pixels: Pixels) -> Panel:
     return Panel(importance_picture(pixels, importance), f"seen at block {last}")
 
 
-def owners_after(track: Track, block: int, every: Owners) -> Owners:
+def owners_after(track: MethodTrace, block: int, every: Owners) -> Owners:
     """Return the owners of patches after a block; `every`, each its own, before the first stage."""
     past = [moment.owners for moment in track.moments if moment.block <= block]
     return past[-1] if past else every
@@ -127,7 +129,7 @@ def tokens_left(owners: Owners) -> int:
     return int(np.unique(owners[owners >= 0]).size)
 
 
-def _notes(shown: Shown) -> tuple[str, ...]:
+def _notes(shown: ImageTrace) -> tuple[str, ...]:
     """Return the legend, of what there is to be seen alone."""
     last = [moment.owners for track in shown.tracks for moment in track.moments]
     dropped = any((owners < 0).any() for owners in last)
@@ -136,7 +138,9 @@ def _notes(shown: Shown) -> tuple[str, ...]:
     return (" ".join(words),) if words else ()
 
 
-def maps_sheet(picked: Picked, blocks: Sequence[BlockFound], iterations: Sequence[int]) -> Sheet:
+def maps_sheet(
+    picked: SelectedImage, blocks: Sequence[BlockFound], iterations: Sequence[int]
+) -> Sheet:
     """Return the scores of an image's patches after each number of iterations, block by block."""
     pixels = enlarged(picked.crop, PANEL_PIXELS)
     rows = []
@@ -145,5 +149,5 @@ def maps_sheet(picked: Picked, blocks: Sequence[BlockFound], iterations: Sequenc
         for number, importance in zip(iterations, found.maps, strict=True):
             times = "iteration" if number == 1 else "iterations"
             panels.append(Panel(importance_picture(pixels, importance), f"{number} {times}"))
-        rows.append(Row(f"block {found.heads[0].block}", "", tuple(panels)))
+        rows.append(SheetRow(f"block {found.heads[0].block}", "", tuple(panels)))
     return Sheet(picked.title, tuple(rows), scale=_RANK)

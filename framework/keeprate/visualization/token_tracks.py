@@ -15,11 +15,11 @@ from ..reduction.macs import count
 from ..reduction.plan import Plan, make_plan
 from ..reduction.proof import require_proof
 from ..reduction.reduced_model import ReducedModel
-from ..study.comparison import Wanted
+from ..study.comparison import MethodAtCost
 from ..tokens import Tokens
 from .class_names import class_names
 from .colours import Owners
-from .image_selection import Picked, Source, grid_of, on_grid
+from .image_selection import ImageSource, SelectedImage, grid_of, on_grid
 from .patch_pictures import Importance, Pixels
 
 
@@ -33,7 +33,7 @@ class Prediction:
 
 
 @dataclass(frozen=True)
-class Moment:
+class StageTrace:
     """One stage: the `owners` after it, and the `importance` the method saw before, if it does."""
 
     block: int
@@ -42,18 +42,18 @@ class Moment:
 
 
 @dataclass(frozen=True)
-class Track:
+class MethodTrace:
     """What one method did to an image: its stages, what is predicted then, at what cost."""
 
     label: str
-    moments: tuple[Moment, ...]
+    moments: tuple[StageTrace, ...]
     prediction: Prediction
     macs: int
     macs_share: float
 
 
 @dataclass(frozen=True)
-class Shown:
+class ImageTrace:
     """An image as the model sees it, with the unpruned model's prediction and every track.
 
     `label` is the name of its class, None where it is not known; `grid` are rows and columns.
@@ -64,10 +64,10 @@ class Shown:
     crop: Pixels
     grid: tuple[int, int]
     before: Prediction
-    tracks: tuple[Track, ...]
+    tracks: tuple[MethodTrace, ...]
 
 
-class Camera:
+class TokenTracer:
     """Runs several methods, by label, on single images and writes down what they do.
 
     They are given with a cost, or as plans that are ready.
@@ -76,7 +76,7 @@ class Camera:
     methods, schedules and budgets that do not fit, and for a model whose patches are not known.
     """
 
-    def __init__(self, source: Source, wanted: Mapping[str, Wanted | Plan]) -> None:
+    def __init__(self, source: ImageSource, wanted: Mapping[str, MethodAtCost | Plan]) -> None:
         self.backbone, self.grid = source.backbone, grid_of(source)
         self.names = class_names(source.loaded)
         self.models = {label: self._reduced(each) for label, each in wanted.items()}
@@ -84,10 +84,10 @@ class Camera:
         self.unpruned_macs = count(self.backbone, self.backbone.image_size).total
 
     @torch.inference_mode()
-    def shoot(self, picked: Picked) -> Shown:
+    def trace(self, picked: SelectedImage) -> ImageTrace:
         """Return what every method does to one image."""
         tracks = [self._track(label, model, picked) for label, model in self.models.items()]
-        return Shown(
+        return ImageTrace(
             title=picked.title,
             label=None if picked.label is None else self.names[picked.label],
             crop=picked.crop,
@@ -96,20 +96,20 @@ class Camera:
             tracks=tuple(tracks),
         )
 
-    def _reduced(self, wanted: Wanted | Plan) -> ReducedModel:
+    def _reduced(self, wanted: MethodAtCost | Plan) -> ReducedModel:
         if isinstance(wanted, Plan):
             return ReducedModel(self.backbone, wanted, trace=True)
         cost = wanted.cost
         plan = make_plan(self.backbone, wanted.method, cost.schedule, cost.budget)
         return ReducedModel(self.backbone, plan, trace=True)
 
-    def _track(self, label: str, model: ReducedModel, picked: Picked) -> Track:
+    def _track(self, label: str, model: ReducedModel, picked: SelectedImage) -> MethodTrace:
         maps: dict[int, Tensor] = {}
         model.watch = _noting(model.method, maps)
         logits = model(picked.inputs, torch.tensor([picked.index]))
         model.watch = None
         moments = [
-            Moment(
+            StageTrace(
                 stage.block,
                 on_grid(stage.owner[0], self.grid),
                 on_grid(maps[stage.block], self.grid) if stage.block in maps else None,
@@ -118,7 +118,7 @@ class Camera:
         ]
         macs = int(model.macs_per_image.total[0])
         share = macs / self.unpruned_macs
-        return Track(label, tuple(moments), self._prediction(logits), macs, share)
+        return MethodTrace(label, tuple(moments), self._prediction(logits), macs, share)
 
     def _prediction(self, logits: Tensor) -> Prediction:
         confidence, index = logits[0].float().softmax(dim=0).max(dim=0)

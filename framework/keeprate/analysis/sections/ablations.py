@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ...results.labels import choices_of, text_of
-from ..model import Ablation, Options, Setting, Verdict
-from ..runs import Judged
-from ..series import Arranged, Level
+from ..model import Ablation, PairedDifference, ReportOptions, Setting
+from ..runs import ScoredRun
+from ..series import Level, SeriesTable
 from ..statistics import Difference
 from .paired import accuracy, compared, mean, verdicts
 
@@ -31,13 +31,13 @@ class _Place:
 class _Settings:
     """The runs of each value of the factor, one for each seed."""
 
-    runs: dict[str, list[Judged]] = field(default_factory=lambda: defaultdict(list))
+    runs: dict[str, list[ScoredRun]] = field(default_factory=lambda: defaultdict(list))
 
-    def best_first(self) -> list[tuple[str, list[Judged]]]:
+    def best_first(self) -> list[tuple[str, list[ScoredRun]]]:
         return sorted(self.runs.items(), key=lambda item: (-_accuracy(item[1]), item[0]))
 
 
-def ablations(arranged: Arranged, options: Options) -> tuple[Ablation, ...]:
+def ablations(arranged: SeriesTable, options: ReportOptions) -> tuple[Ablation, ...]:
     """Find what differs in one parameter, or in the schedule alone, and compare it with the best.
 
     Every run is looked at once for each of its parameters, so that no pairs are formed beyond
@@ -54,7 +54,7 @@ def ablations(arranged: Arranged, options: Options) -> tuple[Ablation, ...]:
     )
 
 
-def _places(arranged: Arranged) -> dict[_Place, _Settings]:
+def _places(arranged: SeriesTable) -> dict[_Place, _Settings]:
     found: dict[_Place, _Settings] = defaultdict(_Settings)
     for level, there in arranged.members.items():
         for each in (judged for runs in there.values() for judged in runs):
@@ -81,7 +81,7 @@ def _tables(places: Mapping[_Place, _Settings], confidence: float) -> list[Ablat
 def _table(
     place: _Place,
     settings: _Settings,
-    judged: Mapping[tuple[_Place, str], Verdict],
+    judged: Mapping[tuple[_Place, str], PairedDifference],
     confidence: float,
 ) -> Ablation:
     shown = tuple(
@@ -102,7 +102,7 @@ def _table(
 
 
 def _setting(
-    value: str, runs: Sequence[Judged], verdict: Verdict | None, confidence: float
+    value: str, runs: Sequence[ScoredRun], verdict: PairedDifference | None, confidence: float
 ) -> Setting:
     measured = [each.result.measured for each in runs]
     return Setting(
@@ -116,5 +116,5 @@ def _setting(
     )
 
 
-def _accuracy(runs: Sequence[Judged]) -> float:
+def _accuracy(runs: Sequence[ScoredRun]) -> float:
     return mean([each.right / each.result.measured.images for each in runs])

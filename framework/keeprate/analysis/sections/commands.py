@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from ...request import ModelSpec, Request, RunSpec
 from ...results.labels import text_of
 from ...results.records import Environment, RunInfo
-from ..asked_again import asked_again
-from ..runs import Judged
+from ..rerun import request_of
+from ..runs import ScoredRun
 
 
 def command_of(run: RunInfo, ran: Environment) -> str:
@@ -18,12 +18,12 @@ def command_of(run: RunInfo, ran: Environment) -> str:
 
     Files are named as `keeprate.asked_again` names them.
     """
-    return _command([run], [asked_again(run, ran.batch_size)])
+    return _command([run], [request_of(run, ran.batch_size)])
 
 
-def commands_of(runs: Sequence[Judged]) -> tuple[str, ...]:
+def commands_of(runs: Sequence[ScoredRun]) -> tuple[str, ...]:
     """A few `keeprate compare` that compute these runs: methods at the same costs go together."""
-    cells: dict[tuple[object, ...], dict[str, list[Judged]]] = {}
+    cells: dict[tuple[object, ...], dict[str, list[ScoredRun]]] = {}
     for each in (judged for judged in runs if judged.run.reduces):
         request = _asked(each)
         schedule = each.run.schedule if each.run.budget else None
@@ -46,13 +46,13 @@ def plugin_words(runs: Iterable[RunInfo]) -> list[str]:
     return _repeated("--plugin", (each for each in origins if each.endswith(".py")))
 
 
-def _asked(judged: Judged) -> Request:
-    return asked_again(judged.run, judged.result.environment.batch_size)
+def _asked(judged: ScoredRun) -> Request:
+    return request_of(judged.run, judged.result.environment.batch_size)
 
 
-def _at_the_same_costs(methods: Iterable[list[Judged]]) -> list[list[Judged]]:
+def _at_the_same_costs(methods: Iterable[list[ScoredRun]]) -> list[list[ScoredRun]]:
     """The runs of methods, those put together that were run at the same schedules and budgets."""
-    together: dict[frozenset[object], list[Judged]] = defaultdict(list)
+    together: dict[frozenset[object], list[ScoredRun]] = defaultdict(list)
     for members in methods:
         together[frozenset((m.run.schedule, m.run.budget) for m in members)] += members
     return list(together.values())

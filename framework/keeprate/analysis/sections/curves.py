@@ -7,13 +7,13 @@ from itertools import combinations
 from typing import Final
 
 from ...errors import KeeprateError
-from ..model import AreaDifference, CurveFinding, Interval, Options, Reading
-from ..runs import Judged
-from ..series import Arranged, Level
+from ..model import AreaDifference, CurveFinding, CurveReading, Interval, ReportOptions
+from ..runs import ScoredRun
+from ..series import Level, SeriesTable
 from ..statistics import (
+    BootstrapEstimate,
     Curve,
     Difference,
-    Estimate,
     Missing,
     accuracy_at,
     area_difference,
@@ -27,11 +27,11 @@ MOST_CURVES: Final = 60
 _MOST_PAIRED: Final = 8
 """Curves that are all compared with one another; of more, each with the reference alone."""
 
-_Runs = Mapping[str, Sequence[tuple[Judged, ...]]]
+_Runs = Mapping[str, Sequence[tuple[ScoredRun, ...]]]
 
 
 def curve_findings(
-    arranged: Arranged, options: Options
+    arranged: SeriesTable, options: ReportOptions
 ) -> tuple[tuple[CurveFinding, ...], tuple[AreaDifference, ...]]:
     """Curves of the series that were run at several costs, and differences of their areas.
 
@@ -57,28 +57,28 @@ def curve_findings(
     return found, _area_differences(arranged, curves, shared, options)
 
 
-def left_out(arranged: Arranged, options: Options) -> tuple[str, ...]:
+def left_out(arranged: SeriesTable, options: ReportOptions) -> tuple[str, ...]:
     """The series that were run at several costs and have no curve, as there are too many."""
     return tuple(sorted(_ranked(_several(arranged), options)[MOST_CURVES:]))
 
 
-def _points(arranged: Arranged, options: Options) -> _Runs:
+def _points(arranged: SeriesTable, options: ReportOptions) -> _Runs:
     """By series, its runs at each cost, with the seeds it has at all of them."""
     several = _several(arranged)
     chosen = _ranked(several, options)[:MOST_CURVES]
     return {name: _same_seeds(several[name]) for name in sorted(chosen)}
 
 
-def _several(arranged: Arranged) -> _Runs:
+def _several(arranged: SeriesTable) -> _Runs:
     """By series, its runs at each cost, where there is more than one."""
-    found: dict[str, list[tuple[Judged, ...]]] = {}
+    found: dict[str, list[tuple[ScoredRun, ...]]] = {}
     for level in arranged.levels:
         for name, runs in arranged.members[level].items():
             found.setdefault(name, []).append(runs)
     return {name: points for name, points in found.items() if len(points) > 1}
 
 
-def _ranked(several: _Runs, options: Options) -> list[str]:
+def _ranked(several: _Runs, options: ReportOptions) -> list[str]:
     """The series that is the reference, or those of the method that is; then the most accurate."""
     wanted = {
         name
@@ -88,16 +88,16 @@ def _ranked(several: _Runs, options: Options) -> list[str]:
     return sorted(several, key=lambda name: (name not in wanted, -_height(several[name]), name))
 
 
-def _height(points: Sequence[tuple[Judged, ...]]) -> float:
+def _height(points: Sequence[tuple[ScoredRun, ...]]) -> float:
     return mean([each.right / each.result.measured.images for runs in points for each in runs])
 
 
-def _same_seeds(points: Sequence[tuple[Judged, ...]]) -> list[tuple[Judged, ...]]:
+def _same_seeds(points: Sequence[tuple[ScoredRun, ...]]) -> list[tuple[ScoredRun, ...]]:
     seeds = set.intersection(*({each.run.seed for each in runs} for runs in points))
     return [tuple(each for each in runs if each.run.seed in seeds) for runs in points]
 
 
-def _curve(points: Sequence[tuple[Judged, ...]], unpruned: Judged | None) -> Curve:
+def _curve(points: Sequence[tuple[ScoredRun, ...]], unpruned: ScoredRun | None) -> Curve:
     """Raises KeeprateError where no seed was run at all costs, or two costs are the same."""
     if not all(points):
         raise KeeprateError("No seed was run at all costs: run the missing ones.")
@@ -110,7 +110,7 @@ def _curve(points: Sequence[tuple[Judged, ...]], unpruned: Judged | None) -> Cur
 def _finding(
     name: str,
     curve: Curve,
-    points: Sequence[tuple[Judged, ...]],
+    points: Sequence[tuple[ScoredRun, ...]],
     levels: Sequence[Level],
     shared: tuple[float, float] | None,
     confidence: float,
@@ -118,7 +118,7 @@ def _finding(
     readings = []
     for level in levels:
         shown, reason = _shown(accuracy_at(curve, level.macs, confidence))
-        readings.append(Reading(level.text, level.macs, shown, reason))
+        readings.append(CurveReading(level.text, level.macs, shown, reason))
     missing = Missing("the curves share no range of costs")
     area, reason = _shown(area_under_curve(curve, shared, confidence) if shared else missing)
     low, high = curve.range
@@ -134,15 +134,15 @@ def _finding(
     )
 
 
-def _shown(found: Estimate | Missing) -> tuple[Interval | None, str]:
+def _shown(found: BootstrapEstimate | Missing) -> tuple[Interval | None, str]:
     return (None, found.reason) if isinstance(found, Missing) else (percent(found), "")
 
 
 def _area_differences(
-    arranged: Arranged,
+    arranged: SeriesTable,
     curves: Mapping[str, Curve],
     shared: tuple[float, float] | None,
-    options: Options,
+    options: ReportOptions,
 ) -> tuple[AreaDifference, ...]:
     if shared is None:
         return ()
@@ -156,7 +156,7 @@ def _area_differences(
 
 
 def _pairs(
-    arranged: Arranged, curves: Mapping[str, Curve], options: Options
+    arranged: SeriesTable, curves: Mapping[str, Curve], options: ReportOptions
 ) -> list[tuple[str, str]]:
     """All pairs of a few curves; of many, each with that of the reference or else the first."""
     if len(curves) <= _MOST_PAIRED:

@@ -13,11 +13,11 @@ from ...errors import KeeprateError
 from ...request import PREFIX
 from ...results.picture_index import Pictured, PicturedGroup, PictureIndex, picture_path
 from ...results.store import Store
-from ..asked_again import model_again
-from ..disagreement import Disagreement, DisputedSample, Guess
-from ..run_selection import Chosen, choose
-from ..runs import JudgedGroup
-from ..series import Arranged
+from ..disagreement import DisagreedSample, Disagreement, PredictedClass
+from ..rerun import model_spec_of
+from ..run_selection import SelectedRuns, choose
+from ..runs import RunGroup
+from ..series import SeriesTable
 from .commands import plugin_words
 from .disagreement_ranking import COLUMNS, DIFFERENT, SPREAD, apart, ranked
 
@@ -26,7 +26,7 @@ MOST_SAMPLES: Final = 8
 
 
 def disagreement(
-    store: Store, group: JudgedGroup, arranged: Arranged, index: PictureIndex
+    store: Store, group: RunGroup, arranged: SeriesTable, index: PictureIndex
 ) -> Disagreement | None:
     """Return what the runs of a group disagree on; None where no two stand at one cost.
 
@@ -51,14 +51,14 @@ def disagreement(
     )
 
 
-def named_as(drawn: PicturedGroup, group: JudgedGroup) -> Chosen:
+def named_as(drawn: PicturedGroup, group: RunGroup) -> SelectedRuns:
     """Return the runs that pictures were drawn of, under the labels they have there."""
     by_id = {each.id: each for each in group.runs}
     runs = {label: by_id[run] for label, run in zip(drawn.labels, drawn.runs, strict=True)}
-    return Chosen(drawn.budget, runs, drawn.text)
+    return SelectedRuns(drawn.budget, runs, drawn.text)
 
 
-def disputed(store: Store, group: JudgedGroup, chosen: Chosen, most: int) -> Disagreement:
+def disputed(store: Store, group: RunGroup, chosen: SelectedRuns, most: int) -> Disagreement:
     """Return the samples, at most `most`, without pictures and names of classes.
 
     Raises KeeprateError for rows that cannot be read and runs that have no sample in common.
@@ -84,14 +84,14 @@ def disputed(store: Store, group: JudgedGroup, chosen: Chosen, most: int) -> Dis
     )
 
 
-def command(store: Store, group: JudgedGroup) -> str:
+def command(store: Store, group: RunGroup) -> str:
     """Return the `keeprate show` that draws the pictures of a group, "" for texts."""
     run = group.runs[0].run
     if run.backbone.samples == "texts":
         return ""
     plugins = plugin_words(each.run for each in group.runs)
     words = ["keeprate", *plugins, "show", "--disagreeing", str(store.folder)]
-    model = model_again(run.backbone)
+    model = model_spec_of(run.backbone)
     if model.weights is not None:
         words += ["--weights", str(model.weights)]
     elif model.name is not None and model.name.startswith(PREFIX):
@@ -108,10 +108,10 @@ def _sample(
     row: Mapping[str, Any],
     tables: Sequence[Mapping[str, Mapping[str, Any]]],
     plain: Mapping[str, Mapping[str, Any]],
-) -> DisputedSample:
+) -> DisagreedSample:
     name = row["sample"]
     label = tables[0][name]["label"]
-    return DisputedSample(
+    return DisagreedSample(
         sample=name,
         label=label,
         label_name="",
@@ -122,13 +122,13 @@ def _sample(
     )
 
 
-def _guess(row: Mapping[str, Any], label: int) -> Guess:
-    return Guess(row["prediction"], "", row["prediction"] == label)
+def _guess(row: Mapping[str, Any], label: int) -> PredictedClass:
+    return PredictedClass(row["prediction"], "", row["prediction"] == label)
 
 
 def _with_picture(
-    folder: Path, sample: DisputedSample, drawn: PicturedGroup | None, chosen: Chosen
-) -> DisputedSample:
+    folder: Path, sample: DisagreedSample, drawn: PicturedGroup | None, chosen: SelectedRuns
+) -> DisagreedSample:
     """The sample with the names of its classes and its picture, as far as they are there."""
     if drawn is None:
         return sample
@@ -141,7 +141,7 @@ def _with_picture(
         for guess, run_id in zip(sample.guesses, chosen.ids, strict=True)
     ]
     plain = shown.unpruned.prediction if shown else None
-    return DisputedSample(
+    return DisagreedSample(
         sample=sample.sample,
         label=sample.label,
         label_name=names.get(sample.label, ""),
@@ -159,7 +159,7 @@ def _pictured(shown: Pictured | None, run_id: str) -> int | None:
     return next((each.prediction for each in said if each.run == run_id), None)
 
 
-def _named(guess: Guess, names: Mapping[int, str], pictured: int | None) -> Guess:
+def _named(guess: PredictedClass, names: Mapping[int, str], pictured: int | None) -> PredictedClass:
     other = pictured is not None and pictured != guess.prediction
     text = f"{names.get(pictured or 0, '')} ({pictured})".lstrip() if other else ""
-    return Guess(guess.prediction, names.get(guess.prediction, ""), guess.right, text)
+    return PredictedClass(guess.prediction, names.get(guess.prediction, ""), guess.right, text)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from ..model import EqualCost, Options, Rival, Verdict
-from ..series import Arranged, Level, Member
+from ..model import EqualCost, PairedDifference, ReportOptions, SeriesAtCost
+from ..series import Level, Member, SeriesTable
 from ..statistics import Difference
 from .paired import accuracy, compared, mean, verdicts
 
 _Against = Callable[[Level], tuple[str, Member] | None]
-_Judged = Mapping[tuple[Level, str], Verdict]
+_Judged = Mapping[tuple[Level, str], PairedDifference]
 
 
-def equal_cost(arranged: Arranged, options: Options) -> tuple[EqualCost, ...]:
+def equal_cost(arranged: SeriesTable, options: ReportOptions) -> tuple[EqualCost, ...]:
     """Compare the series at each budget, pairing only what stands at the same one.
 
     Costs that nobody asked for are left out where fewer than two series stand at them, or where
@@ -54,7 +54,7 @@ def equal_cost(arranged: Arranged, options: Options) -> tuple[EqualCost, ...]:
     )
 
 
-def _counts(arranged: Arranged, level: Level, options: Options) -> bool:
+def _counts(arranged: SeriesTable, level: Level, options: ReportOptions) -> bool:
     if level.asked:
         return bool(arranged.members[level])
     return not options.budgets and len(arranged.members[level]) > 1
@@ -68,7 +68,7 @@ def _mean_accuracy(runs: Member) -> float:
     return mean([each.right / each.result.measured.images for each in runs])
 
 
-def _reference(members: Mapping[str, Member], options: Options) -> str | None:
+def _reference(members: Mapping[str, Member], options: ReportOptions) -> str | None:
     """The series that is named, else the most accurate series of the method that is."""
     if options.reference in members:
         return options.reference
@@ -77,7 +77,7 @@ def _reference(members: Mapping[str, Member], options: Options) -> str | None:
 
 
 def _judged(
-    arranged: Arranged, against: _Against, levels: list[Level], options: Options
+    arranged: SeriesTable, against: _Against, levels: list[Level], options: ReportOptions
 ) -> _Judged:
     """The verdict of every series but the one it is compared with, over all levels together."""
     found: dict[tuple[Level, str], Difference] = {}
@@ -90,8 +90,8 @@ def _judged(
 
 
 def _rivals(
-    arranged: Arranged, level: Level, best: str, judged: tuple[_Judged, ...], confidence: float
-) -> tuple[Rival, ...]:
+    arranged: SeriesTable, level: Level, best: str, judged: tuple[_Judged, ...], confidence: float
+) -> tuple[SeriesAtCost, ...]:
     rivals = []
     for name, runs in arranged.members[level].items():
         reference, to_best, unpruned = (each.get((level, name)) for each in judged)
@@ -99,7 +99,7 @@ def _rivals(
         speeds = [each.throughput.ratio for each in measured if each.throughput]
         macs = mean([each.macs for each in runs])
         rivals.append(
-            Rival(
+            SeriesAtCost(
                 series=name,
                 run_ids=tuple(each.id for each in runs),
                 seeds=tuple(each.run.seed for each in runs),

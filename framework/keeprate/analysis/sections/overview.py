@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from ...costs import gmacs
-from ..model import EqualCost, GroupFindings, Interval, Options, Rival
+from ..model import EqualCost, GroupFindings, Interval, ReportOptions, SeriesAtCost
 from ..provenance import FailedRun
 
 _MOST_NAMES: Final = 6
@@ -69,7 +69,7 @@ def _without_curve(group: GroupFindings) -> list[str]:
     ]
 
 
-def methods_in_words(options: Options) -> tuple[str, ...]:
+def methods_in_words(options: ReportOptions) -> tuple[str, ...]:
     """Sentences on how figures were computed."""
     percent = f"{100 * options.level:g} %"
     reference = options.reference or "the most accurate series at each budget"
@@ -131,7 +131,7 @@ def _no_worse(table: EqualCost) -> list[str]:
     ]
 
 
-def _differs(rival: Rival) -> bool:
+def _differs(rival: SeriesAtCost) -> bool:
     return rival.against_unpruned is not None and rival.against_unpruned.distinguishable
 
 

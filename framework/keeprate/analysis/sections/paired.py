@@ -8,12 +8,12 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..model import Interval, Verdict
-from ..runs import Judged
+from ..model import Interval, PairedDifference
+from ..runs import ScoredRun
 from ..statistics import (
-    Comparison,
+    BootstrapEstimate,
     Difference,
-    Estimate,
+    PairedComparison,
     difference,
     judge,
     mcnemar_exact,
@@ -25,12 +25,12 @@ from ..statistics import (
 Name = TypeVar("Name")
 
 
-def outcomes(runs: Sequence[Judged]) -> NDArray[np.bool_]:
+def outcomes(runs: Sequence[ScoredRun]) -> NDArray[np.bool_]:
     """Whether each run was right on each image, (S, N)."""
     return np.stack([each.correct for each in runs])
 
 
-def accuracy(runs: Sequence[Judged], level: float) -> Interval:
+def accuracy(runs: Sequence[ScoredRun], level: float) -> Interval:
     """Top-1 in per cent: of one run with Wilson's interval, of several seeds for other seeds too.
 
     Sources: see `keeprate.analysis.statistics.wilson_interval` and `mean_over_seeds`.
@@ -43,7 +43,7 @@ def accuracy(runs: Sequence[Judged], level: float) -> Interval:
     return Interval(100 * only.right / images, 100 * low, 100 * high)
 
 
-def compared(a: Sequence[Judged], b: Sequence[Judged], level: float) -> Difference:
+def compared(a: Sequence[ScoredRun], b: Sequence[ScoredRun], level: float) -> Difference:
     """How much more accurate (share) `a` is than `b` on the same images: interval and test.
 
     One run against one: as in the table of runs, Agresti and Min's interval and McNemar's exact
@@ -56,13 +56,13 @@ def compared(a: Sequence[Judged], b: Sequence[Judged], level: float) -> Differen
     return Difference(value, low, high, mcnemar_exact(first, second))
 
 
-def verdicts(differences: Mapping[Name, Difference], level: float) -> dict[Name, Verdict]:
+def verdicts(differences: Mapping[Name, Difference], level: float) -> dict[Name, PairedDifference]:
     """Judge differences as one family, with Holm's correction."""
     family = len(differences)
     return {name: _verdict(each, family) for name, each in judge(differences, level).items()}
 
 
-def percent(estimate: Estimate) -> Interval:
+def percent(estimate: BootstrapEstimate) -> Interval:
     """A share and its interval in per cent."""
     return Interval(100 * estimate.value, 100 * estimate.low, 100 * estimate.high)
 
@@ -72,8 +72,8 @@ def mean(values: Sequence[float]) -> float:
     return float(np.mean(values))
 
 
-def _verdict(found: Comparison, family: int) -> Verdict:
-    return Verdict(
+def _verdict(found: PairedComparison, family: int) -> PairedDifference:
+    return PairedDifference(
         difference=Interval(found.difference_points, found.low_points, found.high_points),
         p_value=found.p_value,
         adjusted_p_value=found.adjusted_p_value,

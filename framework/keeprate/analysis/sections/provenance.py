@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from ...results.labels import text_of
 from ..provenance import Provenance
-from ..runs import Judged
+from ..runs import ScoredRun
 from .commands import command_of
 
 
-def provenance(judged: Judged) -> Provenance:
+def provenance(judged: ScoredRun) -> Provenance:
     """Everything a reader needs to find the run again, or to compute it anew."""
     run, ran = judged.run, judged.result.environment
     return Provenance(

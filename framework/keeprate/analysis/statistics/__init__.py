@@ -3,7 +3,7 @@
 Imports numpy and scipy only, so that summaries and reports may use it.
 """
 
-from .bootstrap import Estimate, bootstrap_mean, paired_bootstrap
+from .bootstrap import BootstrapEstimate, bootstrap_mean, paired_bootstrap
 from .curves import (
     Curve,
     Missing,
@@ -13,17 +13,17 @@ from .curves import (
     common_range,
     difference_at,
 )
-from .multiple_tests import Comparison, compare_runs, holm, judge
+from .multiple_tests import PairedComparison, compare_runs, holm, judge
 from .pareto import pareto_front
 from .proportions import mcnemar_exact, paired_difference, wilson_interval
 from .seeds import Difference, difference, mean_over_seeds
 
 __all__ = [
-    "Comparison",
+    "BootstrapEstimate",
     "Curve",
     "Difference",
-    "Estimate",
     "Missing",
+    "PairedComparison",
     "accuracy_at",
     "area_difference",
     "area_under_curve",

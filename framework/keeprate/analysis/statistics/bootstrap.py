@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.fft import irfft, rfft
 from scipy.special import ndtr, ndtri
 
-from .sample import Sample, sample_of_differences, sample_of_values
+from .sample import WeightedSample, sample_of_differences, sample_of_values
 
 _REACH = 10.0
 """Standard errors to either side that the computed distribution holds."""
@@ -23,7 +23,7 @@ _NEGLIGIBLE = 1e-18
 
 
 @dataclass(frozen=True)
-class Estimate:
+class BootstrapEstimate:
     """A figure and the ends of its interval, in the unit of the figure."""
 
     value: float
@@ -33,7 +33,7 @@ class Estimate:
 
 def bootstrap_mean(
     values: ArrayLike, level: float = 0.95, bounds: tuple[float, float] | None = None
-) -> Estimate:
+) -> BootstrapEstimate:
     """Mean of one value per image, with its BCa bootstrap interval.
 
     `values` is (N,). Where they cannot leave `bounds`, (0, 1) for outcomes, two images at either
@@ -56,7 +56,7 @@ def bootstrap_mean(
 
 def paired_bootstrap(
     a: ArrayLike, b: ArrayLike, level: float = 0.95, limit: float | None = None
-) -> Estimate:
+) -> BootstrapEstimate:
     """How much larger `a` is than `b` in the mean on the same images, with its BCa interval.
 
     `a` and `b` are (N,), of anything that was measured per image. Where no difference exceeds
@@ -68,7 +68,7 @@ def paired_bootstrap(
     return bca(sample_of_differences(a, b, limit), level)
 
 
-def bca(sample: Sample, level: float) -> Estimate:
+def bca(sample: WeightedSample, level: float) -> BootstrapEstimate:
     """The mean of `sample` with its bias-corrected and accelerated bootstrap interval.
 
     Raises ValueError for a level outside 0 to 1. Source: Efron 1987, JASA 82, section 3; the
@@ -77,17 +77,19 @@ def bca(sample: Sample, level: float) -> Estimate:
     if not 0 < level < 1:
         raise ValueError(f"level must lie between 0 and 1, not {level}")
     if sample.variance == 0:
-        return Estimate(sample.mean, sample.mean, sample.mean)
+        return BootstrapEstimate(sample.mean, sample.mean, sample.mean)
     means, cumulative = _distribution_of_mean(sample)
     bias = ndtri(np.interp(sample.centre, means, cumulative))
     acceleration = sample.skewness / (6 * math.sqrt(sample.total))
     shifted = bias + ndtri(np.array([1 - level, 1 + level]) / 2)
     wanted = ndtr(bias + shifted / (1 - acceleration * shifted))
     low, high = np.interp(wanted, cumulative, means)
-    return Estimate(sample.mean, *sample.around(float(low), float(high)))
+    return BootstrapEstimate(sample.mean, *sample.around(float(low), float(high)))
 
 
-def _distribution_of_mean(sample: Sample) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _distribution_of_mean(
+    sample: WeightedSample,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Means of as many draws with replacement as the sample has, and their chances, summed up.
 
     A mean's own chance counts half, so that turning the values round turns the result round.

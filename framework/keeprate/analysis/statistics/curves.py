@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ...costs import gmacs
 from ...errors import KeeprateError
-from .bootstrap import Estimate
+from .bootstrap import BootstrapEstimate
 from .seeds import Difference, difference, mean_over_seeds
 
 _Weights = NDArray[np.float64]  # (P,): what each point of a curve counts
@@ -66,7 +66,7 @@ class Missing:
     reason: str
 
 
-def accuracy_at(curve: Curve, budget: float, level: float = 0.95) -> Estimate | Missing:
+def accuracy_at(curve: Curve, budget: float, level: float = 0.95) -> BootstrapEstimate | Missing:
     """Accuracy (share) at `budget` multiply-accumulates per image, by straight lines.
 
     Missing outside the costs that were run: nothing is extrapolated. The interval is that of
@@ -101,7 +101,7 @@ def common_range(curves: Iterable[Curve]) -> tuple[float, float] | None:
 
 def area_under_curve(
     curve: Curve, costs: tuple[float, float] | None = None, level: float = 0.95
-) -> Estimate | Missing:
+) -> BootstrapEstimate | Missing:
     """Area under the curve over the range `costs`, divided by it: the mean accuracy (share) there.
 
     Without `costs` over the whole curve; to compare methods, over `common_range`. Missing where

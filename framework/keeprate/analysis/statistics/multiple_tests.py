@@ -17,7 +17,7 @@ Name = TypeVar("Name")
 
 
 @dataclass(frozen=True)
-class Comparison:
+class PairedComparison:
     """One difference among several: in percentage points, its interval, and the verdict.
 
     The interval is for this difference alone. `adjusted_p_value` is Holm's over all that were
@@ -36,7 +36,7 @@ class Comparison:
 
 def compare_runs(
     runs: Mapping[str, ArrayLike], reference: ArrayLike, level: float = 0.95
-) -> dict[str, Comparison]:
+) -> dict[str, PairedComparison]:
     """Compare the outcomes of each run with the reference's on the same images, in the same order.
 
     Outcomes are (N,), or (S, N) of several seeds. The runs are one family: with more of them, more
@@ -47,7 +47,9 @@ def compare_runs(
     return judge(found, level)
 
 
-def judge(differences: Mapping[Name, Difference], level: float = 0.95) -> dict[Name, Comparison]:
+def judge(
+    differences: Mapping[Name, Difference], level: float = 0.95
+) -> dict[Name, PairedComparison]:
     """Correct the p-values of differences (shares, -1 to 1) together, and say what they mean.
 
     Better or worse is said where the corrected p-value is at most 1 - `level` and the interval
@@ -78,11 +80,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(each) for each in adjusted]
 
 
-def _comparison(found: Difference, adjusted: float, alpha: float) -> Comparison:
+def _comparison(found: Difference, adjusted: float, alpha: float) -> PairedComparison:
     distinguishable = adjusted <= alpha and not found.low <= 0 <= found.high
     points, low, high = (100 * each for each in (found.value, found.low, found.high))
     verdict = _verdict(points, low, high, None if distinguishable else adjusted)
-    return Comparison(points, low, high, found.p_value, adjusted, distinguishable, verdict)
+    return PairedComparison(points, low, high, found.p_value, adjusted, distinguishable, verdict)
 
 
 def _verdict(points: float, low: float, high: float, doubt: float | None) -> str:

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 
 @dataclass(frozen=True)
-class Sample:
+class WeightedSample:
     """Values and how many images each stands for; `mean` is that of the true images alone.
 
     `values` and `weights` are (N,); the weights sum to a whole number, `total`. `bounds` are the
@@ -54,7 +54,7 @@ class Sample:
         return max(least, min(low, self.mean)), min(greatest, max(high, self.mean))
 
 
-def sample_of_values(values: ArrayLike, bounds: tuple[float, float] | None) -> Sample:
+def sample_of_values(values: ArrayLike, bounds: tuple[float, float] | None) -> WeightedSample:
     """One value per image (N,); two images are added at either end of `bounds`.
 
     Raises ValueError unless there are values and all are finite.
@@ -63,7 +63,7 @@ def sample_of_values(values: ArrayLike, bounds: tuple[float, float] | None) -> S
     return _sample(np.asarray(values, dtype=np.float64), added)
 
 
-def sample_of_differences(a: ArrayLike, b: ArrayLike, limit: float | None) -> Sample:
+def sample_of_differences(a: ArrayLike, b: ArrayLike, limit: float | None) -> WeightedSample:
     """`a` less `b`, both (N,); half an image is added at either `limit`, and one of no difference.
 
     Raises ValueError unless both have the same shape, and as `sample_of_values` does.
@@ -75,7 +75,7 @@ def sample_of_differences(a: ArrayLike, b: ArrayLike, limit: float | None) -> Sa
     return _sample(first - second, added)
 
 
-def _sample(values: NDArray[np.float64], added: Sequence[tuple[float, float]]) -> Sample:
+def _sample(values: NDArray[np.float64], added: Sequence[tuple[float, float]]) -> WeightedSample:
     if values.ndim != 1 or not values.size:
         raise ValueError(f"one value per image is needed, not an array of shape {values.shape}")
     if not np.isfinite(values).all():
@@ -84,4 +84,4 @@ def _sample(values: NDArray[np.float64], added: Sequence[tuple[float, float]]) -
     weights = np.concatenate([np.ones(len(values)), extra[:, 1]])
     bounds = (added[0][0], added[-1][0]) if added else (-math.inf, math.inf)
     every = np.concatenate([values, extra[:, 0]])
-    return Sample(every, weights, float(values.mean()), bounds)
+    return WeightedSample(every, weights, float(values.mean()), bounds)

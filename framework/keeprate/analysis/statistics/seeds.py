@@ -10,15 +10,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtr, stdtrit
 
-from .bootstrap import Estimate, bca
+from .bootstrap import BootstrapEstimate, bca
 from .proportions import mcnemar_exact
-from .sample import Sample, sample_of_differences, sample_of_values
+from .sample import WeightedSample, sample_of_differences, sample_of_values
 
 _Values = NDArray[np.float64]  # (S, N): seeds, images
 
 
 @dataclass(frozen=True)
-class Difference(Estimate):
+class Difference(BootstrapEstimate):
     """A difference of means, its interval, and the p-value of "there is none", two-sided."""
 
     p_value: float
@@ -48,7 +48,7 @@ class _Normal:
 
 def mean_over_seeds(
     values: ArrayLike, level: float = 0.95, bounds: tuple[float, float] | None = (0.0, 1.0)
-) -> Estimate:
+) -> BootstrapEstimate:
     """Mean of a quantity per image, with an interval for other images and other seeds.
 
     `values` are (N,) of one run or (S, N) of S seeds on the same images. `bounds` hold what an
@@ -71,7 +71,7 @@ def mean_over_seeds(
     if len(seeded) == 1:
         return bca(sample, level)
     normal = _normal(sample, [seeded])
-    return Estimate(sample.mean, *sample.around(*normal.interval(level)))
+    return BootstrapEstimate(sample.mean, *sample.around(*normal.interval(level)))
 
 
 def difference(
@@ -111,7 +111,7 @@ def _seeded(values: ArrayLike) -> _Values:
     return array
 
 
-def _normal(sample: Sample, seeded: Sequence[_Values]) -> _Normal:
+def _normal(sample: WeightedSample, seeded: Sequence[_Values]) -> _Normal:
     """The centre of `sample`, whose values are means over the seeds of each of `seeded`."""
     images = sample.variance / sample.total
     variance, spread = images, images**2 / max(1, sample.total - 1)

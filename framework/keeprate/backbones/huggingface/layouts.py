@@ -12,7 +12,7 @@ NORM, DROPOUT, HEAD = ("LayerNorm",), ("Dropout",), ("Linear", "Identity")
 
 
 @dataclass(frozen=True)
-class Layout:
+class ClassifierLayout:
     """How the classifiers of one class are built: the classes of their parts, down to each block.
 
     `base` is the attribute of the model inside the classifier ("" where there is none), `blocks`
@@ -33,8 +33,8 @@ def full(package: str, name: str, file: str | None = None) -> str:
     return f"transformers.models.{package}.modeling_{file or package}.{name}"
 
 
-def _vit(name: str, base: str, heads: tuple[str, ...]) -> Layout:
-    return Layout(
+def _vit(name: str, base: str, heads: tuple[str, ...]) -> ClassifierLayout:
+    return ClassifierLayout(
         base=base,
         blocks="layers",
         model_parts={base: (f"{name}Model",), **dict.fromkeys(heads, HEAD)},
@@ -50,9 +50,9 @@ def _vit(name: str, base: str, heads: tuple[str, ...]) -> Layout:
     )
 
 
-def _dinov2(name: str, base: str) -> Layout:
+def _dinov2(name: str, base: str) -> ClassifierLayout:
     scale = (f"{name}LayerScale",)
-    return Layout(
+    return ClassifierLayout(
         base=base,
         blocks="encoder.layer",
         model_parts={base: (f"{name}Model",), "classifier": HEAD},
@@ -74,7 +74,7 @@ def _dinov2(name: str, base: str) -> Layout:
     )
 
 
-def _dinov3() -> Layout:
+def _dinov3() -> ClassifierLayout:
     scale = ("DINOv3ViTLayerScale",)
     parts = {
         "embeddings": ("DINOv3ViTEmbeddings",),
@@ -82,7 +82,7 @@ def _dinov3() -> Layout:
         "model": ("DINOv3ViTEncoder",),
         "norm": NORM,
     }
-    return Layout(
+    return ClassifierLayout(
         base="",
         blocks="model.layer",
         model_parts=parts,
@@ -100,9 +100,9 @@ def _dinov3() -> Layout:
     )
 
 
-def _beit() -> Layout:
+def _beit() -> ClassifierLayout:
     table = ("BeitRelativePositionBias", "")
-    return Layout(
+    return ClassifierLayout(
         base="beit",
         blocks="layers",
         model_parts={"beit": ("BeitModel",), "classifier": HEAD},
@@ -126,8 +126,8 @@ def _beit() -> Layout:
     )
 
 
-def _siglip() -> Layout:
-    return Layout(
+def _siglip() -> ClassifierLayout:
+    return ClassifierLayout(
         base="vision_model",
         blocks="encoder.layers",
         model_parts={"vision_model": ("SiglipVisionModel",), "classifier": HEAD},
@@ -147,8 +147,8 @@ def _siglip() -> Layout:
     )
 
 
-def _bert(name: str, base: str, head: Parts, base_parts: Parts) -> Layout:
-    return Layout(
+def _bert(name: str, base: str, head: Parts, base_parts: Parts) -> ClassifierLayout:
+    return ClassifierLayout(
         base=base,
         blocks="encoder.layer",
         model_parts={base: (f"{name}Model",), **head},
@@ -166,19 +166,19 @@ def _bert(name: str, base: str, head: Parts, base_parts: Parts) -> Layout:
     )
 
 
-def _pooled(name: str, base: str) -> Layout:
+def _pooled(name: str, base: str) -> ClassifierLayout:
     """Return the layout of BERT: a pooler inside the model, dropout and a linear classifier."""
     head = {"dropout": DROPOUT, "classifier": HEAD}
     return _bert(name, base, head, {"pooler": (f"{name}Pooler",)})
 
 
-def _headed(name: str, base: str, base_parts: Parts | None = None) -> Layout:
+def _headed(name: str, base: str, base_parts: Parts | None = None) -> ClassifierLayout:
     """Return the layout of RoBERTa: no pooler, and a classifier of two linear layers."""
     return _bert(name, base, {"classifier": (f"{name}ClassificationHead",)}, base_parts or {})
 
 
-def _distilbert() -> Layout:
-    return Layout(
+def _distilbert() -> ClassifierLayout:
+    return ClassifierLayout(
         base="distilbert",
         blocks="transformer.layer",
         model_parts={
@@ -203,21 +203,21 @@ _IMAGES, _TEXTS = "ForImageClassification", "ForSequenceClassification"
 _TEACHER = ("cls_classifier", "distillation_classifier")
 _PROJECT = {"embeddings_project": ("Linear", "")}
 
-VIT: Mapping[str, Layout] = {
+VIT: Mapping[str, ClassifierLayout] = {
     full("vit", f"ViT{_IMAGES}"): _vit("ViT", "vit", ("classifier",)),
     full("deit", f"DeiT{_IMAGES}"): _vit("DeiT", "deit", ("classifier",)),
     full("deit", f"DeiT{_IMAGES}WithTeacher"): _vit("DeiT", "deit", _TEACHER),
 }
-DINOV2: Mapping[str, Layout] = {
+DINOV2: Mapping[str, ClassifierLayout] = {
     full("dinov2", f"Dinov2{_IMAGES}"): _dinov2("Dinov2", "dinov2"),
     full("dinov2_with_registers", f"Dinov2WithRegisters{_IMAGES}"): _dinov2(
         "Dinov2WithRegisters", "dinov2_with_registers"
     ),
 }
-DINOV3: Mapping[str, Layout] = {full("dinov3_vit", "DINOv3ViTModel"): _dinov3()}
-BEIT: Mapping[str, Layout] = {full("beit", f"Beit{_IMAGES}"): _beit()}
-SIGLIP: Mapping[str, Layout] = {full("siglip", f"Siglip{_IMAGES}"): _siglip()}
-BERT: Mapping[str, Layout] = {
+DINOV3: Mapping[str, ClassifierLayout] = {full("dinov3_vit", "DINOv3ViTModel"): _dinov3()}
+BEIT: Mapping[str, ClassifierLayout] = {full("beit", f"Beit{_IMAGES}"): _beit()}
+SIGLIP: Mapping[str, ClassifierLayout] = {full("siglip", f"Siglip{_IMAGES}"): _siglip()}
+BERT: Mapping[str, ClassifierLayout] = {
     full("bert", f"Bert{_TEXTS}"): _pooled("Bert", "bert"),
     full("ernie", f"Ernie{_TEXTS}"): _pooled("Ernie", "ernie"),
     full("roberta", f"Roberta{_TEXTS}"): _headed("Roberta", "roberta"),
@@ -228,4 +228,6 @@ BERT: Mapping[str, Layout] = {
     ),
     full("electra", f"Electra{_TEXTS}"): _headed("Electra", "electra", _PROJECT),
 }
-DISTILBERT: Mapping[str, Layout] = {full("distilbert", f"DistilBert{_TEXTS}"): _distilbert()}
+DISTILBERT: Mapping[str, ClassifierLayout] = {
+    full("distilbert", f"DistilBert{_TEXTS}"): _distilbert()
+}

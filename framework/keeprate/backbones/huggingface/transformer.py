@@ -15,7 +15,7 @@ from torch import nn
 from ...backbone import Backbone, BlockCost
 from ..timm.isotropic import linear_macs, uncounted_refusal
 from .examples import examples_of
-from .layouts import Layout, Parts
+from .layouts import ClassifierLayout, Parts
 
 READABLE = ("sdpa", "eager")
 """Attention implementations that can be read; eager attention is run as sdpa while it is read."""
@@ -26,7 +26,7 @@ CAPTURE = "transformers.utils.output_capturing"
 class HuggingFace(Backbone):
     """The shared part of families of transformers' classifiers."""
 
-    layouts: ClassVar[Mapping[str, Layout]]
+    layouts: ClassVar[Mapping[str, ClassifierLayout]]
     """By the full name of the classifier's class."""
     attention: ClassVar[str] = "attention"
     """The attribute of a block that holds its attention, projections included."""
@@ -64,7 +64,7 @@ class HuggingFace(Backbone):
         return examples_of(cls.name)
 
     @classmethod
-    def _reasons(cls, model: Any, layout: Layout) -> Iterator[str | None]:
+    def _reasons(cls, model: Any, layout: ClassifierLayout) -> Iterator[str | None]:
         """Yield what is wrong, each check relying on those before it."""
         home = type(model).__module__
         yield _parts_refusal("the model", model, layout.model_parts, home)

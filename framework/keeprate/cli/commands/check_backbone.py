@@ -16,7 +16,7 @@ from ..options import ImageSize, plugin_options, settings
 if TYPE_CHECKING:
     from torch import nn
 
-    from ...testing.backbones.proof import Finding
+    from ...testing.backbones.proof import ProofStep
 
 
 @click.command("check-backbone")
@@ -113,7 +113,7 @@ def _print_proof(name: str, model: nn.Module) -> int:
     return failed
 
 
-def line(finding: Finding) -> str:
+def line(finding: ProofStep) -> str:
     """Return a finding as a line of text."""
     return f"  {'ok  ' if finding.holds else 'FAIL'}  {finding.what:24}  {finding.said}"
 

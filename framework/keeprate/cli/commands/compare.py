@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Asked:
+class CompareOptions:
     """The options of the command as they were typed."""
 
     data: str | None
@@ -127,7 +127,7 @@ def compare(**options: Any) -> None:
 
     Without options: all methods on the data set and the classifier that come with keeprate.
     """
-    asked = Asked(**options)
+    asked = CompareOptions(**options)
     check_loop(asked)
     runs = chosen_runs(asked)
     request = asked_for(asked, runs)
@@ -139,7 +139,7 @@ def compare(**options: Any) -> None:
     raise click.exceptions.Exit(status)
 
 
-def asked_for(asked: Asked, runs: Sequence[RunSpec]) -> Request:
+def asked_for(asked: CompareOptions, runs: Sequence[RunSpec]) -> Request:
     """Return what was typed, by name; everything that can be wrong with it is checked later."""
     from ...request import ModelSpec, Request
 
@@ -152,7 +152,7 @@ def asked_for(asked: Asked, runs: Sequence[RunSpec]) -> Request:
     )
 
 
-def chosen_runs(asked: Asked) -> list[RunSpec]:
+def chosen_runs(asked: CompareOptions) -> list[RunSpec]:
     """Return every method named, or all that reduce tokens, at every cost asked for.
 
     Raises KeeprateError for unknown names and for schedules and budgets that cannot be read.
@@ -177,7 +177,7 @@ def chosen_runs(asked: Asked) -> list[RunSpec]:
     return [RunSpec(name, values, cost) for name, values in reducing for cost in costs]
 
 
-def check_costs(asked: Asked, methods: Sequence[type[Method]]) -> None:
+def check_costs(asked: CompareOptions, methods: Sequence[type[Method]]) -> None:
     """Raise KeeprateError for a schedule or budget that cannot be read, before anything heavy."""
     from ...costs import parse_budget
     from ...reduction.plan import preset_of
@@ -190,7 +190,7 @@ def check_costs(asked: Asked, methods: Sequence[type[Method]]) -> None:
             parse_schedule(schedule)
 
 
-def check_loop(asked: Asked) -> None:
+def check_loop(asked: CompareOptions) -> None:
     """Raise KeeprateError for a name, precision or accelerator there is not."""
     from ...errors import unknown_name
 
@@ -206,7 +206,7 @@ def check_loop(asked: Asked) -> None:
         raise unknown_name("precision", asked.precision, PRECISIONS)
 
 
-def loop_options(asked: Asked) -> Options:
+def loop_options(asked: CompareOptions) -> Options:
     """Turn the typed options into those of the comparison."""
     from ...data.samples import default_workers
     from ...request import LoopOptions, Options
@@ -239,7 +239,7 @@ def chosen_class(spec: str | None) -> type[DataSet]:
     return known.embedded_dataset() if spec is None else known.dataset(parse_spec(spec)[0])
 
 
-def default_name(asked: Asked) -> str:
+def default_name(asked: CompareOptions) -> str:
     """Return the folder's name for a comparison that was not named."""
     data = chosen_class(asked.data).name
     parts = [data] if asked.model is None else [asked.model, data]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ...method import Method
     from ...visualization.convergence import BlockFound, Question
-    from ...visualization.image_selection import Picked
+    from ...visualization.image_selection import SelectedImage
 
 Kind: TypeAlias = Literal["svg", "png", "pdf"]
 DEFAULT_KEEP: Final = 0.7
@@ -27,7 +27,7 @@ FIGURES: Final[tuple[Kind, ...]] = ("svg", "png", "pdf")
 
 
 @dataclass(frozen=True)
-class Asked(Picking):
+class ConvergenceOptions(Picking):
     """The options of the command as they were typed."""
 
     method: str
@@ -77,7 +77,7 @@ def convergence(**options: Any) -> None:
     distributions, and the number of iterations after which the kept tokens stay the same. Written
     are a table (CSV: every image; Markdown: all), a figure and, for each image, a sheet of maps.
     """
-    asked = Asked(**options)
+    asked = ConvergenceOptions(**options)
     question = question_of(asked)
     found = source(asked)
     check_blocks(asked.blocks, found.backbone.depth)
@@ -88,7 +88,7 @@ def convergence(**options: Any) -> None:
     method = _method(asked.method)
     picked = found.pick(asked.images)
     study = ConvergenceStudy(found, method, question)
-    looks = [Look(each, study.look(each)) for each in picked]
+    looks = [ImageFindings(each, study.look(each)) for each in picked]
     title = f"{asked.method} on {found.loaded.name}, {len(looks)} image{'s' * (len(looks) > 1)}"
     files = {**map_files(looks, question.iterations), **files_of(looks, question.iterations, title)}
     write_together({asked.output / name: content for name, content in files.items()})
@@ -97,14 +97,14 @@ def convergence(**options: Any) -> None:
 
 
 @dataclass(frozen=True)
-class Look:
+class ImageFindings:
     """What was found for one image."""
 
-    picked: Picked
+    picked: SelectedImage
     blocks: list[BlockFound]
 
 
-def question_of(asked: Asked) -> Question:
+def question_of(asked: ConvergenceOptions) -> Question:
     """Return what is asked; KeeprateError for options that exclude each other."""
     from ...request import Cost
     from ...visualization.convergence import Question
@@ -123,12 +123,14 @@ def question_of(asked: Asked) -> Question:
 def _method(spec: str) -> Method:
     from ...plugins.parameters import parse_spec
     from ...request import RunSpec
-    from ...study.build import built_run
+    from ...study.build import build_run
 
-    return built_run(RunSpec(*parse_spec(spec)), seed=0).method
+    return build_run(RunSpec(*parse_spec(spec)), seed=0).method
 
 
-def files_of(looks: Sequence[Look], iterations: Sequence[int], title: str) -> dict[str, bytes]:
+def files_of(
+    looks: Sequence[ImageFindings], iterations: Sequence[int], title: str
+) -> dict[str, bytes]:
     """Return the table and the figure, by the names of their files."""
     from ...visualization.convergence import rows_of
     from ...visualization.convergence_chart import chart
@@ -145,7 +147,7 @@ def files_of(looks: Sequence[Look], iterations: Sequence[int], title: str) -> di
     return files | {"convergence.html": figure.to_html(inline=True).encode()}  # needs no network
 
 
-def map_files(looks: Sequence[Look], iterations: Sequence[int]) -> dict[str, bytes]:
+def map_files(looks: Sequence[ImageFindings], iterations: Sequence[int]) -> dict[str, bytes]:
     """Return a sheet of maps for each image, by the names of their files."""
     from ...visualization.sheet import png
     from ...visualization.token_sheet import maps_sheet

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 import click
 
 from ...method import Preset
-from ...plugins.kinds import KINDS, Kind, Offer
+from ...plugins.kinds import KINDS, PluginKind, Registered
 from ...plugins.parameters import Parameter, parameters_of
 from ...plugins.registry import Registry, registry
 from ..options import plugin_options
@@ -21,7 +21,7 @@ PLUGINS = "plugins"
 
 
 @dataclass(frozen=True)
-class Row:
+class ListRow:
     """One listed thing."""
 
     name: str
@@ -56,7 +56,7 @@ def list_(kind: str | None, as_json: bool) -> None:
         click.echo("\n\n".join(_text(each, rows) for each, rows in tables.items()))
 
 
-def _rows(found: Registry, kind: str) -> list[Row]:
+def _rows(found: Registry, kind: str) -> list[ListRow]:
     if kind == PLUGINS:
         return _plugin_rows(found)
     if kind == STUDIES:
@@ -64,17 +64,17 @@ def _rows(found: Registry, kind: str) -> list[Row]:
 
         studies = (found.studies[name] for name in sorted(found.studies))
         return [
-            Row(study.name, description_in(study.path), (), study.origin, study.version)
+            ListRow(study.name, description_in(study.path), (), study.origin, study.version)
             for study in studies
         ]
-    offers: dict[str, Offer[object]] = getattr(found, kind)
+    offers: dict[str, Registered[object]] = getattr(found, kind)
     return [_row(KINDS[kind], offers[name]) for name in sorted(offers)]
 
 
-def _row(kind: Kind, offer: Offer[object]) -> Row:
+def _row(kind: PluginKind, offer: Registered[object]) -> ListRow:
     parameters = parameters_of(offer.cls) if kind.has_parameters else ()
     description = offer.description + _presets(offer.cls)
-    return Row(offer.name, description, parameters, offer.origin, offer.version)
+    return ListRow(offer.name, description, parameters, offer.origin, offer.version)
 
 
 def _presets(cls: type[object]) -> str:
@@ -84,15 +84,15 @@ def _presets(cls: type[object]) -> str:
     return f" Preset schedules: {', '.join(told)}." if presets else ""
 
 
-def _plugin_rows(found: Registry) -> list[Row]:
+def _plugin_rows(found: Registry) -> list[ListRow]:
     """Return each loaded plugin with the names it offers, then each that failed with the cause."""
     return [
-        Row(each.name, each.description, (), each.origin, each.version)
+        ListRow(each.name, each.description, (), each.origin, each.version)
         for each in plugin_rows(found)
     ]
 
 
-def _record(row: Row) -> dict[str, object]:
+def _record(row: ListRow) -> dict[str, object]:
     return {
         **asdict(row),
         "parameters": [
@@ -119,7 +119,7 @@ def _described(parameter: Parameter) -> str:
     return f"{parameter.text} (required)" if parameter.required else parameter.text
 
 
-def _text(kind: str, rows: Iterable[Row]) -> str:
+def _text(kind: str, rows: Iterable[ListRow]) -> str:
     """Return a heading and, under each name, its description and parameters, one per line."""
     lines = [_heading(kind)]
     for row in rows:
@@ -129,7 +129,7 @@ def _text(kind: str, rows: Iterable[Row]) -> str:
     return "\n".join(lines)
 
 
-def _print_tables(tables: Mapping[str, Iterable[Row]]) -> None:
+def _print_tables(tables: Mapping[str, Iterable[ListRow]]) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table

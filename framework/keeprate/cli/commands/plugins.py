@@ -12,7 +12,7 @@ import click
 
 from ... import __version__
 from ...hookspecs import API_VERSION
-from ...plugins.author_errors import told
+from ...plugins.author_errors import sentence
 from ..options import plugin_options, settings, shared_options
 from ..plugin_rows import PluginRow, plugin_rows
 
@@ -101,7 +101,7 @@ def _print(found: Diagnosis) -> None:
     click.echo(f"{_counted(len(found.registry.plugins), 'plugin')} loaded: {offers}")
     for each in found.findings:
         kind = "Problem" if each.is_problem else "Note"
-        click.echo(f"{kind}: {each.subject}: {told(each.said, each.place, each.remedy)}")
+        click.echo(f"{kind}: {each.subject}: {sentence(each.said, each.place, each.remedy)}")
     problems = len(found.problems)
     notes = len(found.findings) - problems
     click.echo(f"{_counted(problems, 'problem')}, {_counted(notes, 'note')}.")

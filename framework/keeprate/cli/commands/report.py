@@ -70,9 +70,9 @@ def report(
         print_written(report_changes(folder, other, names or None, output=output))
         return
 
-    from ...analysis.model import Options
+    from ...analysis.model import ReportOptions
 
-    summary = summarise_folder(folder, Options(against, budgets))
+    summary = summarise_folder(folder, ReportOptions(against, budgets))
     print_table(summary)
     print_written(write_reports(folder, names or None, output=output, summary=summary))
 

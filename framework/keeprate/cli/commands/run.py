@@ -84,16 +84,16 @@ def _checked(name: str) -> str:
 
 def _show(study: Study) -> None:
     """Print every run of a study with its cost, then the estimate of the whole."""
-    from ...evaluation.estimate import calibrated, estimated, sketched
+    from ...evaluation.estimate import calibrate, estimate_cost, without_weights
 
     click.echo(f"{study.name}: {study.description}".removesuffix(": "))
     estimates = []
     for request in study.requests:
-        comparison = sketched(request)
+        comparison = without_weights(request)
         for note in comparison.notes:
             click.echo(f"Note: {note}", err=True)
         click.echo("\n" + "\n".join(_table(comparison)))
-        estimates.append(estimated(comparison, calibrated(comparison)))
+        estimates.append(estimate_cost(comparison, calibrate(comparison)))
     click.echo("\n" + "\n".join(_totals(estimates)))
 
 

@@ -12,8 +12,8 @@ from ..image_options import Numbers, ShowOptions, check_blocks, file_name, sourc
 from ..options import plugin_options
 
 if TYPE_CHECKING:
-    from ...study.comparison import Wanted
-    from ...visualization.image_selection import Source
+    from ...study.comparison import MethodAtCost
+    from ...visualization.image_selection import ImageSource
 
 DEFAULT_BUDGET = "65%"
 DEFAULT_OUTPUT = Path("runs/pictures")
@@ -88,40 +88,40 @@ def show_images(asked: ShowOptions) -> None:
     from ...results.atomic_files import write_together
     from ...visualization.sheet import png
     from ...visualization.token_sheet import sheet_of
-    from ...visualization.token_tracks import Camera
+    from ...visualization.token_tracks import TokenTracer
 
     found = source(asked)
     check_blocks(asked.blocks, found.backbone.depth)
     runs = runs_of(asked, found)
     picked = found.pick(asked.images)
-    camera = Camera(found, runs)
+    camera = TokenTracer(found, runs)
     taken: set[str] = set()
     for each in picked:
         path = (asked.output or DEFAULT_OUTPUT) / file_name(each.stem, taken)
-        sheet = sheet_of(camera.shoot(each), asked.blocks, overlay=asked.overlay)
+        sheet = sheet_of(camera.trace(each), asked.blocks, overlay=asked.overlay)
         write_together({path: png(sheet)})
         click.echo(path)
 
 
-def runs_of(asked: ShowOptions, found: Source) -> dict[str, Wanted]:
+def runs_of(asked: ShowOptions, found: ImageSource) -> dict[str, MethodAtCost]:
     """Return the methods named, or all that fit the model, at one cost, each by its label.
 
     Raises KeeprateError for unknown names and parameters that do not fit.
     """
     from ...plugins.parameters import parse_spec
     from ...request import Cost, RunSpec
-    from ...study.build import built_run
+    from ...study.build import build_run
 
     budget = asked.budget or (None if asked.schedule else DEFAULT_BUDGET)
     cost = Cost(asked.schedule, budget)
     suffix = " ".join(filter(None, [cost.schedule, cost.budget]))
     runs = {}
     for spec in asked.methods or _fitting(found):
-        runs[f"{spec} {suffix}"] = built_run(RunSpec(*parse_spec(spec), cost), seed=0)
+        runs[f"{spec} {suffix}"] = build_run(RunSpec(*parse_spec(spec), cost), seed=0)
     return runs
 
 
-def _fitting(found: Source) -> list[str]:
+def _fitting(found: ImageSource) -> list[str]:
     """Return the names of the registered methods that reduce tokens of the model."""
     from ...plugins.parameters import build
     from ...plugins.registry import registry

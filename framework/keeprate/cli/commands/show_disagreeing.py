@@ -11,11 +11,11 @@ import click
 from ...errors import KeeprateError, unknown_name
 
 if TYPE_CHECKING:
-    from ...analysis.run_selection import Chosen
-    from ...analysis.runs import JudgedGroup
+    from ...analysis.run_selection import SelectedRuns
+    from ...analysis.runs import RunGroup
     from ...results.store import Store
     from ...visualization.disagreement_pictures import Drawn
-    from ...visualization.restored_runs import Places
+    from ...visualization.restored_runs import RunFiles
     from ..image_options import ShowOptions
 
 DEFAULT_MOST = 8
@@ -60,7 +60,7 @@ def _check(asked: ShowOptions) -> None:
         raise KeeprateError("--runs names the runs themselves: drop --method and --budget.")
 
 
-def _comparisons(asked: ShowOptions, folder: Path) -> Iterator[tuple[JudgedGroup, Chosen]]:
+def _comparisons(asked: ShowOptions, folder: Path) -> Iterator[tuple[RunGroup, SelectedRuns]]:
     """The groups in which two runs or more are to be compared, with these runs."""
     from ...analysis.run_selection import choose, named
     from ...analysis.series import arrange
@@ -71,7 +71,7 @@ def _comparisons(asked: ShowOptions, folder: Path) -> Iterator[tuple[JudgedGroup
     found = 0
     for group in groups:
         if asked.run_ids:
-            chosen: Chosen | None = named(group, asked.run_ids)
+            chosen: SelectedRuns | None = named(group, asked.run_ids)
         else:
             budgets = [asked.budget] if asked.budget else []
             chosen = choose(arrange(group, budgets), asked.methods, asked.budget or "")
@@ -85,7 +85,7 @@ def _comparisons(asked: ShowOptions, folder: Path) -> Iterator[tuple[JudgedGroup
         )
 
 
-def _check_names(asked: ShowOptions, groups: Sequence[JudgedGroup]) -> None:
+def _check_names(asked: ShowOptions, groups: Sequence[RunGroup]) -> None:
     ids = [each.id for group in groups for each in group.runs]
     methods = {each.run.method for group in groups for each in group.runs}
     for name in asked.run_ids:
@@ -99,12 +99,12 @@ def _check_names(asked: ShowOptions, groups: Sequence[JudgedGroup]) -> None:
 def _drawn(
     asked: ShowOptions,
     store: Store,
-    comparisons: Sequence[tuple[JudgedGroup, Chosen]],
+    comparisons: Sequence[tuple[RunGroup, SelectedRuns]],
     taken: set[str],
 ) -> list[Drawn]:
-    from ...visualization.disagreement_pictures import Look, draw
+    from ...visualization.disagreement_pictures import PictureOptions, draw
 
-    look = Look(asked.most or DEFAULT_MOST, asked.blocks, asked.overlay)
+    look = PictureOptions(asked.most or DEFAULT_MOST, asked.blocks, asked.overlay)
     drawn, failed = [], []
     for group, chosen in comparisons:
         try:
@@ -120,12 +120,12 @@ def _drawn(
     return drawn
 
 
-def _places(asked: ShowOptions) -> Places:
-    from ...visualization.restored_runs import Places
+def _places(asked: ShowOptions) -> RunFiles:
+    from ...visualization.restored_runs import RunFiles
     from ..image_options import data_spec
 
     data = None if asked.data is None else data_spec(asked.data)
-    return Places(asked.model, asked.weights, data)
+    return RunFiles(asked.model, asked.weights, data)
 
 
 def _tell(drawn: Drawn) -> None:

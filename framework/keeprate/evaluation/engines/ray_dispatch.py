@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 import ray
 
-from ...engine import Desk, Failed
+from ...engine import RowSink, RunError
 from ..events import Note, PassAdvanced
-from .remote_worker import Order, Reply, work
+from .remote_worker import WorkerReply, WorkerRequest, work
 from .shards import Cutter, Shard
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _GRACE_SECONDS: Final = 30.0
 
 
 @dataclass(frozen=True)
-class Crew:
+class WorkerPool:
     """The workers of a pass: what each is given, how many there are now, how to stop them.
 
     `cpus` and `gpus` are one worker's; `size` counts anew whenever it is called, as machines come
@@ -48,9 +48,9 @@ class Dispatch:
     """
 
     def __init__(
-        self, comparison: Comparison, cutter: Cutter, desk: Desk, crew: Crew, here: str
+        self, comparison: Comparison, cutter: Cutter, sink: RowSink, crew: WorkerPool, here: str
     ) -> None:
-        self.comparison, self.cutter, self.desk, self.crew = comparison, cutter, desk, crew
+        self.comparison, self.cutter, self.sink, self.crew = comparison, cutter, sink, crew
         self._remote = ray.remote(num_cpus=crew.cpus, num_gpus=crew.gpus, max_retries=0)(work)
         self._out: dict[Any, Shard] = {}
         self._lost: deque[Shard] = deque()
@@ -60,8 +60,8 @@ class Dispatch:
         self._images: Counter[str] = Counter()
         self._stopped: float | None = None
 
-    def run(self, order: Order) -> None:
-        """Take every shard's runs over its samples; returns early once the desk is stopping.
+    def run(self, order: WorkerRequest) -> None:
+        """Take every shard's runs over its samples; returns early once the sink is stopping.
 
         Raises KeeprateError for what a worker cannot mend, with nothing left running.
         """
@@ -77,7 +77,7 @@ class Dispatch:
 
     def _hand_out(self, order: Any) -> None:
         """Give every idle worker a shard, or tell all to stop."""
-        if self.desk.stopping():
+        if self.sink.stopping():
             self._stopped = self._stopped or time.monotonic()
             self.crew.flag.raise_flag.remote()
             return
@@ -101,7 +101,7 @@ class Dispatch:
         found = self.comparison.reference
         if found is None or self.comparison.unpruned.id in self.cutter.tasks[shard.task].ids:
             return None
-        logits: NDArray[Any] = found[list(shard.places)]
+        logits: NDArray[Any] = found[list(shard.positions)]
         return logits
 
     def _collect(self) -> None:
@@ -120,17 +120,17 @@ class Dispatch:
         """Hand a shard that was lost with its worker out again, or give its runs up."""
         why = _said(error)
         if shard.attempt < self.crew.attempts:
-            counts = f"{len(shard.places)} images for {len(shard.ids)} run(s)"
-            self.desk.listen(Note(f"A worker was lost, {counts} are computed again: {why}"))
+            counts = f"{len(shard.positions)} images for {len(shard.ids)} run(s)"
+            self.sink.listen(Note(f"A worker was lost, {counts} are computed again: {why}"))
             self._lost.append(shard)
             return
         said = f"Its worker was lost {shard.attempt} times on the same images: {why}"
-        self._give_up(dict.fromkeys(shard.ids, Failed(said, str(error))))
+        self._give_up(dict.fromkeys(shard.ids, RunError(said, str(error))))
 
-    def _take(self, shard: Shard, reply: Reply) -> None:
+    def _take(self, shard: Shard, reply: WorkerReply) -> None:
         """Hand everything in that a worker found, and raise what it could not go on with."""
-        for segment in reply.segments:
-            self.desk.take(segment)
+        for row_batch in reply.row_batches:
+            self.sink.take(row_batch)
         self._give_up(reply.failed)
         for names, text in reply.notes:
             self._note(names, text)
@@ -138,30 +138,32 @@ class Dispatch:
             self._note(shard.ids, f"Computed by Ray on {reply.device}.")
         if reply.error is not None:
             raise reply.error
-        if reply.segments:
-            self._count(shard, pl.concat([segment.rows for segment in reply.segments]), reply)
+        if reply.row_batches:
+            self._count(
+                shard, pl.concat([row_batch.rows for row_batch in reply.row_batches]), reply
+            )
 
-    def _give_up(self, failed: Mapping[str, Failed]) -> None:
+    def _give_up(self, failed: Mapping[str, RunError]) -> None:
         for name, why in failed.items():
             if name not in self.cutter.given_up:
                 self.cutter.give_up(name)
-                self.desk.fail(name, why)
+                self.sink.fail(name, why)
 
     def _note(self, names: Sequence[str], text: str) -> None:
         """Note something that many workers may say, once for each run."""
         new = [name for name in names if (name, text) not in self._noted]
         self._noted.update((name, text) for name in new)
         if new:
-            self.desk.note(new, text)
+            self.sink.note(new, text)
 
-    def _count(self, shard: Shard, rows: pl.DataFrame, reply: Reply) -> None:
+    def _count(self, shard: Shard, rows: pl.DataFrame, reply: WorkerReply) -> None:
         images = rows["place"].n_unique()
         self.cutter.learn(shard, images, reply.seconds)
         sums = rows.group_by("run").agg(pl.len(), pl.col("correct").sum())
         for run, seen, correct in sums.iter_rows():
             self._images[run] += seen
             self._correct[run] += correct
-        self.desk.listen(PassAdvanced(images, self._top1))
+        self.sink.listen(PassAdvanced(images, self._top1))
 
     def _top1(self) -> dict[str, float]:
         return {name: self._correct[name] / seen for name, seen in self._images.items()}

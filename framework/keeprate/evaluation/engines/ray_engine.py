@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ...engine import Desk, Engine, Task
+from ...engine import Engine, RowSink, Task
 from ...errors import KeeprateError
 from ...plugins.discovery import VARIABLE
 from ...request import LoopOptions, Request
@@ -18,8 +18,8 @@ from ..events import Note
 
 if TYPE_CHECKING:
     from ...study.comparison import Comparison
-    from .ray_dispatch import Crew
-    from .remote_worker import Order
+    from .ray_dispatch import WorkerPool
+    from .remote_worker import WorkerRequest
 
 
 class RayEngine(Engine):
@@ -59,7 +59,7 @@ class RayEngine(Engine):
         self._flag: Any = None
         self._is_ours = False
 
-    def run(self, comparison: Comparison, tasks: Sequence[Task], desk: Desk) -> None:
+    def run(self, comparison: Comparison, tasks: Sequence[Task], sink: RowSink) -> None:
         """Take every task's runs over its samples, shard by shard, on as many workers as there are.
 
         Raises KeeprateError for a cluster that cannot be used, for a comparison that was not asked
@@ -71,11 +71,11 @@ class RayEngine(Engine):
 
         request, loop = self._asked(comparison), comparison.options.loop
         self._connect()
-        crew = self._crew(loop, desk)
+        crew = self._crew(loop, sink)
         order = _order(comparison, request, self._loop(loop, crew.gpus), max(1, int(self.cpus)))
         cutter = Cutter(tasks, loop.batch_size, self.shard_seconds, self.shard_images)
         here = device_name(device_of(loop.accelerator))
-        Dispatch(comparison, cutter, desk, crew, here).run(order)
+        Dispatch(comparison, cutter, sink, crew, here).run(order)
 
     def close(self) -> None:
         """Leave the cluster; one that was started for the study ends."""
@@ -122,9 +122,9 @@ class RayEngine(Engine):
         self._is_ours = connect(self.address, cpus)
         self._flag = ray.remote(num_cpus=0, max_restarts=-1)(StopFlag).remote()
 
-    def _crew(self, loop: LoopOptions, desk: Desk) -> Crew:
+    def _crew(self, loop: LoopOptions, sink: RowSink) -> WorkerPool:
         from .ray_cluster import room
-        from .ray_dispatch import Crew
+        from .ray_dispatch import WorkerPool
 
         gpus = self._gpus(loop.accelerator)
         told: list[str] = []
@@ -133,10 +133,10 @@ class RayEngine(Engine):
             there = room(self.cpus, gpus)
             if not there and not told:
                 told.append(self._no_room(gpus))
-                desk.listen(Note(told[0]))
+                sink.listen(Note(told[0]))
             return max(1, min(there, self.workers or there))
 
-        return Crew(self.cpus, gpus, self.attempts, size, self._flag)
+        return WorkerPool(self.cpus, gpus, self.attempts, size, self._flag)
 
     def _no_room(self, gpus: float) -> str:
         """Say that no machine is large enough now; raise KeeprateError if none will ever be."""
@@ -164,14 +164,16 @@ class RayEngine(Engine):
         )
 
 
-def _order(comparison: Comparison, request: Request, loop: LoopOptions, threads: int) -> Order:
+def _order(
+    comparison: Comparison, request: Request, loop: LoopOptions, threads: int
+) -> WorkerRequest:
     """Describe a comparison so that a worker can make it again."""
     from ...plugins.registry import registry
     from ...results.environment import versions
-    from .remote_worker import Order
+    from .remote_worker import WorkerRequest
 
     paths = [Path(plugin.origin) for plugin in registry().plugins]
-    return Order(
+    return WorkerRequest(
         request=request,
         loop=loop,
         jobs=tuple(job.info for job in comparison.jobs),

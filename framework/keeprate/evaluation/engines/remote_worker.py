@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...engine import Desk, Failed, Segment, Task
+from ...engine import RowBatch, RowSink, RunError, Task
 from ...errors import KeeprateError, SampleError
 from ...plugins.discovery import VARIABLE
 from ...plugins.registry import activate, load
@@ -34,7 +34,7 @@ _PARTS = {
 
 
 @dataclass(frozen=True)
-class Order:
+class WorkerRequest:
     """What a worker must know of a comparison to make it again; the same for all its shards.
 
     `jobs` are the runs as the driver described them, `bad` the samples it found unusable,
@@ -55,14 +55,14 @@ class Order:
 
 
 @dataclass
-class Reply:
+class WorkerReply:
     """What a worker found on a shard, in `seconds` without the preparation; `device` names it.
 
     `error` is what keeps the whole comparison from running there.
     """
 
-    segments: list[Segment] = field(default_factory=list)
-    failed: dict[str, Failed] = field(default_factory=dict)
+    row_batches: list[RowBatch] = field(default_factory=list)
+    failed: dict[str, RunError] = field(default_factory=dict)
     notes: list[tuple[tuple[str, ...], str]] = field(default_factory=list)
     seconds: float = 0.0
     device: str | None = None
@@ -106,27 +106,27 @@ class Watch:
 
 
 class StoredLogits:
-    """Logits (N, K) of the unpruned model for the samples at N `places`, in ascending order."""
+    """Logits (N, K) of the unpruned model for the samples at N `positions`, in ascending order."""
 
-    def __init__(self, places: Sequence[int], logits: NDArray[Any]) -> None:
-        self.places, self.logits = np.asarray(places), logits
+    def __init__(self, positions: Sequence[int], logits: NDArray[Any]) -> None:
+        self.positions, self.logits = np.asarray(positions), logits
 
-    def __getitem__(self, places: NDArray[Any]) -> NDArray[Any]:
-        """Return the logits (B, K) at `places` (B,), which are among those there are."""
-        found: NDArray[Any] = self.logits[self.places.searchsorted(places)]
+    def __getitem__(self, positions: NDArray[Any]) -> NDArray[Any]:
+        """Return the logits (B, K) at `positions` (B,), which are among those there are."""
+        found: NDArray[Any] = self.logits[self.positions.searchsorted(positions)]
         return found
 
 
-def work(order: Order, shard: Shard, logits: NDArray[Any] | None, flag: Any) -> Reply:
+def work(order: WorkerRequest, shard: Shard, logits: NDArray[Any] | None, flag: Any) -> WorkerReply:
     """Take a shard's runs over its samples; a mistake the user can mend is in the reply.
 
     `logits` (N, K) are the unpruned model's for the shard's samples, None where it is itself among
     the runs. Whatever else is raised counts as a lost worker.
     """
-    reply, stopping = Reply(), Watch(flag)
+    reply, stopping = WorkerReply(), Watch(flag)
     try:
         if not stopping():
-            _judge(order, shard, logits, _desk(reply, stopping), reply)
+            _judge(order, shard, logits, _sink(reply, stopping), reply)
     except SampleError as error:
         reply.error = error
     except KeeprateError as error:
@@ -135,25 +135,29 @@ def work(order: Order, shard: Shard, logits: NDArray[Any] | None, flag: Any) -> 
 
 
 def _judge(
-    order: Order, shard: Shard, logits: NDArray[Any] | None, desk: Desk, reply: Reply
+    order: WorkerRequest,
+    shard: Shard,
+    logits: NDArray[Any] | None,
+    sink: RowSink,
+    reply: WorkerReply,
 ) -> None:
     from ..._devices import device_name, device_of
     from ..passes import run_pass
     from ..tasks import pass_of
 
     comparison = _comparison(order)
-    work = pass_of(comparison, Task(shard.ids, shard.places))
+    work = pass_of(comparison, Task(shard.ids, shard.positions))
     if logits is not None:
-        work = replace(work, reference=StoredLogits(shard.places, logits))
+        work = replace(work, reference=StoredLogits(shard.positions, logits))
     began = time.monotonic()
-    run_pass(work, order.loop, desk)
+    run_pass(work, order.loop, sink)
     reply.seconds = time.monotonic() - began
     reply.device = device_name(device_of(order.loop.accelerator))
 
 
-def _desk(reply: Reply, stopping: Callable[[], bool]) -> Desk:
-    return Desk(
-        take=reply.segments.append,
+def _sink(reply: WorkerReply, stopping: Callable[[], bool]) -> RowSink:
+    return RowSink(
+        take=reply.row_batches.append,
         fail=reply.failed.__setitem__,
         note=lambda names, text: reply.notes.append((tuple(names), text)),
         listen=lambda event: None,
@@ -161,11 +165,11 @@ def _desk(reply: Reply, stopping: Callable[[], bool]) -> Desk:
     )
 
 
-_made: list[tuple[Order, Comparison]] = []
+_made: list[tuple[WorkerRequest, Comparison]] = []
 """The comparison that this process worked on last."""
 
 
-def _comparison(order: Order) -> Comparison:
+def _comparison(order: WorkerRequest) -> Comparison:
     """Return the comparison, made once in a process.
 
     Raises KeeprateError for what cannot be made here or comes out different.
@@ -176,7 +180,7 @@ def _comparison(order: Order) -> Comparison:
     return _made[0][1]
 
 
-def _make(order: Order) -> Comparison:
+def _make(order: WorkerRequest) -> Comparison:
     import torch
 
     from ...results.environment import versions

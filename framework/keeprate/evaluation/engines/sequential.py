@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from ...engine import Desk, Engine, Task
+from ...engine import Engine, RowSink, Task
 
 if TYPE_CHECKING:
     from ...study.comparison import Comparison
@@ -17,11 +17,11 @@ class Sequential(Engine):
     name: ClassVar[str] = "sequential"
     is_default: ClassVar[bool] = True
 
-    def run(self, comparison: Comparison, tasks: Sequence[Task], desk: Desk) -> None:
+    def run(self, comparison: Comparison, tasks: Sequence[Task], sink: RowSink) -> None:
         """Take every task's runs over its samples."""
         from ..passes import run_pass
         from ..tasks import pass_of
 
         for task in tasks:
-            if not desk.stopping():
-                run_pass(pass_of(comparison, task), comparison.options.loop, desk)
+            if not sink.stopping():
+                run_pass(pass_of(comparison, task), comparison.options.loop, sink)

@@ -10,14 +10,14 @@ from ...engine import Task
 
 @dataclass(frozen=True)
 class Shard:
-    """Some runs, by id, on some samples: consecutive `places` of the task with this number.
+    """Some runs, by id, on some samples: consecutive `positions` of the task with this number.
 
     `attempt` counts how often it was handed out, this time included.
     """
 
     task: int
     ids: tuple[str, ...]
-    places: tuple[int, ...]
+    positions: tuple[int, ...]
     attempt: int = 1
 
     def again(self, given_up: Collection[str]) -> Shard:
@@ -50,12 +50,12 @@ class Cutter:
             number, task = self._task, self.tasks[self._task]
             ids = tuple(name for name in task.ids if name not in self.given_up)
             end = self._start + self.batch_size * self._batches(workers)
-            places = tuple(task.places[self._start : end]) if ids else ()
+            positions = tuple(task.positions[self._start : end]) if ids else ()
             self._start = end
-            if end >= len(task.places) or not ids:
+            if end >= len(task.positions) or not ids:
                 self._task, self._start = number + 1, 0
-            if places:
-                return Shard(number, ids, places)
+            if positions:
+                return Shard(number, ids, positions)
         return None
 
     def learn(self, shard: Shard, images: int, seconds: float) -> None:
@@ -75,6 +75,6 @@ class Cutter:
         if seconds is None:
             return 1
         most = int(self.seconds / max(seconds * self.batch_size, 1e-9))
-        left = sum(len(task.places) for task in self.tasks[self._task :]) - self._start
+        left = sum(len(task.positions) for task in self.tasks[self._task :]) - self._start
         share = -(-left // (workers * self.batch_size))
         return max(1, min(most, max(share, most // 4)))

@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..events import Event, Note, PassAdvanced, RunFailed, RunReused
-from .state import Pass, State, Tally
+from .state import PassProgress, ProgressState, State
 from .wording import count_parts, duration, line_of, packed, pass_parts, printable, shortened
 
 _MOST_ROWS: Final = 12
@@ -41,7 +41,7 @@ class LiveProgress:
         self, folder: Path, console: Console, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.folder, self.console = folder, console
-        self.tally = Tally(clock)
+        self.tally = ProgressState(clock)
         self._lock = Lock()
         self._looked: float | None = None
         self._exit = ExitStack()
@@ -104,7 +104,7 @@ class LiveProgress:
             return Group(*head, _bar(current, width), _runs(self.tally, current, width, rows))
 
 
-def _head(tally: Tally, width: int) -> Iterator[Text]:
+def _head(tally: ProgressState, width: int) -> Iterator[Text]:
     """The title, the counts and how far the pass has come, in lines that fit."""
     now = tally.clock()
     if tally.title:
@@ -123,7 +123,7 @@ def _line(text: str, style: str = "") -> Text:
     return Text(text, style, no_wrap=True, overflow="ellipsis")
 
 
-def _bar(current: Pass, width: int) -> Table:
+def _bar(current: PassProgress, width: int) -> Table:
     """A bar on a line of its own."""
     bar = ProgressBar(
         total=max(1, current.images), completed=current.done, width=min(_WIDEST_BAR, width)
@@ -133,7 +133,7 @@ def _bar(current: Pass, width: int) -> Table:
     return grid
 
 
-def _runs(tally: Tally, current: Pass, width: int, rows: int) -> Table:
+def _runs(tally: ProgressState, current: PassProgress, width: int, rows: int) -> Table:
     """The pass's runs and their top-1 accuracies so far, in at most `rows` rows."""
     shown = len(current.ids) if len(current.ids) <= rows else max(0, rows - 1)
     room = max(1, width - _FIGURE - _GAP)
@@ -148,7 +148,7 @@ def _runs(tally: Tally, current: Pass, width: int, rows: int) -> Table:
     return grid
 
 
-def _accuracy(tally: Tally, current: Pass, run_id: str) -> Text:
+def _accuracy(tally: ProgressState, current: PassProgress, run_id: str) -> Text:
     if tally.states.get(run_id) is State.FAILED:
         return Text("failed", "red")
     top1 = current.top1.get(run_id)

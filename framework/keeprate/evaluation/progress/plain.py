@@ -14,7 +14,7 @@ from typing import Final, Protocol, TextIO
 import click
 
 from ..events import Event, Listener, PassAdvanced, PassStarted
-from .state import Tally
+from .state import ProgressState
 from .wording import begin_line, count_parts, line_of, pass_parts
 
 _PLAIN_SECONDS: Final = 30.0
@@ -60,7 +60,7 @@ class PlainProgress:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.folder, self.stream = folder, stream
-        self.tally = Tally(clock)
+        self.tally = ProgressState(clock)
         self._said = clock()
 
     def __enter__(self) -> PlainProgress:

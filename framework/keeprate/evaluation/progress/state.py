@@ -32,7 +32,7 @@ class State(Enum):
     REUSED = "reused"
 
 
-class Speed:
+class SmoothedSpeed:
     """Images per second, smoothed: the longer ago, the less it counts."""
 
     def __init__(self, now: float) -> None:
@@ -55,12 +55,12 @@ class Speed:
         return self._images / self._seconds
 
 
-class Pass:
+class PassProgress:
     """The pass over the data that is under way: `done` of `images` images, for runs of `ids`."""
 
     def __init__(self, ids: Sequence[str], images: int, done: int, now: float) -> None:
         self.ids, self.images, self.done = tuple(ids), images, done
-        self.speed = Speed(now)
+        self.speed = SmoothedSpeed(now)
         self.top1: Mapping[str, float] = {}
 
     def advance(self, images: int, now: float) -> None:
@@ -76,7 +76,7 @@ class Pass:
         return max(0.0, (self.images - self.done) / speed - (now - self.speed.since))
 
 
-class Tally:
+class ProgressState:
     """Listens and keeps count; `clock` returns seconds.
 
     `title` is that of the comparison under way, `states` has every run by id, `current` is None
@@ -88,7 +88,7 @@ class Tally:
         self.began = clock()
         self.title = ""
         self.states: dict[str, State] = {}
-        self.current: Pass | None = None
+        self.current: PassProgress | None = None
         self._labels: dict[str, str] = {}
         self._images: dict[str, int] = {}
 
@@ -98,7 +98,7 @@ class Tally:
             case ComparisonStarted():
                 self._begin(event)
             case PassStarted(ids, images, before):
-                self.current = Pass(ids, images + before, before, self.clock())
+                self.current = PassProgress(ids, images + before, before, self.clock())
             case PassAdvanced(images):
                 if self.current is not None:
                     self.current.advance(images, self.clock())

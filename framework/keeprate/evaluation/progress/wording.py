@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ...results.records import Result
 from ..events import ComparisonStarted, Event, Note, RunFailed, RunFinished, RunReused
-from .state import Pass, State, Tally
+from .state import PassProgress, ProgressState, State
 
 
 def line_of(event: Event, folder: Path) -> str | None:
@@ -31,13 +31,13 @@ def line_of(event: Event, folder: Path) -> str | None:
     return printable(line)
 
 
-def begin_line(current: Pass) -> str:
+def begin_line(current: PassProgress) -> str:
     """Tell that a pass begins."""
     line = f"One pass for {_counted(len(current.ids), 'run')}: {_counted(current.images, 'image')}"
     return f"{line}, {current.done:,} done before" if current.done else line
 
 
-def pass_parts(current: Pass, now: float) -> list[str]:
+def pass_parts(current: PassProgress, now: float) -> list[str]:
     """How far a pass has come: images, runs, and as soon as they are known speed and time left."""
     parts = [
         f"{current.done:,} of {_counted(current.images, 'image')}",
@@ -49,7 +49,7 @@ def pass_parts(current: Pass, now: float) -> list[str]:
     return parts
 
 
-def count_parts(tally: Tally) -> list[str]:
+def count_parts(tally: ProgressState) -> list[str]:
     """How many runs are done and left, and those failed and reused where there are any."""
     counts = tally.counts()
     always = (State.DONE, State.LEFT)

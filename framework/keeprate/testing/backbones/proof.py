@@ -30,7 +30,7 @@ MOST_DOUBLED = 400_000_000
 
 
 @dataclass(frozen=True)
-class Finding:
+class ProofStep:
     """One thing that was checked: `error` relative to the largest logit, where one was measured."""
 
     what: str
@@ -57,7 +57,7 @@ def randomise(model: nn.Module) -> nn.Module:
     return model
 
 
-def examine(model: nn.Module) -> Iterator[Finding]:
+def examine(model: nn.Module) -> Iterator[ProofStep]:
     """Yield what is found of a model in evaluation mode, one check after the other.
 
     A check that raises is a finding that does not hold. Raises KeeprateError if no backbone runs
@@ -69,7 +69,7 @@ def examine(model: nn.Module) -> Iterator[Finding]:
             yield from check(model)
         except Exception as error:  # whatever a wrong backbone makes of it
             what = check.__name__.strip("_").replace("_", " ")
-            yield Finding(what, f"raised {type(error).__name__}: {error}", False)
+            yield ProofStep(what, f"raised {type(error).__name__}: {error}", False)
 
 
 def two_stages(backbone: Backbone) -> str:
@@ -83,14 +83,14 @@ def in_precision(model: nn.Module, dtype: torch.dtype) -> Backbone:
     return adapt(copy.deepcopy(model).to(dtype))
 
 
-def _identity(model: nn.Module) -> Iterator[Finding]:
+def _identity(model: nn.Module) -> Iterator[ProofStep]:
     backbone = adapt(model)
     error = identity_error(backbone, backbone.example(2))
     said = "bit-identical" if error == 0 else f"error {error:.1e}"
-    yield Finding("every token kept", said, error <= LOOSE[torch.float32], error)
+    yield ProofStep("every token kept", said, error <= LOOSE[torch.float32], error)
 
 
-def _oracle(model: nn.Module) -> Iterator[Finding]:
+def _oracle(model: nn.Module) -> Iterator[ProofStep]:
     size = sum(parameter.numel() for parameter in model.parameters())
     dtype = torch.float64 if size <= MOST_DOUBLED else torch.float32
     backbone = in_precision(model, dtype)
@@ -98,7 +98,7 @@ def _oracle(model: nn.Module) -> Iterator[Finding]:
     for place in Place:
         what = f"dropped {place}"
         if place not in backbone.places:
-            yield Finding(what, "refused: the block's halves run side by side", True)
+            yield ProofStep(what, "refused: the block's halves run side by side", True)
             continue
         errors = [
             oracle_error(backbone, inputs, schedule, place, needs)
@@ -106,10 +106,10 @@ def _oracle(model: nn.Module) -> Iterator[Finding]:
         ]
         limit = LOOSE.get(dtype, EXACT)
         said = f"error {max(errors):.1e} at {schedule} in {str(dtype).removeprefix('torch.')}"
-        yield Finding(what, said, max(errors) <= limit, max(errors))
+        yield ProofStep(what, said, max(errors) <= limit, max(errors))
 
 
-def _macs(model: nn.Module) -> Iterator[Finding]:
+def _macs(model: nn.Module) -> Iterator[ProofStep]:
     backbone = adapt(copy.deepcopy(model).to("meta"))
     inputs = backbone.example(1)
     reduced = probed(backbone, two_stages(backbone))
@@ -122,10 +122,10 @@ def _macs(model: nn.Module) -> Iterator[Finding]:
         said = f"{ours:,}"
         if ours != counted:
             said = f"{ours:,} here, {counted:,} by torch's flop counter"
-        yield Finding(what, said, ours == counted)
+        yield ProofStep(what, said, ours == counted)
 
 
-def _batch_of_one(model: nn.Module) -> Iterator[Finding]:
+def _batch_of_one(model: nn.Module) -> Iterator[ProofStep]:
     backbone = adapt(model)
     reduced = probed(backbone, two_stages(backbone))
     inputs = backbone.example(2)
@@ -133,15 +133,15 @@ def _batch_of_one(model: nn.Module) -> Iterator[Finding]:
     with torch.no_grad():
         both, alone = reduced(inputs), reduced(first)
     error = relative_error(alone, both[:1])
-    yield Finding("a batch of one", f"error {error:.1e}", error <= LOOSE[torch.float32], error)
+    yield ProofStep("a batch of one", f"error {error:.1e}", error <= LOOSE[torch.float32], error)
 
 
-def _other_size(model: nn.Module) -> Iterator[Finding]:
+def _other_size(model: nn.Module) -> Iterator[ProofStep]:
     """Try an image that is not square and of another size than the model's own."""
     what, backbone = "another, oblong size", adapt(model)
     inputs = backbone.example(2)
     if _is_named(inputs):
-        yield Finding(what, "not images", True)
+        yield ProofStep(what, "not images", True)
         return
     height, width = backbone.image_size
     images = torch.cat([inputs, inputs[..., : height // 2, :]], dim=-2)
@@ -149,22 +149,22 @@ def _other_size(model: nn.Module) -> Iterator[Finding]:
         with torch.no_grad():
             backbone.plain(images)
     except (AssertionError, RuntimeError, ValueError):
-        yield Finding(what, f"the model takes {height} x {width} pixels only", True)
+        yield ProofStep(what, f"the model takes {height} x {width} pixels only", True)
         return
     error = max(
         identity_error(backbone, images),
         oracle_error(backbone, images, two_stages(backbone), Place.AFTER_BLOCK, Needs.WEIGHTS),
     )
     said = f"error {error:.1e} at {images.shape[-2]} x {width} pixels"
-    yield Finding(what, said, error <= LOOSE[torch.float32], error)
+    yield ProofStep(what, said, error <= LOOSE[torch.float32], error)
 
 
-def _half_precision(model: nn.Module) -> Iterator[Finding]:
+def _half_precision(model: nn.Module) -> Iterator[ProofStep]:
     for dtype in (torch.bfloat16, torch.float16):
         yield _in_half(model, dtype)
 
 
-def _in_half(model: nn.Module, dtype: torch.dtype) -> Finding:
+def _in_half(model: nn.Module, dtype: torch.dtype) -> ProofStep:
     what = str(dtype).removeprefix("torch.")
     backbone = in_precision(model, dtype)
     inputs = backbone.example(2)
@@ -173,9 +173,11 @@ def _in_half(model: nn.Module, dtype: torch.dtype) -> Finding:
         ours = reduced(inputs)
         if not bool(ours.isfinite().all()):
             finite = bool(backbone.plain(inputs).isfinite().all())
-            return Finding(what, "not finite" + ("" if finite else ", like the model"), not finite)
+            return ProofStep(
+                what, "not finite" + ("" if finite else ", like the model"), not finite
+            )
         error = relative_error(ours, masked_logits(backbone, inputs, reduced.survivors))
-    return Finding(what, f"finite, error {error:.1e}", error <= LOOSE[dtype], error)
+    return ProofStep(what, f"finite, error {error:.1e}", error <= LOOSE[dtype], error)
 
 
 def _is_named(inputs: object) -> bool:

@@ -16,7 +16,7 @@ from ...backbones.lookup import adapt
 from ...errors import KeeprateError
 from ...plugins.registry import registry
 from ...reduction.proof import counted_macs, probed
-from .proof import Finding, examine, randomise, two_stages
+from .proof import ProofStep, examine, randomise, two_stages
 
 DEPTH, CHANNELS, HEADS, SIDE = 4, 192, 3, 6
 """Blocks, channels, heads, and patches along a side of the models that are run on real numbers,
@@ -55,7 +55,7 @@ class KindProof:
     cls: str
     block: str
     num_parameters: int
-    findings: tuple[Finding, ...]
+    findings: tuple[ProofStep, ...]
     seconds: float
     failure: str = ""
 
@@ -175,7 +175,7 @@ def _prove(name: str, kind: tuple[str, ...], build: Callable[[], nn.Module]) -> 
     started = time.perf_counter()
     model = randomise(build()).eval()
     backbone = adapt(model)
-    findings: list[Finding] = []
+    findings: list[ProofStep] = []
     failure = ""
     try:
         findings.extend(examine(model))

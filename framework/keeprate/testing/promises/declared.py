@@ -13,7 +13,7 @@ from ...backbone import Backbone
 from ...backbones.lookup import adapt
 from ...errors import KeeprateError
 from ...method import Method, Needs, Place, Preset
-from ...plugins.kinds import KINDS, Offer, check_offer
+from ...plugins.kinds import KINDS, Registered, check_class
 from ...plugins.parameters import build, parameters_of, values_of
 from ...reduction.plan import make_plan, refuse_unsuited, suits
 from ...reduction.schedule import parse_schedule
@@ -24,8 +24,8 @@ from ..outcome import Broken, Check, NotAsked
 
 def _described(bench: Bench) -> str:
     cls = bench.subject.cls
-    name = check_offer(KINDS["methods"], cls)
-    said = Offer(name, cls, "", "", "").description
+    name = check_class(KINDS["methods"], cls)
+    said = Registered(name, cls, "", "", "").description
     if not said.endswith((".", ":", "!", "?")):
         raise Broken(f"its docstring begins with no sentence, but {said!r}")
     _check_spelling(cls)

@@ -12,7 +12,7 @@ _SHIPPED: Final = "shipped with "
 _PRETRAINED: Final = "pretrained"
 
 
-def asked_again(run: RunInfo, batch_size: int = LoopOptions.batch_size) -> Request:
+def request_of(run: RunInfo, batch_size: int = LoopOptions.batch_size) -> Request:
     """Return the request that has this run, of which the description holds all that counts.
 
     Files are named as they are there: places of data as they were, weights and transformers' models
@@ -20,7 +20,7 @@ def asked_again(run: RunInfo, batch_size: int = LoopOptions.batch_size) -> Reque
     """
     data = run.data
     return Request(
-        model=model_again(run.backbone),
+        model=model_spec_of(run.backbone),
         data=DataSpec(data.name, {**data.places, **data.parameters}),
         runs=(RunSpec(run.method, run.parameters, Cost(run.schedule or None, run.budget)),),
         options=Options(
@@ -33,7 +33,7 @@ def asked_again(run: RunInfo, batch_size: int = LoopOptions.batch_size) -> Reque
     )
 
 
-def model_again(backbone: BackboneInfo, name: str | None = None) -> ModelSpec:
+def model_spec_of(backbone: BackboneInfo, name: str | None = None) -> ModelSpec:
     """Return how to ask for a model, which may have another `name` now.
 
     The size of images is always named: the model's own is not kept, and naming that changes
