@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 
 import keeprate
 from keeprate.plugins.registry import load
-from paths import ROOT
+from paths import DOCS, ROOT
 
 PACKAGES = {
     "keeprate": "framework",
@@ -65,6 +66,22 @@ def test_the_framework_spells_no_registered_name() -> None:
         for node in nodes(path):
             value = node.value if isinstance(node, ast.Constant) else None
             assert not (isinstance(value, str) and value in names), f"{path}: {value!r}"
+
+
+def test_no_public_class_of_the_framework_has_the_name_of_another() -> None:
+    modules = defaultdict(list)
+    for path in sources("keeprate"):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                modules[node.name].append(path.relative_to(ROOT).as_posix())
+    assert {name: paths for name, paths in modules.items() if len(paths) > 1} == {}
+
+
+def test_the_page_on_architecture_names_every_folder() -> None:
+    tree = (DOCS / "architecture.md").read_text(encoding="utf-8").split("## ")[0]
+    package = ROOT / "framework/keeprate"
+    folders = {path.parent.name for path in package.glob("*/**/__init__.py")}
+    assert [name for name in sorted(folders) if f" {name}/" not in tree] == []
 
 
 @pytest.mark.parametrize("folder", ["datasets", "tests"])

@@ -160,7 +160,7 @@ ADAPTED = """
 import sys
 {before}
 import timm
-from keeprate.backbones import adapt
+from keeprate.backbones.lookup import adapt
 from keeprate.plugins.registry import registry
 assert adapt(timm.create_model("test_vit")).name == "timm-vit"
 print("transformers" in sys.modules, *registry().backbones["hf-bert"].cls.examples())
