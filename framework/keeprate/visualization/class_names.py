@@ -13,15 +13,17 @@ from ..backbones.loading.loaded import LoadedModel, classes_of
 def class_names(loaded: LoadedModel) -> list[str]:
     """Return a name for each class a model tells apart, in the order of its outputs.
 
-    Its own names; those of ImageNet-1k where it names WordNet ids, or nothing, and has 1000
-    classes; else "class 0" and so on. Of synonyms ("tench, Tinca tinca") the first is taken.
+    These are the model's own names. A model with 1000 classes that has WordNet ids or no names
+    gets the names of ImageNet-1k; any other model without names gets "class 0" and so on. Of
+    synonyms ("tench, Tinca tinca") the first is taken.
     Raises KeeprateError as `classes_of` does.
     """
-    number, names = classes_of(loaded)
-    if number == 1000 and (names is None or names[0].startswith("n0")):
+    class_count, label_names = classes_of(loaded)
+    # of ImageNet-1k's sorted WordNet ids the first is n01440764, which tells people nothing
+    if class_count == 1000 and (label_names is None or label_names[0].startswith("n0")):
         info: Any = ImageNetInfo()
-        names = info.label_descriptions()
-    return _first_words(names or [f"class {index}" for index in range(number)])
+        label_names = info.label_descriptions()
+    return _first_words(label_names or [f"class {index}" for index in range(class_count)])
 
 
 def _first_words(names: Sequence[str]) -> list[str]:

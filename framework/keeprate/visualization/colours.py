@@ -1,4 +1,4 @@
-"""Colours of pictures: told apart with any colour vision, and even in steps of importance."""
+"""Colours of pictures: people of any colour vision can tell them apart; heat grows evenly."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ GROUP_COLOURS: Final[tuple[Colour, ...]] = (
     (0, 0, 0),
 )
 """Source: Okabe and Ito 2008."""
-_DARK: Final = 100
+_DARK_LUMINANCE: Final = 100
 """Colours of less luminance (0 to 255) are edged with white."""
 
 _STEPS: Final = np.array(
@@ -48,16 +48,18 @@ _STEPS: Final = np.array(
 
 def heat(share: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
     """Return the colours (..., 3) of numbers from 0 (dark violet) to 1 (yellow)."""
-    place = np.clip(share, 0, 1) * (len(_STEPS) - 1)
+    position = np.clip(share, 0, 1) * (len(_STEPS) - 1)
     steps = np.arange(len(_STEPS))
-    channels = [np.interp(place, steps, _STEPS[:, channel]) for channel in range(3)]
+    # np.interp takes one channel at a time
+    channels = [np.interp(position, steps, _STEPS[:, channel]) for channel in range(3)]
     return np.stack(channels, axis=-1).round().astype(np.uint8)
 
 
 def edging(colour: Colour) -> Colour:
     """Return the colour, black or white, that makes a line of `colour` stand out anywhere."""
+    # ITU-R BT.601: how bright people see red, green and blue
     luminance = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2]
-    return (255, 255, 255) if luminance < _DARK else (0, 0, 0)
+    return (255, 255, 255) if luminance < _DARK_LUMINANCE else (0, 0, 0)
 
 
 def merged_groups(owners: Owners) -> list[int]:
@@ -67,37 +69,41 @@ def merged_groups(owners: Owners) -> list[int]:
 
 
 def group_colours(owners: Owners) -> dict[int, Colour]:
-    """Return a colour for each merged token, unlike those of the groups that touch it.
+    """Return a colour for each merged token that differs from those of the groups that touch it.
 
-    Groups touch where patches do, at a side or a corner. The most entangled choose first, each the
-    colour least used among its neighbours, and then in the whole picture.
+    Two groups touch where two of their patches do, at a side or a corner. Each group gets the
+    colour that its neighbours use least, and of equal ones that the whole picture uses least.
     """
-    groups, touching = merged_groups(owners), _touching(owners)
-    chosen: dict[int, int] = {}
+    groups, touching = merged_groups(owners), _touching_tokens(owners)
+    colour_numbers: dict[int, int] = {}
+    # the group with most neighbours goes first, while most colours are still free
     for group in sorted(groups, key=lambda group: (-len(touching[group]), group)):
-        chosen[group] = _free(chosen, touching[group])
-    return {group: GROUP_COLOURS[chosen[group]] for group in groups}
+        colour_numbers[group] = _least_used_colour(colour_numbers, touching[group])
+    return {group: GROUP_COLOURS[colour_numbers[group]] for group in groups}
 
 
-def _free(chosen: Mapping[int, int], neighbours: set[int]) -> int:
-    near = Counter(chosen[each] for each in neighbours if each in chosen)
-    everywhere = Counter(chosen.values())
+def _least_used_colour(colour_numbers: Mapping[int, int], neighbours: set[int]) -> int:
+    near = Counter(colour_numbers[token] for token in neighbours if token in colour_numbers)
+    everywhere = Counter(colour_numbers.values())
     numbers = range(len(GROUP_COLOURS))
     return min(numbers, key=lambda number: (near[number], everywhere[number], number))
 
 
-def _touching(owners: Owners) -> dict[int, set[int]]:
-    """Return the tokens, by token, whose patches lie beside or across a corner from its own."""
-    found: dict[int, set[int]] = defaultdict(set)
-    for here, there in _neighbours(owners):
-        for one, other in {(int(a), int(b)) for a, b in zip(here, there, strict=True) if a != b}:
-            found[one].add(other)
-            found[other].add(one)
-    return found
+def _touching_tokens(owners: Owners) -> dict[int, set[int]]:
+    """Return for each token the tokens whose patches touch its own, at a side or a corner."""
+    # dropped patches (-1) are listed as well; they never get a colour, so they forbid none
+    touching: dict[int, set[int]] = defaultdict(set)
+    for patches, others in _patch_pairs(owners):
+        pairs = {(int(a), int(b)) for a, b in zip(patches, others, strict=True) if a != b}
+        for token, neighbour in pairs:
+            touching[token].add(neighbour)
+            touching[neighbour].add(token)
+    return touching
 
 
-def _neighbours(owners: Owners) -> Iterator[tuple[Owners, Owners]]:
-    """Yield all pairs of neighbouring patches, each way of lying side by side by itself."""
+def _patch_pairs(owners: Owners) -> Iterator[tuple[Owners, Owners]]:
+    """Yield the owners of all pairs of patches that touch, one direction at a time."""
+    # four directions are enough: the other four give the same pairs the other way round
     yield owners[1:].ravel(), owners[:-1].ravel()
     yield owners[:, 1:].ravel(), owners[:, :-1].ravel()
     yield owners[1:, 1:].ravel(), owners[:-1, :-1].ravel()

@@ -23,12 +23,12 @@ from .patch_pictures import Importance
 
 @dataclass(frozen=True)
 class HeadFound:
-    """How one head of a block converges on one image; `head` None stands for all together.
+    """How one head of a block converges on one image; `head` None stands for all heads together.
 
     `divergences` are the Kullback-Leibler divergences (nats) of the distribution after each number
-    of iterations from that after the number before it; their mean over the heads for all together.
-    `settled` is the least number of iterations from which the `keep` best of `patches` patch tokens
-    stay the same, None where they still changed at the greatest.
+    of iterations from the distribution after the number before it; for all heads together they are
+    the means over the heads. `settled` is the least number of iterations after which the `keep`
+    best of `patches` patch tokens stay the same; it is None if the last iteration changed them.
     """
 
     image: str
@@ -42,10 +42,10 @@ class HeadFound:
 
 @dataclass(frozen=True)
 class BlockFound:
-    """What was found at one block for one image: all heads together first, then each.
+    """The result of one block for one image: all heads together first, then each head.
 
-    `maps` are the scores of the patches after each number of iterations, heads combined; NaN for
-    patches dropped before.
+    `maps` are the scores that all heads together give the patches, after each number of iterations;
+    NaN for patches that were dropped before.
     """
 
     heads: tuple[HeadFound, ...]
@@ -54,11 +54,12 @@ class BlockFound:
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked: numbers of `iterations`, ascending, and where, and what is kept there.
+    """Which numbers of `iterations` (ascending) a study compares, and at which blocks.
 
-    With a `cost` at the stages of its schedule or budget, tokens being reduced on the way; without
-    at `blocks` (None: all) of the unpruned model, where the best `keep_rate` of the patch tokens
-    count as kept. Raises KeeprateError for fewer than two numbers of iterations, or none.
+    With a `cost`, the study looks at the stages of its schedule or budget, and tokens are reduced
+    on the way. Without one it looks at `blocks` (None: all) of the unpruned model, where the best
+    `keep_rate` of the patch tokens count as kept. Raises KeeprateError unless `iterations` are two
+    or more ascending numbers from 1.
     """
 
     iterations: tuple[int, ...]
@@ -75,8 +76,9 @@ class Question:
 class ConvergenceStudy:
     """Looks at a method's iterations on single images of one source.
 
-    To be made once the images are picked. Raises KeeprateError for a method that does not iterate,
-    does not suit the model or cannot keep what is asked, and for blocks the model has not.
+    Make it after the images are picked, because they decide the image size. Raises KeeprateError
+    for a method that does not iterate, does not suit the model or cannot keep as many tokens as
+    the question says, and for blocks that the model does not have.
     """
 
     def __init__(self, source: ImageSource, method: Method, question: Question) -> None:
@@ -91,17 +93,18 @@ class ConvergenceStudy:
         self.name = method.name
         refuse_unsuited(self.backbone, method)
         self.stages = self._stages(method) if question.cost is None else None
+        # the plan is checked before the proof, whose forward passes take longer
         plan = self._plan(method)
         require_proof(self.backbone)
         self.model = ReducedModel(self.backbone, plan, trace=True)
 
     @torch.inference_mode()
     def look(self, picked: SelectedImage) -> list[BlockFound]:
-        """Return what is found for one image, block by block."""
-        found: list[BlockFound] = []
+        """Return the result of each block for one image."""
+        block_results: list[BlockFound] = []
 
         def watch(tokens: Tokens, attention: Attention, stage: Stage) -> None:
-            found.append(self._at(picked.id, tokens, attention, stage))
+            block_results.append(self._examine_block(picked.id, tokens, attention, stage))
 
         self.model.watch = watch
         index = torch.tensor([picked.index])
@@ -110,10 +113,10 @@ class ConvergenceStudy:
         else:
             visit(self.model, picked.inputs, index, self.stages)
         self.model.watch = None
-        return found
+        return block_results
 
     def _stages(self, method: Method) -> dict[int, Stage]:
-        """Return a stage for each block asked for, as if it were the only one."""
+        """Return a stage for each block of the question, as if it were the only stage."""
         depth, patches = self.backbone.depth, self.backbone.num_patches(self.backbone.image_size)
         blocks = self.question.blocks or range(depth)
         rate = self.question.keep_rate
@@ -131,34 +134,37 @@ class ConvergenceStudy:
             return Plan(self.backbone, method, None)
         return make_plan(self.backbone, method, cost.schedule, cost.budget)
 
-    def _at(self, image: str, tokens: Tokens, attention: Attention, stage: Stage) -> BlockFound:
-        wanted = self.question.iterations
+    def _examine_block(
+        self, image: str, tokens: Tokens, attention: Attention, stage: Stage
+    ) -> BlockFound:
+        iterations = self.question.iterations
         signals = self._signals(tokens, attention, stage)  # (T, H, N)
-        steps = torch.stack([signals[number - 1] for number in wanted])
-        apart = divergences(steps)  # (T - 1, H)
+        steps = torch.stack([signals[number - 1] for number in iterations])
+        head_divergences = divergences(steps)  # (T - 1, H)
         scores = [self.method.combined(tokens, signal[None])[0] for signal in signals]
-        every = torch.stack([torch.stack(scores), *signals.unbind(dim=1)])  # (1 + H, T, N)
-        after = [settled(each[:, tokens.num_prefix :], stage.keep) for each in every]
-        means = torch.cat([apart.mean(dim=1, keepdim=True), apart], dim=1)
+        scores_by_head = torch.stack([torch.stack(scores), *signals.unbind(dim=1)])  # (1 + H, T, N)
+        settled_after = [settled(s[:, tokens.num_prefix :], stage.keep) for s in scores_by_head]
+        means = torch.cat([head_divergences.mean(dim=1, keepdim=True), head_divergences], dim=1)
         heads = (
             HeadFound(
                 image=image,
                 block=stage.block,
-                head=place - 1 if place else None,
+                head=position - 1 if position else None,
                 patches=tokens.num_patch_tokens,
                 keep=stage.keep,
-                divergences=tuple(means[:, place].tolist()),
-                settled=after[place],
+                divergences=tuple(means[:, position].tolist()),
+                settled=settled_after[position],
             )
-            for place in range(len(every))
+            for position in range(len(scores_by_head))
         )
-        maps = tuple(self._map(scores[number - 1], tokens) for number in wanted)
+        maps = tuple(self._map(scores[number - 1], tokens) for number in iterations)
         return BlockFound(tuple(heads), maps)
 
     def _signals(self, tokens: Tokens, attention: Attention, stage: Stage) -> Tensor:
         """Return the distributions (T, H, N) of one image after 1 to T iterations."""
         numbers = range(1, self.question.iterations[-1] + 1)
         signals = self.method.signals(tokens, attention, stage, numbers)
+        # `signals` is written by plugin authors: a wrong shape could broadcast unnoticed
         shape = tuple(signals.shape)
         if len(shape) != 4 or shape[:2] != (len(numbers), 1) or shape[3] != tokens.count:
             raise KeeprateError(
@@ -170,20 +176,23 @@ class ConvergenceStudy:
     def _map(self, score: Tensor, tokens: Tokens) -> Importance:
         assert tokens.owner is not None
         owner = tokens.owner[0]
+        # -1 (dropped) would read the last token: those patches read token 0, then become NaN
         values = score.float()[owner.clamp(min=0)].masked_fill(owner < 0, torch.nan)
-        found: Importance = on_grid(values, self.grid)
-        return found
+        importance_map: Importance = on_grid(values, self.grid)
+        return importance_map
 
 
 def visit(model: ReducedModel, inputs: Tensor, index: Tensor, stages: Mapping[int, Stage]) -> None:
     """Run images of one size through the unpruned model and call `model.watch` at `stages`.
 
-    What the method makes of the tokens there is thrown away: later blocks see them all.
+    The tokens that the method reduces there are thrown away: later blocks see all tokens.
     """
+    # images of one size are one part
     [(rows, part, images)] = model.parts(inputs, index)
     tokens, record = model.begin(part, rows, images)
     for block in range(max(stages) + 1):
         if block in stages:
+            # copies: the method must not change the tokens and the trace that go on unpruned
             model.run_block(block, tokens.copy(), stages[block], record.fork())
         tokens = model.run_block(block, tokens, None, record)
 
@@ -196,24 +205,26 @@ def divergences(steps: Tensor) -> Tensor:
     exact = steps.double()
     exact = exact / exact.sum(dim=-1, keepdim=True)
     later, earlier = exact[1:], exact[:-1]
-    apart = torch.xlogy(later, later) - torch.xlogy(later, earlier)
-    return apart.sum(dim=-1).clamp_min(0)
+    # xlogy(0, 0) is 0, as in the definition; 0 * log(0) would be NaN
+    pointwise = torch.xlogy(later, later) - torch.xlogy(later, earlier)
+    # rounding can leave equal distributions a little below 0
+    return pointwise.sum(dim=-1).clamp_min(0)
 
 
 def settled(scores: Tensor, keep: int) -> int | None:
     """Return the number of iterations from which the kept set stays the same.
 
-    `scores` (T, P) are those of the patch tokens after 1 to T iterations; the `keep` best are kept,
-    ties go to the earlier. None where the set of the last iteration is new.
+    `scores` (T, P) are the scores of the patch tokens after 1 to T iterations. The `keep` best are
+    kept; of equal ones the earlier. Returns None if the last iteration changed the set.
     """
     order = scores.argsort(dim=1, descending=True, stable=True)
     kept = torch.zeros_like(scores, dtype=torch.bool).scatter(1, order[:, :keep], True)
-    differs = (kept != kept[-1]).any(dim=1).tolist()
-    first = max((number for number, other in enumerate(differs, start=1) if other), default=0) + 1
+    changed = (kept != kept[-1]).any(dim=1).tolist()
+    first = max((number for number, change in enumerate(changed, start=1) if change), default=0) + 1
     return None if first == len(scores) and first > 1 else first
 
 
 def rows_of(found: Sequence[BlockFound]) -> Iterator[HeadFound]:
-    """Yield what was found of every head."""
+    """Yield the result of every head."""
     for block in found:
         yield from block.heads

@@ -1,4 +1,4 @@
-"""The figure of a study of convergence: divergences by block and head, and when sets stay."""
+"""The figure of a study of convergence: divergences, and when the kept sets stop changing."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ import altair as alt
 from .convergence_table import HeadSummary, stays
 
 FLOOR: Final = 1e-12
-"""Smaller divergences, in nats, are drawn as this one."""
+"""Smaller divergences (nats) are drawn as this one: a logarithmic axis has no 0."""
+# two colours of Okabe and Ito, as in colours.py
 _BLUE, _BLACK = "#0072B2", "#000000"
 _COLUMNS: Final = 4
 _WIDTH, _HEIGHT = 170, 130
-_WIDE, _HIGH = 44, 26
+_CELL_WIDTH, _CELL_HEIGHT = 44, 26
 
 
 def chart(found: Sequence[HeadSummary], iterations: Sequence[int], title: str) -> alt.VConcatChart:
@@ -66,31 +67,32 @@ def _divergences(found: Sequence[HeadSummary], iterations: Sequence[int]) -> alt
 def _points(found: Sequence[HeadSummary], steps: Sequence[str]) -> list[dict[str, Any]]:
     return [
         {
-            "block": f"block {each.block}",
-            "head": each.head,
+            "block": f"block {summary.block}",
+            "head": summary.head,
             "step": step,
             "kl": max(divergence, FLOOR),
-            "mean": each.head == "all",
+            "mean": summary.head == "all",
         }
-        for each in found
-        for step, divergence in zip(steps, each.divergences, strict=True)
+        for summary in found
+        for step, divergence in zip(steps, summary.divergences, strict=True)
     ]
 
 
 def _settled(found: Sequence[HeadSummary], iterations: Sequence[int]) -> alt.LayerChart:
-    """Return a table of colours: iterations after which each head's kept set stays."""
+    """Return a table of colours: the iterations after which each head's kept set stays the same."""
     most = iterations[-1]
     rows = [
         {
-            "block": each.block,
-            "head": each.head,
-            "settled": most + 1 if each.settled == inf else each.settled,
-            "text": stays(each, iterations).partition(" ")[0],
+            "block": summary.block,
+            "head": summary.head,
+            # one more than the greatest number stands for "not settled": JSON has no infinity
+            "settled": most + 1 if summary.settled == inf else summary.settled,
+            "text": stays(summary, iterations).partition(" ")[0],
         }
-        for each in found
+        for summary in found
     ]
-    heads = list(dict.fromkeys(each.head for each in found))
-    blocks = list(dict.fromkeys(each.block for each in found))
+    heads = list(dict.fromkeys(summary.head for summary in found))
+    blocks = list(dict.fromkeys(summary.block for summary in found))
     cell = alt.Chart(_data(rows)).encode(
         x=alt.X("head:N", sort=heads, title="Head", axis=alt.Axis(labelAngle=0)),
         y=alt.Y("block:O", sort=blocks, title="Block"),
@@ -101,6 +103,7 @@ def _settled(found: Sequence[HeadSummary], iterations: Sequence[int]) -> alt.Lay
         scale=alt.Scale(scheme="viridis", type="log", domain=[1, most + 1], reverse=True),
         legend=None,
     )
+    # white on the dark half of the logarithmic colour scale, whose middle is the square root
     light = alt.condition(f"datum.settled > {most**0.5}", alt.value("white"), alt.value(_BLACK))
     table: alt.LayerChart = alt.LayerChart(
         layer=[
@@ -113,7 +116,7 @@ def _settled(found: Sequence[HeadSummary], iterations: Sequence[int]) -> alt.Lay
             anchor="start",
         ),
     )
-    table.width, table.height = alt.Step(_WIDE), alt.Step(_HIGH)
+    table.width, table.height = alt.Step(_CELL_WIDTH), alt.Step(_CELL_HEIGHT)
     return table
 
 

@@ -22,16 +22,17 @@ from .token_sheet import SheetLayout, sheet_of
 from .token_tracks import ImageTrace, Prediction, TokenTracer
 
 LAYOUT: Final = SheetLayout(columns=3, panel_pixels=168)
-"""Small enough for a page of many: its width is that of four panels."""
-_COLOURS: Final = 128
+"""Small enough for a page of many pictures: each is as wide as four panels."""
+# a PNG of a palette is a fraction of the size, and a report holds all of them
+_PNG_COLOURS: Final = 128
 _LONGEST_NAME: Final = 100
 
 
 @dataclass(frozen=True)
 class PictureOptions:
-    """What pictures show: at most `most` samples, after `blocks` (None: at most three of them).
+    """What pictures show: at most `most` samples, after `blocks` (None: at most three blocks).
 
-    With `overlay` importance maps as well.
+    With `overlay` they show importance maps as well.
     """
 
     most: int
@@ -41,7 +42,7 @@ class PictureOptions:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A group's part of the index, its PNG files by name, and lines on what is not as it was."""
+    """A group's part of the index, its PNG files by name, and a warning for each difference."""
 
     group: PicturedGroup
     files: Mapping[str, bytes]
@@ -58,23 +59,24 @@ def draw(
 ) -> Drawn:
     """Draw the samples of a group on which the chosen runs disagree most.
 
-    Names of files are unlike those `taken`, and are taken. Raises KeeprateError as `restore_runs`
-    does, for a model whose patches are not known, blocks it has not, and samples that cannot be
-    read.
+    The names of the files differ from those in `taken` and are added to it. Raises KeeprateError
+    as `restore_runs` does, for a model whose patches are not known, for blocks that it does not
+    have, and for samples that cannot be read.
     """
-    found = disputed(store, group, chosen, look.most)
-    again = restore_runs([each.run for each in chosen.runs.values()], places)
-    check_blocks(look.blocks, again.source.backbone.depth)
-    shown = _shown(again, chosen, found.samples) if found.samples else []
-    names = class_names(again.source.loaded)
+    disputes = disputed(store, group, chosen, look.most)
+    restored = restore_runs([scored_run.run for scored_run in chosen.runs.values()], places)
+    check_blocks(look.blocks, restored.source.backbone.depth)
+    traces = _trace_samples(restored, chosen, disputes.samples) if disputes.samples else []
+    names = class_names(restored.source.loaded)
     files: dict[str, bytes] = {}
-    samples, warnings = [], list(again.changes)
-    for sample, picture in zip(found.samples, shown, strict=True):
+    samples, warnings = [], list(restored.changes)
+    for sample, trace in zip(disputes.samples, traces, strict=True):
         name = picture_name(sample.sample, taken)
-        sheet = sheet_of(picture, look.blocks, overlay=look.overlay, layout=LAYOUT)
-        files[name] = png(sheet, _COLOURS)
-        samples.append(_pictured(sample, picture, chosen, names, name))
-        warnings += _other_predictions(samples[-1])
+        sheet = sheet_of(trace, look.blocks, overlay=look.overlay, layout=LAYOUT)
+        files[name] = png(sheet, _PNG_COLOURS)
+        samples.append(_describe_sample(sample, trace, chosen, names, name))
+        # the same runs can predict otherwise on another processor or in less than 32 bits
+        warnings += _describe_differences(samples[-1])
     drawn = PicturedGroup(
         title=group.title,
         budget=chosen.budget,
@@ -87,68 +89,71 @@ def draw(
 
 
 def joined(before: PictureIndex, drawn: Sequence[Drawn]) -> PictureIndex:
-    """Return the index with the groups that were drawn in place of those of their titles."""
-    new = [each.group for each in drawn]
+    """Return the index in which the drawn groups replace the groups of the same titles."""
+    new = [drawing.group for drawing in drawn]
     titles = {group.title for group in new}
     kept = [group for group in before.groups if group.title not in titles]
     return PictureIndex(groups=tuple(sorted([*kept, *new], key=lambda group: group.title)))
 
 
-def _shown(
-    again: RestoredRuns, chosen: SelectedRuns, samples: Sequence[DisagreedSample]
+def _trace_samples(
+    restored: RestoredRuns, chosen: SelectedRuns, samples: Sequence[DisagreedSample]
 ) -> list[ImageTrace]:
-    picked = again.source.pick([each.sample for each in samples])
-    plans = {label: again.plans[judged.id] for label, judged in chosen.runs.items()}
-    camera = TokenTracer(again.source, plans)
-    return [camera.trace(each) for each in picked]
+    images = restored.source.pick([sample.sample for sample in samples])
+    plans = {label: restored.plans[scored_run.id] for label, scored_run in chosen.runs.items()}
+    tracer = TokenTracer(restored.source, plans)
+    return [tracer.trace(sample) for sample in images]
 
 
-def _pictured(
+def _describe_sample(
     sample: DisagreedSample,
-    shown: ImageTrace,
+    trace: ImageTrace,
     chosen: SelectedRuns,
     names: Sequence[str],
     file: str,
 ) -> Pictured:
-    plain = sample.unpruned.prediction if sample.unpruned else None
-    guesses = zip(chosen.ids, shown.tracks, sample.guesses, strict=True)
+    stored_unpruned = sample.unpruned.prediction if sample.unpruned else None
+    guesses = zip(chosen.ids, trace.tracks, sample.guesses, strict=True)
     return Pictured(
         id=sample.sample,
         label=sample.label,
         label_name=names[sample.label] if 0 <= sample.label < len(names) else "",
         different_percent=sample.different_percent,
         kl_spread_nats=sample.kl_spread_nats,
-        unpruned=_guess("unpruned", shown.before, plain),
+        unpruned=_describe_guess("unpruned", trace.before, stored_unpruned),
         predictions=tuple(
-            _guess(run, track.prediction, guess.prediction) for run, track, guess in guesses
+            _describe_guess(run, track.prediction, guess.prediction)
+            for run, track, guess in guesses
         ),
         file=file,
     )
 
 
-def _guess(run: str, shown: Prediction, stored: int | None) -> PicturedGuess:
+def _describe_guess(run_id: str, prediction: Prediction, stored: int | None) -> PicturedGuess:
     return PicturedGuess(
-        run=run,
-        prediction=shown.index,
-        name=shown.name,
-        confidence=shown.confidence,
+        run=run_id,
+        prediction=prediction.index,
+        name=prediction.name,
+        confidence=prediction.confidence,
         stored=stored,
     )
 
 
-def _other_predictions(sample: Pictured) -> list[str]:
+def _describe_differences(sample: Pictured) -> list[str]:
     return [
-        f"{sample.id}: {each.run} predicts class {each.prediction} in the picture, "
-        f"class {each.stored} in its rows"
-        for each in (sample.unpruned, *sample.predictions)
-        if each.stored is not None and each.stored != each.prediction
+        f"{sample.id}: {guess.run} predicts class {guess.prediction} in the picture, "
+        f"class {guess.stored} in its rows"
+        for guess in (sample.unpruned, *sample.predictions)
+        if guess.stored is not None and guess.stored != guess.prediction
     ]
 
 
 def picture_name(sample: str, taken: set[str]) -> str:
-    """A plain file name that tells of the sample, unlike those `taken`, and taken now."""
+    """Return a plain file name after the sample that is not in `taken`, and add it to `taken`."""
+    # ASCII alone and no leading dot: any file system and any URL takes such a name
     plain = re.sub(r"[^\w.-]+", "-", sample, flags=re.ASCII).lstrip(".-")
     stem = Path(plain).stem[-_LONGEST_NAME:].lstrip(".-") or "sample"
+    # compared in lower case: some file systems do not tell "A.png" from "a.png"
     number, name = 1, f"{stem}.png"
     while name.lower() in taken:
         number += 1

@@ -1,4 +1,4 @@
-"""A few images picked by name, as a model sees them: files, or samples of a data set."""
+"""A few images selected by name, as a model sees them: files, or samples of a data set."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ class ImageFiles(DataSet):
 
 @dataclass(frozen=True)
 class SelectedImage:
-    """One image: `crop` (H, W, 3) is what the model sees of it, `inputs` (1, 3, H, W) how.
+    """One image: `crop` (H, W, 3) is the part that the model sees, `inputs` (1, 3, H, W) its input.
 
-    `index` is its number in its data set, `label` its class there, None for a file's.
+    `index` is its number in its data set, `label` its class there, None for an image file.
     """
 
     id: str
@@ -56,68 +56,70 @@ class SelectedImage:
 
     @property
     def title(self) -> str:
-        """What people know the image by: its id, or a file's name without its folder."""
+        """The name people know the image by: its id, or a file's name without its folder."""
         return Path(self.id).name if self.label is None else self.id
 
     @property
     def stem(self) -> str:
-        """A name for files about the image, without folders or suffix of its own."""
+        """A name for files about the image, without folders and without the image's own suffix."""
         plain = Path(self.id).stem if self.label is None else self.id
         return re.sub(r"[^\w.-]+", "-", plain)
 
 
 @dataclass(frozen=True)
 class ImageSource:
-    """What images come from and which model they are for."""
+    """The data set that images come from, and the model they are for."""
 
     loaded: LoadedModel
     backbone: Backbone
     data: DataSet
 
     def pick(self, names: Sequence[str]) -> list[SelectedImage]:
-        """Return the images of these names, each once: files' paths, ids or indices of samples.
+        """Return the images of these names, each once; a name is a path, a sample's id or index.
 
-        `backbone.image_size` becomes that of the images. Raises KeeprateError for names there are
-        not, images that cannot be read, and models of texts.
+        `backbone.image_size` becomes that of the images. Raises KeeprateError for names that the
+        data set does not have, images that cannot be read, and models of texts.
         """
-        prepares = preparation(self.loaded, self.backbone, self.data)
-        if isinstance(prepares, TextPreparation):
+        preprocessing = preparation(self.loaded, self.backbone, self.data)
+        if isinstance(preprocessing, TextPreparation):
             raise KeeprateError(
                 f"Model '{self.loaded.name}' reads texts: there are no patches to draw."
             )
         self.data.bind(*classes_of(self.loaded))
-        transform = build_transform(prepares.given)
-        picked = []
+        transform = build_transform(preprocessing.given)
+        images = []
         for index in self._indices(names):
             sample, crop = self.data.samples()[index], transform.crop(self.data.image(index))
             label = None if sample.label < 0 else sample.label
             pixels = np.ascontiguousarray(crop.permute(1, 2, 0).numpy())
-            picked.append(
+            images.append(
                 SelectedImage(sample.id, index, label, pixels, transform.finish(crop)[None])
             )
-        return picked
+        return images
 
     def _indices(self, names: Sequence[str]) -> list[int]:
         samples = self.data.samples()
-        known = {sample.id: index for index, sample in enumerate(samples)}
-        return list(dict.fromkeys(_index(self.data.name, name, known) for name in names))
+        indices = {sample.id: index for index, sample in enumerate(samples)}
+        # a dictionary drops repeated indices and keeps the order of the names
+        return list(dict.fromkeys(_find_sample(self.data.name, name, indices) for name in names))
 
 
-def _index(data: str, name: str, known: dict[str, int]) -> int:
-    if name in known:
-        return known[name]
-    if name.isdecimal() and int(name) < len(known):
+def _find_sample(data: str, name: str, indices: dict[str, int]) -> int:
+    # ids go first: a data set may use numbers as ids, in another order than its indices
+    if name in indices:
+        return indices[name]
+    if name.isdecimal() and int(name) < len(indices):
         return int(name)
     raise KeeprateError(
-        f"Data set '{data}' has no sample '{name}': give an id, as '{next(iter(known), '')}', or "
-        f"an index from 0 to {len(known) - 1}. A file needs --model NAME and no --data."
+        f"Data set '{data}' has no sample '{name}': give an id, as '{next(iter(indices), '')}', or "
+        f"an index from 0 to {len(indices) - 1}. A file needs --model NAME and no --data."
     )
 
 
 def grid_of(source: ImageSource) -> tuple[int, int]:
     """Return the rows and columns of the model's patches; KeeprateError where they are not known.
 
-    To be asked once the images are picked, whose size decides.
+    Call it after the images are picked, because their size decides.
     """
     backbone = source.backbone
     grid = backbone.grid(backbone.image_size)
@@ -136,7 +138,7 @@ def on_grid(values: Tensor, grid: tuple[int, int]) -> np.ndarray:
 
 
 def check_blocks(blocks: Sequence[int] | None, depth: int) -> None:
-    """Raise KeeprateError for a block that a model of `depth` has not."""
+    """Raise KeeprateError for a block that a model of `depth` blocks does not have."""
     beyond = [block for block in blocks or () if block >= depth]
     if beyond:
         raise KeeprateError(

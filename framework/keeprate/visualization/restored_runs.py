@@ -1,4 +1,4 @@
-"""Finished runs made ready again: the model, the data and the methods that their store names."""
+"""Restore finished runs: the model, the data and the methods that their store names."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .image_selection import ImageSource
 
 @dataclass(frozen=True)
 class RunFiles:
-    """Where to find what a store names without saying where it is, or where it is no longer.
+    """Where to find the files that a store names without a folder, or that have moved since.
 
     `weights` are a file, or a folder that holds files of the stored names. Whatever is None, or is
     of another data set, is looked for where the runs had it.
@@ -37,9 +37,9 @@ class RunFiles:
 
 @dataclass(frozen=True)
 class RestoredRuns:
-    """Where samples come from, a plan for each run by its id, and lines on what is not as it was.
+    """Where samples come from, a plan for each run by its id, and a line for each change since.
 
-    `source` has the model that all of the runs are of.
+    `source` has the model of all these runs.
     """
 
     source: ImageSource
@@ -48,51 +48,54 @@ class RestoredRuns:
 
 
 def restore_runs(runs: Sequence[RunInfo], places: RunFiles) -> RestoredRuns:
-    """Make ready again runs of one model on the same images.
+    """Build the model, the data and the plans of finished runs of one model on the same images.
 
-    Raises KeeprateError, with the option that says where it is, for data and weights that are not
-    found, for weights that are not those of the runs, for models of texts, and for methods that
-    are not registered.
+    Raises KeeprateError for data and weights that are not found (it names the option to give), for
+    weights that are not those of the runs, for models of texts, and for methods that are not
+    registered.
     """
     first = runs[0]
     if first.backbone.samples == "texts":
         raise KeeprateError(
             f"Model '{first.backbone.name}' reads texts: there are no patches to draw."
         )
-    data = _data(first, places)
-    loaded = _model(first, places, data)
+    data = _restore_data(first, places)
+    loaded = _restore_model(first, places, data)
     options = request_of(first).options
+    # samples skipped then are skipped now: which samples are spread over, and the id, depend on it
     comparison = Comparison(loaded, data, [], options, bad=first.data.skipped)
-    plans = {run.id: _plan(run, comparison.backbone) for run in runs}
-    changes = [_changes(run, describe(comparison, plans[run.id])) for run in runs]
+    plans = {run.id: _restore_plan(run, comparison.backbone) for run in runs}
+    changes = [_describe_changes(run, describe(comparison, plans[run.id])) for run in runs]
     source = ImageSource(loaded, comparison.backbone, data)
     return RestoredRuns(source, plans, tuple(line for line in changes if line))
 
 
-def _data(run: RunInfo, places: RunFiles) -> DataSet:
-    name, stored = run.data.name, dict(run.data.places)
-    given, values = places.data, dict(request_of(run).data.values)
-    if given is not None and given.name == name:
-        own = [each.name for each in parameters_of(registry().dataset(name))]
-        named = {(key or next(iter(own), "")): value for key, value in given.values.items()}
-        values |= named
-        stored = {key: value for key, value in stored.items() if key not in named}
-    for key, place in stored.items():
-        if not Path(str(place)).exists():
+def _restore_data(run: RunInfo, files: RunFiles) -> DataSet:
+    name, stored_paths = run.data.name, dict(run.data.places)
+    spec, values = files.data, dict(request_of(run).data.values)
+    if spec is not None and spec.name == name:
+        parameters = [parameter.name for parameter in parameters_of(registry().dataset(name))]
+        # a value without a key, as in `--data NAME:PATH`, is the first parameter
+        moved = {(key or next(iter(parameters), "")): value for key, value in spec.values.items()}
+        values |= moved
+        stored_paths = {key: value for key, value in stored_paths.items() if key not in moved}
+    for key, path in stored_paths.items():
+        if not Path(str(path)).exists():
             raise KeeprateError(
-                f"Data set '{name}' of these runs was in '{place}', which is not there: say where "
+                f"Data set '{name}' of these runs was in '{path}', which is not there: say where "
                 f"it is with --data {name}:{key}=PATH."
             )
     return build_data(DataSpec(name, values))
 
 
-def _model(run: RunInfo, places: RunFiles, data: DataSet) -> LoadedModel:
+def _restore_model(run: RunInfo, files: RunFiles, data: DataSet) -> LoadedModel:
     backbone = run.backbone
-    spec = model_spec_of(backbone, places.model)
+    spec = model_spec_of(backbone, files.model)
     if spec.name is None:
         loaded = build_model(spec, data)
     else:
-        loaded = _loaded(_with_weights(spec, places.weights), data)
+        loaded = _build_named_model(_with_weights(spec, files.weights), data)
+    # other weights are an error, not a warning: their pictures would be those of another model
     if loaded.weights_sha256 != backbone.weights_sha256:
         raise KeeprateError(
             f"'{loaded.name}' with {loaded.weights} is not the model of these runs: theirs is "
@@ -102,29 +105,29 @@ def _model(run: RunInfo, places: RunFiles, data: DataSet) -> LoadedModel:
     return loaded
 
 
-def _loaded(spec: ModelSpec, data: DataSet) -> LoadedModel:
+def _build_named_model(spec: ModelSpec, data: DataSet) -> LoadedModel:
     try:
         return build_model(spec, data)
     except KeeprateError as error:
         raise KeeprateError(f"{error} Say where it is now with --model and --weights.") from error
 
 
-def _with_weights(spec: ModelSpec, given: Path | None) -> ModelSpec:
-    """The same with the file that its weights are in now; models of transformers have their own."""
+def _with_weights(spec: ModelSpec, weights: Path | None) -> ModelSpec:
+    """Return `spec` with the file of its weights; folders of transformers hold their own."""
     stored = spec.weights
-    if given is not None and given.is_dir():
-        given = None if stored is None else given / stored
+    if weights is not None and weights.is_dir():
+        weights = None if stored is None else weights / stored
     if spec.name is None or spec.name.startswith(PREFIX):
         return spec
-    if given is None and stored is not None and not stored.is_file():
+    if weights is None and stored is not None and not stored.is_file():
         raise KeeprateError(
             f"The weights of '{spec.name}', {stored}, are not here: say where with --weights FILE, "
             "or the folder they are in."
         )
-    return replace(spec, weights=given or stored)
+    return replace(spec, weights=weights or stored)
 
 
-def _plan(run: RunInfo, backbone: Backbone) -> Plan:
+def _restore_plan(run: RunInfo, backbone: Backbone) -> Plan:
     request = request_of(run)
     (spec,), options = request.runs, request.options
     method = build_run(spec, options.seed).method
@@ -137,8 +140,9 @@ def _plan(run: RunInfo, backbone: Backbone) -> Plan:
     )
 
 
-def _changes(run: RunInfo, now: RunInfo) -> str:
-    """A line on the parts of a run that are not what they were, "" if all are."""
+def _describe_changes(run: RunInfo, now: RunInfo) -> str:
+    """Return a line on the parts of a run that are not as they were; "" if none has changed."""
+    # the id hashes all that can change the rows, also what the parts below do not name
     if run.id == now.id:
         return ""
     parts = {
@@ -151,5 +155,5 @@ def _changes(run: RunInfo, now: RunInfo) -> str:
         "number of samples": (run.data.images, now.data.images),
         "transform": (run.data.transform, now.data.transform),
     }
-    other = [name for name, (before, after) in parts.items() if before != after]
-    return f"{run.id} is not built as it was run: other {', '.join(other) or 'settings'}"
+    changed_parts = [name for name, (before, after) in parts.items() if before != after]
+    return f"{run.id} is not built as it was run: other {', '.join(changed_parts) or 'settings'}"

@@ -17,7 +17,7 @@ from .sheet import ARROW, Panel, Sheet, SheetRow
 from .token_tracks import ImageTrace, MethodTrace, Prediction
 
 MOST_COLUMNS: Final = 6
-"""Blocks shown where none are named."""
+"""How many blocks a sheet shows if none are named."""
 PANEL_PIXELS: Final = 224
 _DROPPED: Final = "Dimmed: dropped."
 _MERGED: Final = "Outlined in one colour: merged into one token."
@@ -26,7 +26,7 @@ _RANK: Final = "rank of importance, from the least to the most important patch"
 
 @dataclass(frozen=True)
 class SheetLayout:
-    """How many blocks are shown where none are named, and how many pixels wide a panel is."""
+    """How many blocks a sheet shows if none are named, and the width of a panel in pixels."""
 
     columns: int = MOST_COLUMNS
     panel_pixels: int = PANEL_PIXELS
@@ -41,113 +41,115 @@ def sheet_of(
 ) -> Sheet:
     """Return the sheet of one image.
 
-    The columns are the image and its state after each of `blocks`: by default those where any
-    method acts, at most six of them, evenly spread, the last among them. With `overlay` a second
-    row for every method that has one shows its importance map at each of its stages. Only a
-    `layout` makes images smaller than they are.
+    The columns are the image and its state after each of `blocks`. By default these are at most six
+    of the blocks where any method acts, evenly spread and with the last one. With `overlay`, every
+    method that has importance maps gets a second row with its map at each stage. Images are made
+    smaller only if a `layout` is given.
     """
-    most = (layout or SheetLayout()).columns
-    columns = chosen_blocks(shown, most) if blocks is None else sorted(set(blocks))
-    pixels = _sized(shown.crop, layout)
+    max_columns = (layout or SheetLayout()).columns
+    columns = chosen_blocks(shown, max_columns) if blocks is None else sorted(set(blocks))
+    pixels = _resize(shown.crop, layout)
     rows: list[SheetRow] = []
-    for track in shown.tracks:
-        rows.append(_survivors(shown, track, columns, pixels))
-        if overlay and any(moment.importance is not None for moment in track.moments):
-            rows.append(_importance(track, columns, pixels))
-    return Sheet(_title(shown), tuple(rows), _notes(shown), _RANK if overlay else None)
+    for method_trace in shown.tracks:
+        rows.append(_survivors_row(shown, method_trace, columns, pixels))
+        if overlay and any(stage.importance is not None for stage in method_trace.moments):
+            rows.append(_importance_row(method_trace, columns, pixels))
+    return Sheet(_title(shown), tuple(rows), _legend(shown), _RANK if overlay else None)
 
 
-def _sized(crop: Pixels, layout: SheetLayout | None) -> Pixels:
+def _resize(crop: Pixels, layout: SheetLayout | None) -> Pixels:
     side = (layout or SheetLayout()).panel_pixels
     longer = max(crop.shape[:2])
     if layout is None or longer <= side:
         return enlarged(crop, side)
     height, width = (max(1, round(length * side / longer)) for length in crop.shape[:2])
+    # a filter, not fewer of the pixels: those left out would break thin lines
     smaller = Image.fromarray(crop).resize((width, height), Image.Resampling.LANCZOS)
     return np.asarray(smaller)
 
 
 def chosen_blocks(shown: ImageTrace, most: int = MOST_COLUMNS) -> list[int]:
-    """Return the blocks where any method acts, at most `most`, evenly spread, the last always."""
-    acting = {moment.block for track in shown.tracks for moment in track.moments}
-    blocks = sorted(acting)
+    """Return at most `most` of the blocks where methods act, evenly spread and with the last."""
+    acting_blocks = {stage.block for method_trace in shown.tracks for stage in method_trace.moments}
+    blocks = sorted(acting_blocks)
     number = min(len(blocks), most)
-    return [blocks[(place + 1) * len(blocks) // number - 1] for place in range(number)]
+    return [blocks[(column + 1) * len(blocks) // number - 1] for column in range(number)]
 
 
 def _title(shown: ImageTrace) -> str:
     label = "" if shown.label is None else f", labelled {shown.label}"
-    return f"{shown.title}{label}; unpruned: {_spelled(shown.before)}"
+    return f"{shown.title}{label}; unpruned: {_describe_prediction(shown.before)}"
 
 
-def _spelled(prediction: Prediction) -> str:
+def _describe_prediction(prediction: Prediction) -> str:
     return f"{prediction.name} ({prediction.confidence:.0%})"
 
 
-def _survivors(
+def _survivors_row(
     shown: ImageTrace, track: MethodTrace, columns: Sequence[int], pixels: Pixels
 ) -> SheetRow:
-    rows, across = shown.grid
-    every = np.arange(rows * across).reshape(rows, across)
-    panels = [Panel(pixels, f"input: {every.size} patch tokens")]
+    grid_rows, grid_columns = shown.grid
+    own_tokens = np.arange(grid_rows * grid_columns).reshape(grid_rows, grid_columns)
+    panels = [Panel(pixels, f"input: {own_tokens.size} patch tokens")]
     for block in columns:
-        owners = owners_after(track, block, every)
+        owners = owners_after(track, block, own_tokens)
         caption = f"after block {block}: {tokens_left(owners)}"
         panels.append(Panel(survivors_picture(pixels, owners), caption))
     before, after = shown.before, track.prediction
-    change = f"{_spelled(before)} {ARROW} {_spelled(after)}"
+    change = f"{_describe_prediction(before)} {ARROW} {_describe_prediction(after)}"
     text = f"{change}; {track.macs / 1e9:.3g} GMACs, {track.macs_share:.0%} of the unpruned model's"
     return SheetRow(track.label, text, tuple(panels), warning=before.name != after.name)
 
 
-def _importance(track: MethodTrace, columns: Sequence[int], pixels: Pixels) -> SheetRow:
-    panels, before = [Panel(None, "")], -1
+def _importance_row(track: MethodTrace, columns: Sequence[int], pixels: Pixels) -> SheetRow:
+    panels, last_block = [Panel(None, "")], -1
     for block in columns:
-        panels.append(_importance_panel(track, range(before + 1, block + 1), pixels))
-        before = block
+        # a map stands in the column that shows its effect: the first at or after its block
+        panels.append(_importance_panel(track, range(last_block + 1, block + 1), pixels))
+        last_block = block
     return SheetRow(f"{track.label}: importance", "", tuple(panels))
 
 
 def _importance_panel(track: MethodTrace, blocks: range, pixels: Pixels) -> Panel:
-    """Return the map of the last stage at one of `blocks`, an empty panel if there is none."""
-    maps = {moment.block: moment.importance for moment in track.moments if moment.block in blocks}
-    last = max(maps, default=None)
-    importance = None if last is None else maps[last]
+    """Return the map of the last stage in `blocks`; an empty panel if there is no map."""
+    maps = {stage.block: stage.importance for stage in track.moments if stage.block in blocks}
+    last_block = max(maps, default=None)
+    importance = None if last_block is None else maps[last_block]
     if importance is None:
         return Panel(None, "")
-    return Panel(importance_picture(pixels, importance), f"seen at block {last}")
+    return Panel(importance_picture(pixels, importance), f"seen at block {last_block}")
 
 
 def owners_after(track: MethodTrace, block: int, every: Owners) -> Owners:
-    """Return the owners of patches after a block; `every`, each its own, before the first stage."""
-    past = [moment.owners for moment in track.moments if moment.block <= block]
-    return past[-1] if past else every
+    """Return the owners of the patches after a block; before the first stage these are `every`."""
+    owners_by_stage = [stage.owners for stage in track.moments if stage.block <= block]
+    return owners_by_stage[-1] if owners_by_stage else every
 
 
 def tokens_left(owners: Owners) -> int:
-    """Return how many tokens patches live in."""
+    """Return the number of tokens that patches live in."""
     return int(np.unique(owners[owners >= 0]).size)
 
 
-def _notes(shown: ImageTrace) -> tuple[str, ...]:
-    """Return the legend, of what there is to be seen alone."""
-    last = [moment.owners for track in shown.tracks for moment in track.moments]
-    dropped = any((owners < 0).any() for owners in last)
-    merged = any(merged_groups(owners) for owners in last)
-    words = [_DROPPED] * dropped + [_MERGED] * merged
-    return (" ".join(words),) if words else ()
+def _legend(trace: ImageTrace) -> tuple[str, ...]:
+    """Return the legend; it explains only what the pictures show."""
+    stage_owners = [stage.owners for method_trace in trace.tracks for stage in method_trace.moments]
+    dropped = any((owners < 0).any() for owners in stage_owners)
+    merged = any(merged_groups(owners) for owners in stage_owners)
+    sentences = [_DROPPED] * dropped + [_MERGED] * merged
+    return (" ".join(sentences),) if sentences else ()
 
 
 def maps_sheet(
     picked: SelectedImage, blocks: Sequence[BlockFound], iterations: Sequence[int]
 ) -> Sheet:
-    """Return the scores of an image's patches after each number of iterations, block by block."""
+    """Return a sheet of an image's scores after each number of iterations, a row for each block."""
     pixels = enlarged(picked.crop, PANEL_PIXELS)
     rows = []
-    for found in blocks:
-        panels = [Panel(pixels, f"{found.heads[0].patches} patch tokens")]
-        for number, importance in zip(iterations, found.maps, strict=True):
-            times = "iteration" if number == 1 else "iterations"
-            panels.append(Panel(importance_picture(pixels, importance), f"{number} {times}"))
-        rows.append(SheetRow(f"block {found.heads[0].block}", "", tuple(panels)))
+    for block_result in blocks:
+        panels = [Panel(pixels, f"{block_result.heads[0].patches} patch tokens")]
+        for number, importance in zip(iterations, block_result.maps, strict=True):
+            unit = "iteration" if number == 1 else "iterations"
+            panels.append(Panel(importance_picture(pixels, importance), f"{number} {unit}"))
+        rows.append(SheetRow(f"block {block_result.heads[0].block}", "", tuple(panels)))
     return Sheet(picked.title, tuple(rows), scale=_RANK)

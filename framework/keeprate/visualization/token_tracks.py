@@ -1,4 +1,4 @@
-"""What methods do to an image, stage by stage: who survives, what mattered, what is predicted."""
+"""What methods do to an image, stage by stage: survivors, importance and prediction."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class StageTrace:
-    """One stage: the `owners` after it, and the `importance` the method saw before, if it does."""
+    """One stage: the `owners` after it, and the `importance` before it if the method has one."""
 
     block: int
     owners: Owners
@@ -43,7 +43,7 @@ class StageTrace:
 
 @dataclass(frozen=True)
 class MethodTrace:
-    """What one method did to an image: its stages, what is predicted then, at what cost."""
+    """What one method did to an image: its stages, the prediction and the cost."""
 
     label: str
     moments: tuple[StageTrace, ...]
@@ -54,9 +54,9 @@ class MethodTrace:
 
 @dataclass(frozen=True)
 class ImageTrace:
-    """An image as the model sees it, with the unpruned model's prediction and every track.
+    """An image as the model sees it, the unpruned model's prediction and the trace of each method.
 
-    `label` is the name of its class, None where it is not known; `grid` are rows and columns.
+    `label` is the name of its class (None: not known); `grid` are rows and columns of patches.
     """
 
     title: str
@@ -68,47 +68,50 @@ class ImageTrace:
 
 
 class TokenTracer:
-    """Runs several methods, by label, on single images and writes down what they do.
+    """Runs several methods, by label, on single images and records what they do.
 
-    They are given with a cost, or as plans that are ready.
-
-    To be made once the images are picked, whose size costs depend on. Raises KeeprateError for
-    methods, schedules and budgets that do not fit, and for a model whose patches are not known.
+    Each method comes with a cost, or as a plan that is ready. Make the tracer after the images are
+    picked, because costs depend on their size. Raises KeeprateError for methods, schedules and
+    budgets that do not fit, and for a model whose patches are not known.
     """
 
     def __init__(self, source: ImageSource, wanted: Mapping[str, MethodAtCost | Plan]) -> None:
         self.backbone, self.grid = source.backbone, grid_of(source)
         self.names = class_names(source.loaded)
-        self.models = {label: self._reduced(each) for label, each in wanted.items()}
+        self.models = {label: self._build_model(method) for label, method in wanted.items()}
+        # after the plans: they are cheap to check, a proof takes several forward passes
         require_proof(self.backbone)
         self.unpruned_macs = count(self.backbone, self.backbone.image_size).total
 
     @torch.inference_mode()
     def trace(self, picked: SelectedImage) -> ImageTrace:
-        """Return what every method does to one image."""
-        tracks = [self._track(label, model, picked) for label, model in self.models.items()]
+        """Return the trace of every method on one image."""
+        method_traces = [
+            self._trace_method(label, model, picked) for label, model in self.models.items()
+        ]
         return ImageTrace(
             title=picked.title,
             label=None if picked.label is None else self.names[picked.label],
             crop=picked.crop,
             grid=self.grid,
             before=self._prediction(self.backbone.plain(picked.inputs)),
-            tracks=tuple(tracks),
+            tracks=tuple(method_traces),
         )
 
-    def _reduced(self, wanted: MethodAtCost | Plan) -> ReducedModel:
-        if isinstance(wanted, Plan):
-            return ReducedModel(self.backbone, wanted, trace=True)
-        cost = wanted.cost
-        plan = make_plan(self.backbone, wanted.method, cost.schedule, cost.budget)
+    def _build_model(self, method: MethodAtCost | Plan) -> ReducedModel:
+        if isinstance(method, Plan):
+            return ReducedModel(self.backbone, method, trace=True)
+        cost = method.cost
+        plan = make_plan(self.backbone, method.method, cost.schedule, cost.budget)
         return ReducedModel(self.backbone, plan, trace=True)
 
-    def _track(self, label: str, model: ReducedModel, picked: SelectedImage) -> MethodTrace:
+    def _trace_method(self, label: str, model: ReducedModel, picked: SelectedImage) -> MethodTrace:
         maps: dict[int, Tensor] = {}
-        model.watch = _noting(model.method, maps)
+        model.watch = _record_importance(model.method, maps)
         logits = model(picked.inputs, torch.tensor([picked.index]))
+        # the model is kept for the next image, and must not write into these maps again
         model.watch = None
-        moments = [
+        stages = [
             StageTrace(
                 stage.block,
                 on_grid(stage.owner[0], self.grid),
@@ -118,42 +121,45 @@ class TokenTracer:
         ]
         macs = int(model.macs_per_image.total[0])
         share = macs / self.unpruned_macs
-        return MethodTrace(label, tuple(moments), self._prediction(logits), macs, share)
+        return MethodTrace(label, tuple(stages), self._prediction(logits), macs, share)
 
     def _prediction(self, logits: Tensor) -> Prediction:
         confidence, index = logits[0].float().softmax(dim=0).max(dim=0)
         return Prediction(self.names[int(index)], float(confidence), int(index))
 
 
-def _noting(method: Method, maps: dict[int, Tensor]) -> Callable[[Tokens, Attention, Stage], None]:
-    """Return what notes a method's importance of each patch (P,), by block, in `maps`."""
+def _record_importance(
+    method: Method, maps: dict[int, Tensor]
+) -> Callable[[Tokens, Attention, Stage], None]:
+    """Return a callback that stores the importance of each patch (P,) in `maps`, by block."""
 
     def note(tokens: Tokens, attention: Attention, stage: Stage) -> None:
         values = method.importance(tokens, attention, stage)
         if values is not None:
-            maps[stage.block] = _of_patches(checked(method, tokens, values), tokens)
+            maps[stage.block] = _values_of_patches(checked(method, tokens, values), tokens)
 
     return note
 
 
 def checked(method: Method, tokens: Tokens, values: Tensor) -> Tensor:
-    """Return a method's importance, (B, N) as it must be; else raise KeeprateError naming it."""
+    """Return a method's importance if it is (B, N); else raise KeeprateError with its name."""
     shape = tuple(tokens.x.shape[:2])
     if not isinstance(values, Tensor) or tuple(values.shape) != shape:
-        found = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
+        actual = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
         raise KeeprateError(
             f"Method '{method.name}': importance must be one number per token, prefix tokens "
-            f"included, {shape}, not {found}."
+            f"included, {shape}, not {actual}."
         )
     return values
 
 
-def _of_patches(values: Tensor, tokens: Tokens) -> Tensor:
-    """Return the number of the token that each patch of the first image lives in (P,).
+def _values_of_patches(values: Tensor, tokens: Tokens) -> Tensor:
+    """Return for each patch of the first image the value of its token (P,).
 
-    NaN for patches dropped before.
+    NaN for patches that were dropped before.
     """
     assert tokens.owner is not None
     owner = tokens.owner[0]
-    found = values[0].float()[owner.clamp(min=0)]
-    return found.masked_fill(owner < 0, torch.nan)
+    # -1 (dropped) would read the last token: those patches read token 0, then become NaN
+    patch_values = values[0].float()[owner.clamp(min=0)]
+    return patch_values.masked_fill(owner < 0, torch.nan)
