@@ -1,10 +1,8 @@
-"""The conformance battery: what keeprate promises of every method, tried on a method of yours.
+"""The conformance battery: it tries what keeprate promises of every method on one of yours.
 
-`check("name")` runs it and returns a `Verdict`; a test class derived from `MethodConformance` makes
-a test of every promise; `keeprate check` and the pytest plugin run the same. docs/conformance.md
-explains each promise and how to read a failure.
-
-Names are looked up when first used, so that importing this package needs no torch.
+`check("name")` runs it and returns a `Verdict`. A test class derived from `MethodConformance` has a
+test for every promise. `keeprate check` and the pytest plugin run the same checks.
+docs/conformance.md explains each promise and how to read a failure.
 """
 
 from __future__ import annotations
@@ -43,4 +41,5 @@ _HOME = {
 }
 
 
+# names are imported when they are first used: importing this package must not import torch
 __getattr__, __dir__ = lazy_names(__name__, _HOME)

@@ -1,4 +1,4 @@
-"""A method on tiny models: what all checks of a method are made with."""
+"""Run a method on tiny models: the tool of all checks of a method."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RATES: Mapping[int, float] = {0: 0.72, 2: 0.62, 3: 0.73}
 
 @dataclass(frozen=True)
 class Subject:
-    """A method under test: its class, how one is made, and what the user calls it."""
+    """A method under test: its class, a function that makes one, and the user's name for it."""
 
     label: str
     cls: type[Method]
@@ -35,13 +35,13 @@ class Subject:
 
     @property
     def package(self) -> str:
-        """The top-level package, or the module, that the method's code is in."""
+        """The top-level package, or the module, of the method's code."""
         return package_of(self.cls)
 
 
 @dataclass
 class Ran:
-    """One run: the calls that were made, and the logits, or the exception that ended it."""
+    """One run: the calls of the method, and the logits or the exception that ended the run."""
 
     case: Case
     model: ReducedModel
@@ -52,7 +52,7 @@ class Ran:
 
     @property
     def logits(self) -> Tensor:
-        """The logits (B, K); raises what ended the run instead."""
+        """The logits (B, K); raises the exception that ended the run, if one did."""
         if self.stop is not None:
             raise self.ending
         assert self.output is not None
@@ -60,14 +60,14 @@ class Ran:
 
     @property
     def ending(self) -> Exception:
-        """What ended the run, with the case written on it."""
+        """The exception that ended the run, with the case as an attribute."""
         assert self.stop is not None
         self.stop.__dict__.setdefault("keeprate_case", self.case)
         return self.stop
 
     @property
     def reductions(self) -> list[Call]:
-        """The calls of `reduce` that returned."""
+        """The calls of `reduce` that returned something."""
         return [
             call for call in self.calls if call.function == "reduce" and call.result is not None
         ]
@@ -75,19 +75,20 @@ class Ran:
 
 @dataclass(frozen=True)
 class Bench:
-    """Runs one method on cases; makes each method anew, so that checks do not meet."""
+    """Runs one method on cases; every check gets a new method, so that checks are independent."""
 
     subject: Subject
     plain: Mapping[Case, Tensor] = field(default_factory=dict)
-    """What the models of some cases compute by themselves, found before the method was made."""
+    """The logits of the unpruned models of some cases, computed before the method was made."""
 
     @classmethod
     def of(cls, subject: Subject) -> Bench:
-        """Return the bench of a method; what is to be compared with it later is computed now."""
+        """Return the bench of a method."""
+        # before the method is made: its constructor could change torch, and so these logits
         return cls(subject, {Case(kind): _plain(kind) for kind in KINDS})
 
     def must_reduce(self) -> Method:
-        """Return a new method; raises NotAsked for the one that reduces nothing."""
+        """Return a new method; raises NotAsked for a method that reduces nothing."""
         if not self.subject.cls.reduces:
             raise NotAsked("it reduces nothing (reduces = False)")
         return self.subject.make()
@@ -95,7 +96,7 @@ class Bench:
     def cases(self, case: Case, kinds: Iterable[str] = tuple(KINDS)) -> Iterator[Case]:
         """Yield a case for each kind of model that suits the method.
 
-        Where the case has no schedule it is that of `scheduled`. Raises NotAsked if none suits.
+        A case without a schedule gets that of `scheduled`. Raises NotAsked if no kind suits.
         """
         method, found = self.subject.make(), False
         for kind in kinds:
@@ -119,10 +120,11 @@ class Bench:
         watch: bool = True,
         seed: int | None = 0,
     ) -> Ran:
-        """Run the case, or the images `rows` of it, and return whatever came of it.
+        """Run the case, or its images `rows`, and return the run, also if it ended early.
 
         With `watch=False` the method itself runs, and no calls are recorded. Global random
-        generators are seeded with `seed` before, so that what depends on them is found once.
+        generators are seeded with `seed` before, so that a method that uses them repeats itself;
+        the check "randomness" alone finds it.
         """
         if seed is not None:
             seed_all(seed)
@@ -138,7 +140,8 @@ class Bench:
             return attempted(case, model, calls, images, index)
 
     def refusal(self, stop: Exception) -> NotTried | None:
-        """Return what keeps other promises from being tried, if keeprate itself ended the run."""
+        """Return why other promises cannot be tried, if keeprate itself ended the run."""
+        # an exception from the author's own lines is a finding of the check that met it
         if isinstance(stop, KeeprateError) and not raise_place(stop, self.subject.package):
             refused = NotTried(f"keeprate refused what it did. {stop}")
             refused.__cause__ = stop
@@ -146,12 +149,12 @@ class Bench:
         return None
 
     def refuse(self, ran: Ran) -> None:
-        """Raise what ended a run: NotTried where keeprate did for something looked at elsewhere."""
+        """Raise what ended a run; NotTried if keeprate refused something that others check."""
         if ran.stop is not None:
             raise self.refusal(ran.stop) or ran.ending
 
     def unasked(self) -> str:
-        """Return a note about kinds of model the method does not act on, "" for none."""
+        """Return a note on the kinds of model that the method does not act on, "" for none."""
         method = self.subject.make()
         left_out = [kind for kind in KINDS if not acts_on(Case(kind), method)]
         if not left_out:
@@ -163,7 +166,7 @@ class Bench:
 def attempted(
     case: Case, model: ReducedModel, calls: list[Call], images: Tensor, index: Tensor
 ) -> Ran:
-    """Call a reduced model and return what came of it, an exception included."""
+    """Call a reduced model and return the run, with the exception if one ended it."""
     try:
         return Ran(case, model, calls, images, model(images, index), None)
     except Exception as error:  # whatever a method makes of it
@@ -171,7 +174,7 @@ def attempted(
 
 
 def _as_raised(error: Exception) -> Exception:
-    """Return what a method raised, before keeprate explained it."""
+    """Return the exception that a method raised, without keeprate's explanation."""
     cause = error.__cause__
     return cause if isinstance(error, KeeprateError) and isinstance(cause, Exception) else error
 
@@ -183,7 +186,7 @@ def reduced(case: Case, method: Method, *, trace: bool = False) -> ReducedModel:
 
 
 def acts_on(case: Case, method: Method) -> bool:
-    """Tell whether a method can act on the case's model, by what it says of itself."""
+    """Return whether a method declares that it can act on the case's model."""
     backbone = backbone_of(case)
     lacks = method.requires_class_token and not backbone.has_class_token
     return method.place in backbone.places and not lacks
@@ -195,7 +198,7 @@ def backbone_of(case: Case) -> Backbone:
 
 
 def scheduled(method: Method, case: Case, rates: Mapping[int, float] = RATES) -> Case:
-    """Return the case with a schedule of counts: keep rates by block, as far as the method goes."""
+    """Return the case with a schedule of counts; no stage removes more than the method can."""
     left, stages = case.patches, []
     for block, rate in rates.items():
         most = method.most_removed(left)

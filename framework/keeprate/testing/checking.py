@@ -14,8 +14,8 @@ def check(method: Named, *, only: Sequence[str] = (), **parameters: object) -> V
 
     `method` is a name ("NAME", "NAME:parameter=value"), a plugin file that offers one method, a
     class, or an instance; `parameters` are those of its constructor. Nothing is printed;
-    `str(verdict)` tells what failed. Raises KeeprateError for unknown names of methods, parameters
-    and checks; whatever the method itself raises is an outcome.
+    `str(verdict)` says what failed. Raises KeeprateError for unknown names of methods, parameters
+    and checks. An exception of the method itself is not raised: it is an outcome.
 
     Example: `assert check("name").holds`.
     """

@@ -12,7 +12,7 @@ from .outcome import Outcome
 
 
 class MethodConformance:
-    """Derive a `Test...` class of your own and name the method: each promise is a test of it.
+    """Derive your own `Test...` class and name the method: each promise becomes a test of it.
 
     Example::
 
@@ -23,8 +23,8 @@ class MethodConformance:
 
     `method` is a registered name with parameters ("key-norm:power=1"), a plugin file that offers
     one method ("key_norm.py", beside the test's own file or in the working directory), a class, or
-    an instance. `only` names the checks to run, all if left out; `not_promised` those that the
-    method is known not to pass, each with the reason, which pytest shows as skipped.
+    an instance. `only` names the checks to run (default: all). `not_promised` names the checks that
+    the method is known not to pass, each with the reason; pytest shows them as skipped.
     """
 
     method: ClassVar[str | type[Method] | Method]
@@ -33,14 +33,17 @@ class MethodConformance:
 
     def pytest_generate_tests(self, metafunc: Any) -> None:
         """Make a test of every promise (pytest calls this)."""
+        # a derived class may have other tests, which take no promise
         if "promise" in metafunc.fixturenames:
+            # imported here, so that `keeprate.testing` itself stays quick to import
             from .runner import CHECKS, chosen
 
-            chosen(CHECKS, tuple(self.not_promised))
-            metafunc.parametrize("promise", [each.name for each in chosen(CHECKS, self.only)])
+            chosen(CHECKS, tuple(self.not_promised))  # raises if one of the names is misspelled
+            metafunc.parametrize("promise", [check.name for check in chosen(CHECKS, self.only)])
 
     def test_promise(self, promise: str) -> None:
         """The method keeps the promise."""
+        # pytest shows the author's test, not this frame
         __tracebackhide__ = True
         if promise in self.not_promised:
             import pytest
@@ -55,13 +58,13 @@ def _outcome(cls: type[MethodConformance], promise: str) -> Outcome:
 
     method = cls.method
     if isinstance(method, str) and method.endswith(".py"):
-        beside = Path(inspect.getfile(cls)).parent / method
-        method = str(beside) if beside.is_file() else method
+        file = Path(inspect.getfile(cls)).parent / method
+        method = str(file) if file.is_file() else method
     return next(iter(run_method(subject_of(method), [promise])))
 
 
 def settle(outcome: Outcome) -> None:
-    """Pass, skip or fail a test, as the outcome says."""
+    """Let the running test pass, skip or fail, according to the outcome."""
     import pytest  # which is there, since it runs this
 
     __tracebackhide__ = True

@@ -1,4 +1,4 @@
-"""What is promised of every data set: ids, labels, images, the same every time and everywhere."""
+"""The promises of every data set: ids, labels and images are right and always the same."""
 
 from __future__ import annotations
 
@@ -17,38 +17,40 @@ from ..plugins.parameters import values_of
 from .outcome import Broken, Check, NotTried
 
 LOOKED_AT = 8
-"""Samples whose image or text is looked at, spread over the data set."""
+"""How many samples have their image or text checked; they are spread over the data set."""
 
+# frequent numbers of classes come first, since the first that fits ends the search
 _CLASSES = (1000, 10, 100, *range(2, 10), *range(11, 100), *range(101, 400), 1)
 
 
 @dataclass(frozen=True)
 class DataBench:
-    """A data set under test: its class, how one is made, and how many classes it fits."""
+    """A data set under test: its class, a function that makes one, and its number of classes."""
 
     cls: type[DataSet]
     make: Callable[[], DataSet]
     num_classes: int
     refused: str = ""
-    """Why its labels fit no number of classes, "" where they fit one."""
+    """Why its labels fit no number of classes; "" if they fit one."""
 
     @classmethod
     def of(cls, data: type[DataSet], make: Callable[[], DataSet]) -> DataBench:
         """Find a number of classes that the data set accepts."""
-        said = ""
-        for number in _CLASSES:
+        message = ""
+        for num_classes in _CLASSES:
             try:
-                make().bind(number, None)
+                make().bind(num_classes, None)
             except KeeprateError as error:
-                said = str(error)
-                if str(number) not in said:  # it is not the number that it minds
+                message = str(error)
+                # an error that does not name the number is about something else: others fail too
+                if str(num_classes) not in message:
                     break
             else:
-                return cls(data, make, number)
-        return cls(data, make, 0, said)
+                return cls(data, make, num_classes)
+        return cls(data, make, 0, message)
 
     def bound(self) -> DataSet:
-        """Return a new data set, bound to a number of classes; NotTried where none fits."""
+        """Return a new data set bound to a number of classes; raises NotTried if none fits."""
         if self.refused:
             raise NotTried(f"its labels fit no model without names of its classes. {self.refused}")
         data = self.make()
@@ -58,9 +60,9 @@ class DataBench:
 
 def _described(bench: DataBench) -> str:
     name = check_class(KINDS["datasets"], bench.cls)
-    said = Registered(name, bench.cls, "", "", "").description
-    if not said.endswith((".", ":", "!", "?")):
-        raise Broken(f"its docstring begins with no sentence, but {said!r}")
+    sentence = Registered(name, bench.cls, "", "", "").description
+    if not sentence.endswith((".", ":", "!", "?")):
+        raise Broken(f"its docstring begins with no sentence, but {sentence!r}")
     values_of(bench.make())
     return ""
 
@@ -76,28 +78,28 @@ def _samples(bench: DataBench) -> str:
     samples = list(data.samples())
     if not samples:
         raise Broken("it has no sample")
-    twice, times = Counter(sample.id for sample in samples).most_common(1)[0]
-    if times > 1:
-        raise Broken(f"the id '{twice}' is given {times} times")
+    sample_id, occurrences = Counter(sample.id for sample in samples).most_common(1)[0]
+    if occurrences > 1:
+        raise Broken(f"the id '{sample_id}' is given {occurrences} times")
     for sample in samples:
-        fits = isinstance(sample.label, int) and 0 <= sample.label < bench.num_classes
-        if not fits:
+        is_class = isinstance(sample.label, int) and 0 <= sample.label < bench.num_classes
+        if not is_class:
             raise Broken(
                 f"sample '{sample.id}' has the label {sample.label!r}, and classes are 0 to "
                 f"{bench.num_classes - 1}"
             )
-    for again, whose in ((data, "a second call"), (bench.bound(), "another instance")):
-        if list(again.samples()) != samples:
-            raise Broken(f"{whose} of samples() gives others, or another order")
+    for other, source in ((data, "a second call"), (bench.bound(), "another instance")):
+        if list(other.samples()) != samples:
+            raise Broken(f"{source} of samples() gives others, or another order")
     return f"{len(samples)} samples"
 
 
 def _images(bench: DataBench) -> str:
     data = bench.bound()
-    for index, sample in _looked_at(data):
-        first, again = _content(data, index), _content(data, index)
+    for index, sample in _sample_positions(data):
+        first, second = _content(data, index), _content(data, index)
         _check_content(first, sample.id, isinstance(data, TextDataSet))
-        if not _same(first, again):
+        if not _same(first, second):
             raise Broken(f"sample '{sample.id}' is another one when asked for again")
     return ""
 
@@ -109,35 +111,37 @@ def _check_content(content: object, name: str, is_text: bool) -> None:
         return
     if not isinstance(content, Tensor):
         raise Broken(f"the image of sample '{name}' is a {type(content).__name__}, not a Tensor")
-    wanted = content.dtype == torch.uint8 and content.dim() == 3 and content.shape[0] == 3
-    if not wanted or not content.numel():
-        found = f"{str(content.dtype).removeprefix('torch.')} {tuple(content.shape)}"
-        raise Broken(f"the image of sample '{name}' is {found}, not uint8 (3, H, W)")
+    has_format = content.dtype == torch.uint8 and content.dim() == 3 and content.shape[0] == 3
+    if not has_format or not content.numel():
+        format_found = f"{str(content.dtype).removeprefix('torch.')} {tuple(content.shape)}"
+        raise Broken(f"the image of sample '{name}' is {format_found}, not uint8 (3, H, W)")
 
 
 def _pickles(bench: DataBench) -> str:
     data = bench.bound()
     try:
-        sent = pickle.loads(pickle.dumps(data))
+        unpickled = pickle.loads(pickle.dumps(data))
     except Exception as error:
         raise Broken(
             f"it cannot be sent to the processes that decode. {type(error).__name__}: {error}"
         ) from error
-    for index, sample in _looked_at(data):
-        if not _same(_content(sent, index), _content(data, index)):
+    for index, sample in _sample_positions(data):
+        if not _same(_content(unpickled, index), _content(data, index)):
             raise Broken(f"in another process sample '{sample.id}' is another one")
     return ""
 
 
 def _fingerprint(bench: DataBench) -> str:
     data, other = bench.bound(), bench.bound()
-    found = [data.fingerprint(), data.fingerprint(), other.fingerprint()]
-    if len(set(found)) > 1:
-        raise Broken(f"it changes from call to call: {', '.join(each[:12] for each in found)}")
+    fingerprints = [data.fingerprint(), data.fingerprint(), other.fingerprint()]
+    if len(set(fingerprints)) > 1:
+        raise Broken(
+            f"it changes from call to call: {', '.join(text[:12] for text in fingerprints)}"
+        )
     return ""
 
 
-def _looked_at(data: DataSet) -> Iterator[tuple[int, Sample]]:
+def _sample_positions(data: DataSet) -> Iterator[tuple[int, Sample]]:
     samples = data.samples()
     count = len(samples)
     for index in dict.fromkeys(i * (count - 1) // max(LOOKED_AT - 1, 1) for i in range(LOOKED_AT)):
@@ -148,10 +152,10 @@ def _content(data: DataSet, index: int) -> object:
     return data.text(index) if isinstance(data, TextDataSet) else data.image(index)
 
 
-def _same(first: object, again: object) -> bool:
-    if isinstance(first, Tensor) and isinstance(again, Tensor):
-        return torch.equal(first, again)
-    return type(first) is type(again) and first == again
+def _same(first: object, second: object) -> bool:
+    if isinstance(first, Tensor) and isinstance(second, Tensor):
+        return torch.equal(first, second)
+    return type(first) is type(second) and first == second
 
 
 DATA_CHECKS: tuple[Check[DataBench], ...] = (

@@ -1,4 +1,4 @@
-"""What belongs to the whole process: random generators, torch's settings; kept as they were."""
+"""The state of the whole process: random generators and torch's settings; save and restore them."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ SEEDED: Mapping[str, Callable[[int], object]] = {
     "NumPy": np.random.seed,
     "Python's random": random.seed,
 }
-"""The global generators, by name, and how each is seeded."""
+"""The global generators, by name, and the function that seeds each."""
 
 
 def seed_all(seed: int) -> None:
     """Seed every global generator."""
-    for each in SEEDED.values():
-        each(seed)
+    for set_seed in SEEDED.values():
+        set_seed(seed)
 
 
 def states() -> dict[str, object]:
-    """Return the states of the global random generators, to be compared."""
+    """Return the states of the global random generators in a form that can be compared."""
+    # bytes and repr: arrays have no single answer to ==
     return {
         "torch": torch.get_rng_state().numpy().tobytes(),
-        "NumPy": repr([each.tolist() if hasattr(each, "tolist") else each for each in _numpy()]),
+        "NumPy": repr([p.tolist() if hasattr(p, "tolist") else p for p in _numpy_state()]),
         "Python's random": random.getstate(),
     }
 
@@ -59,34 +60,36 @@ def settings() -> dict[str, object]:
 
 @contextmanager
 def left_as_found() -> Iterator[None]:
-    """Put random generators and settings back afterwards; warnings are shown, never raised.
+    """Restore random generators and settings afterwards; warnings are shown, never raised.
 
-    Inside, torch uses one thread: models are so tiny that more of them only wait for one another.
+    Inside, torch uses one thread: for models so tiny, more threads only wait for one another.
     """
-    generators = torch.get_rng_state(), _numpy(), random.getstate()
-    found, warn_only = settings(), torch.is_deterministic_algorithms_warn_only_enabled()
+    generators = torch.get_rng_state(), _numpy_state(), random.getstate()
+    saved_settings, warn_only = settings(), torch.is_deterministic_algorithms_warn_only_enabled()
     torch.set_num_threads(1)
     try:
         with warnings.catch_warnings():
+            # pytest may turn warnings into errors, and a method would look broken by one
             warnings.simplefilter("default")
             yield
     finally:
         torch.set_rng_state(generators[0])
         np.random.set_state(generators[1])
         random.setstate(generators[2])
-        _put_back(found, warn_only)
+        _restore_settings(saved_settings, warn_only)
 
 
-def _put_back(found: Mapping[str, object], warn_only: bool) -> None:
-    now = settings()
-    for name, value in found.items():
-        if now[name] != value and name != _DETERMINISM:
+def _restore_settings(saved: Mapping[str, object], warn_only: bool) -> None:
+    current = settings()
+    for name, value in saved.items():
+        # set only what changed: some setters have effects of their own, as a default device does
+        if current[name] != value and name != _DETERMINISM:
             _SETTERS[name](value)
-    if now[_DETERMINISM] != found[_DETERMINISM]:
-        torch.use_deterministic_algorithms(bool(found[_DETERMINISM]), warn_only=warn_only)
+    if current[_DETERMINISM] != saved[_DETERMINISM]:
+        torch.use_deterministic_algorithms(bool(saved[_DETERMINISM]), warn_only=warn_only)
 
 
-def _numpy() -> tuple[Any, ...]:
+def _numpy_state() -> tuple[Any, ...]:
     state = np.random.get_state()
     assert isinstance(state, tuple)
     return state

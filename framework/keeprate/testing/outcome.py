@@ -1,4 +1,4 @@
-"""What a check is, what comes of one, and how that is told."""
+"""Checks, their outcomes, and the text about them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ S = TypeVar("S")
 Status = Literal["kept", "broken", "not asked", "not tried"]
 
 DOCS = "docs/conformance.md"
-"""Where every promise is written out, each under the name of its check."""
+"""The page that explains every promise, each under the name of its check."""
 
 
 class Broken(Exception):
-    """A promise that was not kept: what happened, with numbers, and `case`, the input it was on."""
+    """A promise that was not kept: what happened, with numbers, and the input (`case`)."""
 
     def __init__(self, said: str, case: object = "") -> None:
         super().__init__(said)
@@ -23,21 +23,21 @@ class Broken(Exception):
 
 
 class NotAsked(Exception):
-    """A promise that this method, data set or report does not have to keep, and why."""
+    """A promise that this method, data set or report does not have to keep, with the reason."""
 
 
 class NotTried(Exception):
-    """A promise that cannot be looked at, since another one is broken: what stands in the way."""
+    """A promise that cannot be checked because another one is broken, with the reason."""
 
 
 @dataclass(frozen=True)
 class Check(Generic[S]):
-    """One promise: `name`, what is promised in a sentence, and the function that tries it.
+    """One promise: its `name`, the promise in a sentence, and the function that tries it.
 
-    `run` returns a note ("" for none) where the promise is kept and raises `Broken`, `NotAsked` or
-    `NotTried`; any other exception is the method's own. `looks_at` names the attributes of the
-    class that a broken promise is most likely due to, the likeliest first. It tells something only
-    where the checks `after` which it comes are not broken.
+    `run` returns a note ("" for none) if the promise is kept, and raises `Broken`, `NotAsked` or
+    `NotTried` otherwise; any other exception is the method's own. `looks_at` names the attributes
+    of the class that most likely break the promise, the likeliest first. If a check named in
+    `after` is broken, this one is not tried, because its result would mean nothing.
     """
 
     name: str
@@ -49,10 +49,10 @@ class Check(Generic[S]):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one check.
+    """The outcome of one check.
 
-    `said` is what happened, or why the promise was not asked or not tried; `case` the input, as
-    Python code that makes it again (`keeprate.testing.Case`); `where` is "FILE:LINE" of the
+    `said` is what happened, or why the promise was not asked or not tried. `case` is the input, as
+    Python code that makes it again (`keeprate.testing.Case`). `where` is "FILE:LINE" of the
     function to look at.
     """
 
@@ -66,7 +66,7 @@ class Outcome:
 
     @property
     def holds(self) -> bool:
-        """Whether nothing is wrong: the promise is kept, or not asked."""
+        """Whether the promise is kept or not asked."""
         return self.status in ("kept", "not asked")
 
     @property
@@ -76,11 +76,11 @@ class Outcome:
 
     @property
     def text(self) -> str:
-        """Everything about a broken promise, on lines of their own."""
+        """Everything about a broken promise: one line for the promise, the event, the input, ..."""
         parts = (("promised", self.promise), ("happened", self.said), ("input", self.case))
-        look = "; ".join(part for part in (self.where, self.docs) if part)
+        look_at = "; ".join(part for part in (self.where, self.docs) if part)
         return "\n".join(
-            f"{name + ':':10}{said}" for name, said in (*parts, ("look at", look)) if said
+            f"{name + ':':10}{text}" for name, text in (*parts, ("look at", look_at)) if text
         )
 
 
@@ -96,37 +96,39 @@ class Verdict:
 
     @property
     def holds(self) -> bool:
-        """Whether every promise is kept, as far as it is asked."""
+        """Whether every promise that is asked is kept."""
         return all(outcome.holds for outcome in self.outcomes)
 
     @property
     def broken(self) -> tuple[Outcome, ...]:
-        """The outcomes of promises that were not kept, without those that could not be tried."""
+        """The outcomes of promises that were not kept; those not tried are left out."""
         return tuple(outcome for outcome in self.outcomes if outcome.status == "broken")
 
     @property
     def seconds(self) -> float:
-        """What all checks took together."""
+        """The time of all checks together."""
         return sum(outcome.seconds for outcome in self.outcomes)
 
     def __getitem__(self, check: str) -> Outcome:
         return next(outcome for outcome in self.outcomes if outcome.check == check)
 
     def __str__(self) -> str:
-        wrong = [each for each in self.outcomes if not each.holds]
-        failures = [f"{each.check}: {each.status}\n{indented(each.text)}" for each in wrong]
+        failed = [outcome for outcome in self.outcomes if not outcome.holds]
+        failures = [
+            f"{outcome.check}: {outcome.status}\n{indented(outcome.text)}" for outcome in failed
+        ]
         return "\n".join([f"{self.subject}: {totals(self.outcomes)}", *failures])
 
 
 def totals(outcomes: tuple[Outcome, ...]) -> str:
-    """Return how many promises were kept and how many not, "20 promises kept, 1 broken"."""
+    """Return the number of promises by status: "21 promises: 20 kept, 1 broken"."""
     counts = {status: 0 for status in ("kept", "broken", "not tried", "not asked")}
     for outcome in outcomes:
         counts[outcome.status] += 1
-    shown = [f"{count} {status}" for status, count in counts.items() if count or status == "kept"]
-    return f"{len(outcomes)} promises: {', '.join(shown)}"
+    parts = [f"{count} {status}" for status, count in counts.items() if count or status == "kept"]
+    return f"{len(outcomes)} promises: {', '.join(parts)}"
 
 
 def indented(text: str, by: int = 2) -> str:
-    """Return text with every line moved to the right."""
+    """Return the text with every line moved to the right by `by` spaces."""
     return "\n".join(" " * by + line for line in text.splitlines())

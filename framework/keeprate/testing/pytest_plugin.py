@@ -1,7 +1,7 @@
 """The pytest plugin: `--keeprate-check FILE_OR_NAME`, and the fixture `keeprate_method`.
 
-pytest loads it wherever keeprate is installed, so it imports nothing but pytest until one of the
-two is used.
+pytest loads it wherever keeprate is installed, so it imports only pytest until one of the two is
+used.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ def keeprate_method() -> Callable[..., Verdict]:
     """A function that takes what `keeprate.testing.check` does and fails the test if that does."""
 
     def conforms(method: Any, **options: Any) -> Verdict:
+        # pytest shows the line of the author's test, not this one
         __tracebackhide__ = True
         from .checking import check
 
@@ -58,35 +59,38 @@ class Promise(pytest.Item):
         settle(next(iter(run_method(self.subject, [self.check]))))
 
     def reportinfo(self) -> tuple[Any, int | None, str]:
-        """Return where the promise is told to be: nowhere, under its own name."""
+        """Return a location without a line: the promise is shown under its own name alone."""
         return self.path, None, self.name
 
 
+# first, so that pytest's own -k and -m select among the promises as well
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(
     session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
 ) -> None:
     """Add the promises of what the option names (pytest calls this)."""
-    for what in config.getoption("--keeprate-check"):
-        found: list[pytest.Item | pytest.Collector] = list(_promises(session, what))
-        items.extend(each for each in found if isinstance(each, pytest.Item))
-        report = pytest.CollectReport(session.nodeid, "passed", None, found)
-        config.hook.pytest_collectreport(report=report)  # so that they are counted
+    for name in config.getoption("--keeprate-check"):
+        promises: list[pytest.Item | pytest.Collector] = list(_promises(session, name))
+        items.extend(promise for promise in promises if isinstance(promise, pytest.Item))
+        report = pytest.CollectReport(session.nodeid, "passed", None, promises)
+        # items that no collector reports would be missing from pytest's count
+        config.hook.pytest_collectreport(report=report)
 
 
-def _promises(session: pytest.Session, what: str) -> Iterator[Promise]:
+def _promises(session: pytest.Session, name_or_file: str) -> Iterator[Promise]:
     from ..errors import KeeprateError
     from .lookup import method_subject, named
     from .runner import CHECKS
 
     try:
-        found, given = named(what)
+        classes_by_kind, values = named(name_or_file)
     except KeeprateError as error:
+        # an error of usage is one line; another exception would be pytest's INTERNALERROR
         raise pytest.UsageError(f"--keeprate-check: {error}") from error
-    if "methods" not in found:
-        raise pytest.UsageError(f"--keeprate-check: '{what}' offers no method.")
-    for cls in found["methods"]:
-        subject = method_subject(cls, given)
+    if "methods" not in classes_by_kind:
+        raise pytest.UsageError(f"--keeprate-check: '{name_or_file}' offers no method.")
+    for cls in classes_by_kind["methods"]:
+        subject = method_subject(cls, values)
         for check in CHECKS:
             name = f"keeprate[{subject.label}-{check.name}]"
             yield Promise.from_parent(session, name=name, subject=subject, check=check.name)

@@ -1,4 +1,4 @@
-"""Watch a method at work: every call, what it was given, what it read and what it returned."""
+"""Watch a method at work: the arguments, the reads and the result of every call."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Lens = Callable[[Tokens, Attention], tuple[Tokens, Attention]]
 
 @dataclass
 class Call:
-    """One call of `score` or `reduce`: what went in, what came out, or the `error` raised."""
+    """One call of `score` or `reduce`: its arguments, and its result or the `error` raised."""
 
     function: Literal["score", "reduce"]
     tokens: Tokens
@@ -38,61 +38,65 @@ class _Watch:
     calls: list[Call] = field(default_factory=list)
     is_inside: bool = False
 
-    def call(self, function: Literal["score", "reduce"], original: Any, given: Any) -> Any:
-        """Pass a call on; one that the method itself makes of its other function is not watched."""
+    def call(self, function: Literal["score", "reduce"], original: Any, arguments: Any) -> Any:
+        """Pass a call on and record it, unless the method calls its own other function."""
         if self.is_inside:
-            return original(*given)
-        seen = Call(function, *self.lens(*given[:2]), given[2])
-        self.calls.append(seen)
+            return original(*arguments)
+        call = Call(function, *self.lens(*arguments[:2]), arguments[2])
+        self.calls.append(call)
         self.is_inside = True
         try:
-            with self.around(seen):
-                seen.result = original(seen.tokens, seen.attention, seen.stage)
+            with self.around(call):
+                call.result = original(call.tokens, call.attention, call.stage)
         except Exception as error:
-            seen.error = error
+            call.error = error
             raise
         finally:
             self.is_inside = False
-        return seen.result
+        return call.result
 
 
 def watched(
     method: Method, around: Around | None = None, lens: Lens | None = None
 ) -> tuple[Method, list[Call]]:
-    """Return a copy of a method whose calls are recorded in the list that comes with it.
+    """Return a copy of a method, and a list in which the calls of the copy are recorded.
 
-    `around` makes a context that every call runs in, `lens` what it gets to see as its tokens and
-    its attention.
+    `around` makes a context that every call runs in. `lens` returns the tokens and the attention
+    that the call gets in place of its own.
     """
     watch = _Watch(around or (lambda call: nullcontext()), lens or (lambda *given: given))
     cls: Any = type(method)
 
     def reduce(self: Method, *given: object) -> Any:
-        return watch.call("reduce", super(same, self).reduce, given)
+        return watch.call("reduce", super(watched_class, self).reduce, given)
 
     def score(self: Method, *given: object) -> Any:
-        return watch.call("score", super(same, self).score, given)
+        return watch.call("score", super(watched_class, self).score, given)
 
-    for wrapper in (reduce, score):  # so that messages name the author's line
+    # `__wrapped__` leads error messages to the author's line
+    for wrapper in (reduce, score):
         wrapper.__dict__["__wrapped__"] = getattr(cls, wrapper.__name__)
     functions: dict[str, Any] = {"reduce": reduce, "__module__": cls.__module__}
+    # a subclass that has `score` would make any method look like one that ranks
     if has_score(method):
         functions["score"] = score
-    same: Any = type(cls.__name__, (cls,), functions)
-    twin = copy.copy(method)
-    object.__setattr__(twin, "__class__", same)
-    return twin, watch.calls
+    watched_class: Any = type(cls.__name__, (cls,), functions)
+    # a subclass, not a wrapper object: the rest of keeprate must see the same method.
+    # `object.__setattr__`, because the method's class may refuse assignments
+    copied = copy.copy(method)
+    object.__setattr__(copied, "__class__", watched_class)
+    return copied, watch.calls
 
 
 def all_alike(tokens: Tokens, attention: Attention) -> tuple[Tokens, Attention]:
-    """Give a method patch tokens that are equal, bit for bit, within each image.
+    """Make the patch tokens of each image equal to the last bit.
 
-    Equal images are not enough: many a processor rounds the rows of a product differently, so that
-    what the model makes of them is equal but for its last bits. Numbers are rounded to `GRID` as
-    well, of which products and their sums are exact in float64, in whatever order they are summed.
+    Patches of one colour are not enough: some processors round the rows of a product differently,
+    so that the model's tokens differ in their last bits. Numbers are rounded to multiples of `GRID`
+    as well, so that products and their sums are exact in float64, in any order of summation.
     """
     prefix = tokens.num_prefix
-    same = replace(
+    alike_attention = replace(
         attention,
         q=_alike(attention.q, prefix),
         k=_alike(attention.k, prefix),
@@ -100,15 +104,15 @@ def all_alike(tokens: Tokens, attention: Attention) -> tuple[Tokens, Attention]:
         x_pre=_alike(attention.x_pre, prefix),
         given_weights=None,  # computed again, from these
     )
-    return tokens.with_x(_alike(tokens.x, prefix)), same
+    return tokens.with_x(_alike(tokens.x, prefix)), alike_attention
 
 
 GRID = 2.0**-8
-"""What numbers of tokens that are all alike are multiples of."""
+"""Numbers of tokens that are all alike are multiples of this one."""
 
 
 def _alike(x: Tensor, prefix: int) -> Tensor:
-    """Return x (..., N, C) with the first of its patch tokens in place of all."""
+    """Return x (..., N, C) with the first patch token in place of all patch tokens."""
     first = (x[..., prefix : prefix + 1, :] / GRID).round() * GRID
     patches = first.expand(*x.shape[:-2], x.shape[-2] - prefix, -1)
     return torch.cat([x[..., :prefix, :], patches], dim=-2)
@@ -124,21 +128,22 @@ LEVELS = {
     "class_row": Needs.CLASS_ROW,
     "weights": Needs.WEIGHTS,
 }
-"""What may be read of the attention, and the need that has to be declared for it."""
+"""The attributes of the attention, each with the need that a method must declare to read it."""
 
 
 class ReadAttention(Attention):
-    """Attention that writes down what is read of it, in `log`."""
+    """Attention that records in `log` which attributes are read."""
 
     log: set[str]
 
     @classmethod
     def of(cls, attention: Attention, log: set[str]) -> ReadAttention:
-        """Return what stands for `attention` and writes into `log`."""
-        given = {each.name: getattr(attention, each.name) for each in fields(attention)}
-        read = cls(**given)
-        read.__dict__["log"] = log
-        return read
+        """Return a copy of `attention` that records its reads in `log`."""
+        values = {f.name: getattr(attention, f.name) for f in fields(attention)}
+        reading = cls(**values)
+        # after the constructor, whose reads do not count
+        reading.__dict__["log"] = log
+        return reading
 
     def __getattribute__(self, name: str) -> Any:
         if name not in LEVELS:
@@ -147,14 +152,15 @@ class ReadAttention(Attention):
         if log is None:
             return super().__getattribute__(name)
         log.add(name)
-        del self.__dict__["log"]  # what is read on the way is not the method's doing
+        # `weights` reads q and k by itself; only the method's own read counts
+        del self.__dict__["log"]
         try:
             return super().__getattribute__(name)
         finally:
             self.__dict__["log"] = log
 
     def rows(self, images: slice) -> Attention:
-        """Return the attention of some images, which writes into the same log."""
+        """Return the attention of some images, which records in the same log."""
         log = self.__dict__.pop("log")
         try:
             part = super().rows(images)

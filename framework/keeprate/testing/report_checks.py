@@ -1,4 +1,4 @@
-"""What is promised of every report: files in its folder alone, from any store, whatever names."""
+"""The promises of every report: it writes only into its folder, from any store and any names."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ..report import Report
 from .outcome import Broken, Check
 from .sample_results import HOSTILE, PATCHES, fill
 
-_MARKUP = (".html", ".htm", ".svg", ".xml")
+_MARKUP_SUFFIXES = (".html", ".htm", ".svg", ".xml")
 
 
 @dataclass(frozen=True)
 class Written:
-    """What a report wrote: the `paths` it returned and the files it left in its `folder`."""
+    """A report that was written: the `paths` it returned, and its `folder` with the files."""
 
     paths: list[Path]
     folder: Path
@@ -28,41 +28,41 @@ class Written:
 
 def _described(cls: type[Report]) -> str:
     name = check_class(KINDS["reports"], cls)
-    said = Registered(name, cls, "", "", "").description
-    if not said.endswith((".", ":", "!", "?")):
-        raise Broken(f"its docstring begins with no sentence, but {said!r}")
+    sentence = Registered(name, cls, "", "", "").description
+    if not sentence.endswith((".", ":", "!", "?")):
+        raise Broken(f"its docstring begins with no sentence, but {sentence!r}")
     return ""
 
 
 def _several(cls: type[Report]) -> str:
-    with _written(cls, (PATCHES, 50, 40)) as written:
+    with _write_report(cls, (PATCHES, 50, 40)) as written:
         return ", ".join(sorted(path.name for path in written.paths))
 
 
 def _one(cls: type[Report]) -> str:
     for keeps in ((PATCHES,), (40,)):
-        with _written(cls, keeps):
+        with _write_report(cls, keeps):
             pass
     return ""
 
 
 def _none(cls: type[Report]) -> str:
-    with _written(cls, ()):
+    with _write_report(cls, ()):
         return ""
 
 
 def _names(cls: type[Report]) -> str:
-    with _written(cls, (PATCHES, 50, 40), HOSTILE) as written:
+    with _write_report(cls, (PATCHES, 50, 40), HOSTILE) as written:
         for path in written.paths:
-            if path.suffix in _MARKUP and "<script>alert('x')" in path.read_text("utf-8"):
+            if path.suffix in _MARKUP_SUFFIXES and "<script>alert('x')" in path.read_text("utf-8"):
                 raise Broken(f"{path.name} has a name as markup, which a browser would run", _CASE)
     return ""
 
 
 def _again(cls: type[Report]) -> str:
-    """Write twice into one folder."""
-    with _written(cls, (PATCHES, 50)) as written, TemporaryDirectory() as place:
-        summary = summarise(fill(Path(place), (PATCHES, 40)))
+    """Write two reports into one folder."""
+    with _write_report(cls, (PATCHES, 50)) as written, TemporaryDirectory() as parent:
+        summary = summarise(fill(Path(parent), (PATCHES, 40)))
         _check_paths(cls().write(summary, written.folder), written.folder)
     return ""
 
@@ -71,29 +71,36 @@ _CASE = "keeprate.testing.sample_results.fill(folder, (64, 50, 40), name=HOSTILE
 
 
 @contextmanager
-def _written(cls: type[Report], keeps: tuple[int, ...], name: str = "made-up") -> Iterator[Written]:
-    """Write a report of made-up runs in a folder of its own, and see that nothing else changes."""
+def _write_report(
+    cls: type[Report], keeps: tuple[int, ...], name: str = "made-up"
+) -> Iterator[Written]:
+    """Write a report of made-up runs into its own folder, and check that nothing else changes."""
     case = f"keeprate.testing.sample_results.fill(folder, {keeps})" if name != HOSTILE else _CASE
-    with TemporaryDirectory() as place:
-        top = Path(place).resolve()
-        store, folder, here = top / "store", top / "deep" / "report", top / "here"
+    with TemporaryDirectory() as temporary:
+        # resolved: some systems reach the temporary folder by a link, and paths are compared
+        top = Path(temporary).resolve()
+        store, folder, working_folder = top / "store", top / "deep" / "report", top / "here"
         folder.mkdir(parents=True)
-        here.mkdir()
+        working_folder.mkdir()
         summary = summarise(fill(store, keeps, name=name, model=name))
-        before = _files(top)
-        with _working_in(here):
-            paths = _paths(cls, summary, folder, case)
-        stray = [each for each in _files(top) - before if folder not in each.parents]
-        if stray:
-            raise Broken(f"it wrote outside its folder: {stray[0].relative_to(top)}", case)
+        files_before = _files_below(top)
+        # a relative path of the report ends up in the working folder, where it is seen
+        with _working_in(working_folder):
+            paths = _returned_paths(cls, summary, folder, case)
+        stray_files = [
+            path for path in _files_below(top) - files_before if folder not in path.parents
+        ]
+        if stray_files:
+            raise Broken(f"it wrote outside its folder: {stray_files[0].relative_to(top)}", case)
         _check_paths(paths, folder, case)
         yield Written(paths, folder)
 
 
-def _paths(cls: type[Report], summary: Summary, folder: Path, case: str) -> list[Path]:
+def _returned_paths(cls: type[Report], summary: Summary, folder: Path, case: str) -> list[Path]:
     try:
         paths = cls().write(summary, folder)
     except Exception as error:
+        # an exception of the report says nothing of its input: the outcome reads it from here
         error.__dict__.setdefault("keeprate_case", case)
         raise
     if not isinstance(paths, list):
@@ -111,19 +118,19 @@ def _check_paths(paths: list[Path], folder: Path, case: str = "") -> None:
             raise Broken(f"write returned '{path.name}', which is not there", case)
 
 
-def _files(top: Path) -> set[Path]:
+def _files_below(top: Path) -> set[Path]:
     return {path for path in top.rglob("*") if path.is_file()}
 
 
 @contextmanager
 def _working_in(folder: Path) -> Iterator[None]:
-    """Make `folder` the working directory, so that it shows what is written there."""
-    before = Path.cwd()
+    """Make `folder` the working directory for a while."""
+    previous = Path.cwd()
     os.chdir(folder)
     try:
         yield
     finally:
-        os.chdir(before)
+        os.chdir(previous)
 
 
 _WRITES = ("write",)

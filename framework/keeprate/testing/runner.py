@@ -1,4 +1,4 @@
-"""Run the checks of a method one by one, so that none hides another."""
+"""Run the checks of a method one by one, so that no failure hides another."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ CHECKS: tuple[Check[Bench], ...] = (
     *PRECISION,
     *ECONOMY,
 )
-"""Every promise of a method, in the order in which they are tried: what keeprate would refuse a
-method for comes first, so that it is told under its own name."""
+"""Every promise of a method, in the order in which they are tried. Promises that keeprate itself
+enforces come first, so that a failure is reported under the name of the promise it breaks."""
 
 
 def chosen(checks: Sequence[Check[S]], only: Sequence[str]) -> list[Check[S]]:
-    """Return the checks of these names, all if there are none; KeeprateError for unknown names."""
+    """Return the checks named in `only`, or all if it is empty; KeeprateError for unknown names."""
     names = [check.name for check in checks]
     for name in only:
         if name not in names:
@@ -46,10 +46,10 @@ def chosen(checks: Sequence[Check[S]], only: Sequence[str]) -> list[Check[S]]:
 
 
 def run_checks(checks: Iterable[Check[S]], cls: type, made: Callable[[], S]) -> Iterator[Outcome]:
-    """Yield the outcome of each check of the class `cls`, as soon as it is there.
+    """Yield the outcome of each check of the class `cls` as soon as the check ends.
 
-    `made` makes what the checks are given, once. An exception that several checks meet is told by
-    the first; the others say that they were not tried.
+    `made` makes the subject, which all checks share. If several checks end with the same
+    exception, the first is reported as broken and the others as not tried.
     """
     told: dict[tuple[str, str], str] = {}
     broken: list[str] = []
@@ -59,6 +59,7 @@ def run_checks(checks: Iterable[Check[S]], cls: type, made: Callable[[], S]) -> 
         with left_as_found():
             try:
                 _try_after(check, broken)
+                # made inside: an exception of the constructor is the first check's outcome
                 subject = made() if subject is None else subject
                 outcome = Outcome(check.name, check.promise, "kept", 0.0, check.run(subject))
             except Exception as error:
@@ -77,16 +78,18 @@ def run_method(subject: Subject, only: Sequence[str] = ()) -> Iterator[Outcome]:
 def _try_after(check: Check[S], broken: Sequence[str]) -> None:
     for name in check.after:
         if name in broken:
+            # two runs of a method that never repeats itself differ whatever else is right
             raise NotTried(f"it would tell nothing while '{name}' is broken")
 
 
 def _outcome(
     check: Check[S], cls: type, error: Exception, told: dict[tuple[str, str], str]
 ) -> Outcome:
-    """Return what an exception that a check ended with says of the promise."""
+    """Return the outcome of a check that ended with an exception."""
     name, promise = check.name, check.promise
     if isinstance(error, NotAsked):
         return Outcome(name, promise, "not asked", 0.0, str(error))
+    # a check explains what it met: the exception behind it is what checks have in common
     cause = error.__cause__ if isinstance(error, Broken | NotTried) else error
     seen = None if cause is None else _signature(cause)
     if seen in told:
@@ -99,7 +102,7 @@ def _outcome(
 
 
 def _told(check: Check[S], cls: type, error: Exception) -> tuple[str, str, str]:
-    """Return what happened, on which input, and where to look."""
+    """Return what happened, the input, and the place to look at."""
     where = _written(cls, check.looks_at)
     if isinstance(error, Broken):
         return error.said, str(error.case), where
@@ -112,7 +115,7 @@ def _told(check: Check[S], cls: type, error: Exception) -> tuple[str, str, str]:
 
 
 def _written(cls: type, names: Sequence[str]) -> str:
-    """Return "FILE:LINE (NAME)" of the first of these attributes that the author's code has."""
+    """Return "FILE:LINE (NAME)" of the first of these attributes that the author's code defines."""
     for name in names:
         for each in cls.__mro__:
             if name in vars(each) and package_of(each) not in ("keeprate", "builtins"):
@@ -122,5 +125,6 @@ def _written(cls: type, names: Sequence[str]) -> str:
 
 
 def _signature(error: BaseException) -> tuple[str, str]:
-    """Return what is the same of an exception on all inputs."""
+    """Return the part of an exception that does not depend on the input."""
+    # numbers are shapes, blocks and images, which differ from case to case
     return type(error).__name__, re.sub(r"\d+", "#", str(error))

@@ -1,4 +1,4 @@
-"""Stores of made-up results, without any model, for reports to be written from."""
+"""Stores of made-up results that need no model; reports are tried on them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from ..results.records import (
 from ..results.store import Store
 
 HOSTILE = "../../up & <script>alert('x')</script> |`*_{%s}\\ \"$1\" [a](b)\n# no heading é"
-"""A name that breaks whatever takes it for more than text."""
+"""A name that breaks any code that treats it as more than text."""
+# each part for one kind of code: paths, HTML, Markdown, LaTeX, format strings, shells, line ends
 
 PATCHES, BLOCKS, IMAGES = 64, 12, 40
 UNPRUNED_MACS = 43_250_000
@@ -30,10 +31,10 @@ UNPRUNED_MACS = 43_250_000
 def fill(
     folder: Path, keeps: tuple[int, ...], *, name: str = "made-up", model: str = "tiny"
 ) -> Store:
-    """Return a new store with a run for each number of `PATCHES` patch tokens kept.
+    """Return a new store with a run for each number of kept patch tokens, of `PATCHES`.
 
-    `name` is what the method, `model` what the model is called. A run that keeps them all is that
-    of the unpruned model.
+    `name` is the method's name, `model` the model's. A run that keeps all tokens is that of the
+    unpruned model.
     """
     store = Store(folder)
     for keep in keeps:
@@ -78,8 +79,10 @@ def _run(keep: int, name: str, model: str) -> RunInfo:
 
 
 def _rows(run: RunInfo, keep: int) -> pl.DataFrame:
-    generator = np.random.default_rng(0)  # one luck for all runs, so that they are paired
+    # one seed for all runs: they then differ on few samples, as runs of one data set do
+    generator = np.random.default_rng(0)
     labels = generator.integers(0, 10, IMAGES)
+    # accuracy falls with the number of removed tokens, so that curves have a slope
     correct = generator.random(IMAGES) < 0.97 - (PATCHES - keep) / 400
     predictions = np.where(correct, labels, (labels + 1) % 10)
     return pl.DataFrame(
