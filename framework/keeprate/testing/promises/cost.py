@@ -1,4 +1,4 @@
-"""What a method reads and spends is what it says: needs and multiply-accumulates."""
+"""A method reads and computes what it declares: needs and multiply-accumulates."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ from ..recording import LEVELS, Call, ReadAttention
 from .tokens import patches_left
 
 TOLERANCE = 0.02
-"""How far declared and counted multiply-accumulates may be apart, relative to what is counted."""
+"""The largest difference of declared from counted multiply-accumulates, relative to the latter."""
 
 
 def _reads(bench: Bench) -> str:
     bench.must_reduce()
     for case in bench.cases(Case()):
         log, ran = _read(bench, case)
+        # before the exception is looked at: an undeclared read is often what raised it
         _check_declared(log, ran)
         if ran.stop is not None:
             raise NotTried(f"every run ends with an exception. {ran.stop}")
@@ -34,7 +35,7 @@ def _reads(bench: Bench) -> str:
 
 def _check_declared(log: set[str], ran: Ran) -> None:
     declared = ran.model.method.needs
-    name = max(log, key=lambda each: LEVELS[each], default=None)
+    name = max(log, key=lambda attribute: LEVELS[attribute], default=None)
     if name is not None and LEVELS[name] > declared:
         need = LEVELS[name].name
         raise Broken(
@@ -48,22 +49,22 @@ def _needs(bench: Bench) -> str:
     declared = bench.must_reduce().needs
     log: set[str] = set()
     for case in bench.cases(Case()):
-        read, ran = _read(bench, case)
+        attributes_read, ran = _read(bench, case)
         _ = ran.logits
-        log |= read
-    most = max((LEVELS[name] for name in log), default=Needs.NOTHING)
-    if most < declared:
-        seen = f"reads {', '.join(f'attention.{name}' for name in sorted(log))}" if log else ""
+        log |= attributes_read
+    greatest_need = max((LEVELS[name] for name in log), default=Needs.NOTHING)
+    if greatest_need < declared:
+        reads = f"reads {', '.join(f'attention.{name}' for name in sorted(log))}" if log else ""
         raise Broken(
             f"it declares needs = Needs.{Needs(declared).name} and "
-            f"{seen or 'reads nothing of the attention'}; Needs.{most.name} suffices"
+            f"{reads or 'reads nothing of the attention'}; Needs.{greatest_need.name} suffices"
             f"{', and spares the attention matrix' if declared is Needs.WEIGHTS else ''}"
         )
     return ""
 
 
 def _read(bench: Bench, case: Case) -> tuple[set[str], Ran]:
-    """Run a case and return what was read of the attention."""
+    """Run a case and return the attributes of the attention that were read, with the run."""
     log: set[str] = set()
     return log, bench.run(case, lens=lambda *given: (given[0], ReadAttention.of(given[1], log)))
 
@@ -71,6 +72,7 @@ def _read(bench: Bench, case: Case) -> tuple[set[str], Ran]:
 def _overhead(bench: Bench) -> str:
     bench.must_reduce()
     notes: list[str] = []
+    # a second size: a formula may be right for one number of tokens by accident
     for size, kinds in ((Case().size, MAIN_KINDS), ((28, 24), MAIN_KINDS[:2])):
         for case in bench.cases(Case(batch=1, size=size), kinds):
             notes += _check_overhead(bench, case)
@@ -78,28 +80,31 @@ def _overhead(bench: Bench) -> str:
 
 
 def _check_overhead(bench: Bench, case: Case) -> list[str]:
-    """Return for each stage what was declared beside what was found."""
-    spent: dict[tuple[int, int], list[int]] = {}
+    """Return a note for each stage: the declared and the counted costs."""
+    counts_by_stage: dict[tuple[int, int], list[int]] = {}
 
     @contextmanager
     def counting(call: Call) -> Iterator[None]:
         counter, elements = FlopCounterMode(display=False), _Elements()
         with counter, elements:
             yield
-        found = spent.setdefault((call.stage.block, patches_left(call.tokens)[0]), [0, 0])
-        found[0] += counter.get_total_flops() // 2
-        found[1] += elements.count
+        counts = counts_by_stage.setdefault(
+            (call.stage.block, patches_left(call.tokens)[0]), [0, 0]
+        )
+        # torch counts a multiply-accumulate as two operations
+        counts[0] += counter.get_total_flops() // 2
+        counts[1] += elements.count
 
     ran = bench.run(case, around=counting)
     _ = ran.logits
     stages = {stage.block: stage for stage in ran.model.stages(case.size)}
     notes = []
-    for (block, patches), (products, elements) in spent.items():
+    for (block, patches), (products, elements) in counts_by_stage.items():
         shape = shape_of(ran.model.backbone, patches)
         declared = ran.model.method.overhead_macs(shape, stages[block])
-        wrong = _difference(declared, products, elements)
-        if wrong:
-            raise Broken(f"at block {block}, for {shape}, {wrong}", case)
+        difference = _difference(declared, products, elements)
+        if difference:
+            raise Broken(f"at block {block}, for {shape}, {difference}", case)
         notes.append(
             f"block {block}: declared {declared:,}; products {products:,}, other arithmetic "
             f"{elements:,} at most"
@@ -108,11 +113,12 @@ def _check_overhead(bench: Bench, case: Case) -> list[str]:
 
 
 def _difference(declared: int, products: int, elements: int) -> str:
-    """Say how far what is declared is out of what can be counted, "" if it is not."""
+    """Return how the declared costs differ from what was counted, "" if they may be right."""
     if declared < products * (1 - TOLERANCE):
         return f"overhead_macs says {declared:,} and its products take {products:,}"
-    most = products + elements
-    if declared > most * (1 + TOLERANCE):
+    # whether element-wise arithmetic is declared is the author's choice, so it is allowed, not due
+    upper_limit = products + elements
+    if declared > upper_limit * (1 + TOLERANCE):
         return (
             f"overhead_macs says {declared:,}, and its products take {products:,}, sums and "
             f"element-wise arithmetic {elements:,} more at most"
@@ -127,7 +133,7 @@ _ARITHMETIC = frozenset({*_SUMS, *_ELEMENTWISE, *_SCATTERED})
 
 
 class _Elements(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the numbers that sums and element-wise arithmetic take in, products left out."""
+    """Counts the input numbers of sums and element-wise arithmetic; products are not counted."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -136,15 +142,17 @@ class _Elements(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
+        # composite operations (a norm, say) are counted by their parts, hence `self` stays active
         with self:
             result = func.decompose(*args, **(kwargs or {}))
         if result is not NotImplemented:
             return result
         result = func(*args, **(kwargs or {}))
         name = func.overloadpacket.__name__.removesuffix("_")
-        tensors = [each for each in (*args, result) if isinstance(each, Tensor)]
+        tensors = [value for value in (*args, result) if isinstance(value, Tensor)]
         if name in _ARITHMETIC:
             self.count += max((tensor.numel() for tensor in tensors), default=0)
+        # distances of all pairs: the result is smaller than the arithmetic by the last dimension
         if name == "_cdist_forward":
             self.count += args[0].numel() * args[1].shape[-2]
         return result

@@ -1,4 +1,4 @@
-"""What a method says about itself: name, parameters, schedules; and that it can be copied."""
+"""The declarations of a method: name, parameters, schedules; and that it can be copied."""
 
 from __future__ import annotations
 
@@ -25,35 +25,39 @@ from ..outcome import Broken, Check, NotAsked
 def _described(bench: Bench) -> str:
     cls = bench.subject.cls
     name = check_class(KINDS["methods"], cls)
-    said = Registered(name, cls, "", "", "").description
-    if not said.endswith((".", ":", "!", "?")):
-        raise Broken(f"its docstring begins with no sentence, but {said!r}")
+    sentence = Registered(name, cls, "", "", "").description
+    if not sentence.endswith((".", ":", "!", "?")):
+        raise Broken(f"its docstring begins with no sentence, but {sentence!r}")
     _check_spelling(cls)
     try:
         method = bench.subject.make()
     except KeeprateError:
-        if any(each.required for each in parameters_of(cls)):
+        if any(p.required for p in parameters_of(cls)):
             return ""  # the next check says that it has no default
         raise
     for value, kind in ((method.place, Place), (method.needs, Needs)):
         if not isinstance(value, kind):
-            word, known = kind.__name__, ", ".join(each.name for each in kind)
-            raise Broken(f"{word.lower()} is {value!r}, not one of {word}'s: {known}")
+            kind_name, member_names = kind.__name__, ", ".join(member.name for member in kind)
+            raise Broken(
+                f"{kind_name.lower()} is {value!r}, not one of {kind_name}'s: {member_names}"
+            )
     _check_blocks(method)
     refuse_unsuited(backbone_of(Case()), method)  # one that implements nothing
     return ""
 
 
-_LONG = 8
-"""Names of a method's, from this length on, that nobody writes nearly so but by mistake."""
+_LONG_NAME = 8
+"""From this length on, a name that is almost one of keeprate's is taken for a misspelled one."""
 
 
 def _check_spelling(cls: type[Method]) -> None:
-    """Refuse what is nearly the name of something that keeprate would have looked for."""
-    own = {name for each in cls.__mro__[: cls.__mro__.index(Method)] for name in vars(each)}
-    known = {name for name in (*dir(Method), *Method.__annotations__) if len(name) >= _LONG}
-    for name in sorted(own - known):
-        close = difflib.get_close_matches(name, known - own, n=1, cutoff=0.9)
+    """Raise Broken for a name that is almost one that keeprate looks for, as `overhead_mac`."""
+    own_names = {name for base in cls.__mro__[: cls.__mro__.index(Method)] for name in vars(base)}
+    known_names = {
+        name for name in (*dir(Method), *Method.__annotations__) if len(name) >= _LONG_NAME
+    }
+    for name in sorted(own_names - known_names):
+        close = difflib.get_close_matches(name, known_names - own_names, n=1, cutoff=0.9)
         if close and not name.startswith("_"):
             raise Broken(f"it has {name}, which nothing looks for; did you mean {close[0]}?")
 
@@ -66,26 +70,27 @@ def _check_blocks(method: Method) -> None:
 
 def _parameters(bench: Bench) -> str:
     cls = bench.subject.cls
-    missing = [each.name for each in parameters_of(cls) if each.required]
+    missing = [parameter.name for parameter in parameters_of(cls) if parameter.required]
     if missing:
-        said = f"{missing[0]} has no default, so that the name alone is not enough to run it"
-        raise Broken(said) from _refused(cls)
+        message = f"{missing[0]} has no default, so that the name alone is not enough to run it"
+        raise Broken(message) from _error_of_name_alone(cls)
     values = values_of(bench.subject.make())
-    for each in parameters_of(cls):
+    for parameter in parameters_of(cls):
         default = build("method", cls, {})
-        kept = getattr(default, each.name)
-        if kept != each.default:
+        attribute = getattr(default, parameter.name)
+        if attribute != parameter.default:
             raise Broken(
-                f"{each.name}={each.default!r} was given, and the attribute {each.name} is {kept!r}"
+                f"{parameter.name}={parameter.default!r} was given, and the attribute "
+                f"{parameter.name} is {attribute!r}"
             )
-    again = values_of(build("method", cls, values))
-    if again != values:
-        raise Broken(f"made again from its own values {values}, it has {again}")
+    rebuilt = values_of(build("method", cls, values))
+    if rebuilt != values:
+        raise Broken(f"made again from its own values {values}, it has {rebuilt}")
     return ""
 
 
-def _refused(cls: type[Method]) -> Exception | None:
-    """Return what a user meets who names the method alone."""
+def _error_of_name_alone(cls: type[Method]) -> Exception | None:
+    """Return the error that a user gets who gives the method's name without parameters."""
     try:
         build("method", cls, {})
     except KeeprateError as error:
@@ -95,31 +100,33 @@ def _refused(cls: type[Method]) -> Exception | None:
 
 def _schedules(bench: Bench) -> str:
     method = bench.must_reduce()
-    form = parse_schedule(method.default_schedule)
-    if not form.is_scalable:
+    schedule = parse_schedule(method.default_schedule)
+    if not schedule.is_scalable:
         raise Broken(
-            f"default_schedule is '{form.text}', explicit counts, of which no budget can be solved"
+            f"default_schedule is '{schedule.text}', explicit counts, of which no budget can be "
+            "solved"
         )
     for name, preset in method.presets.items():
         _check_preset(bench, name, preset)
-    backbone = next((each for each in map(_whole, WHOLE) if suits(each, method)), None)
+    backbone = next((b for b in map(_full_size_backbone, WHOLE) if suits(b, method)), None)
     if backbone is None:
         return "no budget solved: it acts on neither of the models this is tried with"
-    solved = make_plan(backbone, method, None, "85%").stages(backbone.image_size)
-    if not solved or solved[-1].keep >= backbone.num_patches(backbone.image_size):
-        raise Broken(f"for a budget of 85% its schedule removes nothing: {solved}")
+    stages = make_plan(backbone, method, None, "85%").stages(backbone.image_size)
+    if not stages or stages[-1].keep >= backbone.num_patches(backbone.image_size):
+        raise Broken(f"for a budget of 85% its schedule removes nothing: {stages}")
     return ""
 
 
 WHOLE = ("vit_small_patch16_224", "vit_base_patch16_siglip_gap_224")
-"""Models of real size, without weights, for which a budget is solved."""
+"""Models of real size for which a budget is solved; one of them has no class token."""
 
 
 @cache
-def _whole(name: str) -> Backbone:
-    """Return a model of timm as shapes alone."""
+def _full_size_backbone(name: str) -> Backbone:
+    """Return the backbone of a timm model that has shapes but no values."""
     import timm
 
+    # "meta": costs depend on shapes alone. Cached, so not made in inference mode
     with torch.inference_mode(False), torch.device("meta"):
         return adapt(timm.create_model(name).eval())
 
@@ -137,26 +144,27 @@ def _pickles(bench: Bench) -> str:
     try:
         copies = {"pickled": pickle.loads(pickle.dumps(method)), "copied": copy.deepcopy(method)}
     except Exception as error:
-        raise Broken(f"it cannot be sent to another process. {_said(error)}") from error
+        raise Broken(f"it cannot be sent to another process. {_describe_error(error)}") from error
     if not method.reduces:
         return ""
     for case in bench.cases(Case(), MAIN_KINDS[:2]):
         expected = bench.run(case, method=method).logits
-        for how, each in copies.items():
-            if not torch.equal(bench.run(case, method=each).logits, expected):
-                raise Broken(f"once {how} it computes something else", case)
+        for operation, copied in copies.items():
+            if not torch.equal(bench.run(case, method=copied).logits, expected):
+                raise Broken(f"once {operation} it computes something else", case)
     return ""
 
 
-def _said(error: Exception) -> str:
+def _describe_error(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _ends(bench: Bench) -> str:
-    """Try what `most_removed` promises at its ends."""
+def _limits(bench: Bench) -> str:
+    """Try `most_removed` on few and on many patch tokens."""
     method = bench.must_reduce()
     for patches in (1, 2, 3, 25, 196):
         most = method.most_removed(patches)
+        # bool is an int to Python, and no number of tokens
         if isinstance(most, bool) or not isinstance(most, int) or not 0 <= most < max(patches, 1):
             raise Broken(
                 f"most_removed({patches}) returned {most!r}; 0 to {patches - 1} can be removed"
@@ -182,7 +190,7 @@ DECLARED = (
     Check(
         "limits",
         "most_removed says how many tokens one stage can remove: none to all but one.",
-        _ends,
+        _limits,
         ("most_removed",),
     ),
     Check(

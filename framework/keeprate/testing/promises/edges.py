@@ -1,4 +1,4 @@
-"""The edges: images of other sizes, one image, none, one token left, tokens all alike."""
+"""The edge cases: other image sizes, one image, no image, one token left, tokens all alike."""
 
 from __future__ import annotations
 
@@ -43,8 +43,9 @@ def _no_images(bench: Bench) -> str:
 
 def _one_token(bench: Bench) -> str:
     method, fewest = bench.must_reduce(), 0
-    for plain in bench.cases(Case(size=(8, 8)), MAIN_KINDS):
-        case = scheduled(method, replace(plain, schedule=None), every_block(0.0))
+    for unscheduled in bench.cases(Case(size=(8, 8)), MAIN_KINDS):
+        # a keep rate of 0 asks for all but one; `scheduled` stops at what the method can remove
+        case = scheduled(method, replace(unscheduled, schedule=None), every_block(0.0))
         follow(bench, case)
         assert case.schedule is not None
         fewest = int(case.schedule.split(",")[-1].split("@")[0])
@@ -53,9 +54,10 @@ def _one_token(bench: Bench) -> str:
 
 def _ties(bench: Bench) -> str:
     bench.must_reduce()
+    # models that only add positions to the input: `Case.alike` sets these to zero
     for case in bench.cases(Case(alike=True), MAIN_KINDS[:2]):
-        first, again = follow(bench, case), follow(bench, case)
-        if not torch.equal(first.logits, again.logits):
+        first, second = follow(bench, case), follow(bench, case)
+        if not torch.equal(first.logits, second.logits):
             raise Broken("equal scores are told apart in another way every time", case)
     return ""
 

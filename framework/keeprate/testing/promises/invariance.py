@@ -1,4 +1,4 @@
-"""What must not change anything: the rest of the batch, its order, a second call, the past."""
+"""A result must not depend on the rest of the batch, its order, earlier calls or global state."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..outcome import Broken, Check
 from ..recording import Call
 
 TOLERANCE = 1e-9
-"""How far logits in float64 may differ, relative to the largest, for the order of sums alone."""
+"""The largest difference of float64 logits, relative to the largest, due to the order of sums."""
 
 
 def _batch(bench: Bench) -> str:
@@ -40,7 +40,7 @@ def _order(bench: Bench) -> str:
 
 
 def _compare(bench: Bench, together: Ran, rows: Tensor, where: str) -> None:
-    """Raise Broken unless the images `rows` by themselves give what they gave together."""
+    """Raise Broken unless the images `rows` alone give the same result as in the whole batch."""
     case, whole = together.case, together.logits
     alone = bench.run(case, rows=rows, trace=True)
     error = (alone.logits - whole[rows]).abs().amax(dim=1) / whole.abs().max()
@@ -50,10 +50,11 @@ def _compare(bench: Bench, together: Ran, rows: Tensor, where: str) -> None:
             f"logits of image {image} differ by {float(error.max()):.1e} of the largest {where}",
             case,
         )
-    for ours, theirs in zip(alone.model.survivors, together.model.survivors, strict=True):
-        gone, expected = (ours.owner < 0), (theirs.owner[rows] < 0)
-        if not torch.equal(gone, expected):
-            image = int(rows[int((gone != expected).any(dim=1).int().argmax())])
+    # logits can agree by chance while the choice of patches differs
+    for stage, stage_together in zip(alone.model.survivors, together.model.survivors, strict=True):
+        dropped, expected = (stage.owner < 0), (stage_together.owner[rows] < 0)
+        if not torch.equal(dropped, expected):
+            image = int(rows[int((dropped != expected).any(dim=1).int().argmax())])
             raise Broken(f"other patches of image {image} survive {where}", case)
 
 
@@ -62,11 +63,14 @@ def _repeats(bench: Bench) -> str:
     for case in bench.cases(Case(), MAIN_KINDS):
         method = bench.subject.make()
         first = bench.run(case, method=method).logits
-        for again, whose in ((method, "a second call"), (bench.subject.make(), "a new instance")):
-            other = bench.run(case, method=again).logits
-            if not torch.equal(other, first):
-                error = float((other - first).abs().max())
-                raise Broken(f"{whose} gives logits that differ by up to {error:.1e}", case)
+        for other_method, source in (
+            (method, "a second call"),
+            (bench.subject.make(), "a new instance"),
+        ):
+            logits = bench.run(case, method=other_method).logits
+            if not torch.equal(logits, first):
+                error = float((logits - first).abs().max())
+                raise Broken(f"{source} gives logits that differ by up to {error:.1e}", case)
     return ""
 
 
@@ -102,14 +106,15 @@ def _stateless(bench: Bench) -> str:
     bench.must_reduce()
     for case in bench.cases(Case(), MAIN_KINDS):
         method = bench.subject.make()
-        attributes, content = dict(vars(method)), _content(vars(method))
+        attributes, content = dict(vars(method)), _pickled_values(vars(method))
         shared = dict(vars(bench.subject.cls))
+        # not watched: a watched copy would store things in itself and in a class of its own
         _ = bench.run(case, method=method, watch=False).logits
         try:
             refuse_stateful(method, attributes)
         except Exception as error:
             raise Broken(str(error), case) from error
-        _check_same("attribute", content, _content(vars(method)), case)
+        _check_same("attribute", content, _pickled_values(vars(method)), case)
         _check_same("class attribute", shared, dict(vars(bench.subject.cls)), case)
     return ""
 
@@ -117,21 +122,23 @@ def _stateless(bench: Bench) -> str:
 def _check_same(
     what: str, before: Mapping[str, object], after: Mapping[str, object], case: Case
 ) -> None:
+    # identity first: a class attribute may be anything, and not everything compares with !=
     changed = [name for name in {**before, **after} if before.get(name) is not after.get(name)]
     for name in changed:
         if before.get(name) != after.get(name):
             raise Broken(f"the {what} '{name}' changed while it ran", case)
 
 
-def _content(attributes: Mapping[str, object]) -> dict[str, object]:
-    """Return what attributes hold, as far as it can be written down."""
-    found: dict[str, object] = {}
+def _pickled_values(attributes: Mapping[str, object]) -> dict[str, object]:
+    """Return the pickled values of attributes; those that cannot be pickled are left out."""
+    # bytes show a change inside a list or a dictionary, which stays the same object
+    pickled: dict[str, object] = {}
     for name, value in attributes.items():
         try:
-            found[name] = pickle.dumps(value)
-        except Exception:  # whatever cannot be pickled: another check says so
+            pickled[name] = pickle.dumps(value)
+        except Exception:  # the check "pickles" reports what cannot be pickled
             continue
-    return found
+    return pickled
 
 
 def _inputs(bench: Bench) -> str:
@@ -144,7 +151,7 @@ def _inputs(bench: Bench) -> str:
             before = _tensors(call)
             copies = {name: tensor.clone() for name, tensor in before.items()}
             yield
-            found.extend(_modified(call, before, copies))
+            found.extend(_describe_changes(call, before, copies))
 
         ran = bench.run(case, around=unmodified)
         if found:
@@ -156,29 +163,32 @@ def _inputs(bench: Bench) -> str:
 
 
 def _tensors(call: Call) -> dict[str, Tensor]:
-    """Return every tensor that a method is given."""
+    """Return every tensor that a method is given, by name."""
+    # the fields behind the properties: `attention.weights` would compute the matrix
     tokens, attention = call.tokens, call.attention
     bias = attention.bias
-    named: dict[str, object] = {f"tokens.{n}": getattr(tokens, n) for n in _TOKENS}
-    named |= {f"attention.{n}": getattr(attention, n) for n in _ATTENTION}
-    named["attention.weights"] = attention.given_weights
-    named["attention.score"] = attention.given_score
-    named["attention.mask"] = None if bias is None else bias.given
-    named["attention.bias.extra"] = None if bias is None else bias.extra
-    return {name: value for name, value in named.items() if isinstance(value, Tensor)}
+    candidates: dict[str, object] = {f"tokens.{n}": getattr(tokens, n) for n in _TOKEN_FIELDS}
+    candidates |= {f"attention.{n}": getattr(attention, n) for n in _ATTENTION_FIELDS}
+    candidates["attention.weights"] = attention.given_weights
+    candidates["attention.score"] = attention.given_score
+    candidates["attention.mask"] = None if bias is None else bias.given
+    candidates["attention.bias.extra"] = None if bias is None else bias.extra
+    return {name: value for name, value in candidates.items() if isinstance(value, Tensor)}
 
 
-_TOKENS = ("x", "size", "image", "owner", "valid", "position")
-_ATTENTION = ("q", "k", "v", "x_pre")
+_TOKEN_FIELDS = ("x", "size", "image", "owner", "valid", "position")
+_ATTENTION_FIELDS = ("q", "k", "v", "x_pre")
 
 
-def _modified(call: Call, before: dict[str, Tensor], copies: dict[str, Tensor]) -> Iterator[str]:
+def _describe_changes(
+    call: Call, before: dict[str, Tensor], copies: dict[str, Tensor]
+) -> Iterator[str]:
     after = _tensors(call)
     where = f"{call.function} at block {call.stage.block}"
-    for name, copy in copies.items():
-        if not torch.equal(before[name], copy):
-            count = int((before[name] != copy).sum())
-            yield f"{where} wrote into {name}: {count} of {copy.numel()} numbers changed"
+    for name, saved in copies.items():
+        if not torch.equal(before[name], saved):
+            count = int((before[name] != saved).sum())
+            yield f"{where} wrote into {name}: {count} of {saved.numel()} numbers changed"
         elif after.get(name) is not before[name]:
             yield f"{where} put something else in place of {name}"
 
@@ -189,7 +199,7 @@ REPEATS = Check(
     _repeats,
     ("score", "reduce"),
 )
-"""What checks that compare two runs come after: they would tell nothing without it."""
+"""Checks that compare two runs come after this one: without it their result means nothing."""
 
 INVARIANCE = (
     Check(

@@ -33,57 +33,63 @@ def _half(bench: Bench, dtype: str) -> str:
 def _gradients(bench: Bench) -> str:
     bench.must_reduce()
     for case in bench.cases(Case(batch=2), MAIN_KINDS):
-        plain = bench.subject.make()
-        refuse_unsuited(backbone_of(case), plain)
-        method, calls = watched(plain)
+        unwatched = bench.subject.make()
+        refuse_unsuited(backbone_of(case), unwatched)
+        method, calls = watched(unwatched)
         images = case.images().requires_grad_()
         with torch.enable_grad():
             ran = attempted(case, reduced(case, method), calls, images, case.index())
             logits = ran.logits
             for call in ran.reductions:
-                _check_call(call, case)
-            _check_whole(logits, images, case)
+                _check_stage(call, case)
+            _check_model(logits, images, case)
     return ""
 
 
-def _check_call(call: Call, case: Case) -> None:
-    """Follow the kept tokens of one stage back to those they come from."""
-    before, after = call.tokens.x, call.result.x
+def _check_stage(call: Call, case: Case) -> None:
+    """Raise Broken unless gradients of a stage's kept tokens reach as many tokens before it."""
+    tokens_before, tokens_after = call.tokens.x, call.result.x
     where = f"at block {call.stage.block}"
-    if not after.requires_grad:
+    if not tokens_after.requires_grad:
         raise Broken(f"{where} reduce returns tokens without a gradient", case)
+    # random weights: the gradients of a plain sum may cancel to zero
     generator = torch.Generator().manual_seed(0)
-    towards = torch.randn(after.shape, generator=generator).to(after)
-    towards[:, : call.tokens.num_prefix] = 0
+    direction = torch.randn(tokens_after.shape, generator=generator).to(tokens_after)
+    # only what is kept of the patch tokens counts, not prefix tokens or padding
+    direction[:, : call.tokens.num_prefix] = 0
     if call.result.valid is not None:
-        towards = towards * call.result.valid[..., None]
-    (slope,) = torch.autograd.grad(after, before, towards, retain_graph=True, allow_unused=True)
-    reached = [0] * len(before) if slope is None else _reached(slope, call.tokens)
-    for image, (count, left) in enumerate(zip(reached, patches_left(call.result), strict=True)):
-        if count < left:
+        direction = direction * call.result.valid[..., None]
+    (gradient,) = torch.autograd.grad(
+        tokens_after, tokens_before, direction, retain_graph=True, allow_unused=True
+    )
+    reached = (
+        [0] * len(tokens_before) if gradient is None else _patches_reached(gradient, call.tokens)
+    )
+    for image, (count, kept) in enumerate(zip(reached, patches_left(call.result), strict=True)):
+        if count < kept:
             raise Broken(
-                f"{where} {left} patch tokens of image {image} are kept, and gradients reach "
+                f"{where} {kept} patch tokens of image {image} are kept, and gradients reach "
                 f"{count} of those that came in",
                 case,
             )
 
 
-def _reached(slope: Tensor, tokens: Tokens) -> list[int]:
-    patches = slope[:, tokens.num_prefix :]
-    reached: list[int] = (patches != 0).any(dim=2).sum(dim=1).tolist()
-    return reached
+def _patches_reached(gradient: Tensor, tokens: Tokens) -> list[int]:
+    patches = gradient[:, tokens.num_prefix :]
+    counts: list[int] = (patches != 0).any(dim=2).sum(dim=1).tolist()
+    return counts
 
 
-def _check_whole(logits: Tensor, images: Tensor, case: Case) -> None:
-    """Follow the logits back to the images and to the parameters of the first block."""
+def _check_model(logits: Tensor, images: Tensor, case: Case) -> None:
+    """Raise Broken unless gradients reach the images and those of the first block are finite."""
     block: nn.Module = case.model().blocks[0]  # type: ignore[index,assignment]
-    ends = {"the images": images}
-    ends |= {f"blocks.0.{name}": each for name, each in block.named_parameters()}
-    slopes = torch.autograd.grad(logits.sum(), list(ends.values()), allow_unused=True)
-    for name, slope in zip(ends, slopes, strict=True):
-        if slope is not None and not bool(slope.isfinite().all()):
+    sources = {"the images": images}
+    sources |= {f"blocks.0.{name}": parameter for name, parameter in block.named_parameters()}
+    gradients = torch.autograd.grad(logits.sum(), list(sources.values()), allow_unused=True)
+    for name, gradient in zip(sources, gradients, strict=True):
+        if gradient is not None and not bool(gradient.isfinite().all()):
             raise Broken(f"the gradient of {name} is not finite", case)
-    if slopes[0] is None or not bool((slopes[0] != 0).any()):
+    if gradients[0] is None or not bool((gradients[0] != 0).any()):
         raise Broken("no gradient reaches the images", case)
 
 

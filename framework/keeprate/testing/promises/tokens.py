@@ -1,4 +1,4 @@
-"""What a method does to tokens: how many it keeps, prefix tokens whole, sizes that add up."""
+"""The promises about tokens: their number, unchanged prefix tokens, and sizes that add up."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..recording import Call
 
 
 def patches_left(tokens: Tokens) -> list[int]:
-    """Return the patch tokens of each image, padding left out."""
+    """Return the number of patch tokens of each image, without padding."""
     if tokens.valid is None:
         return [tokens.num_patch_tokens] * len(tokens.x)
     return (tokens.valid.sum(dim=1) - tokens.num_prefix).tolist()
@@ -27,17 +27,17 @@ def _returns(bench: Bench) -> str:
     for case in bench.cases(Case()):
         ran = bench.run(case)
         for call in ran.calls:
-            wrong = _shape_error(call) if call.result is not None else ""
-            wrong = wrong or _none_error(call)
-            if wrong:
-                at = f"at block {call.stage.block} {call.function} returned"
-                raise Broken(f"{at} {wrong}", case) from ran.stop
+            problem = _shape_error(call) if call.result is not None else ""
+            problem = problem or _none_error(call)
+            if problem:
+                where = f"at block {call.stage.block} {call.function} returned"
+                raise Broken(f"{where} {problem}", case) from ran.stop
         bench.refuse(ran)
     return ""
 
 
 def _none_error(call: Call) -> str:
-    """Say that a call returned None, where it did not raise anything."""
+    """Return "None" if a call returned None, "" if it raised or returned something else."""
     return "None" if call.result is None and call.error is None else ""
 
 
@@ -77,6 +77,7 @@ def _identity(bench: Bench) -> str:
         raise NotAsked("how many tokens it keeps is its own choice (keeps_per_image)")
     schedule = "keep=1@0,1,2,3"
     for case in bench.cases(Case(schedule=schedule)):
+        # computed before the method was made, which could have changed torch or the model
         plain = bench.plain[Case(case.kind)]
         ran = bench.run(case)
         if not torch.equal(ran.logits, plain):
@@ -111,28 +112,28 @@ def _check_counts(ran: Ran) -> None:
     for call in ran.reductions:
         if not isinstance(call.result, Tokens):
             continue
-        left, keep = patches_left(call.result), call.stage.keep
-        if any(n > keep if method.keeps_per_image else n != keep for n in left):
-            most = "at most " if method.keeps_per_image else ""
+        patches, keep = patches_left(call.result), call.stage.keep
+        if any(count > keep if method.keeps_per_image else count != keep for count in patches):
+            at_most = "at most " if method.keeps_per_image else ""
             raise Broken(
-                f"at block {call.stage.block} {left} patch tokens are left in the images of the "
-                f"batch, where {most}{keep} were scheduled",
+                f"at block {call.stage.block} {patches} patch tokens are left in the images of the "
+                f"batch, where {at_most}{keep} were scheduled",
                 case,
             ) from ran.stop
-        if any(n < 1 for n in left):
+        if any(count < 1 for count in patches):
             raise Broken(f"at block {call.stage.block} an image has no patch token left", case)
 
 
 def _check_result(ran: Ran) -> None:
-    """Raise whatever ended the run, and Broken for logits or costs that cannot be right."""
+    """Raise the exception that ended the run, and Broken for wrong logits or costs."""
     if not bool(ran.logits.isfinite().all()):
         raise Broken(f"{int((~ran.logits.isfinite()).sum())} logits are not finite", ran.case)
     if ran.model.method.keeps_per_image:
         return
-    said = ran.model.costs(ran.case.size).total
+    expected = ran.model.costs(ran.case.size).total
     spent = ran.model.macs_per_image.total.tolist()
-    if spent != [said] * ran.case.batch:
-        raise Broken(f"the schedule costs {said:,} MACs and the run cost {spent}", ran.case)
+    if spent != [expected] * ran.case.batch:
+        raise Broken(f"the schedule costs {expected:,} MACs and the run cost {spent}", ran.case)
 
 
 def _prefix(bench: Bench) -> str:
@@ -140,9 +141,9 @@ def _prefix(bench: Bench) -> str:
     for case in bench.cases(Case()):
         ran = bench.run(case)
         for call in ran.reductions:
-            wrong = _prefix_error(call)
-            if wrong:
-                raise Broken(f"at block {call.stage.block} {wrong}", case) from ran.stop
+            problem = _prefix_error(call)
+            if problem:
+                raise Broken(f"at block {call.stage.block} {problem}", case) from ran.stop
         bench.refuse(ran)
     return ""
 
@@ -154,10 +155,12 @@ def _prefix_error(call: Call) -> str:
     prefix = before.num_prefix
     if after.num_prefix != prefix or after.has_class_token != before.has_class_token:
         return f"num_prefix is {after.num_prefix}, where {prefix} prefix tokens came in"
-    whole = after.x[:, :prefix].shape == before.x[:, :prefix].shape
-    if not whole or not torch.equal(after.x[:, :prefix], before.x[:, :prefix]):
-        same = [whole and torch.equal(after.x[:, i], before.x[:, i]) for i in range(prefix)]
-        return f"prefix token {same.index(False)} of {prefix} is not the one that came in"
+    same_shape = after.x[:, :prefix].shape == before.x[:, :prefix].shape
+    if not same_shape or not torch.equal(after.x[:, :prefix], before.x[:, :prefix]):
+        unchanged = [
+            same_shape and torch.equal(after.x[:, i], before.x[:, i]) for i in range(prefix)
+        ]
+        return f"prefix token {unchanged.index(False)} of {prefix} is not the one that came in"
     if after.valid is not None and not bool(after.valid[:, :prefix].all()):
         return "a prefix token is marked as not valid"
     return ""
@@ -166,34 +169,37 @@ def _prefix_error(call: Call) -> str:
 def _sizes(bench: Bench) -> str:
     bench.must_reduce()
     for case in bench.cases(Case()):
-        for call in _traced(bench, case):
-            wrong = _size_error(call.result, case.patches)
-            if wrong:
-                raise Broken(f"after block {call.stage.block} {wrong}", case)
+        for call in _traced_reductions(bench, case):
+            problem = _size_error(call.result, case.patches)
+            if problem:
+                raise Broken(f"after block {call.stage.block} {problem}", case)
     return ""
 
 
-def _traced(bench: Bench, case: Case) -> list[Call]:
+def _traced_reductions(bench: Bench, case: Case) -> list[Call]:
     ran = bench.run(case, trace=True)
     _ = ran.logits
     return ran.reductions
 
 
 def _size_error(after: Tokens, patches: int) -> str:
-    """Say what is wrong with sizes, for whose sum alone it matters which patches were dropped."""
+    """Return what is wrong with the sizes, "" if nothing is."""
     prefix = after.num_prefix
     size, valid = after.size, _valid(after)
     if bool((size[:, :prefix] != 1).any()):
         return f"a prefix token has size {float(size[:, :prefix].max()):g}, not 1"
-    own = size[:, prefix:].masked_fill(~valid[:, prefix:], 1.0)
-    if not bool((own >= 1).all()):
-        return f"a token has size {float(own.min()):g}, and every token stands for a patch at least"
-    if not after.has_merged and bool((own != 1).any()):
-        return f"a token has size {float(own.max()):g}, and has_merged is False"
+    sizes = size[:, prefix:].masked_fill(~valid[:, prefix:], 1.0)
+    if not bool((sizes >= 1).all()):
+        return (
+            f"a token has size {float(sizes.min()):g}, and every token stands for a patch at least"
+        )
+    if not after.has_merged and bool((sizes != 1).any()):
+        return f"a token has size {float(sizes.max()):g}, and has_merged is False"
     total = (size * valid)[:, prefix:].sum(dim=1)
     if bool((total > patches).any()):
         return f"sizes sum to {float(total.max()):g}, more than the {patches} patches there are"
-    alive = _alive(after)
+    alive = _count_alive(after)
+    # without a correct trace nobody knows how many patches were dropped, and sums go untested
     if alive is not None and not torch.equal(total, alive.to(total)):
         return f"sizes sum to {total.tolist()}, and {alive.tolist()} patches are left"
     return ""
@@ -204,22 +210,22 @@ def _valid(tokens: Tokens) -> Tensor:
     return torch.ones_like(tokens.size, dtype=torch.bool) if valid is None else valid
 
 
-def _alive(tokens: Tokens) -> Tensor | None:
-    """Return the patches of each image that are somewhere (B,), None if their places are wrong."""
+def _count_alive(tokens: Tokens) -> Tensor | None:
+    """Return how many patches of each image live in a token (B,), None if `owner` is wrong."""
     if _owner_error(tokens):
         return None
     assert tokens.owner is not None
-    found = _valid(tokens).gather(1, tokens.owner.clamp(min=0)) & (tokens.owner >= 0)
-    return found.sum(dim=1)
+    alive = _valid(tokens).gather(1, tokens.owner.clamp(min=0)) & (tokens.owner >= 0)
+    return alive.sum(dim=1)
 
 
 def _trace(bench: Bench) -> str:
     bench.must_reduce()
     for case in bench.cases(Case()):
-        for call in _traced(bench, case):
-            wrong = _owner_error(call.result) or _share_error(call.result)
-            if wrong:
-                raise Broken(f"after block {call.stage.block} {wrong}", case)
+        for call in _traced_reductions(bench, case):
+            problem = _owner_error(call.result) or _share_error(call.result)
+            if problem:
+                raise Broken(f"after block {call.stage.block} {problem}", case)
     return ""
 
 
@@ -235,18 +241,19 @@ def _owner_error(tokens: Tokens) -> str:
 
 
 def _share_error(tokens: Tokens) -> str:
-    """Compare each token's size with its patches, where the sums agree."""
+    """Return a token whose size is not the number of its patches, "" if there is none."""
     assert tokens.owner is not None
     patches = torch.zeros_like(tokens.size)
     patches.scatter_add_(1, tokens.owner.clamp(min=0), (tokens.owner >= 0).to(patches))
     patches = (patches * _valid(tokens))[:, tokens.num_prefix :]
     sizes = (tokens.size * _valid(tokens))[:, tokens.num_prefix :]
+    # sums that differ are the finding of the check "sizes"
     if torch.equal(patches.sum(dim=1), sizes.sum(dim=1)) and not torch.equal(patches, sizes):
-        wrong = (patches != sizes).nonzero()[0].tolist()
-        here = wrong[0], wrong[1]
+        position = (patches != sizes).nonzero()[0].tolist()
+        index = position[0], position[1]
         return (
-            f"token {wrong[1] + tokens.num_prefix} of image {wrong[0]} has size "
-            f"{float(sizes[here]):g}, and {float(patches[here]):g} patches live in it"
+            f"token {position[1] + tokens.num_prefix} of image {position[0]} has size "
+            f"{float(sizes[index]):g}, and {float(patches[index]):g} patches live in it"
         )
     return ""
 
