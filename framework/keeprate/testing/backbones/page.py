@@ -1,4 +1,4 @@
-"""The sweep over all models as a Markdown page: nothing in it is typed by hand."""
+"""The results of the sweep over all models as a Markdown page, docs/backbones.md."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ prints the same for one model at its own size.
 
 
 def page(trials: Sequence[Trial], proofs: Sequence[KindProof]) -> str:
-    """Return the page: totals, families, kinds run on real numbers, refusals."""
+    """Return the page: totals, families, kinds that were run on real numbers, and refusals."""
     versions = ", ".join(_versions())
     parts = [
         _INTRODUCTION.format(command=COMMAND, versions=versions),
@@ -60,15 +60,16 @@ def outcome(trial: Trial, proofs: Sequence[KindProof]) -> str:
 
 
 def families_table(trials: Sequence[Trial], proofs: Sequence[KindProof]) -> str:
-    """Return a row for every family and module of models, and for the families' own examples."""
+    """Return a table with a row for every family and module, and for families' own examples."""
     groups: dict[tuple[str, str], list[Trial]] = defaultdict(list)
     for trial in trials:
         if trial.family:
-            groups[trial.family, _short(trial.module)].append(trial)
+            groups[trial.family, _last_part(trial.module)].append(trial)
     rows = [_family_row(*key, group, proofs) for key, group in sorted(groups.items())]
+    # examples are no names of timm: their kinds are those that no trial has
     tried = {trial.kind for trial in trials}
-    own = [proof for proof in proofs if proof.kind not in tried]
-    rows += [_example_row(name, own) for name in sorted({proof.family for proof in own})]
+    examples = [proof for proof in proofs if proof.kind not in tried]
+    rows += [_example_row(name, examples) for name in sorted({proof.family for proof in examples})]
     return _table(
         "backbone | models | names | proved | kinds | every token kept | tokens dropped | places "
         "| notes",
@@ -77,9 +78,13 @@ def families_table(trials: Sequence[Trial], proofs: Sequence[KindProof]) -> str:
 
 
 def refusals_table(trials: Sequence[Trial]) -> str:
-    """Return a row for every reason to refuse models of a module."""
-    count = Counter((_short(trial.module), _reason(trial)) for trial in trials if trial.refusal)
-    rows = [f"{module} | {n} | {why}" for (module, why), n in sorted(count.items())]
+    """Return a table with a row for every module and reason to refuse its models."""
+    counts = Counter(
+        (_last_part(trial.module), _reason(trial)) for trial in trials if trial.refusal
+    )
+    rows = [
+        f"{module} | {number} | {reason}" for (module, reason), number in sorted(counts.items())
+    ]
     return _table("module | names | why", rows)
 
 
@@ -89,22 +94,23 @@ def _family_row(
     kinds = {trial.kind for trial in group}
     own = [proof for proof in proofs if proof.kind in kinds]
     proved = sum(outcome(trial, proofs) == "proved" for trial in group)
-    return f"{family} | {module} | {len(group)} | {proved} | {len(own)} | {_errors(own)}"
+    return f"{family} | {module} | {len(group)} | {proved} | {len(own)} | {_error_cells(own)}"
 
 
 def _example_row(family: str, proofs: Sequence[KindProof]) -> str:
     own = [proof for proof in proofs if proof.family == family]
     names = ", ".join(sorted({proof.cls for proof in own}))
     proved = sum(proof.holds for proof in own)
-    return f"{family} | {names} | {len(own)} | {proved} | {len(own)} | {_errors(own)}"
+    # each example is a kind of its own, so the number of names is that of kinds
+    return f"{family} | {names} | {len(own)} | {proved} | {len(own)} | {_error_cells(own)}"
 
 
-def _errors(proofs: Sequence[KindProof]) -> str:
+def _error_cells(proofs: Sequence[KindProof]) -> str:
     if not proofs:
         return " | | | "
     kept = _largest(proof.error("every token kept") for proof in proofs)
     dropped = _largest(proof.error("dropped") for proof in proofs)
-    return f"{_number(kept)} | {_number(dropped)} | {_places(proofs)} | {_notes(proofs)}"
+    return f"{_number(kept)} | {_number(dropped)} | {_places(proofs)} | {_blocks_note(proofs)}"
 
 
 def _places(proofs: Sequence[KindProof]) -> str:
@@ -119,21 +125,23 @@ def _places(proofs: Sequence[KindProof]) -> str:
     return f"both; after-block only for {', '.join(sorted(refused))}"
 
 
-def _notes(proofs: Sequence[KindProof]) -> str:
+def _blocks_note(proofs: Sequence[KindProof]) -> str:
     blocks = sorted({proof.block for proof in proofs})
     sizes = any(
         finding.what == "another, oblong size" and finding.error is not None
         for proof in proofs
         for finding in proof.findings
     )
-    said = "; oblong images and other sizes without rebuilding" if sizes else ""
-    return f"blocks: {', '.join(blocks)}{said}"
+    size_note = "; oblong images and other sizes without rebuilding" if sizes else ""
+    return f"blocks: {', '.join(blocks)}{size_note}"
 
 
 def _descriptions(trials: Sequence[Trial], proofs: Sequence[KindProof]) -> str:
-    names = {trial.family for trial in trials if trial.family} | {p.family for p in proofs}
-    offers = registry().backbones
-    lines = [f"- `{name}`: {offers[name].description}" for name in sorted(names & set(offers))]
+    names = {trial.family for trial in trials if trial.family} | {proof.family for proof in proofs}
+    backbones = registry().backbones
+    lines = [
+        f"- `{name}`: {backbones[name].description}" for name in sorted(names & set(backbones))
+    ]
     return "\n".join([*lines, ""])
 
 
@@ -155,14 +163,17 @@ def _kinds_table(proofs: Sequence[KindProof]) -> str:
 def _failures(trials: Sequence[Trial], proofs: Sequence[KindProof]) -> list[str]:
     lines = [f"- {trial.name}: {trial.failure}" for trial in trials if trial.failure]
     for proof in proofs:
-        wrong = [f"{f.what}: {f.said}" for f in proof.findings if not f.holds]
-        if proof.failure or wrong:
-            lines.append(f"- {proof.name}: {'; '.join([*wrong, proof.failure]).rstrip('; ')}")
+        failed_steps = [f"{step.what}: {step.said}" for step in proof.findings if not step.holds]
+        if proof.failure or failed_steps:
+            lines.append(
+                f"- {proof.name}: {'; '.join([*failed_steps, proof.failure]).rstrip('; ')}"
+            )
     return ["## Failed\n", *lines, ""] if lines else []
 
 
 def _reason(trial: Trial) -> str:
-    """Return the reason of a refusal without the class it names and the hint that ends it."""
+    """Return the reason of a refusal without the class at its start and the hint at its end."""
+    # without them equal reasons are counted together
     return trial.refusal.partition(f"{trial.cls}: ")[2].partition(" Another family can be")[0]
 
 
@@ -181,15 +192,16 @@ def _number(error: float | None) -> str:
     return f"{error:.1e}" if error else "0"
 
 
-def _short(module: str) -> str:
+def _last_part(module: str) -> str:
     return module.rpartition(".")[2]
 
 
 def _versions() -> list[str]:
-    found = []
+    versions = []
     for name in ("timm", "torch", "transformers"):
         try:
-            found.append(f"{name} {version(name).partition('+')[0]}")
+            # "+cpu" and the like: the page must be the same for every build of a release
+            versions.append(f"{name} {version(name).partition('+')[0]}")
         except PackageNotFoundError:
-            found.append(f"no {name}")
-    return found
+            versions.append(f"no {name}")
+    return versions

@@ -1,4 +1,4 @@
-"""Every model timm knows, tried: which are reduced right, which are refused, and why."""
+"""Try every model that timm knows: which are reduced correctly, which are refused, and why."""
 
 from __future__ import annotations
 
@@ -24,15 +24,16 @@ where the family lets them be chosen."""
 
 _NARROW = {"embed_dim": CHANNELS, "num_heads": HEADS}
 
+# modules that compute nothing of their own: with or without them a model is of the same kind
 _UNIMPORTANT = {"Dropout", "Identity", "Sequential", "ModuleList", "ModuleDict", "DropPath"}
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One name tried on shapes alone: `refusal` or `failure` say why it is not run, "" else.
+    """One name, tried on shapes alone; `refusal` or `failure` say why it is not run, else "".
 
-    `module` is where the name is registered, `cls` the class of its model. `kind` names the classes
-    it is made of; models of one kind share a proof on real numbers.
+    `module` is where the name is registered, `cls` is the class of its model. `kind` names the
+    classes that the model is made of; models of one kind share a proof on real numbers.
     """
 
     name: str
@@ -47,7 +48,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class KindProof:
-    """One model of a kind, run on real numbers against the model itself and the masked model."""
+    """One model of a kind, compared on real numbers with the plain and the masked model."""
 
     family: str
     kind: tuple[str, ...]
@@ -65,34 +66,39 @@ class KindProof:
         return not self.failure and all(finding.holds for finding in self.findings)
 
     def error(self, what: str) -> float | None:
-        """Return the largest error of the findings whose names begin with `what`, None if none."""
-        found = [f.error for f in self.findings if f.what.startswith(what) and f.error is not None]
-        return max(found, default=None)
+        """Return the largest error of the steps whose names begin with `what`, None if none."""
+        errors = [
+            step.error
+            for step in self.findings
+            if step.what.startswith(what) and step.error is not None
+        ]
+        return max(errors, default=None)
 
 
 def all_names() -> list[str]:
-    """Return every name timm knows, with the models that plugins registered there."""
+    """Return every name that timm knows, with the models that plugins registered there."""
+    # loading the plugins is what registers their models with timm
     _ = registry().backbones
     names: list[str] = timm.list_models()
     return names
 
 
 def try_names(names: Iterable[str]) -> Iterator[Trial]:
-    """Yield what comes of each name, on shapes alone."""
+    """Yield the trial of each name, on shapes alone."""
     for name in names:
         yield _try(name)
 
 
 def prove_kinds(trials: Iterable[Trial]) -> Iterator[KindProof]:
-    """Yield a proof of each kind that was accepted, on its model of fewest parameters."""
+    """Yield a proof of each accepted kind, on its model with the fewest parameters."""
     smallest: dict[tuple[str, ...], Trial] = {}
     for trial in trials:
         if trial.family and not trial.failure:
-            known = smallest.get(trial.kind)
-            if known is None or trial.num_parameters < known.num_parameters:
+            best = smallest.get(trial.kind)
+            if best is None or trial.num_parameters < best.num_parameters:
                 smallest[trial.kind] = trial
     for trial in smallest.values():
-        yield _prove(trial.name, trial.kind, lambda name=trial.name: _small(name))  # type: ignore[misc]
+        yield _prove(trial.name, trial.kind, lambda name=trial.name: _build_small(name))  # type: ignore[misc]
 
 
 def prove_examples() -> Iterator[KindProof]:
@@ -104,25 +110,26 @@ def prove_examples() -> Iterator[KindProof]:
 
 def _try(name: str) -> Trial:
     try:
+        # without values: some names are models of billions of parameters
         with torch.device("meta"):
             model = timm.create_model(name).eval()
     except Exception as error:  # whatever timm raises for a model it cannot build offline
-        return Trial(name, "", "", failure=f"cannot be built: {_said(error)}")
+        return Trial(name, "", "", failure=f"cannot be built: {_describe_error(error)}")
     module, cls = timm.model_entrypoint(name).__module__, type(model).__qualname__
-    size = sum(parameter.numel() for parameter in model.parameters())
+    num_parameters = sum(parameter.numel() for parameter in model.parameters())
     try:
         backbone = adapt(model)
     except KeeprateError as error:
-        return Trial(name, module, cls, num_parameters=size, refusal=str(error))
+        return Trial(name, module, cls, num_parameters=num_parameters, refusal=str(error))
     try:
         failure = _shape_failure(backbone)
     except Exception as error:  # any failure is a finding
-        failure = _said(error)
-    return Trial(name, module, cls, backbone.name, _kind(backbone), size, failure=failure)
+        failure = _describe_error(error)
+    return Trial(name, module, cls, backbone.name, _kind(backbone), num_parameters, failure=failure)
 
 
 def _shape_failure(backbone: Backbone) -> str:
-    """Run the plain and a reduced model on shapes and compare logits' shapes and costs."""
+    """Run a plain and a reduced model on shapes; return how shapes or costs differ, "" if not."""
     inputs = backbone.example(1)
     with torch.no_grad():
         expected = tuple(backbone.plain(inputs).shape)
@@ -133,25 +140,26 @@ def _shape_failure(backbone: Backbone) -> str:
         counted = counted_macs(backbone, reduced, inputs)
         if shape != expected:
             return f"{schedule} gives logits {shape} instead of {expected}"
-        ours = reduced.costs(backbone.input_size(inputs)).model
-        if ours != counted:
-            return f"{schedule} costs {ours}, by torch's flop counter {counted}"
+        macs = reduced.costs(backbone.input_size(inputs)).model
+        if macs != counted:
+            return f"{schedule} costs {macs}, by torch's flop counter {counted}"
     return ""
 
 
 def _kind(backbone: Backbone) -> tuple[str, ...]:
-    """Return what tells models of one family apart: their classes, pooling and prefix tokens."""
+    """Return what distinguishes models of one family: their classes, pooling and prefix tokens."""
     classes = {type(module).__qualname__ for module in backbone.model.modules()} - _UNIMPORTANT
-    pool = str(getattr(backbone.model, "global_pool", ""))
+    pooling = str(getattr(backbone.model, "global_pool", ""))
     prefix = "prefix" if backbone.num_prefix else "no prefix"
     groups = {getattr(module, "num_kv_groups", 1) for module in backbone.model.modules()}
-    keys = "keys of several heads" if max(groups) > 1 else "keys of each head"
-    return backbone.name, prefix, pool, keys, *sorted(classes)
+    key_heads = "keys of several heads" if max(groups) > 1 else "keys of each head"
+    return backbone.name, prefix, pooling, key_heads, *sorted(classes)
 
 
-def _small(name: str) -> nn.Module:
-    """Build a model with as few blocks, channels, heads and patches as its family lets choose."""
-    for options in _sizes(name):
+def _build_small(name: str) -> nn.Module:
+    """Build a model with as few blocks, channels, heads and patches as its family allows."""
+    # timm's functions take different options; the way to learn which is to try
+    for options in _small_options(name):
         try:
             return timm.create_model(name, **options)
         except (TypeError, ValueError, AssertionError, IndexError, RuntimeError, KeyError):
@@ -159,13 +167,14 @@ def _small(name: str) -> nn.Module:
     return timm.create_model(name)
 
 
-def _sizes(name: str) -> Iterator[dict[str, Any]]:
-    """Yield smaller sizes to build a model at, from the smallest on."""
+def _small_options(name: str) -> Iterator[dict[str, Any]]:
+    """Yield options that build a smaller model, from the smallest on."""
     with torch.device("meta"):
         patch = getattr(getattr(timm.create_model(name), "patch_embed", None), "patch_size", None)
     few = {"depth": DEPTH}
     rows, columns = (patch, patch) if isinstance(patch, int) else patch or (1, 1)
-    if rows > 1:  # convolutions before patches of one number each say nothing of pixels
+    # a patch size of 1 stands after convolutions, and says nothing of pixels
+    if rows > 1:
         size = {"img_size": (SIDE * rows, SIDE * columns)}
         yield from (few | _NARROW | size, few | size, size)
     yield from (few | _NARROW, few)
@@ -180,7 +189,7 @@ def _prove(name: str, kind: tuple[str, ...], build: Callable[[], nn.Module]) -> 
     try:
         findings.extend(examine(model))
     except Exception as error:  # any failure is a finding
-        failure = _said(error)
+        failure = _describe_error(error)
     return KindProof(
         family=backbone.name,
         kind=kind,
@@ -194,5 +203,5 @@ def _prove(name: str, kind: tuple[str, ...], build: Callable[[], nn.Module]) -> 
     )
 
 
-def _said(error: Exception) -> str:
+def _describe_error(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
