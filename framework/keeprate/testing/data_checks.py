@@ -144,6 +144,7 @@ def _fingerprint(bench: DataBench) -> str:
 def _sample_positions(data: DataSet) -> Iterator[tuple[int, Sample]]:
     samples = data.samples()
     count = len(samples)
+    # a data set of fewer samples would give some indices twice
     for index in dict.fromkeys(i * (count - 1) // max(LOOKED_AT - 1, 1) for i in range(LOOKED_AT)):
         yield index, samples[index]
 

@@ -18,7 +18,7 @@ class Broken(Exception):
     """A promise that was not kept: what happened, with numbers, and the input (`case`)."""
 
     def __init__(self, said: str, case: object = "") -> None:
-        super().__init__(said)
+        super().__init__(said)  # so that str(error) is the sentence, in any traceback
         self.said, self.case = said, case
 
 

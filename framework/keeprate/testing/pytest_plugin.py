@@ -47,8 +47,8 @@ def keeprate_method() -> Callable[..., Verdict]:
 class Promise(pytest.Item):
     """One promise of one method, as a test."""
 
-    def __init__(self, *, subject: Subject, check: str, **given: Any) -> None:
-        super().__init__(**given)
+    def __init__(self, *, subject: Subject, check: str, **item_options: Any) -> None:
+        super().__init__(**item_options)
         self.subject, self.check = subject, check
 
     def runtest(self) -> None:

@@ -64,14 +64,14 @@ def watched(
     `around` makes a context that every call runs in. `lens` returns the tokens and the attention
     that the call gets in place of its own.
     """
-    watch = _Watch(around or (lambda call: nullcontext()), lens or (lambda *given: given))
+    watch = _Watch(around or (lambda call: nullcontext()), lens or (lambda *arguments: arguments))
     cls: Any = type(method)
 
-    def reduce(self: Method, *given: object) -> Any:
-        return watch.call("reduce", super(watched_class, self).reduce, given)
+    def reduce(self: Method, *arguments: object) -> Any:
+        return watch.call("reduce", super(watched_class, self).reduce, arguments)
 
-    def score(self: Method, *given: object) -> Any:
-        return watch.call("score", super(watched_class, self).score, given)
+    def score(self: Method, *arguments: object) -> Any:
+        return watch.call("score", super(watched_class, self).score, arguments)
 
     # `__wrapped__` leads error messages to the author's line
     for wrapper in (reduce, score):

@@ -34,10 +34,10 @@ def chart(found: Sequence[HeadSummary], iterations: Sequence[int], title: str) -
     return picture
 
 
-def _divergences(found: Sequence[HeadSummary], iterations: Sequence[int]) -> alt.FacetChart:
+def _divergences(summaries: Sequence[HeadSummary], iterations: Sequence[int]) -> alt.FacetChart:
     """Return a panel for each block: a thin line for each head, a thick one for their mean."""
     steps = [f"{before}-{after}" for before, after in pairwise(iterations)]
-    rows = _points(found, steps)
+    rows = _points(summaries, steps)
     line = alt.Chart().encode(
         x=alt.X("step:O", sort=steps, title="Iterations", axis=alt.Axis(labelAngle=0)),
         y=alt.Y("kl:Q", title="KL divergence (nats)", scale=alt.Scale(type="log")).axis(format="e"),
@@ -64,7 +64,7 @@ def _divergences(found: Sequence[HeadSummary], iterations: Sequence[int]) -> alt
     return panels
 
 
-def _points(found: Sequence[HeadSummary], steps: Sequence[str]) -> list[dict[str, Any]]:
+def _points(summaries: Sequence[HeadSummary], steps: Sequence[str]) -> list[dict[str, Any]]:
     return [
         {
             "block": f"block {summary.block}",
@@ -73,12 +73,12 @@ def _points(found: Sequence[HeadSummary], steps: Sequence[str]) -> list[dict[str
             "kl": max(divergence, FLOOR),
             "mean": summary.head == "all",
         }
-        for summary in found
+        for summary in summaries
         for step, divergence in zip(steps, summary.divergences, strict=True)
     ]
 
 
-def _settled(found: Sequence[HeadSummary], iterations: Sequence[int]) -> alt.LayerChart:
+def _settled(summaries: Sequence[HeadSummary], iterations: Sequence[int]) -> alt.LayerChart:
     """Return a table of colours: the iterations after which each head's kept set stays the same."""
     most = iterations[-1]
     rows = [
@@ -89,10 +89,10 @@ def _settled(found: Sequence[HeadSummary], iterations: Sequence[int]) -> alt.Lay
             "settled": most + 1 if summary.settled == inf else summary.settled,
             "text": stays(summary, iterations).partition(" ")[0],
         }
-        for summary in found
+        for summary in summaries
     ]
-    heads = list(dict.fromkeys(summary.head for summary in found))
-    blocks = list(dict.fromkeys(summary.block for summary in found))
+    heads = list(dict.fromkeys(summary.head for summary in summaries))
+    blocks = list(dict.fromkeys(summary.block for summary in summaries))
     cell = alt.Chart(_data(rows)).encode(
         x=alt.X("head:N", sort=heads, title="Head", axis=alt.Axis(labelAngle=0)),
         y=alt.Y("block:O", sort=blocks, title="Block"),

@@ -41,6 +41,7 @@ def summaries(rows: Sequence[HeadFound]) -> list[HeadSummary]:
 
 def _summary(head_rows: Sequence[HeadFound]) -> HeadSummary:
     first = head_rows[0]
+    # infinity sorts last: the median is right also where some images did not settle
     settled_after = [inf if row.settled is None else row.settled for row in head_rows]
     return HeadSummary(
         block=first.block,

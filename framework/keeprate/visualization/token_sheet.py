@@ -76,9 +76,9 @@ def chosen_blocks(shown: ImageTrace, most: int = MOST_COLUMNS) -> list[int]:
     return [blocks[(column + 1) * len(blocks) // number - 1] for column in range(number)]
 
 
-def _title(shown: ImageTrace) -> str:
-    label = "" if shown.label is None else f", labelled {shown.label}"
-    return f"{shown.title}{label}; unpruned: {_describe_prediction(shown.before)}"
+def _title(trace: ImageTrace) -> str:
+    label = "" if trace.label is None else f", labelled {trace.label}"
+    return f"{trace.title}{label}; unpruned: {_describe_prediction(trace.before)}"
 
 
 def _describe_prediction(prediction: Prediction) -> str:
@@ -86,33 +86,38 @@ def _describe_prediction(prediction: Prediction) -> str:
 
 
 def _survivors_row(
-    shown: ImageTrace, track: MethodTrace, columns: Sequence[int], pixels: Pixels
+    trace: ImageTrace, method_trace: MethodTrace, columns: Sequence[int], pixels: Pixels
 ) -> SheetRow:
-    grid_rows, grid_columns = shown.grid
+    grid_rows, grid_columns = trace.grid
     own_tokens = np.arange(grid_rows * grid_columns).reshape(grid_rows, grid_columns)
     panels = [Panel(pixels, f"input: {own_tokens.size} patch tokens")]
     for block in columns:
-        owners = owners_after(track, block, own_tokens)
+        owners = owners_after(method_trace, block, own_tokens)
         caption = f"after block {block}: {tokens_left(owners)}"
         panels.append(Panel(survivors_picture(pixels, owners), caption))
-    before, after = shown.before, track.prediction
+    before, after = trace.before, method_trace.prediction
     change = f"{_describe_prediction(before)} {ARROW} {_describe_prediction(after)}"
-    text = f"{change}; {track.macs / 1e9:.3g} GMACs, {track.macs_share:.0%} of the unpruned model's"
-    return SheetRow(track.label, text, tuple(panels), warning=before.name != after.name)
+    text = (
+        f"{change}; {method_trace.macs / 1e9:.3g} GMACs, {method_trace.macs_share:.0%} of the "
+        "unpruned model's"
+    )
+    return SheetRow(method_trace.label, text, tuple(panels), warning=before.name != after.name)
 
 
-def _importance_row(track: MethodTrace, columns: Sequence[int], pixels: Pixels) -> SheetRow:
+def _importance_row(method_trace: MethodTrace, columns: Sequence[int], pixels: Pixels) -> SheetRow:
     panels, last_block = [Panel(None, "")], -1
     for block in columns:
         # a map stands in the column that shows its effect: the first at or after its block
-        panels.append(_importance_panel(track, range(last_block + 1, block + 1), pixels))
+        panels.append(_importance_panel(method_trace, range(last_block + 1, block + 1), pixels))
         last_block = block
-    return SheetRow(f"{track.label}: importance", "", tuple(panels))
+    return SheetRow(f"{method_trace.label}: importance", "", tuple(panels))
 
 
-def _importance_panel(track: MethodTrace, blocks: range, pixels: Pixels) -> Panel:
+def _importance_panel(method_trace: MethodTrace, blocks: range, pixels: Pixels) -> Panel:
     """Return the map of the last stage in `blocks`; an empty panel if there is no map."""
-    maps = {stage.block: stage.importance for stage in track.moments if stage.block in blocks}
+    maps = {
+        stage.block: stage.importance for stage in method_trace.moments if stage.block in blocks
+    }
     last_block = max(maps, default=None)
     importance = None if last_block is None else maps[last_block]
     if importance is None:

@@ -66,7 +66,9 @@ def _needs(bench: Bench) -> str:
 def _read(bench: Bench, case: Case) -> tuple[set[str], Ran]:
     """Run a case and return the attributes of the attention that were read, with the run."""
     log: set[str] = set()
-    return log, bench.run(case, lens=lambda *given: (given[0], ReadAttention.of(given[1], log)))
+    return log, bench.run(
+        case, lens=lambda *arguments: (arguments[0], ReadAttention.of(arguments[1], log))
+    )
 
 
 def _overhead(bench: Bench) -> str:

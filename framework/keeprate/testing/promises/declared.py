@@ -63,6 +63,7 @@ def _check_spelling(cls: type[Method]) -> None:
 
 
 def _check_blocks(method: Method) -> None:
+    # 12: they are written for a model of 12 blocks, and scaled to the depth of others
     blocks = method.default_blocks
     if not blocks or list(blocks) != sorted(set(blocks)) or not 0 <= blocks[0] <= blocks[-1] < 12:
         raise Broken(f"default_blocks is {blocks!r}; blocks ascend, each once, from 0 to 11")

@@ -144,18 +144,19 @@ def _pickled_values(attributes: Mapping[str, object]) -> dict[str, object]:
 def _inputs(bench: Bench) -> str:
     bench.must_reduce()
     for case in bench.cases(Case()):
-        found: list[str] = []
+        changes: list[str] = []
 
+        # the list is a default value, so that the function keeps the list of its own case
         @contextmanager
-        def unmodified(call: Call, found: list[str] = found) -> Iterator[None]:
+        def unmodified(call: Call, changes: list[str] = changes) -> Iterator[None]:
             before = _tensors(call)
             copies = {name: tensor.clone() for name, tensor in before.items()}
             yield
-            found.extend(_describe_changes(call, before, copies))
+            changes.extend(_describe_changes(call, before, copies))
 
         ran = bench.run(case, around=unmodified)
-        if found:
-            raise Broken(found[0], case) from ran.stop
+        if changes:
+            raise Broken(changes[0], case) from ran.stop
         _ = ran.logits
         if not torch.equal(ran.images, case.images()):
             raise Broken("the images were written into", case)

@@ -188,6 +188,7 @@ def _size_error(after: Tokens, patches: int) -> str:
     size, valid = after.size, _valid(after)
     if bool((size[:, :prefix] != 1).any()):
         return f"a prefix token has size {float(size[:, :prefix].max()):g}, not 1"
+    # padding stands for nothing; a size of 1 passes all tests below
     sizes = size[:, prefix:].masked_fill(~valid[:, prefix:], 1.0)
     if not bool((sizes >= 1).all()):
         return (
