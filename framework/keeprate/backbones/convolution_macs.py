@@ -1,4 +1,4 @@
-"""What convolutional stems cost: counted on shapes alone, since their output's size is theirs."""
+"""Count what a convolutional stem costs, and how many numbers it returns, from shapes alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from torch.overrides import TorchFunctionMode
 
 from ..errors import KeeprateError
 
+# each number of their output costs as many products as one output channel has weights
 _COUNTED = (F.conv1d, F.conv2d, F.linear)
+# these multiply matrices by another rule: refused, so that no product is missed silently
 _UNCOUNTED = (
     F.conv_transpose2d,
     F.scaled_dot_product_attention,
@@ -30,7 +32,7 @@ _UNCOUNTED = (
 
 @dataclass(frozen=True)
 class Embedding:
-    """What an image of one size becomes: `numbers` in its output, and multiply-accumulates."""
+    """The numbers that a stem returns for one image, and the multiply-accumulates it takes."""
 
     numbers: int
     macs: int
@@ -39,16 +41,17 @@ class Embedding:
 def embedding_of(module: nn.Module, image_size: tuple[int, int]) -> Embedding:
     """Run `module` on an image (1, C, height, width) without values and count its products.
 
-    Convolutions and linear layers are counted. Raises KeeprateError where something else multiplies
-    matrices.
+    Convolutions and linear layers are counted. Raises KeeprateError where another operation
+    multiplies matrices.
     """
+    # copies on the meta device: nothing is computed there, and the model stays as it is
     state = {
         name: torch.empty_like(tensor, device="meta")
         for name, tensor in chain(module.named_parameters(), module.named_buffers())
     }
     dtype = next(module.parameters()).dtype
-    first = next(each for each in module.modules() if isinstance(each, nn.Conv2d))
-    images = torch.empty(1, first.in_channels, *image_size, device="meta", dtype=dtype)
+    convolution = next(layer for layer in module.modules() if isinstance(layer, nn.Conv2d))
+    images = torch.empty(1, convolution.in_channels, *image_size, device="meta", dtype=dtype)
     counter = _Products()
     with torch.no_grad(), counter:
         output = functional_call(module, state, (images,))
@@ -56,7 +59,7 @@ def embedding_of(module: nn.Module, image_size: tuple[int, int]) -> Embedding:
 
 
 class _Products(TorchFunctionMode):
-    """Counts the products of convolutions and linear layers inside it."""
+    """Counts the products of the convolutions and linear layers that are called inside it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -74,4 +77,5 @@ class _Products(TorchFunctionMode):
 
 
 def _weight(input: Tensor, weight: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """Return the weight of a call, whether it was passed by position or by name."""
     return weight

@@ -17,20 +17,21 @@ if TYPE_CHECKING:
 def adapt(model: nn.Module) -> Backbone:
     """Return the backbone that runs `model`.
 
-    Raises KeeprateError naming the model's class and what each near family misses, if none does.
+    If none does, the KeeprateError names the model's class and what each near family misses.
     """
     reasons = []
     for offer in registry().backbones.values():
         reason = offer.cls.refusal(model)
         if reason is None:
             return offer.cls(model)
-        if reason:
+        if reason:  # an empty reason says that the model is of another family altogether
             reasons.append(f"{offer.name}: {reason}")
-    known = ", ".join(registry().backbones)
-    unknown = f"it belongs to none of the known families ({known})"
-    why = "; ".join(reasons) or known_refusal(model) or unknown
+    families = ", ".join(registry().backbones)
+    no_family = f"it belongs to none of the known families ({families})"
+    # a family that nearly runs the model says more than what is known of models of this name
+    explanation = "; ".join(reasons) or known_refusal(model) or no_family
     raise KeeprateError(
         f"Cannot reduce a model of class {type(model).__module__}.{type(model).__qualname__}: "
-        f"{why}. "
+        f"{explanation}. "
         "Another family can be added with the keeprate_backbones hook."
     )

@@ -43,8 +43,9 @@ class Stem(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return patch tokens (B, N, C) of images (B, 3, H, W)."""
         if images.shape[-2:] != self.img_size:
-            given, own = ("x".join(map(str, size)) for size in (images.shape[-2:], self.img_size))
-            raise ValueError(f"This LV-ViT takes images of {own} pixels, not {given}.")
+            sizes = images.shape[-2:], self.img_size
+            theirs, ours = ("x".join(map(str, size)) for size in sizes)
+            raise ValueError(f"This LV-ViT takes images of {ours} pixels, not {theirs}.")
         x = self.bn1(self.conv1(images)).relu()
         x = self.bn2(self.conv2(x)).relu()
         x = self.bn3(self.conv3(x)).relu()
@@ -95,10 +96,11 @@ class LVViT(nn.Module):
     ) -> None:
         super().__init__()
         sides = (img_size, img_size) if isinstance(img_size, int) else (img_size[0], img_size[1])
+        # the stem halves the image first, so a patch has an even number of pixels
         if patch_size % 2 or any(side < 1 or side % patch_size for side in sides):
-            given = "x".join(map(str, sides))
+            size = "x".join(map(str, sides))
             raise KeeprateError(
-                f"LV-ViT takes images of whole patches, {patch_size} pixels and even; not {given}."
+                f"LV-ViT takes images of whole patches, {patch_size} pixels and even; not {size}."
             )
         if num_classes < 1:
             raise KeeprateError("LV-ViT needs classes: its logits add two heads up.")
@@ -114,9 +116,9 @@ class LVViT(nn.Module):
         self.norm = nn.LayerNorm(embed_dim)
         self.head = nn.Linear(embed_dim, num_classes)
         self.aux_head = nn.Linear(embed_dim, num_classes)
-        self._start()
+        self._draw_weights()
 
-    def _start(self) -> None:
+    def _draw_weights(self) -> None:
         """Draw the weights to start training from."""
         linears = [module for module in self.modules() if isinstance(module, nn.Linear)]
         for weight in (self.cls_token, self.pos_embed, *(linear.weight for linear in linears)):
@@ -141,6 +143,7 @@ class LVViT(nn.Module):
         """
         patches = self.aux_head(x[:, 1:])
         if valid is not None:
+            # minus infinity: padding is the maximum of no class
             patches = patches.masked_fill(~valid[:, 1:, None], -torch.inf)
         return cast(Tensor, self.head(x[:, 0]) + 0.5 * patches.amax(dim=1))
 
@@ -149,8 +152,8 @@ class LVViT(nn.Module):
         return self.forward_head(self.forward_features(images))
 
 
-def _resampled(state: dict[str, Tensor], model: LVViT) -> dict[str, Tensor]:
-    """Fit the position embedding of a checkpoint to the model's number of patches."""
+def _resample_positions(state: dict[str, Tensor], model: LVViT) -> dict[str, Tensor]:
+    """Resize the position embedding of a checkpoint to the model's number of patches."""
     position = state.get("pos_embed")
     if position is None or position.shape == model.pos_embed.shape:
         return state
@@ -158,10 +161,10 @@ def _resampled(state: dict[str, Tensor], model: LVViT) -> dict[str, Tensor]:
     return state | {"pos_embed": resample_abs_pos_embed(position, grid, num_prefix_tokens=1)}
 
 
-def _described(crop_pct: float) -> dict[str, Any]:
-    """Return what timm wants to know about a model."""
+def _timm_config(crop_pct: float) -> dict[str, Any]:
+    """Return timm's description of a model (its `pretrained_cfg`)."""
     return {
-        "url": "",
+        "url": "",  # timm publishes no weights of LV-ViT
         "num_classes": 1000,
         "input_size": (3, 224, 224),
         "fixed_input_size": True,
@@ -176,17 +179,18 @@ def _described(crop_pct: float) -> dict[str, Any]:
 
 default_cfgs = generate_default_cfgs(
     {
-        "lvvit_t": _described(0.9),
-        "lvvit_s": _described(0.9),
-        "lvvit_m": _described(1.0),
-        "lvvit_l": _described(1.0),
+        "lvvit_t": _timm_config(0.9),
+        "lvvit_s": _timm_config(0.9),
+        "lvvit_m": _timm_config(1.0),
+        "lvvit_l": _timm_config(1.0),
     }
 )
 
 
-def _built(name: str, pretrained: bool, given: dict[str, Any], **own: Any) -> LVViT:
+def _build(name: str, pretrained: bool, options: dict[str, Any], **size: Any) -> LVViT:
+    # options last: a caller may replace an entry of the size
     return build_model_with_cfg(
-        LVViT, name, pretrained, pretrained_filter_fn=_resampled, **(own | given)
+        LVViT, name, pretrained, pretrained_filter_fn=_resample_positions, **(size | options)
     )
 
 
@@ -194,25 +198,25 @@ def _built(name: str, pretrained: bool, given: dict[str, Any], **own: Any) -> LV
 def lvvit_t(pretrained: bool = False, **options: Any) -> LVViT:
     """Build LV-ViT-T: 12 blocks of width 240."""
     size = {"embed_dim": 240, "depth": 12, "num_heads": 4, "skip_lam": 1.0}
-    return _built("lvvit_t", pretrained, options, **size)
+    return _build("lvvit_t", pretrained, options, **size)
 
 
 @register_model
 def lvvit_s(pretrained: bool = False, **options: Any) -> LVViT:
     """Build LV-ViT-S: 16 blocks of width 384."""
     size = {"embed_dim": 384, "depth": 16, "num_heads": 6, "skip_lam": 2.0}
-    return _built("lvvit_s", pretrained, options, **size)
+    return _build("lvvit_s", pretrained, options, **size)
 
 
 @register_model
 def lvvit_m(pretrained: bool = False, **options: Any) -> LVViT:
     """Build LV-ViT-M: 20 blocks of width 512."""
     size = {"embed_dim": 512, "depth": 20, "num_heads": 8, "skip_lam": 2.0}
-    return _built("lvvit_m", pretrained, options, **size)
+    return _build("lvvit_m", pretrained, options, **size)
 
 
 @register_model
 def lvvit_l(pretrained: bool = False, **options: Any) -> LVViT:
     """Build LV-ViT-L: 24 blocks of width 768 and a wider stem."""
     size = {"embed_dim": 768, "depth": 24, "num_heads": 12, "skip_lam": 3.0, "stem_width": 128}
-    return _built("lvvit_l", pretrained, options, **size)
+    return _build("lvvit_l", pretrained, options, **size)

@@ -11,7 +11,7 @@ Grid: TypeAlias = tuple[int, int]
 
 
 def whole(grid: Grid, image_size: tuple[int, int]) -> Grid | None:
-    """Return `grid` if it parts an image of (height, width) pixels evenly, None if it does not."""
+    """Return `grid` if it divides an image of (height, width) pixels evenly, None otherwise."""
     sizes = zip(image_size, grid, strict=True)
     return None if any(size % parts for size, parts in sizes) else grid
 

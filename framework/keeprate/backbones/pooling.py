@@ -15,13 +15,14 @@ from ..tokens import Tokens
 def size_weighted(tokens: Tokens, pool: str, include_prefix: bool) -> Tensor:
     """Rescale embeddings (B, N, C) so that a plain mean over tokens weighs each by its size.
 
-    Tokens that merged count as often as the patches they stand for; padding counts nothing. A
-    maximum is not affected by sizes, and a class-token head reads no patch token: both pass as they
-    are, with padding set to minus infinity for the maximum.
+    A merged token counts as often as the patches it stands for; padding does not count. Sizes do
+    not change a maximum, and a class-token head reads no patch token: their embeddings are returned
+    as they are, except that padding is minus infinity for a maximum.
     """
     plain = not tokens.has_merged and tokens.valid is None
-    if plain or pool == "token":
+    if plain or pool == "token":  # untouched, so that the logits stay the same bits as the model's
         return tokens.x
+    # half precision rounds the sum of the sizes of a few hundred tokens
     exact = torch.promote_types(tokens.x.dtype, torch.float32)
     size = tokens.size.to(exact)
     valid = torch.ones_like(size) if tokens.valid is None else tokens.valid.to(exact)
@@ -30,7 +31,7 @@ def size_weighted(tokens: Tokens, pool: str, include_prefix: bool) -> Tensor:
     weight = size * valid  # (B, N)
     start = 0 if include_prefix else tokens.num_prefix
     total = weight[:, start:].sum(dim=1, keepdim=True)
-    weight = weight * (tokens.count - start) / total
+    weight = weight * (tokens.count - start) / total  # the model's mean divides by that count
     return tokens.x * weight[..., None].to(tokens.x.dtype)
 
 
@@ -44,8 +45,8 @@ class SizeMask(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        """Pass everything on, fused attention with the mask."""
+        """Call `func` as it was called, but give fused attention the mask."""
         options = dict(kwargs or {})
         if func is F.scaled_dot_product_attention:
-            options["attn_mask"] = self.mask
+            options["attn_mask"] = self.mask  # the pooling has no mask of its own to keep
         return func(*args, **options)

@@ -1,4 +1,4 @@
-"""Why well-known families of models cannot be reduced: said of each by name."""
+"""The reasons why well-known families of models cannot be reduced, family by family."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import nn
 
+# other packages may use the same module names for models that could be run
 _PACKAGES = ("timm", "torchvision", "transformers")
 
 _WINDOWS = "attend within windows of a grid, which dropping tokens would break"
@@ -20,9 +21,9 @@ _POSITIONS = "bring positions of their own into every block, which no backbone h
 
 @dataclass(frozen=True)
 class Family:
-    """Models of one kind: `names` in the plural, `why` they are refused, `modules` with them.
+    """Models of one kind: their `names` in the plural, and `why` they are refused.
 
-    `modules` are the last parts of the names of Python modules that define such models.
+    `modules` are the last parts of the names of the Python modules that define such models.
     """
 
     names: str
@@ -114,12 +115,13 @@ _BY_MODULE = {module: family for family in FAMILIES for module in family.modules
 
 
 def known_refusal(model: nn.Module) -> str:
-    """Return why models of its family cannot be reduced, "" where the family is not known.
+    """Return why models of this family cannot be reduced, "" where the family is not known.
 
-    A model belongs to the family of a class it derives from.
+    A model belongs to the family of any class that its own class derives from.
     """
     for cls in type(model).__mro__:
         names = cls.__module__.split(".")
+        # transformers calls its modules modeling_swin, where timm has swin_transformer
         family = _BY_MODULE.get(names[-1].removeprefix("modeling_"))
         if family is not None and names[0] in _PACKAGES:
             return f"{family.names} {family.why}"
