@@ -22,7 +22,7 @@ def size_weighted(tokens: Tokens, pool: str, include_prefix: bool) -> Tensor:
     plain = not tokens.has_merged and tokens.valid is None
     if plain or pool == "token":  # untouched, so that the logits stay the same bits as the model's
         return tokens.x
-    # half precision rounds the sum of the sizes of a few hundred tokens
+    # half precision would round a sum of many sizes
     exact = torch.promote_types(tokens.x.dtype, torch.float32)
     size = tokens.size.to(exact)
     valid = torch.ones_like(size) if tokens.valid is None else tokens.valid.to(exact)

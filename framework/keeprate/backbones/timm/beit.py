@@ -27,18 +27,18 @@ class TimmBeit(TimmColumn):
     def __init__(self, model: nn.Module) -> None:
         super().__init__(model)
         tables = [b.attn.relative_position_bias_table for b in self.blocks]
-        self.follows_positions = any(each is not None for each in (self.vit.rel_pos_bias, *tables))
+        self.follows_positions = any(t is not None for t in (self.vit.rel_pos_bias, *tables))
 
     @classmethod
     def refusal(cls, model: nn.Module) -> str | None:
-        """Return what of `model` is not of the known classes, None if all is."""
+        """Return which part of `model` is of no known class, None if all are known."""
         if type(model) is not Beit:
             return "a subclass of Beit may compute otherwise" if isinstance(model, Beit) else ""
         reasons = (_block_refusal(i, block) for i, block in enumerate(model.blocks))
-        shared = model.rel_pos_bias
+        table = model.rel_pos_bias
         return (
             class_refusal("the patch embedding", model.patch_embed, (PatchEmbed,))
-            or (None if shared is None else class_refusal("the shared table", shared, _TABLES))
+            or (None if table is None else class_refusal("the shared table", table, _TABLES))
             or shell_refusal(model)
             or next(filter(None, reasons), None)
         )
@@ -53,13 +53,14 @@ class TimmBeit(TimmColumn):
 
     def context(self, images: Tensor) -> Tensor | None:
         """Return the table (H, N, N) of relative positions that all blocks share, if any."""
-        shared = self.vit.rel_pos_bias
-        return None if shared is None else cast(Tensor, shared())
+        table = self.vit.rel_pos_bias
+        return None if table is None else cast(Tensor, table())
 
     def attend(self, block: int, tokens: Tokens, reader: AttentionReader) -> Tensor:
         """Run attention with its norm, layer scale and residual."""
         b, x = self.blocks[block], tokens.x
         x_pre = b.norm1(x)
+        # the table is for all tokens: the reader looks up the rows of those that are left
         with reader.around(x_pre, b.attn, relative=True):
             attended = b.attn(x_pre, shared_rel_pos_bias=tokens.context)
         return cast(Tensor, x + b.drop_path1(scaled(attended, b.gamma_1)))
@@ -71,7 +72,7 @@ class TimmBeit(TimmColumn):
 
 
 def _block_refusal(index: int, block: nn.Module) -> str | None:
-    """Return what of a block is not of the known classes."""
+    """Return which part of a block is of none of the known classes, None if all are known."""
     return (
         class_refusal(f"block {index}", block, (Block,))
         or class_refusal(f"the attention of block {index}", cast(Block, block).attn, (Attention,))

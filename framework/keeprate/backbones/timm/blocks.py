@@ -1,4 +1,4 @@
-"""The blocks of timm's VisionTransformer, run half by half; NaFlexVit is made of them too."""
+"""Run the blocks of timm's VisionTransformer half by half; NaFlexVit has the same blocks."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from .isotropic import TimmColumn, class_refusal, linear_macs
 if TYPE_CHECKING:
     from ...reduction.attention_reader import AttentionReader
 
-# timm has had these since 1.0.23
+# timm has had these since 1.0.23: imported by name, an older version would fail
 _DIFF_ATTENTION = getattr(timm.layers, "DiffAttention", None)
 _DIFF_BLOCK = getattr(vision_transformer, "DiffParallelScalingBlock", None)
 _ATTENTIONS = tuple(filter(None, (Attention, _DIFF_ATTENTION)))
@@ -38,9 +38,9 @@ _MLPS = (Mlp, GluMlp, SwiGLU, GeGluMlp)
 
 @dataclass(frozen=True)
 class Heads:
-    """The heads a block shows to methods, of all its attention maps side by side.
+    """The heads that methods see in a block, of all its attention maps side by side.
 
-    `per_pair` are the multiply-accumulates of all heads for each (query, key) pair.
+    `per_pair` is the number of multiply-accumulates of all heads for each (query, key) pair.
     """
 
     count: int
@@ -53,7 +53,7 @@ class Heads:
         """Return the heads of an attention, or of a block that computes its own."""
         heads, channels = attention.num_heads, attention.head_dim
         if type(attention) in (_DIFF_ATTENTION, _DIFF_BLOCK):
-            values = 2 * channels  # each map attends to all of them
+            values = 2 * channels  # each map attends to the values of both maps
             return cls(2 * heads, channels, maps=2, per_pair=2 * heads * (channels + values))
         return cls(heads, channels, maps=1, per_pair=2 * heads * channels)
 
@@ -69,7 +69,7 @@ class BlockRunner(ABC):
     @staticmethod
     @abstractmethod
     def parts_refusal(where: str, block: Any) -> str | None:
-        """Return that the attention or MLP of the block `where` is of none of the known classes."""
+        """Return that the attention or MLP of a block is of no known class; `where` names it."""
 
     @abstractmethod
     def heads(self) -> Heads:
@@ -87,7 +87,7 @@ class BlockRunner(ABC):
     def projections(self) -> tuple[int, int]:
         """Return what the linear layers of attention and MLP cost per token.
 
-        Of layers that both share, each has its part.
+        The cost of a layer that both share is split between them.
         """
 
 
@@ -146,7 +146,8 @@ class _SideBySide(BlockRunner):
 
     def attend(self, tokens: Tokens, reader: AttentionReader) -> Tensor:
         b, x = self.block, tokens.x
-        x_pre = x if reader.method is None else b.in_norm(x)  # which the block computes again
+        # the block computes its norm itself: here it is only needed to show it to a method
+        x_pre = x if reader.method is None else b.in_norm(x)
         with reader.around(x_pre, b):
             return cast(Tensor, b(x))
 
@@ -154,22 +155,23 @@ class _SideBySide(BlockRunner):
         return x
 
     def projections(self) -> tuple[int, int]:
+        # in_proj makes the hidden channels and q, k, v; the MLP's output layer is as wide again
         mlp = 2 * self.block.in_split[0] * self.block.in_proj.in_features
         return linear_macs(self.block) - mlp, mlp
 
 
 class _Branches(BlockRunner):
-    """Several attentions added up, then several MLPs added up; each branch has its own norm.
+    """The sum of several attentions, then the sum of several MLPs; each branch has its own norm.
 
-    Methods see the heads of all branches. What q, k and v were projected from differs between the
-    branches: methods see that of the first.
+    Methods see the heads of all branches. The input of the projections of q, k and v differs
+    between the branches: methods see that of the first branch.
     """
 
     @staticmethod
     def parts_refusal(where: str, block: Any) -> str | None:
         what = f"an attention of {where}", f"an MLP of {where}"
-        reasons = [class_refusal(what[0], each.attn, (Attention,)) for each in block.attns]
-        reasons += [class_refusal(what[1], each.mlp, _MLPS) for each in block.ffns]
+        reasons = [class_refusal(what[0], branch.attn, (Attention,)) for branch in block.attns]
+        reasons += [class_refusal(what[1], branch.mlp, _MLPS) for branch in block.ffns]
         return next(filter(None, reasons), None)
 
     def heads(self) -> Heads:
@@ -183,12 +185,13 @@ class _Branches(BlockRunner):
 
     def attend(self, tokens: Tokens, reader: AttentionReader) -> Tensor:
         attentions, x = self.block.attns, tokens.x
-        x_pre = x if reader.method is None else attentions[0].norm(x)  # computed again below
+        # the branch computes its norm itself: here it is only needed to show it to a method
+        x_pre = x if reader.method is None else attentions[0].norm(x)
         with reader.around(x_pre, attentions):
-            return x + _added(attentions, x)
+            return x + _sum_branches(attentions, x)
 
     def feed_forward(self, x: Tensor) -> Tensor:
-        return x + _added(self.block.ffns, x)
+        return x + _sum_branches(self.block.ffns, x)
 
     def projections(self) -> tuple[int, int]:
         return linear_macs(self.block.attns), linear_macs(self.block.ffns)
@@ -207,7 +210,7 @@ class TimmStack(TimmColumn):
 
     def _size_heads(self) -> None:
         self.runners = [_RUNNERS[type(block)](block) for block in self.blocks]
-        heads = self.runners[0].heads()
+        heads = self.runners[0].heads()  # `refusal` has checked that all blocks have the same
         self.heads, self.head_dim, self.maps = heads.count, heads.channels, heads.maps
         self.places = self.runners[0].places
 
@@ -227,20 +230,22 @@ class TimmStack(TimmColumn):
 
 
 def blocks_refusal(blocks: Iterable[nn.Module]) -> str | None:
-    """Return what of the blocks is not of the known classes, or that their heads differ."""
+    """Return which block is of no known class, or that their heads differ; None if neither."""
     kinds = set()
     for index, block in enumerate(blocks):
-        known = class_refusal(f"block {index}", block, tuple(_RUNNERS))
-        if known is not None:
-            return known
+        block_refusal = class_refusal(f"block {index}", block, tuple(_RUNNERS))
+        if block_refusal is not None:
+            return block_refusal
         runner = _RUNNERS[type(block)]
-        parts = runner.parts_refusal(f"block {index}", block)
-        if parts is not None:
-            return parts
+        parts_refusal = runner.parts_refusal(f"block {index}", block)
+        if parts_refusal is not None:
+            return parts_refusal
+        # methods see one number of heads and one set of places for the whole model
         kinds.add((runner.places, runner(block).heads()))
     return "blocks whose heads differ are not supported" if len(kinds) > 1 else None
 
 
-def _added(branches: Sequence[nn.Module], x: Tensor) -> Tensor:
-    """Return the sum of what the branches make of x (B, N, C), in timm's order."""
+def _sum_branches(branches: Sequence[nn.Module], x: Tensor) -> Tensor:
+    """Return the sum of the outputs of the branches on x (B, N, C)."""
+    # stacked and summed as timm does it: another order would round differently
     return torch.stack([branch(x) for branch in branches]).sum(dim=0)

@@ -35,8 +35,8 @@ _ROPES = tuple(
 class TimmEva(TimmColumn):
     """Vision Transformers of timm's Eva class, whose queries and keys are turned by position.
 
-    Prefix tokens are not turned. The rotary embedding is one table for all heads and blocks, or one
-    of each block and head ("mixed"), or there is none.
+    Prefix tokens are not turned. A model has one rotary embedding for all heads and blocks, or one
+    for each block and head ("mixed"), or none.
     """
 
     name: ClassVar[str] = "timm-eva"
@@ -47,7 +47,7 @@ class TimmEva(TimmColumn):
 
     @classmethod
     def refusal(cls, model: nn.Module) -> str | None:
-        """Return what of `model` is not of the known classes, None if all is."""
+        """Return which part of `model` is of no known class, None if all are known."""
         if type(model) is not Eva:
             return "a subclass of Eva may compute otherwise" if isinstance(model, Eva) else ""
         reasons = (_block_refusal(i, block) for i, block in enumerate(model.blocks))
@@ -67,7 +67,7 @@ class TimmEva(TimmColumn):
     def context(self, images: Tensor) -> Tensor | None:
         """Return the rotary embedding of the images' patches, None if the model has none.
 
-        A table (M, 2d) of M patches, sines before cosines; (depth, H, M, 2d) if it is mixed.
+        It is a table (M, 2d) of M patches, sines before cosines; (depth, H, M, 2d) if it is mixed.
         """
         rope, patches = self.vit.rope, self.vit.patch_embed
         if rope is None:
@@ -75,7 +75,7 @@ class TimmEva(TimmColumn):
         if self.vit.dynamic_img_size:
             grid = patches.dynamic_feat_size(self.input_size(images))
             return cast(Tensor, rope.get_embed(shape=grid))
-        cached = hasattr(rope, "feat_shape")
+        cached = hasattr(rope, "feat_shape")  # it then keeps the table of the model's own grid
         return cast(Tensor, rope.get_embed() if cached else rope.get_embed(shape=patches.grid_size))
 
     def attend(self, block: int, tokens: Tokens, reader: AttentionReader) -> Tensor:
@@ -97,33 +97,33 @@ class TimmEva(TimmColumn):
         return cast(Tensor, x + b.drop_path2(branch))
 
     def _size_heads(self) -> None:
-        attention = self.blocks[0].attn
+        attention = self.blocks[0].attn  # it may have q, k and v apart, so its output is measured
         self.heads = attention.num_heads
         self.head_dim = attention.proj.in_features // attention.num_heads
 
     def _attention_pools_prefix(self) -> bool:
-        return True
+        return True  # Eva hands all tokens to the pooling, whatever its settings
 
     def _rope(self, block: int, tokens: Tokens) -> Tensor | None:
-        """Return the rotary embedding of the tokens that are left, as the attention takes it."""
+        """Return the rotary embedding of the patch tokens that are left, for the attention."""
         if tokens.context is None:
             return None
         table = cast(Tensor, tokens.context)
         table = table[block] if getattr(self.vit, "rope_mixed", False) else table
-        if tokens.position is None:
+        if tokens.position is None:  # no token has moved
             return table
-        return _looked_up(table, tokens.position[:, self.num_prefix :] - self.num_prefix)
+        return _look_up(table, tokens.position[:, self.num_prefix :] - self.num_prefix)
 
 
-def _looked_up(table: Tensor, patch: Tensor) -> Tensor:
-    """Return rows of a table (M, 2d) or (H, M, 2d) at patch (B, n), as (B, 1 or H, n, 2d)."""
+def _look_up(table: Tensor, patch: Tensor) -> Tensor:
+    """Return the rows (B, 1 or H, n, 2d) of a table (M, 2d) or (H, M, 2d) at `patch` (B, n)."""
     table = table.reshape(-1, *table.shape[-2:])  # (1 or H, M, 2d)
     rows = table.index_select(1, patch.flatten())
     return rows.reshape(-1, *patch.shape, table.shape[-1]).transpose(0, 1)
 
 
 def _block_refusal(index: int, block: nn.Module) -> str | None:
-    """Return what of a block is not of the known classes."""
+    """Return which part of a block is of none of the known classes, None if all are known."""
     return (
         class_refusal(f"block {index}", block, _BLOCKS)
         or class_refusal(f"the attention of block {index}", cast(EvaBlock, block).attn, _ATTENTIONS)

@@ -24,11 +24,12 @@ class TimmHybrid(TimmViT):
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__(model)
+        # by image size: the count runs the whole network on shapes, and every cost asks for it
         self._embeddings: dict[tuple[int, int], Embedding] = {}
 
     @classmethod
     def refusal(cls, model: nn.Module) -> str | None:
-        """Return what of `model` is not of the known classes, None if all is."""
+        """Return which part of `model` is of no known class, None if all are known."""
         if type(model) is not VisionTransformer or type(model.patch_embed) is not HybridEmbed:
             return ""
         return vit_refusal(model, HybridEmbed)
@@ -38,7 +39,10 @@ class TimmHybrid(TimmViT):
         return self._embedding(image_size).numbers // self.channels
 
     def grid(self, image_size: tuple[int, int]) -> Grid | None:
-        """Return the rows and columns of patches: as many as they are, in the image's shape."""
+        """Return the rows and columns of patches, in the proportions of the image.
+
+        None where no such grid has as many patches as the network makes.
+        """
         height, width = image_size
         rows = math.isqrt(self.num_patches(image_size) * height // width)
         columns = rows * width // height

@@ -1,4 +1,4 @@
-"""What timm's columnar models have in common: patches in, one width throughout, pool and head."""
+"""The code that timm's columnar models share: embedding of patches, pooling, head and costs."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from ..pooling import SizeMask, size_weighted
 
 POOLS = ("token", "avg", "max", "map")
 _FORWARDS = ("forward", "forward_features")
-_KNOWN = ("torch", "timm", "transformers", "keeprate")
+_KNOWN_PACKAGES = ("torch", "timm", "transformers", "keeprate")
+# their linear layers are no nn.Linear, so that their products would count nothing
 _QUANTISED = ("torch.ao.", "torchao.")
 
 
 class TimmColumn(Backbone):
-    """The shared part of families whose models look like timm's VisionTransformer from outside."""
+    """The shared part of families whose models have the attributes of timm's VisionTransformer."""
 
     vit: Any
     """The model. Any: timm's modules are found by name, and their classes checked by `refusal`."""
@@ -52,39 +53,41 @@ class TimmColumn(Backbone):
         return cast("tuple[int, int]", self.vit.patch_embed.img_size)
 
     def _size_heads(self) -> None:
-        """Set heads and head_dim, as methods see them."""
+        """Set `heads` and `head_dim` to what methods see."""
         attention = self.blocks[0].attn
         self.heads = attention.num_heads
         self.head_dim = attention.qkv.out_features // (3 * attention.num_heads)
 
     def classify(self, tokens: Tokens, mask: Tensor | None) -> Tensor:
-        """Return logits (B, K): norm, pooling and head as in timm, over the tokens left."""
+        """Return logits (B, K): timm's norm, pooling and head, run on the tokens that are left."""
         tokens = tokens.with_x(self.vit.norm(tokens.x))
         pool = getattr(self.vit, "attn_pool", None)
         if pool is not None:
             return self._pool_by_attention(tokens.x, pool, mask)
         include_prefix = bool(getattr(self.vit, "pool_include_prefix", False))
+        # timm's own pooling follows: its plain mean then weighs each token by its size
         pooled = size_weighted(tokens, self.vit.global_pool, include_prefix)
         return cast(Tensor, self.vit.forward_head(pooled))
 
     def _attention_pools_prefix(self) -> bool:
-        """Tell whether prefix tokens are among those that attention pooling reads."""
+        """Tell whether attention pooling reads the prefix tokens as well."""
         return bool(getattr(self.vit, "pool_include_prefix", False))
 
     def _pool_by_attention(self, x: Tensor, pool: nn.Module, mask: Tensor | None) -> Tensor:
         if mask is None:
             return cast(Tensor, self.vit.forward_head(x))
+        # the mask is for all tokens, also for prefix tokens that the pooling leaves out
         skipped = 0 if self._attention_pools_prefix() else self.num_prefix
         with switched_on(pool), SizeMask(mask[..., skipped:]):
             return cast(Tensor, self.vit.forward_head(x))
 
     def num_patches(self, image_size: tuple[int, int]) -> int:
-        """Return the patches of an image, padded to whole ones where the model pads."""
+        """Return how many patches an image has, after padding where the model pads."""
         rows, columns = self._patches(image_size)
         return rows * columns
 
     def grid(self, image_size: tuple[int, int]) -> Grid | None:
-        """Return the rows and columns of patches, None where patches reach beyond the image."""
+        """Return the rows and columns of patches, None where a patch reaches beyond the image."""
         return whole(self._patches(image_size), image_size)
 
     def _patches(self, image_size: tuple[int, int]) -> Grid:
@@ -117,7 +120,7 @@ class TimmColumn(Backbone):
 
 
 def shell_refusal(model: Any) -> str | None:
-    """Return what around the blocks of a timm model is not known: dropout of patches, pooling."""
+    """Return what is not known outside the blocks of a timm model: patch dropout, pooling."""
     if isinstance(getattr(model, "patch_drop", None), nn.Module) and not isinstance(
         model.patch_drop, nn.Identity
     ):
@@ -133,22 +136,28 @@ def shell_refusal(model: Any) -> str | None:
 
 
 def altered_refusal(modules: Iterable[nn.Module]) -> str | None:
-    """Return that one of the modules does more than its class says; None if none does."""
+    """Return that one of the modules does more than its class says, None if none does.
+
+    They are the modules that a backbone does not call, only their parts.
+    """
     if any(is_altered(module) for module in modules):
         return "forward hooks on it or its blocks, or a replaced forward, would be left out"
     return None
 
 
 def class_refusal(what: str, module: nn.Module, known: tuple[type, ...]) -> str | None:
-    """Return that `module` is of none of the known classes, exactly; None if it is of one."""
-    if type(module) in known:
+    """Return that `module` is of none of the `known` classes, None if it is exactly of one.
+
+    `what` is the name of the module in the reason.
+    """
+    if type(module) in known:  # not isinstance: a subclass may compute something else
         return None
-    names = " or ".join(each.__name__ for each in known)
+    names = " or ".join(cls.__name__ for cls in known)
     return f"{what} is a {type(module).__name__}, not {names}"
 
 
 def is_altered(module: nn.Module) -> bool:
-    """Tell whether calling `module` does more than its class says (its parts are called)."""
+    """Tell whether calling `module` does more than its class says: by hooks, or another forward."""
     hooks = (module._forward_hooks, module._forward_pre_hooks)
     return not vars(module).keys().isdisjoint(_FORWARDS) or any(hooks)
 
@@ -159,20 +168,22 @@ def scaled(branch: Tensor, scale: Tensor | None) -> Tensor:
 
 
 def uncounted_refusal(model: nn.Module) -> str | None:
-    """Return that a foreign module multiplies by weights of its own, which nobody would count.
+    """Return that a foreign module multiplies by weights of its own, which would not be counted.
 
-    Modules of torch, timm and transformers are known; quantised ones are not counted by anyone.
+    Modules of torch, timm and transformers are known, but quantised ones cannot be counted.
     """
     for name, module in model.named_modules():
-        home = type(module).__module__
-        known = home.partition(".")[0] in _KNOWN and not home.startswith(_QUANTISED)
-        if not known and (_owns_matrix(module) or home.startswith(_QUANTISED)):
-            return f"'{name}' is a {home}.{type(module).__qualname__}, whose cost is not known"
+        source = type(module).__module__
+        quantised = source.startswith(_QUANTISED)
+        known = source.partition(".")[0] in _KNOWN_PACKAGES and not quantised
+        if not known and (_owns_matrix(module) or quantised):
+            return f"'{name}' is a {source}.{type(module).__qualname__}, whose cost is not known"
     return None
 
 
 def _owns_matrix(module: nn.Module) -> bool:
-    return any(each.dim() > 1 for each in module.parameters(recurse=False))
+    # vectors scale or shift, which counts nothing
+    return any(parameter.dim() > 1 for parameter in module.parameters(recurse=False))
 
 
 def linear_macs(module: nn.Module) -> int:

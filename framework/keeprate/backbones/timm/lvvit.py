@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class TimmLVViT(TimmColumn):
     """LV-ViT (T, S, M, L), whose logits also take the best of all patch tokens.
 
-    The maximum runs over the patch tokens that are left.
+    The maximum is taken over the patch tokens that are left.
     """
 
     name: ClassVar[str] = "timm-lvvit"
@@ -32,7 +32,7 @@ class TimmLVViT(TimmColumn):
 
     @classmethod
     def refusal(cls, model: nn.Module) -> str | None:
-        """Return what of `model` is not of the known classes, None if all is."""
+        """Return which part of `model` is of no known class, None if all are known."""
         if type(model) is not LVViT:
             return "a subclass of LVViT may compute otherwise" if isinstance(model, LVViT) else ""
         reasons = (_block_refusal(i, block) for i, block in enumerate(model.blocks))
@@ -47,7 +47,7 @@ class TimmLVViT(TimmColumn):
         return cast(Tensor, self.vit.embed(images))
 
     def attend(self, block: int, tokens: Tokens, reader: AttentionReader) -> Tensor:
-        """Run attention with its norm, and add its share to the tokens."""
+        """Run attention with its norm, and add its output divided by `skip_lam` to the tokens."""
         b, x = self.blocks[block], tokens.x
         x_pre = b.norm1(x)
         with reader.around(x_pre, b.attn):
@@ -55,12 +55,12 @@ class TimmLVViT(TimmColumn):
         return cast(Tensor, x + attended / b.skip_lam)
 
     def feed_forward(self, block: int, x: Tensor) -> Tensor:
-        """Run the MLP with its norm, and add its share to the tokens."""
+        """Run the MLP with its norm, and add its output divided by `skip_lam` to the tokens."""
         b = self.blocks[block]
         return cast(Tensor, x + b.mlp(b.norm2(x)) / b.skip_lam)
 
     def classify(self, tokens: Tokens, mask: Tensor | None) -> Tensor:
-        """Return logits (B, K): the class token's, plus half the best of the patches left."""
+        """Return logits (B, K): the class token's, plus half the maximum over the patches left."""
         return cast(Tensor, self.vit.forward_head(self.vit.norm(tokens.x), tokens.valid))
 
     def _patches(self, image_size: tuple[int, int]) -> Grid:
@@ -71,17 +71,19 @@ class TimmLVViT(TimmColumn):
         """Return the stem's cost: three convolutions at half the image's size, and a projection."""
         stem = self.vit.patch_embed
         weights = sum(int(c.weight.numel()) for c in (stem.conv1, stem.conv2, stem.conv3))
+        # the first convolution has stride 2, and the two after it keep its size
         pixels = (image_size[0] // 2) * (image_size[1] // 2)
         return pixels * weights + self.num_patches(image_size) * int(stem.proj.weight.numel())
 
     def head_cost(self) -> HeadCost:
         """Return what the heads cost: one reads the class token, the other every patch token."""
+        # the second head runs on every patch token, so its cost falls with them
         aux = linear_macs(self.vit.aux_head)
         return HeadCost(fixed=linear_macs(self.vit.head), per_token=aux, reads_prefix=False)
 
 
 def _block_refusal(index: int, block: nn.Module) -> str | None:
-    """Return what of a block is not of the known classes."""
+    """Return which part of a block is of none of the known classes, None if all are known."""
     return (
         class_refusal(f"block {index}", block, (LVViTBlock,))
         or class_refusal(

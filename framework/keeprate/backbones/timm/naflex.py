@@ -17,8 +17,8 @@ from .isotropic import class_refusal, shell_refusal
 class TimmNaFlex(TimmStack):
     """Vision Transformers of timm's NaFlexVit class, called with images (B, 3, H, W).
 
-    Images may be of any size and shape, all of a batch alike: patches packed beforehand, with their
-    coordinates, are refused.
+    Images may have any size and shape, the same within a batch. Patches that were packed
+    beforehand, with their coordinates, are refused.
     """
 
     name: ClassVar[str] = "timm-naflex"
@@ -29,7 +29,7 @@ class TimmNaFlex(TimmStack):
 
     @classmethod
     def refusal(cls, model: nn.Module) -> str | None:
-        """Return what of `model` is not of the known classes, None if all is."""
+        """Return which part of `model` is of no known class, None if all are known."""
         if type(model) is not NaFlexVit:
             inherits = isinstance(model, NaFlexVit)
             return "a subclass of NaFlexVit may compute otherwise" if inherits else ""
@@ -61,7 +61,7 @@ class TimmNaFlex(TimmStack):
         return super().input_size(inputs)
 
     def _patches(self, image_size: tuple[int, int]) -> Grid:
-        """Return the rows and columns of patches of an image, whole ones where the model pads.
+        """Return the rows and columns of patches of an image, after padding where the model pads.
 
         Raises KeeprateError for an image that the model can neither pad nor cut into patches.
         """
@@ -80,7 +80,9 @@ class TimmNaFlex(TimmStack):
 
     def _own_image_size(self) -> tuple[int, int]:
         embeds = self.vit.embeds
-        asked = getattr(self.vit, "_traits", {}).get("img_size") or embeds.default_img_size
+        # the model runs at any size: what it was created for comes first, what its weights were
+        # trained at second, the grid of its position embedding (timm's default: 16 x 16) last
+        created = getattr(self.vit, "_traits", {}).get("img_size") or embeds.default_img_size
         trained = (getattr(self.vit, "pretrained_cfg", {}).get("input_size") or ())[1:]
         (rows, columns), (height, width) = embeds.pos_embed_grid_size or (16, 16), embeds.patch_size
-        return cast("tuple[int, int]", asked or trained or (rows * height, columns * width))
+        return cast("tuple[int, int]", created or trained or (rows * height, columns * width))

@@ -19,21 +19,21 @@ from .isotropic import altered_refusal, class_refusal, linear_macs, uncounted_re
 class TimmPiT(TimmStack):
     """Pooling-based Vision Transformers of timm, with class token or class and distillation token.
 
-    The convolutions between stages need a whole grid of patches, so only the blocks of the last
-    stage can do with fewer: they are the blocks 0, 1, ... of a schedule.
+    The convolutions between stages need a whole grid of patches, so tokens are reduced only in the
+    blocks of the last stage: these are the blocks 0, 1, ... of a schedule.
     """
 
     name: ClassVar[str] = "timm-pit"
 
     @classmethod
     def refusal(cls, model: nn.Module) -> str | None:
-        """Return what of `model` is not of the known classes, None if all is."""
+        """Return which part of `model` is of no known class, None if all are known."""
         if type(model) is not PoolingVisionTransformer:
             inherits = isinstance(model, PoolingVisionTransformer)
             return "a subclass of PoolingVisionTransformer may compute otherwise" * inherits
         if model.global_pool != "token":
             return f"pooling '{model.global_pool}' is not supported (known: token)"
-        return next(filter(None, _reasons(model)), None)
+        return next(filter(None, _refusals(model)), None)
 
     def _own_blocks(self) -> list[Any]:
         return list(self.vit.transformers[-1].blocks)
@@ -65,14 +65,15 @@ class TimmPiT(TimmStack):
     def embed_macs(self, image_size: tuple[int, int]) -> int:
         """Return the cost of all convolutions, and of the blocks of the earlier stages."""
         stages, grids = self.vit.transformers, self._grids(image_size)
-        spent = convolution_macs(self.vit.patch_embed.conv, grids[0])
+        macs = convolution_macs(self.vit.patch_embed.conv, grids[0])
         for stage, (rows, columns) in zip(stages[:-1], grids[:-1], strict=True):
             tokens = self.num_prefix + rows * columns
-            spent += sum(_block_macs(block, tokens) for block in stage.blocks)
+            macs += sum(_block_macs(block, tokens) for block in stage.blocks)
         for stage, grid in zip(stages[1:], grids[1:], strict=True):
             pool = stage.pool
-            spent += convolution_macs(pool.conv, grid) + self.num_prefix * linear_macs(pool.fc)
-        return spent
+            # the prefix tokens are widened by a linear layer of their own
+            macs += convolution_macs(pool.conv, grid) + self.num_prefix * linear_macs(pool.fc)
+        return macs
 
     def head_cost(self) -> HeadCost:
         """Return what the linear heads cost."""
@@ -92,15 +93,16 @@ def _block_macs(block: Any, tokens: int) -> int:
     return tokens * linear_macs(block) + tokens**2 * int(pair)
 
 
-def _reasons(model: Any) -> Iterator[str | None]:
-    """Yield what of the parts of a PiT is not of the known classes, None for each that is."""
+def _refusals(model: Any) -> Iterator[str | None]:
+    """Yield a reason for each part of a PiT that is of no known class, None for the others."""
     yield class_refusal("the patch embedding", model.patch_embed, (ConvEmbedding,))
     for index, stage in enumerate(model.transformers):
         yield class_refusal(f"stage {index}", stage, (Transformer,))
-        pools = (Pooling,) if index else (type(None),)
+        pools = (Pooling,) if index else (type(None),)  # nothing is pooled before the first stage
         yield class_refusal(f"the pooling before stage {index}", stage.pool, pools)
         reason = blocks_refusal(stage.blocks)
         yield reason and f"in stage {index}, {reason}"
     last = model.transformers[-1]
     yield uncounted_refusal(model)
+    # the earlier stages are called as a whole, so hooks on them run; hooks on these would not
     yield altered_refusal((model, model.transformers, last, last.blocks, *last.blocks))

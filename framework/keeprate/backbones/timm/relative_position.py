@@ -31,19 +31,19 @@ _POSITIONS = (RelPosBias, RelPosMlp)
 class TimmRelPos(TimmColumn):
     """Vision Transformers of timm that add a bias by relative position to the attention logits.
 
-    The positions are those of each block, or shared by all blocks.
+    Each block has relative positions of its own, or all blocks share them.
     """
 
     name: ClassVar[str] = "timm-relpos"
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__(model)
-        own = [b.attn.rel_pos for b in self.blocks]
-        self.follows_positions = any(each is not None for each in (self.vit.shared_rel_pos, *own))
+        modules = [self.vit.shared_rel_pos, *(b.attn.rel_pos for b in self.blocks)]
+        self.follows_positions = any(module is not None for module in modules)
 
     @classmethod
     def refusal(cls, model: nn.Module) -> str | None:
-        """Return what of `model` is not of the known classes, None if all is."""
+        """Return which part of `model` is of no known class, None if all are known."""
         if type(model) is not VisionTransformerRelPos:
             inherits = isinstance(model, VisionTransformerRelPos)
             return "a subclass of VisionTransformerRelPos may compute otherwise" if inherits else ""
@@ -72,6 +72,7 @@ class TimmRelPos(TimmColumn):
         b, x = self.blocks[block], tokens.x
         pre_norm = type(b) is RelPosBlock
         x_pre = b.norm1(x) if pre_norm else x
+        # the bias is for all tokens: the reader looks up the rows of those that are left
         with reader.around(x_pre, b.attn, relative=True):
             attended = b.attn(x_pre, shared_rel_pos=tokens.context)
         branch = b.ls1(attended) if pre_norm else b.norm1(attended)
@@ -85,15 +86,20 @@ class TimmRelPos(TimmColumn):
 
     def block_cost(self, block: int) -> BlockCost:
         """Return what one block costs; positions that all blocks share count in the first."""
-        own = self.blocks[block].attn.rel_pos
+        positions = self.blocks[block].attn.rel_pos
         cost = super().block_cost(block)
-        projections = cost.attention_per_token - (0 if own is None else linear_macs(own))
-        fixed = _positions_macs(own) + (_positions_macs(self.vit.shared_rel_pos) * (block == 0))
+        # the MLP inside the attention runs once per relative position, not once per token
+        mlp = 0 if positions is None else linear_macs(positions)
+        projections = cost.attention_per_token - mlp
+        fixed = _positions_macs(positions) + (
+            _positions_macs(self.vit.shared_rel_pos) * (block == 0)
+        )
         return replace(cost, attention_per_token=projections, fixed=fixed)
 
 
 def _positions_macs(positions: Any) -> int:
     """Return what it costs to compute a bias: the MLP runs once for each relative position."""
+    # a table is only looked up, which counts nothing
     if type(positions) is not RelPosMlp:
         return 0
     rows, columns = positions.window_size
@@ -101,14 +107,14 @@ def _positions_macs(positions: Any) -> int:
 
 
 def _positions_refusal(positions: nn.Module | None) -> str | None:
-    """Return that relative positions are not of the known classes."""
+    """Return that a module of relative positions is of no known class, None if it is known."""
     if positions is None:
         return None
     return class_refusal("the module of relative positions", positions, _POSITIONS)
 
 
 def _block_refusal(index: int, block: nn.Module) -> str | None:
-    """Return what of a block is not of the known classes."""
+    """Return which part of a block is of none of the known classes, None if all are known."""
     b = cast(RelPosBlock, block)
     return (
         class_refusal(f"block {index}", block, _BLOCKS)

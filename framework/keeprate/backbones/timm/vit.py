@@ -17,19 +17,18 @@ from .isotropic import class_refusal, shell_refusal
 class TimmViT(TimmStack):
     """Columnar Vision Transformers of timm (VisionTransformer and its distilled DeiT form).
 
-    Only classes whose forward pass is known are run: exactly these, no subclass, since a subclass
-    may compute something else.
+    Only these two classes are run. A subclass is refused, since it may compute something else.
     """
 
     name: ClassVar[str] = "timm-vit"
 
     @classmethod
     def refusal(cls, model: nn.Module) -> str | None:
-        """Return what of `model` is not of the known classes, None if all is."""
+        """Return which part of `model` is of no known class, None if all are known."""
         if type(model) not in (VisionTransformer, VisionTransformerDistilled):
             inherits = isinstance(model, VisionTransformer)
             return "a subclass of VisionTransformer may compute otherwise" if inherits else ""
-        if type(model.patch_embed) is HybridEmbed:
+        if type(model.patch_embed) is HybridEmbed:  # a model for the family timm-hybrid
             return ""
         return vit_refusal(model, PatchEmbed)
 
@@ -40,7 +39,10 @@ class TimmViT(TimmStack):
 
 
 def vit_refusal(model: Any, patch_embed: type[nn.Module]) -> str | None:
-    """Return what of a VisionTransformer with such a patch embedding is not known."""
+    """Return which part of a VisionTransformer is not known, None if all are.
+
+    Its patch embedding must be exactly of the class `patch_embed`.
+    """
     return (
         class_refusal("the patch embedding", model.patch_embed, (patch_embed,))
         or blocks_refusal(model.blocks)

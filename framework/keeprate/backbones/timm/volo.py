@@ -1,4 +1,4 @@
-"""timm's VOLO: outlookers, then a column of Transformer blocks, then class attention."""
+"""timm's VOLO: outlookers, then Transformer blocks of one width, then class attention."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class TimmVOLO(Backbone):
     """Vision Outlookers of timm (D1 to D5).
 
     Outlookers look at windows of a whole grid of patches, so tokens are reduced in the Transformer
-    blocks after them: they are the blocks 0, 1, ... of a schedule. The class token enters only
-    after the last of them; it attends to the patch tokens that are left, and the logits also take
-    the best of these.
+    blocks after them: these are the blocks 0, 1, ... of a schedule. The class token is added after
+    the last block and attends to the patch tokens that are left. The logits also take the maximum
+    over these tokens.
     """
 
     name: ClassVar[str] = "timm-volo"
@@ -53,18 +53,19 @@ class TimmVOLO(Backbone):
         self.channels = self.volo.num_features
         self.heads = self.blocks[0].attn.num_heads
         self.head_dim = self.channels // self.heads
+        # VOLO keeps no image size: the grid of its position embedding gives it
         rows, columns = self.volo.pos_embed.shape[1:3]
         side = _patch_size(self.volo) * self.downsample.proj.stride[0]
         self.image_size = rows * side, columns * side
 
     @classmethod
     def refusal(cls, model: nn.Module) -> str | None:
-        """Return what of `model` is not of the known classes, None if all is."""
+        """Return which part of `model` is of no known class, None if all are known."""
         if type(model) is not VOLO:
             return "a subclass of VOLO may compute otherwise" * isinstance(model, VOLO)
         if model.global_pool != "token" or model.post_network is None:
             return "a head that does not read a class token after class attention is not supported"
-        return next(filter(None, _reasons(model)), None)
+        return next(filter(None, _refusals(model)), None)
 
     def embed(self, images: Tensor) -> Tensor:
         """Return the tokens (B, N, C) that enter the first Transformer block."""
@@ -77,6 +78,7 @@ class TimmVOLO(Backbone):
         b, x = self.blocks[block], tokens.x
         x_pre = b.norm1(x)
         with reader.around(x_pre, b.attn):
+            # its attention takes a grid (B, H, W, C) and flattens it, so any shape will do
             attended = b.attn(x_pre[:, :, None]).flatten(1, 2)
         return cast(Tensor, x + b.drop_path1(attended))
 
@@ -86,9 +88,10 @@ class TimmVOLO(Backbone):
         return cast(Tensor, x + b.drop_path2(b.mlp(b.norm2(x))))
 
     def classify(self, tokens: Tokens, mask: Tensor | None) -> Tensor:
-        """Return logits (B, K): class attention over the tokens left, head, best of the patches."""
+        """Return logits (B, K): the class token's, plus half the maximum over the patches left."""
         x = torch.cat([self.volo.cls_token.expand(len(tokens.x), -1, -1), tokens.x], dim=1)
         for block in self.volo.post_network:
+            # timm's own block cannot be given a mask; the class token in front is never masked
             x = block(x) if mask is None else _masked_class_block(block, x, F.pad(mask, (1, 0)))
         x = self.volo.norm(x)
         logits = self.volo.head(self.volo.head_drop(x[:, 0]))
@@ -100,7 +103,7 @@ class TimmVOLO(Backbone):
         return cast(Tensor, logits + 0.5 * patches.max(1)[0])
 
     def num_patches(self, image_size: tuple[int, int]) -> int:
-        """Return the patches of an image in the Transformer blocks."""
+        """Return how many patches of an image the Transformer blocks see."""
         rows, columns = self._coarse_grid(image_size)
         return rows * columns
 
@@ -110,13 +113,13 @@ class TimmVOLO(Backbone):
 
     def embed_macs(self, image_size: tuple[int, int]) -> int:
         """Return the cost of stem, outlookers and the convolution after them."""
-        spent, grid = 0, image_size
+        macs, grid = 0, image_size
         for convolution in _convolutions(self.volo.patch_embed):
             grid = output_grid(convolution, grid)
-            spent += convolution_macs(convolution, grid)
-        spent += sum(_outlooker_macs(each, grid) for each in self.outlookers)
+            macs += convolution_macs(convolution, grid)
+        macs += sum(_outlooker_macs(outlooker, grid) for outlooker in self.outlookers)
         proj = self.downsample.proj
-        return spent + convolution_macs(proj, output_grid(proj, grid))
+        return macs + convolution_macs(proj, output_grid(proj, grid))
 
     def block_cost(self, block: int) -> BlockCost:
         """Return what one block costs, read off its linear layers."""
@@ -127,6 +130,7 @@ class TimmVOLO(Backbone):
         """Return what class attention and the two heads cost."""
         fixed, per_token = linear_macs(self.volo.head), 0
         for block in self.volo.post_network:
+            # keys and values of every token; all else in the block runs on the class token alone
             every = linear_macs(block.attn.kv) + 2 * block.attn.num_heads * block.attn.head_dim
             fixed += linear_macs(block) - linear_macs(block.attn.kv) + every  # the class token's
             per_token += every
@@ -160,11 +164,11 @@ def _masked_class_block(block: Any, x: Tensor, mask: Tensor) -> Tensor:
 
 
 def _convolutions(module: nn.Module) -> list[nn.Conv2d]:
-    return [each for each in module.modules() if isinstance(each, nn.Conv2d)]
+    return [layer for layer in module.modules() if isinstance(layer, nn.Conv2d)]
 
 
 def _patch_size(volo: Any) -> int:
-    """Return the side in pixels of a patch as the outlookers see it."""
+    """Return the side in pixels of the patches that the outlookers see."""
     side = 1
     for convolution in _convolutions(volo.patch_embed):
         side *= convolution.stride[0]
@@ -172,7 +176,7 @@ def _patch_size(volo: Any) -> int:
 
 
 def _outlooker_macs(block: Any, grid: Grid) -> int:
-    """Return the cost of an outlooker: each window weighs its own pixels, by one linear layer."""
+    """Return the cost of an outlooker, whose windows get their weights from one linear layer."""
     attention = block.attn
     rows, columns = (-(-size // attention.stride) for size in grid)
     window = linear_macs(attention.attn) + attention.kernel_size**4 * attention.v.out_features
@@ -180,8 +184,8 @@ def _outlooker_macs(block: Any, grid: Grid) -> int:
     return int(rows * columns * window + grid[0] * grid[1] * others)
 
 
-def _reasons(model: Any) -> Iterator[str | None]:
-    """Yield what of the parts of a VOLO is not of the known classes, None for each that is."""
+def _refusals(model: Any) -> Iterator[str | None]:
+    """Yield a reason for each part of a VOLO that is of no known class, None for the others."""
     stages = list(model.network)
     yield class_refusal("the patch embedding", model.patch_embed, (PatchEmbed,))
     for index, stage in enumerate(stages):
@@ -203,4 +207,5 @@ def _reasons(model: Any) -> Iterator[str | None]:
         yield class_refusal("the attention of a block after the last", post.attn, (ClassAttention,))
         yield class_refusal("the MLP of a block after the last", post.mlp, (Mlp,))
     yield uncounted_refusal(model)
+    # the first stages are called as a whole, so hooks on them run; hooks on these would not
     yield altered_refusal((model, *stages[2:], *blocks, *posts))
