@@ -22,8 +22,8 @@ Rope = tuple[Tensor, Tensor]
 class HFDinov3(HFVision):
     """DINOv3 of transformers: its features, the normed class token, stand where logits would.
 
-    transformers has no classifier of this model. To compare accuracies put one behind it, in a
-    family of your own.
+    transformers has no classifier of this model. To compare accuracies, write a family of your own
+    that adds one.
     """
 
     name: ClassVar[str] = "hf-dinov3"
@@ -42,6 +42,7 @@ class HFDinov3(HFVision):
     def context(self, inputs: Inputs) -> Rope:
         """Return cosines and sines (M, d) for the patches of the images."""
         pixels = pixels_of(inputs).to(self._projection().weight.dtype)
+        # in the weights' type, as the model does: cosines and sines take the type of the pixels
         return cast(Rope, self.base.rope_embeddings(pixels))
 
     def attend(self, block: int, tokens: Tokens, reader: AttentionReader) -> Tensor:
@@ -63,20 +64,20 @@ class HFDinov3(HFVision):
         return cast(Tensor, self.base.norm(tokens.x)[:, 0])
 
     def head_cost(self) -> HeadCost:
-        """Return nothing: there is no classifier."""
+        """Return a cost of 0, since there is no classifier."""
         return HeadCost(0)
 
     def _rope(self, tokens: Tokens) -> Rope:
         """Return the rotary embedding of the patch tokens that are left."""
         table = cast(Rope, tokens.context)
-        if tokens.position is None:
+        if tokens.position is None:  # no token has moved
             return table
         patch = tokens.position[:, self.num_prefix :] - self.num_prefix  # (B, n)
-        cos, sin = (torch.nn.functional.embedding(patch, each)[:, None] for each in table)
+        cos, sin = (torch.nn.functional.embedding(patch, angles)[:, None] for angles in table)
         return cos, sin
 
     def _patches(self) -> Any:
-        return self.base.config
+        return self.base.config  # the projection is a bare convolution, without an image size
 
     def _projection(self) -> Any:
         return self.base.embeddings.patch_embeddings

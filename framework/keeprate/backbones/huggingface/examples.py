@@ -1,4 +1,4 @@
-"""Small models of transformers' families, with random weights, to prove the families on."""
+"""Build small models of transformers' families, with random weights, to prove the families on."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ _IMAGE = {"image_size": 32, "patch_size": 8, "num_labels": 7}
 _VISION = {**_WIDTH, **_IMAGE, "intermediate_size": 96}
 _TEXT = {**_WIDTH, "intermediate_size": 96, "vocab_size": 99, "max_position_embeddings": 40}
 _DISTIL = {"dim": 48, "n_layers": 4, "n_heads": 3, "hidden_dim": 96, "num_labels": 7}
+# the text tower is not built, but its configuration is needed: its default ids lie outside its
+# default vocabulary
 _UNREAD = {"bos_token_id": 1, "eos_token_id": 2}
 _TOWER = {key: value for key, value in _VISION.items() if key != "num_labels"}
 
@@ -89,8 +91,8 @@ def examples_of(family: str) -> Examples:
     """Return how to build small models of a family, by name; none without transformers."""
     if find_spec("transformers") is None:
         return {}
-    kinds = _FAMILIES[family]
-    return {name: partial(build, model, settings) for name, (model, settings) in kinds.items()}
+    models = _FAMILIES[family]
+    return {name: partial(build, model, settings) for name, (model, settings) in models.items()}
 
 
 def build(model: str, settings: Settings) -> nn.Module:
@@ -98,10 +100,11 @@ def build(model: str, settings: Settings) -> nn.Module:
 
     "DINOv3ViT Model" is the model itself, which has no classifier.
     """
+    # imported late: the families must load where transformers is not installed
     transformers: Any = import_module("transformers")
     prefix, _, suffix = model.partition(" ")
     config = getattr(transformers, f"{prefix}Config")(**settings)
     task = "ForSequenceClassification" if "vocab_size" in settings else "ForImageClassification"
     task = "" if suffix == "Model" else task
-    built: nn.Module = getattr(transformers, f"{prefix}{task}{suffix}")(config)
-    return built.eval()
+    classifier: nn.Module = getattr(transformers, f"{prefix}{task}{suffix}")(config)
+    return classifier.eval()

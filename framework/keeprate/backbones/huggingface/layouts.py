@@ -1,4 +1,6 @@
-"""How transformers' classifiers are built, part by part: names only, as of the versions tested."""
+"""The parts of transformers' classifiers by name, as they are in the versions tested."""
+
+# names alone, so that no model of transformers is imported to look one up
 
 from __future__ import annotations
 
@@ -6,18 +8,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 Parts = Mapping[str, tuple[str, ...]]
-"""The children a module has, and the names of the classes each may be of; "": it may be none."""
+"""The children of a module, with the class names that each may have; "" says it may be missing."""
 
 NORM, DROPOUT, HEAD = ("LayerNorm",), ("Dropout",), ("Linear", "Identity")
 
 
 @dataclass(frozen=True)
 class ClassifierLayout:
-    """How the classifiers of one class are built: the classes of their parts, down to each block.
+    """The classes of the parts of one classifier class, down to the parts of each block.
 
     `base` is the attribute of the model inside the classifier ("" where there is none), `blocks`
-    the path to its blocks from there. Class names are those of the module that defines the
-    classifier, or torch's.
+    the path to its blocks from there. Class names belong to the module that defines the
+    classifier, or to torch.
     """
 
     base: str
@@ -83,7 +85,7 @@ def _dinov3() -> ClassifierLayout:
         "norm": NORM,
     }
     return ClassifierLayout(
-        base="",
+        base="",  # it has no classifier: the model is its own base
         blocks="model.layer",
         model_parts=parts,
         base_parts=parts,
@@ -166,13 +168,13 @@ def _bert(name: str, base: str, head: Parts, base_parts: Parts) -> ClassifierLay
     )
 
 
-def _pooled(name: str, base: str) -> ClassifierLayout:
+def _bert_with_pooler(name: str, base: str) -> ClassifierLayout:
     """Return the layout of BERT: a pooler inside the model, dropout and a linear classifier."""
     head = {"dropout": DROPOUT, "classifier": HEAD}
     return _bert(name, base, head, {"pooler": (f"{name}Pooler",)})
 
 
-def _headed(name: str, base: str, base_parts: Parts | None = None) -> ClassifierLayout:
+def _bert_with_head(name: str, base: str, base_parts: Parts | None = None) -> ClassifierLayout:
     """Return the layout of RoBERTa: no pooler, and a classifier of two linear layers."""
     return _bert(name, base, {"classifier": (f"{name}ClassificationHead",)}, base_parts or {})
 
@@ -218,15 +220,15 @@ DINOV3: Mapping[str, ClassifierLayout] = {full("dinov3_vit", "DINOv3ViTModel"): 
 BEIT: Mapping[str, ClassifierLayout] = {full("beit", f"Beit{_IMAGES}"): _beit()}
 SIGLIP: Mapping[str, ClassifierLayout] = {full("siglip", f"Siglip{_IMAGES}"): _siglip()}
 BERT: Mapping[str, ClassifierLayout] = {
-    full("bert", f"Bert{_TEXTS}"): _pooled("Bert", "bert"),
-    full("ernie", f"Ernie{_TEXTS}"): _pooled("Ernie", "ernie"),
-    full("roberta", f"Roberta{_TEXTS}"): _headed("Roberta", "roberta"),
-    full("xlm_roberta", f"XLMRoberta{_TEXTS}"): _headed("XLMRoberta", "roberta"),
-    full("camembert", f"Camembert{_TEXTS}"): _headed("Camembert", "roberta"),
-    full("data2vec", f"Data2VecText{_TEXTS}", "data2vec_text"): _headed(
+    full("bert", f"Bert{_TEXTS}"): _bert_with_pooler("Bert", "bert"),
+    full("ernie", f"Ernie{_TEXTS}"): _bert_with_pooler("Ernie", "ernie"),
+    full("roberta", f"Roberta{_TEXTS}"): _bert_with_head("Roberta", "roberta"),
+    full("xlm_roberta", f"XLMRoberta{_TEXTS}"): _bert_with_head("XLMRoberta", "roberta"),
+    full("camembert", f"Camembert{_TEXTS}"): _bert_with_head("Camembert", "roberta"),
+    full("data2vec", f"Data2VecText{_TEXTS}", "data2vec_text"): _bert_with_head(
         "Data2VecText", "data2vec_text"
     ),
-    full("electra", f"Electra{_TEXTS}"): _headed("Electra", "electra", _PROJECT),
+    full("electra", f"Electra{_TEXTS}"): _bert_with_head("Electra", "electra", _PROJECT),
 }
 DISTILBERT: Mapping[str, ClassifierLayout] = {
     full("distilbert", f"DistilBert{_TEXTS}"): _distilbert()

@@ -27,8 +27,8 @@ EXAMPLE_LENGTH = 128
 class HFText(HuggingFace):
     """The shared part of families of text classifiers whose first token is the class token.
 
-    A batch is what a tokenizer returns, padded on the right. Texts run without their padding, those
-    of one length together, so that each meets the schedule for its own length.
+    A batch is what a tokenizer returns, padded on the right. Texts run without their padding, and
+    texts of one length run together, so that each is reduced by the schedule for its length.
     """
 
     text_inputs: ClassVar[tuple[str, ...]] = (IDS, MASK)
@@ -39,7 +39,8 @@ class HFText(HuggingFace):
         self.has_class_token = True
         self.head_reads_prefix_only = True
         positions = self.base.embeddings.position_embeddings.num_embeddings
-        padding = getattr(self.base.embeddings, "padding_idx", None)  # positions begin behind it
+        padding = getattr(self.base.embeddings, "padding_idx", None)
+        # where there is such an index (RoBERTa), the position of the first token is the next one
         self.image_size = (1, positions if padding is None else positions - padding - 1)
 
     @classmethod
@@ -52,8 +53,8 @@ class HFText(HuggingFace):
         return super().settings_refusal(model, config)
 
     def plain(self, inputs: Inputs) -> Tensor:
-        """Return the logits (B, K) of the model's own forward pass, padding and all."""
-        return cast(Tensor, self.model(**self._named(inputs), return_dict=True).logits)
+        """Return the logits (B, K) of the model's own forward pass, on the padded batch."""
+        return cast(Tensor, self.model(**self._tensors_by_name(inputs), return_dict=True).logits)
 
     def example(self, batch: int) -> dict[str, Tensor]:
         """Return random token ids (B, 128), as many as the model has positions for."""
@@ -67,12 +68,13 @@ class HFText(HuggingFace):
 
     def embed(self, inputs: Inputs) -> Tensor:
         """Return the tokens (B, N, C) that enter the first block, for texts without padding."""
-        named = {name: value for name, value in self._named(inputs).items() if name != MASK}
-        return cast(Tensor, self.base.embeddings(**named))
+        tensors = self._tensors_by_name(inputs)
+        tensors.pop(MASK, None)  # `parts` has taken the padding off, so the mask is all ones
+        return cast(Tensor, self.base.embeddings(**tensors))
 
     def input_size(self, inputs: Inputs) -> tuple[int, int]:
         """Return (1, tokens of a text); KeeprateError for more than there are positions."""
-        length, most = self._named(inputs)[IDS].shape[1], self.image_size[1]
+        length, most = self._tensors_by_name(inputs)[IDS].shape[1], self.image_size[1]
         if length > most:
             raise KeeprateError(
                 f"A text of {length} tokens is longer than the {most} positions of this "
@@ -85,23 +87,23 @@ class HFText(HuggingFace):
 
         Raises KeeprateError for padding on the left or between tokens.
         """
-        named = self._named(inputs)
-        _refuse_misshapen(named)
-        mask = named.pop(MASK, None)
-        if mask is None or mask.is_meta:
+        tensors = self._tensors_by_name(inputs)
+        _refuse_misshapen(tensors)
+        mask = tensors.pop(MASK, None)
+        if mask is None or mask.is_meta:  # no padding, or no values to find it by
             return []
-        lengths = _lengths(mask).cpu()
+        lengths = _lengths(mask).cpu()  # copied once, not once per length below
         if bool((lengths == mask.shape[1]).all()):
             return []
         parts = []
         for length in sorted(set(lengths.tolist())):
             rows = (lengths == length).nonzero().flatten()
-            texts = {name: each[rows.to(each.device), :length] for name, each in named.items()}
+            texts = {name: t[rows.to(t.device), :length] for name, t in tensors.items()}
             parts.append((rows, texts))
         return parts
 
     def num_patches(self, image_size: tuple[int, int]) -> int:
-        """Return how many tokens of a text (1, tokens) are no class token."""
+        """Return how many tokens a text of size (1, tokens) has besides the class token."""
         return image_size[1] - self.num_prefix
 
     def embed_macs(self, image_size: tuple[int, int]) -> int:
@@ -111,21 +113,21 @@ class HFText(HuggingFace):
     def head_cost(self) -> HeadCost:
         """Return what pooler and classifier cost, both of which see the class token alone."""
         pooler = getattr(self.base, "pooler", None)
-        inside = 0 if pooler is None else linear_macs(pooler)
-        return HeadCost(self.classifier_macs() + inside)
+        pooling = 0 if pooler is None else linear_macs(pooler)
+        return HeadCost(self.classifier_macs() + pooling)
 
-    def _named(self, inputs: Inputs) -> dict[str, Tensor]:
+    def _tensors_by_name(self, inputs: Inputs) -> dict[str, Tensor]:
         """Return the inputs by name; KeeprateError for names that the model does not read."""
         if isinstance(inputs, Tensor):
             return {IDS: inputs}
-        named = {name: value for name, value in inputs.items() if value is not None}
-        unknown = sorted(named.keys() - set(self.text_inputs))
-        if unknown or IDS not in named:
+        tensors = {name: value for name, value in inputs.items() if value is not None}
+        unknown = sorted(tensors.keys() - set(self.text_inputs))
+        if unknown or IDS not in tensors:
             raise KeeprateError(
                 f"A {type(self.model).__name__} is reduced on {', '.join(self.text_inputs)}, "
                 f"not on {', '.join(unknown) or 'inputs without ' + IDS}."
             )
-        return named
+        return tensors
 
 
 class HFBert(HFText):
@@ -157,11 +159,11 @@ class HFBert(HFText):
         """Return logits (B, K) from the class token."""
         pooler = getattr(self.base, "pooler", None)
         if pooler is None:
-            return cast(Tensor, self.model.classifier(tokens.x))
+            return cast(Tensor, self.model.classifier(tokens.x))  # it takes the first token itself
         return cast(Tensor, self.model.classifier(self.model.dropout(pooler(tokens.x))))
 
     def embed_macs(self, image_size: tuple[int, int]) -> int:
-        """Return the products of the projection behind ELECTRA's narrower embeddings, if any."""
+        """Return what the projection after ELECTRA's narrower embeddings costs, if there is one."""
         project = getattr(self.base, "embeddings_project", None)
         return 0 if project is None else image_size[1] * linear_macs(project)
 
@@ -191,19 +193,22 @@ class HFDistilBert(HFText):
         return cast(Tensor, self.model.classifier(self.model.dropout(pooled)))
 
 
-def _refuse_misshapen(named: Mapping[str, Tensor]) -> None:
-    """Raise KeeprateError unless all inputs are (texts, tokens), and as many."""
-    ids = tuple(named[IDS].shape)
-    for name, each in named.items():
-        if len(ids) != 2 or tuple(each.shape) != ids:
+def _refuse_misshapen(tensors: Mapping[str, Tensor]) -> None:
+    """Raise KeeprateError unless all inputs have the shape (texts, tokens) of the token ids."""
+    ids = tuple(tensors[IDS].shape)
+    for name, tensor in tensors.items():
+        if len(ids) != 2 or tuple(tensor.shape) != ids:
             raise KeeprateError(
-                f"{name} has the shape {tuple(each.shape)} beside {IDS} of {ids}: each must be "
+                f"{name} has the shape {tuple(tensor.shape)} beside {IDS} of {ids}: each must be "
                 "(texts, tokens)."
             )
 
 
 def _lengths(mask: Tensor) -> Tensor:
-    """Return how many tokens (B,) of each text a mask (B, N) lets through, from the first on."""
+    """Return how many tokens (B,) each text has by its mask (B, N).
+
+    Raises KeeprateError unless the mask is ones from the first token on, then zeros.
+    """
     if mask.dim() != 2 or not bool(((mask == 0) | (mask == 1)).all()):
         raise KeeprateError(f"{MASK} must be zeros and ones, one for each token of each text.")
     real = mask.bool()
@@ -213,6 +218,7 @@ def _lengths(mask: Tensor) -> Tensor:
             'tokenizer.padding_side = "right".'
         )
     lengths = real.sum(dim=1)
+    # the product of a row drops to 0 at the first masked token: it counts the leading ones
     if not bool((real.cumprod(dim=1).sum(dim=1) == lengths).all()):
         raise KeeprateError(f"{MASK} masks tokens between others: only padding may be masked.")
     return lengths

@@ -1,7 +1,7 @@
-"""What classifiers of Hugging Face's transformers have in common; nothing of it is imported here.
+"""The code that all families of Hugging Face's transformers share, without importing that package.
 
-Models are known by the full names of their classes and of their parts' classes, so that this module
-can be imported where transformers is not installed.
+A model is recognised by the full names of its class and of the classes of its parts, so that this
+module can be imported where transformers is not installed.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from .examples import examples_of
 from .layouts import ClassifierLayout, Parts
 
 READABLE = ("sdpa", "eager")
-"""Attention implementations that can be read; eager attention is run as sdpa while it is read."""
+"""Attention implementations that can be read; eager attention runs as sdpa while it is read."""
 CAPTURE = "transformers.utils.output_capturing"
-"""Where the hooks come from that transformers leaves behind after `output_hidden_states=True`."""
+"""The module of the hooks that transformers leaves behind after `output_hidden_states=True`."""
 
 
 class HuggingFace(Backbone):
     """The shared part of families of transformers' classifiers."""
 
     layouts: ClassVar[Mapping[str, ClassifierLayout]]
-    """By the full name of the classifier's class."""
+    """The layout of each known classifier, by the full name of its class."""
     attention: ClassVar[str] = "attention"
     """The attribute of a block that holds its attention, projections included."""
     sizes: ClassVar[tuple[str, str]] = ("num_attention_heads", "head_dim")
@@ -46,17 +46,18 @@ class HuggingFace(Backbone):
         self.depth = len(self.blocks)
         self.channels = self.base.config.hidden_size
         modules = getattr(self.blocks[0], self.attention).modules()
-        sized = next(module for module in modules if hasattr(module, self.sizes[0]))
-        self.heads, self.head_dim = (getattr(sized, name) for name in self.sizes)
+        # in some families the block's attention wraps the module that knows its heads
+        attention = next(module for module in modules if hasattr(module, self.sizes[0]))
+        self.heads, self.head_dim = (getattr(attention, name) for name in self.sizes)
 
     @classmethod
     def refusal(cls, model: nn.Module) -> str | None:
-        """Return what of `model` is not of the known classes or settings, None if all is."""
+        """Return which part or setting of `model` is not known, None if all are."""
         layout = cls.layouts.get(full_name(type(model)))
         if layout is None:
             bases = [base for base in type(model).__mro__ if full_name(base) in cls.layouts]
             return f"a subclass of {bases[0].__name__} may compute otherwise" if bases else ""
-        return next(filter(None, cls._reasons(model, layout)), None)
+        return next(filter(None, cls._refusals(model, layout)), None)
 
     @classmethod
     def examples(cls) -> Mapping[str, Callable[[], nn.Module]]:
@@ -64,8 +65,9 @@ class HuggingFace(Backbone):
         return examples_of(cls.name)
 
     @classmethod
-    def _reasons(cls, model: Any, layout: ClassifierLayout) -> Iterator[str | None]:
-        """Yield what is wrong, each check relying on those before it."""
+    def _refusals(cls, model: Any, layout: ClassifierLayout) -> Iterator[str | None]:
+        """Yield a reason for each part that is not known, None for the others."""
+        # in this order: a check may only look at parts that those before it have found
         home = type(model).__module__
         yield _parts_refusal("the model", model, layout.model_parts, home)
         base = model.get_submodule(layout.base)
@@ -82,7 +84,7 @@ class HuggingFace(Backbone):
 
     @classmethod
     def settings_refusal(cls, model: Any, config: Any) -> str | None:
-        """Return which setting of a model, or of the model inside it, is not supported."""
+        """Return which setting of a model, or of the one inside it, is not supported; else None."""
         implementation = getattr(config, "_attn_implementation", None)
         if implementation not in READABLE:
             return (
@@ -100,13 +102,14 @@ class HuggingFace(Backbone):
         return self._block_costs[block]
 
     def classifier_macs(self) -> int:
-        """Return the products of what follows the model inside the classifier, once per input."""
+        """Return the MACs of the layers that follow the model inside the classifier, per input."""
         heads = (child for child in self.model.children() if child is not self.base)
         return sum(linear_macs(head) for head in heads)
 
     @cached_property
     def _block_costs(self) -> list[BlockCost]:
-        """What each block costs, read off its linear layers once: texts ask for every length."""
+        """What each block costs, read off its linear layers."""
+        # cached: texts ask for the cost at every length
         costs = []
         for block in self.blocks:
             attention = linear_macs(getattr(block, self.attention))
@@ -116,24 +119,24 @@ class HuggingFace(Backbone):
 
 
 def full_name(cls: type) -> str:
-    """Return the name of a class with its module's."""
+    """Return the name of a class with the name of its module in front."""
     return f"{cls.__module__}.{cls.__qualname__}"
 
 
 def _path(module: Any, path: str) -> list[nn.Module]:
-    """Return the modules on the way down a path of attributes, both ends included."""
+    """Return the modules along a path of attributes, from `module` to the last one."""
     names = path.split(".")
     return [module, *(module.get_submodule(".".join(names[: i + 1])) for i in range(len(names)))]
 
 
 def _parts_refusal(what: str, module: nn.Module, parts: Parts, home: str) -> str | None:
-    """Return how the children of `module` are not those that are known."""
+    """Return which child of `module` is missing, unknown or of another class; None if none is."""
     children = dict(module.named_children())
     unknown = sorted(children.keys() - parts.keys())
     missing = sorted(name for name in parts.keys() - children.keys() if "" not in parts[name])
     if unknown or missing:
-        named = ", ".join([f"'{name}'" for name in unknown] + [f"no '{name}'" for name in missing])
-        return f"{what} has {named}: another version of transformers builds it otherwise"
+        names = ", ".join([f"'{name}'" for name in unknown] + [f"no '{name}'" for name in missing])
+        return f"{what} has {names}: another version of transformers builds it otherwise"
     reasons = (
         _class_refusal(f"'{name}' of {what}", child, parts[name], home)
         for name, child in children.items()
@@ -142,8 +145,9 @@ def _parts_refusal(what: str, module: nn.Module, parts: Parts, home: str) -> str
 
 
 def _class_refusal(what: str, module: nn.Module, known: tuple[str, ...], home: str) -> str | None:
-    """Return that `module` is of none of the known classes, exactly; None if it is of one."""
+    """Return that `module` is of none of the `known` classes, None if it is exactly of one."""
     cls = type(module)
+    # by name and module: a class of the same name from elsewhere may compute something else
     if cls.__qualname__ in known and (cls.__module__ == home or cls.__module__[:9] == "torch.nn."):
         return None
     names = " or ".join(name for name in known if name)
@@ -151,9 +155,9 @@ def _class_refusal(what: str, module: nn.Module, known: tuple[str, ...], home: s
 
 
 def _is_altered(module: nn.Module) -> bool:
-    """Tell whether calling `module` does more than its class says (its parts are called).
+    """Tell whether calling `module` does more than its class says: by hooks, or another forward.
 
-    Hooks that transformers itself left behind to capture outputs do nothing in other calls.
+    The hooks that transformers leaves behind to capture outputs do nothing in other calls.
     """
     hooks = [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]
     foreign = [hook for hook in hooks if getattr(hook, "__module__", "") != CAPTURE]

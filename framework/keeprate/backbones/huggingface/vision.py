@@ -27,7 +27,7 @@ class HFVision(HuggingFace):
     """The shared part of families of image classifiers: images in, one column of blocks."""
 
     takes_any_size: ClassVar[bool] = True
-    """Whether position embeddings are made to fit images of another size by the model itself."""
+    """Whether the model itself resizes its position embeddings for images of another size."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__(model)
@@ -64,6 +64,7 @@ class HFVision(HuggingFace):
     def num_patches(self, image_size: tuple[int, int]) -> int:
         """Return how many whole patches an image has; KeeprateError for a size not taken."""
         if not self.takes_any_size and tuple(image_size) != self.image_size:
+            # transformers would only say so when the model runs, in another class of error
             ours, theirs = (
                 f"{height} x {width}" for height, width in (self.image_size, image_size)
             )
@@ -74,7 +75,7 @@ class HFVision(HuggingFace):
         return (image_size[0] // height) * (image_size[1] // width)
 
     def grid(self, image_size: tuple[int, int]) -> Grid | None:
-        """Return the rows and columns of patches, None where they leave part of the image out."""
+        """Return the rows and columns of patches, None where part of the image is in no patch."""
         height, width = _pair(self._projection().kernel_size)
         left_over = image_size[0] % height or image_size[1] % width
         return None if left_over else (image_size[0] // height, image_size[1] // width)
@@ -88,11 +89,11 @@ class HFVision(HuggingFace):
         return HeadCost(self.classifier_macs())
 
     def _patches(self) -> Any:
-        """Return the module that knows the size of images."""
+        """Return the part of the model that has the attribute `image_size`."""
         return self.base.embeddings.patch_embeddings
 
     def _projection(self) -> Any:
-        """Return the convolution that makes patches tokens."""
+        """Return the convolution that turns patches into tokens."""
         return self._patches().projection
 
 
@@ -121,7 +122,7 @@ class HFViT(HFVision):
         return cast(Tensor, b.dropout(b.mlp(b.layernorm_after(x))) + x)
 
     def classify(self, tokens: Tokens, mask: Tensor | None) -> Tensor:
-        """Return logits (B, K), the mean of two classifiers where there is one for the teacher."""
+        """Return logits (B, K): with a second classifier, for the teacher, the mean of both."""
         x = self.base.layernorm(tokens.x)
         if not hasattr(self.model, "distillation_classifier"):
             return cast(Tensor, self.model.classifier(x[:, 0]))
@@ -155,7 +156,7 @@ class HFDinov2(HFVision):
         return cast(Tensor, b.drop_path(b.layer_scale2(b.mlp(b.norm2(x)))) + x)
 
     def classify(self, tokens: Tokens, mask: Tensor | None) -> Tensor:
-        """Return logits (B, K) from the class token beside the mean of the patch tokens."""
+        """Return logits (B, K) from the class token and the mean of the patch tokens, joined."""
         x = self.base.layernorm(tokens.x)
         patches = size_weighted(tokens.with_x(x), "avg", False)[:, self.num_prefix :]
         return cast(Tensor, self.model.classifier(torch.cat([x[:, 0], patches.mean(dim=1)], dim=1)))
@@ -174,7 +175,7 @@ class HFBeit(HFVision):
         self.follows_positions = any(table is not None for table in tables)
 
     def context(self, inputs: Inputs) -> tuple[tuple[int, int], Tensor | None]:
-        """Return the patches of an image as rows and columns, and the bias that blocks share."""
+        """Return the rows and columns of patches of an image, and the bias that blocks share."""
         height, width = self.input_size(inputs)
         side = self.base.config.patch_size
         window = height // side, width // side
@@ -189,6 +190,7 @@ class HFBeit(HFVision):
         if b.relative_position_bias is not None:
             own = b.relative_position_bias(window)  # (1, H, M, M)
             bias = own if bias is None else own + bias
+        # the bias is for all tokens: the reader looks up the rows of those that are left
         with reader.around(x_pre, b.attention, relative=True):
             attended, _ = b.attention(x_pre, attention_mask=bias)
         return cast(Tensor, b.drop_path(b.lambda_1 * b.dropout(attended)) + x)
@@ -238,18 +240,19 @@ class HFSiglip(HFVision):
         """Return logits (B, K) from the mean of the patch tokens."""
         x = self.base.post_layernorm(tokens.x)
         if self.base.use_head:
-            self.base.head(x)  # no logit reads it, but the model computes it
+            self.base.head(x)  # no logit reads it, but the model computes it, so it counts
         patches = size_weighted(tokens.with_x(x), "avg", True)
         return cast(Tensor, self.model.classifier(patches.mean(dim=1)))
 
     def head_cost(self) -> HeadCost:
-        """Return what the classifier costs, and the pooling by attention that comes before it."""
+        """Return the cost of the classifier and of the pooling by attention before it."""
         classifier = super().head_cost()
         if not self.base.use_head:
             return classifier
-        one = self.channels * self.channels  # a product of MultiheadAttention, for each token
-        probe = 2 * one + linear_macs(self.base.head.mlp)  # its query and output, the MLP
-        return HeadCost(classifier.fixed + probe, per_token=2 * one + 2 * self.channels)
+        # MultiheadAttention multiplies by weights outside any Linear: they are counted by hand
+        projection = self.channels * self.channels  # for each token
+        probe = 2 * projection + linear_macs(self.base.head.mlp)  # its query and output, the MLP
+        return HeadCost(classifier.fixed + probe, per_token=2 * projection + 2 * self.channels)
 
     def _patches(self) -> Any:
         return self.base.embeddings
@@ -259,21 +262,21 @@ class HFSiglip(HFVision):
 
 
 def pixels_of(inputs: Inputs) -> Tensor:
-    """Return the images (B, 3, H, W): the inputs themselves, or what they name pixel_values.
+    """Return the images (B, 3, H, W): the inputs themselves, or their entry pixel_values.
 
-    Raises KeeprateError for a mapping that lacks them or names anything else.
+    Raises KeeprateError for a mapping that lacks this entry or has another one.
     """
     if isinstance(inputs, Tensor):
         return inputs
-    named = {name: value for name, value in inputs.items() if value is not None}
-    if set(named) != {PIXELS}:
+    tensors = {name: value for name, value in inputs.items() if value is not None}
+    if set(tensors) != {PIXELS}:
         raise KeeprateError(
-            f"Images go by the name {PIXELS} alone, not {', '.join(sorted(named))}."
+            f"Images go by the name {PIXELS} alone, not {', '.join(sorted(tensors))}."
         )
-    return cast(Tensor, named[PIXELS])
+    return cast(Tensor, tensors[PIXELS])
 
 
 def _pair(size: Any) -> tuple[int, int]:
-    """Return (height, width) of a size that may be given as one side."""
+    """Return (height, width) of a size, which may be one side of a square."""
     height, width = (size, size) if isinstance(size, int) else size
     return int(height), int(width)
