@@ -25,9 +25,9 @@ TOKENIZER = ("tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "*
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A folder of files as `save_pretrained` writes them; `name` is what it is called in reports.
+    """A folder of files as `save_pretrained` writes them; `name` is its name in reports.
 
-    `config` is transformers' configuration, `cls` the class of classifier it names.
+    `config` is transformers' configuration, `cls` the class of classifier that it names.
     """
 
     name: str
@@ -39,18 +39,18 @@ class Checkpoint:
     def find(cls, name: str, files: Sequence[str]) -> Checkpoint:
         """Find what `hf:NAME` means: a folder, or a page of the hub whose `files` are then fetched.
 
-        Raises KeeprateError for a place that is not there and for models that classify nothing.
+        Raises KeeprateError where neither exists and for models that are no classifiers.
         """
         transformers = import_transformers()
-        place = name.removeprefix(PREFIX)
-        folder = Path(place).expanduser()
-        if folder.is_dir():
-            name = PREFIX + folder.resolve().name
+        location = name.removeprefix(PREFIX)
+        folder = Path(location).expanduser()
+        if folder.is_dir():  # a folder comes first: a page may have the same name
+            name = PREFIX + folder.resolve().name  # reports do not say where folders lie
         else:
-            folder = _fetched(name, place, files)
+            folder = _fetch(name, location, files)
         with quietly():
-            config = _config(transformers, name, folder)
-        return cls(name, folder, config, _classifier(transformers, name, config))
+            config = _read_config(transformers, name, folder)
+        return cls(name, folder, config, _classifier_class(transformers, name, config))
 
     def without_weights(self) -> nn.Module:
         """Build the model's shapes alone, on the meta device."""
@@ -58,7 +58,7 @@ class Checkpoint:
             return self.with_random_weights()
 
     def with_random_weights(self) -> nn.Module:
-        """Build the model as its configuration describes it, weights drawn anew."""
+        """Build the model that its configuration describes, with newly drawn weights."""
         with quietly():
             model: nn.Module = self.cls(self.config)
         return model
@@ -67,11 +67,11 @@ class Checkpoint:
         """Load the model in float32; KeeprateError unless every weight is there and fits."""
         try:
             with quietly():
-                model, found = self.cls.from_pretrained(
+                model, loading_info = self.cls.from_pretrained(
                     self.folder,
                     config=self.config,
                     dtype=torch.float32,
-                    use_safetensors=True,
+                    use_safetensors=True,  # other formats may hold code
                     local_files_only=True,
                     output_loading_info=True,
                 )
@@ -80,21 +80,21 @@ class Checkpoint:
                 f"Cannot load the weights of '{self.name}' (model.safetensors in "
                 f"'{self.folder}'): {first_line(error)}."
             ) from error
-        lacking = sorted(found["missing_keys"])
-        if lacking:
-            few = ", ".join(lacking[:3] + ["..."] * (len(lacking) > 3))
+        missing = sorted(loading_info["missing_keys"])
+        if missing:  # transformers only warns, and draws these weights at random
+            few = ", ".join(missing[:3] + ["..."] * (len(missing) > 3))
             raise KeeprateError(
-                f"The weights of '{self.name}' lack {len(lacking)} of a {self.cls.__name__}: {few}."
+                f"The weights of '{self.name}' lack {len(missing)} of a {self.cls.__name__}: {few}."
             )
-        loaded: nn.Module = model
-        return loaded
+        classifier: nn.Module = model
+        return classifier
 
 
 def load_huggingface(name: str, *, pretrained: bool = True) -> LoadedModel:
     """Load `hf:FOLDER` or `hf:NAME`, a page of the hub, with its weights or with random ones.
 
-    Weights are read from safetensors files alone. Raises KeeprateError, in one line, for whatever
-    is missing or does not fit.
+    Weights are read only from safetensors files. Raises KeeprateError, in one line, for anything
+    that is missing or does not fit.
     """
     checkpoint = Checkpoint.find(name, [*CONFIG, *TOKENIZER, *(WEIGHTS if pretrained else ())])
     model = checkpoint.with_weights() if pretrained else checkpoint.with_random_weights()
@@ -106,11 +106,12 @@ def load_huggingface(name: str, *, pretrained: bool = True) -> LoadedModel:
 def outline_huggingface(name: str) -> LoadedModel:
     """Build the shapes of what `load_huggingface` would load, on the meta device.
 
-    Raises KeeprateError as it does, also for a folder without weights.
+    Raises the same KeeprateErrors, also for a folder without weights.
     """
     checkpoint = Checkpoint.find(name, [*CONFIG, *TOKENIZER])
-    is_here = Path(name.removeprefix(PREFIX)).expanduser().is_dir()
-    if is_here and not any(any(checkpoint.folder.glob(pattern)) for pattern in WEIGHTS):
+    # of a page of the hub the weights are not fetched here, so only a folder can be checked
+    is_local = Path(name.removeprefix(PREFIX)).expanduser().is_dir()
+    if is_local and not any(any(checkpoint.folder.glob(pattern)) for pattern in WEIGHTS):
         raise KeeprateError(f"'{checkpoint.folder}' holds no {WEIGHTS[0]}, its weights.")
     model = checkpoint.without_weights().eval()
     return LoadedModel(model, checkpoint.name, "pretrained", "", checkpoint.folder)
@@ -119,8 +120,8 @@ def outline_huggingface(name: str) -> LoadedModel:
 def shapes_of(name: str, size: tuple[int, int] | None) -> tuple[nn.Module, tuple[int, int] | None]:
     """Build `hf:FOLDER` or `hf:NAME` without weights, and return the size of its inputs.
 
-    That is `size` in pixels, or (anything, tokens) for texts; where it is None, what the folder
-    says of its images, if it says anything.
+    `size` is in pixels, or (anything, tokens) for texts, and is returned as it is for images.
+    Where it is None, the folder's own image size is returned, None if it has none.
     """
     from .huggingface_processors import PREPROCESSOR, image_input
 
@@ -133,12 +134,12 @@ def shapes_of(name: str, size: tuple[int, int] | None) -> tuple[nn.Module, tuple
     return model, size
 
 
-def _fetched(name: str, place: str, files: Sequence[str]) -> Path:
-    """Return the folder of a hub page's files, fetched if the hub can be reached."""
-    repository, _, revision = place.partition("@")
+def _fetch(name: str, location: str, files: Sequence[str]) -> Path:
+    """Return the folder of a hub page's files; they are fetched if the hub can be reached."""
+    repository, _, revision = location.partition("@")
     if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", repository):
         raise KeeprateError(
-            f"No folder '{place}'. Write {PREFIX}FOLDER, or {PREFIX}NAME of a page."
+            f"No folder '{location}'. Write {PREFIX}FOLDER, or {PREFIX}NAME of a page."
         )
     problem = hub_problem()
     try:
@@ -146,7 +147,7 @@ def _fetched(name: str, place: str, files: Sequence[str]) -> Path:
             repository,
             revision=revision or None,
             allow_patterns=list(files),
-            ignore_patterns=["*/*"],
+            ignore_patterns=["*/*"],  # subfolders hold the weights for other programs
             local_files_only=problem is not None,
         )
     except Exception as error:  # whatever the hub's client or its transport raises
@@ -157,7 +158,8 @@ def _fetched(name: str, place: str, files: Sequence[str]) -> Path:
     return Path(folder)
 
 
-def _config(transformers: Any, name: str, folder: Path) -> Any:
+def _read_config(transformers: Any, name: str, folder: Path) -> Any:
+    """Return the configuration in a folder; KeeprateError where it has none that can be read."""
     if not (folder / "config.json").is_file():
         raise KeeprateError(
             f"'{folder}' holds no config.json: it is no folder that save_pretrained wrote."
@@ -172,13 +174,13 @@ def _config(transformers: Any, name: str, folder: Path) -> Any:
         ) from error
 
 
-def _classifier(transformers: Any, name: str, config: Any) -> Any:
-    """Return the class a configuration names; KeeprateError unless it classifies something."""
-    named = next(iter(config.architectures or ()), "model of no class")
-    cls = getattr(transformers, named, None)
-    if cls is None or not re.search(r"For(Image|Sequence)Classification", named):
+def _classifier_class(transformers: Any, name: str, config: Any) -> Any:
+    """Return the class that a configuration names; KeeprateError unless it is a classifier's."""
+    cls_name = next(iter(config.architectures or ()), "model of no class")
+    cls = getattr(transformers, cls_name, None)
+    if cls is None or not re.search(r"For(Image|Sequence)Classification", cls_name):
         raise KeeprateError(
-            f"'{name}' is a {named}. What can be loaded are classifiers of images "
+            f"'{name}' is a {cls_name}. What can be loaded are classifiers of images "
             "(...ForImageClassification) and of texts (...ForSequenceClassification)."
         )
     return cls

@@ -1,4 +1,4 @@
-"""What a transformers checkpoint says of its inputs: images' sizes and means, the tokenizer."""
+"""Read from a transformers checkpoint how its inputs are prepared: image processor, tokenizer."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from .model_input import ModelInput
 
 PREPROCESSOR = "preprocessor_config.json"
 KNOWN = re.compile(r"(ViT|DeiT|Bit|Beit|Siglip|CLIP)ImageProcessor(Fast|Pil)?")
-"""Image processors that do nothing else than their settings say."""
+"""Image processors that do only what their settings say."""
 KNOWN_STEPS = frozenset(
     {"do_resize", "do_center_crop", "do_rescale", "do_normalize", "do_convert_rgb"}
 )
 LABEL_STEPS = frozenset({"do_reduce_labels"})
-"""Steps that change no image."""
+"""Steps that change labels, not images."""
 INTERPOLATIONS = {2: "bilinear", 3: "bicubic"}
-"""Pillow's numbers of the ways to resize that tensors have as well."""
+"""Pillow's numbers for the interpolations that torchvision has for tensors as well."""
 
 
 def image_input(folder: Path) -> ModelInput:
@@ -33,18 +33,21 @@ def image_input(folder: Path) -> ModelInput:
     Raises KeeprateError where there is none, or it asks for anything but resizing, cutting out the
     middle, scaling to 0..1 and normalising.
     """
-    processor = _processor(folder)
+    processor = _load_processor(folder)
     if not KNOWN.fullmatch(type(processor).__name__):
-        raise _unsupported(folder, f"{type(processor).__name__} is not known")
+        raise _unsupported_error(folder, f"{type(processor).__name__} is not known")
     steps = {name for name in dir(processor) if name.startswith("do_") and getattr(processor, name)}
     if unknown := sorted(steps - KNOWN_STEPS - LABEL_STEPS):
-        raise _unsupported(folder, f"{unknown[0]} is set")
+        raise _unsupported_error(folder, f"{unknown[0]} is set")
     if missing := sorted({"do_resize", "do_rescale"} - steps):
-        raise _unsupported(folder, f"{missing[0]} is not set")
+        raise _unsupported_error(folder, f"{missing[0]} is not set")
+    # the one factor that `build_transform` can apply
     if not math.isclose(processor.rescale_factor, 1 / 255, rel_tol=1e-6):
-        raise _unsupported(folder, f"rescale_factor is {processor.rescale_factor}, not 1/255")
+        raise _unsupported_error(folder, f"rescale_factor is {processor.rescale_factor}, not 1/255")
     if processor.resample not in INTERPOLATIONS:
-        raise _unsupported(folder, f"resample {processor.resample} has no counterpart on tensors")
+        raise _unsupported_error(
+            folder, f"resample {processor.resample} has no counterpart on tensors"
+        )
     normalises = "do_normalize" in steps
     image_size, share, mode = _sizes(folder, processor, "do_center_crop" in steps)
     return ModelInput(
@@ -70,12 +73,14 @@ def tokenizer_of(folder: Path) -> Any:
             f"Cannot load a tokenizer from '{folder}': {first_line(error)}."
         ) from error
     files = sorted({*tokenizer.vocab_files_names.values(), "tokenizer.json"})
-    if not any((folder / file).is_file() for file in files):  # it has an empty vocabulary then
+    # without any of them transformers returns a tokenizer with an empty vocabulary
+    if not any((folder / file).is_file() for file in files):
         raise KeeprateError(f"'{folder}' holds no tokenizer (none of {', '.join(files)}).")
     return tokenizer
 
 
-def _processor(folder: Path) -> Any:
+def _load_processor(folder: Path) -> Any:
+    """Load the image processor of a checkpoint; KeeprateError where it has none."""
     transformers = import_transformers()
     if not (folder / PREPROCESSOR).is_file():
         raise KeeprateError(
@@ -93,13 +98,16 @@ def _processor(folder: Path) -> Any:
 
 
 def _sizes(folder: Path, processor: Any, crops: bool) -> tuple[tuple[int, int], float, str]:
-    """Return the size cut out, its share of the size resized to, and the crop mode."""
+    """Return the size that is cut out, its share of the size resized to, and the crop mode.
+
+    Raises KeeprateError for sizes that a `ModelInput` cannot express.
+    """
     size = {key: value for key, value in dict(processor.size).items() if value is not None}
     crop = processor.crop_size if crops else processor.size
     cut = crop.height, crop.width
     if None in cut:
-        raise _unsupported(folder, f"size {size} gives images of different sizes")
-    problem = _unsupported(folder, f"size {size} with {cut[0]} x {cut[1]} pixels cut out")
+        raise _unsupported_error(folder, f"size {size} gives images of different sizes")
+    problem = _unsupported_error(folder, f"size {size} with {cut[0]} x {cut[1]} pixels cut out")
     if set(size) == {"shortest_edge"}:
         goal, mode = (size["shortest_edge"], size["shortest_edge"]), "center"
     elif set(size) == {"height", "width"}:
@@ -107,20 +115,23 @@ def _sizes(folder: Path, processor: Any, crops: bool) -> tuple[tuple[int, int], 
     else:
         raise problem
     share = _share(cut[0], goal[0])
+    # "center" sets the shorter side alone, so it cannot give an oblong image
     if share > 1 or (mode == "center" and cut[0] != cut[1]):
         raise problem
+    # one share serves both sides: the width must come out right by the share of the height
     if math.floor(cut[1] / share) != goal[1]:
         raise problem
     return cut, share, mode
 
 
 def _share(side: int, goal: int) -> float:
-    """Return the share by which `side` is divided, and rounded down, to give `goal`."""
+    """Return the share for which `side` / share, rounded down, is `goal`."""
     share = side / goal
+    # the quotient may round to just below `goal`: the next smaller share lifts it
     return share if math.floor(side / share) == goal else math.nextafter(share, 0)
 
 
-def _unsupported(folder: Path, what: str) -> KeeprateError:
+def _unsupported_error(folder: Path, what: str) -> KeeprateError:
     return KeeprateError(f"The images of '{folder}' cannot be prepared as it asks: {what}.")
 
 
@@ -128,7 +139,8 @@ INSTALL = "pip install 'keeprate[huggingface]'"
 
 
 def import_transformers() -> Any:
-    """Import transformers; KeeprateError that says how to install it where it is missing."""
+    """Import transformers; where it is missing, a KeeprateError says how to install it."""
+    # imported late: the package is optional, and slow to import
     try:
         return import_module("transformers")
     except ImportError as error:

@@ -24,10 +24,11 @@ def load_model(
     `hf:FOLDER` and `hf:NAME` are transformers' classifiers, which keep their own weights, image
     size and classes; all other names are timm's.
 
-    Every weight must be there and fit. `image_size` (pixels: a side, or height and width) resamples
-    the position embedding to another size than the weights were trained at; without it a file made
-    for another size is refused. `num_classes` is read from the file where it is not given. Raises
-    KeeprateError, in one line, for whatever does not fit and for weights that cannot be had.
+    Every weight must be present and fit. `image_size` (pixels: a side, or height and width)
+    resamples the position embedding from the size that the weights were trained at; without it a
+    file made for another size is refused. `num_classes` is read from the file where it is None.
+    Raises KeeprateError, in one line, for anything that does not fit and for weights that cannot be
+    loaded.
     """
     if name.startswith(PREFIX):
         _refuse_choices(name, weights, image_size, num_classes)
@@ -43,8 +44,8 @@ def outline(
 ) -> LoadedModel:
     """Return the shapes of what `load_model` would load: a model without weights, on "meta".
 
-    Of a weights file only names and shapes are read, of a page of the hub only its descriptions.
-    Raises KeeprateError for what can be told from these; `weights_sha256` is empty.
+    Only names and shapes are read from a weights file, only its descriptions from a page of the
+    hub. Raises KeeprateError for anything that does not fit by these; `weights_sha256` is empty.
     """
     if name.startswith(PREFIX):
         _refuse_choices(name, weights, image_size)
@@ -53,6 +54,6 @@ def outline(
 
 
 def _refuse_choices(name: str, *choices: object) -> None:
-    """Raise KeeprateError where something is chosen that a transformers model has of its own."""
+    """Raise KeeprateError where a choice is made that a transformers model makes itself."""
     if any(choice is not None for choice in choices):
         raise KeeprateError(f"'{name}' has weights, image size and classes of its own.")

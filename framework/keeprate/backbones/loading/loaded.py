@@ -19,8 +19,8 @@ class LoadedModel:
     """A model in eval mode and where its weights come from.
 
     `weights` is a file name, "pretrained" or "random weights"; `weights_sha256` is what the
-    function of that name returns. `folder` holds the files of a transformers model, which say how
-    its inputs are prepared.
+    function of that name returns. `folder` holds the files of a transformers model, which also say
+    how its inputs are prepared.
     """
 
     model: nn.Module
@@ -35,12 +35,13 @@ def weights_sha256(model: nn.Module) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        # as bytes, since numpy has no bfloat16
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
 
 
 def config_of(model: nn.Module) -> dict[str, Any]:
-    """Return timm's description of a model: input size, mean, classes, "label_names" if any."""
+    """Return timm's description of a model: input size, mean, number of classes, class names."""
     return cast(dict[str, Any], getattr(model, "pretrained_cfg", {}))
 
 
@@ -55,10 +56,12 @@ def classes_of(loaded: LoadedModel) -> tuple[int, Sequence[str] | None]:
         return int(getattr(loaded.model, "num_classes", 0)), names
     problem = getattr(config, "problem_type", None) or "single_label_classification"
     if problem != "single_label_classification" or config.num_labels < 2:
-        said = problem.replace("_", " ") if config.num_labels > 1 else "regression"
+        # transformers reads one label as a number to predict
+        task = problem.replace("_", " ") if config.num_labels > 1 else "regression"
         raise KeeprateError(
-            f"Model '{loaded.name}' is for {said}: there is no one right class to compare."
+            f"Model '{loaded.name}' is for {task}: there is no one right class to compare."
         )
     names = [str(config.id2label[index]) for index in range(config.num_labels)]
+    # the names that transformers makes up where a configuration has none
     unnamed = names == [f"LABEL_{index}" for index in range(config.num_labels)]
     return config.num_labels, None if unnamed else names

@@ -16,8 +16,8 @@ class ModelInput:
 
     `image_size` is (height, width) in pixels; `mean` and `std` are per channel, for values 0..1;
     images are resized to `image_size` / `crop_pct`, rounded down, and their middle is cut out.
-    `crop_mode` as in timm: "center" (the shorter side is resized), "squash" (both sides are),
-    "border" (the longer side is, and the rest is filled with the mean).
+    `crop_mode` is as in timm: "center" (the shorter side is resized), "squash" (both sides are
+    resized) or "border" (the longer side is resized, and the rest is filled with the mean).
     """
 
     image_size: tuple[int, int]
@@ -45,5 +45,5 @@ class ModelInput:
 
     @property
     def fill(self) -> tuple[int, ...]:
-        """Grey levels (0 to 255) of each channel around a "border" image: those of the mean."""
+        """The grey level (0 to 255) of each channel that fills the rest of a "border" image."""
         return tuple(round(255 * value) for value in self.mean)

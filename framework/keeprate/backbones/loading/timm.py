@@ -34,13 +34,13 @@ def load_timm(
     """Create a timm model as `load_model` does, with images of `image_size` (H, W) in pixels."""
     check_name(name)
     request = _Request(name, image_size, num_classes)
-    skeleton = request.skeleton()
+    skeleton = request.skeleton()  # costs nothing: what does not fit is refused before any loading
     if image_size is not None:
         check_image_size(skeleton, image_size)
     if weights is not None:
-        model, source = _from_file(request, weights, skeleton), weights.name
+        model, source = _load_from_file(request, weights, skeleton), weights.name
     elif pretrained:
-        model, source = _from_hub(request, config_of(skeleton)), "pretrained"
+        model, source = _load_from_hub(request, config_of(skeleton)), "pretrained"
     else:
         model, source = request.create(), "random weights"
     return LoadedModel(model.eval(), name, source, weights_sha256(model))
@@ -56,31 +56,33 @@ def outline_timm(
     if image_size is not None:
         check_image_size(skeleton, image_size)
     if weights is not None:
-        request, _, _ = _fitted(request, weights, skeleton)
+        request, _, _ = _fit_classes(request, weights, skeleton)
         return LoadedModel(request.skeleton(), name, weights.name, "")
+    # hf-hub:... and local-dir:... are pages and folders that bring their own weights
     if ":" not in name and not any(config_of(skeleton).get(key) for key in PUBLISHED):
         raise KeeprateError(f"timm publishes no weights for '{name}'. {REMEDY}")
     return LoadedModel(skeleton, name, "pretrained", "")
 
 
 def find_published(name: str, config: dict[str, Any]) -> str | None:
-    """Return the cached weights of a timm model where the hub cannot be reached, or None.
+    """Return the path of a timm model's cached weights, None where the hub can be asked for them.
 
-    `config` is timm's description of the model. Raises KeeprateError where neither is there.
+    `config` is timm's description of the model. Raises KeeprateError where the hub cannot be
+    reached and no weights are cached.
     """
     if "hf_hub_id" not in config or not (reason := hub_problem()):
         return None
-    cached = _cached(config)
+    cached = _cached_weights(config)
     if cached is None:
-        raise _no_weights(name, reason)
+        raise _weights_error(name, reason)
     return cached
 
 
 def check_name(name: str) -> None:
     """Raise KeeprateError, with the nearest name, unless timm knows the model and its tag."""
-    source, colon, place = name.partition(":")
+    source, colon, location = name.partition(":")
     if colon:  # "hf-hub:..." and "local-dir:...", which timm looks up elsewhere
-        _check_place(name, source, place)
+        _check_hub_page(name, source, location)
         return
     _ = registry().backbones  # importing a family may teach timm models of its own
     architecture, _, tag = name.partition(".")
@@ -89,19 +91,21 @@ def check_name(name: str) -> None:
         if not close:
             raise KeeprateError(f"No model '{name}'. timm.list_models() lists them all.")
         raise unknown_name("model", name, close)
-    known = timm.list_pretrained(f"{architecture}.*")
-    if tag and name not in known:
-        raise unknown_name("model", name, [architecture, *known])
+    tagged_names = timm.list_pretrained(f"{architecture}.*")
+    if tag and name not in tagged_names:
+        raise unknown_name("model", name, [architecture, *tagged_names])
 
 
-def _check_place(name: str, source: str, place: str) -> None:
+def _check_hub_page(name: str, source: str, location: str) -> None:
     """Refuse a model on the hub at once where the hub is out of reach and nothing is cached."""
     if source not in ("hf-hub", "hf_hub"):
         return
     try:
-        cached = huggingface_hub.try_to_load_from_cache(place.partition("@")[0], "config.json")
+        page = location.partition("@")[0]  # without the revision
+        cached = huggingface_hub.try_to_load_from_cache(page, "config.json")
     except ValueError as error:
         raise KeeprateError(f"No model '{name}': {first_line(error)}.") from error
+    # not a path: None, or a mark that the page is known to lack the file
     if not isinstance(cached, str) and (reason := hub_problem()):
         raise KeeprateError(f"Cannot look the model '{name}' up: {reason}.")
 
@@ -114,7 +118,7 @@ class _Request:
 
     def create(self, *, pretrained: bool = False, **overlay: object) -> nn.Module:
         """Create the model; `overlay` replaces entries of timm's description of it."""
-        if self.image_size is not None:  # so that images are resized to it
+        if self.image_size is not None:  # so that images are resized to it as well
             overlay["input_size"] = (3, *self.image_size)
         sizes = {"img_size": self.image_size, "num_classes": self.num_classes}
         arguments = {key: value for key, value in sizes.items() if value is not None}
@@ -123,12 +127,12 @@ class _Request:
         )
 
     def skeleton(self) -> nn.Module:
-        """The model without weights, for its shapes."""
+        """Create the model without weights, for its shapes; KeeprateError where timm cannot."""
         try:
             with torch.device("meta"):
                 return self.create()
         except TypeError as error:
-            if "img_size" not in str(error):
+            if "img_size" not in str(error):  # a mistake elsewhere, which keeps its traceback
                 raise
             raise KeeprateError(f"Model '{self.name}' has no image size to set.") from error
         except (OSError, RuntimeError, ValueError) as error:
@@ -153,42 +157,51 @@ def check_image_size(skeleton: nn.Module, image_size: tuple[int, int]) -> None:
             )
 
 
-def _fitted(request: _Request, path: Path, skeleton: nn.Module) -> tuple[_Request, Shapes, Shapes]:
-    """Return the request with the number of classes in a file, and its shapes and the model's."""
-    found = read_shapes(path)
+def _fit_classes(
+    request: _Request, path: Path, skeleton: nn.Module
+) -> tuple[_Request, Shapes, Shapes]:
+    """Return the request with the number of classes in a file, the file's shapes and the model's.
+
+    Raises KeeprateError where the file was made for another image size.
+    """
+    shapes = read_shapes(path)
     if request.num_classes is None:
-        request = replace(request, num_classes=_classes_in(found, config_of(skeleton)))
+        request = replace(request, num_classes=_classes_in(shapes, config_of(skeleton)))
         skeleton = request.skeleton()
     expected = {name: tuple(tensor.shape) for name, tensor in skeleton.state_dict().items()}
     if request.image_size is None:
-        _check_positions(path, found, expected)
-    return request, found, expected
+        _check_positions(path, shapes, expected)
+    return request, shapes, expected
 
 
-def _from_file(request: _Request, path: Path, skeleton: nn.Module) -> nn.Module:
-    request, found, expected = _fitted(request, path, skeleton)
+def _load_from_file(request: _Request, path: Path, skeleton: nn.Module) -> nn.Module:
+    """Create the model with the weights of a file; KeeprateError unless they all fit."""
+    request, shapes, expected = _fit_classes(request, path, skeleton)
     overlay: dict[str, Any] = {"file": str(path), "source": "file"}
     if request.num_classes is not None:  # or else timm leaves a head of another size untrained
         overlay["num_classes"] = request.num_classes
     try:
         return request.create(pretrained=True, **overlay)
     except (RuntimeError, KeyError, ValueError, AssertionError) as error:
-        reason = differences(found, expected) or first_line(error)
+        # torch's own message has a line for each difference
+        reason = differences(shapes, expected) or first_line(error)
         message = f"The weights in '{path}' do not fit the model '{request.name}': {reason}."
         raise KeeprateError(message) from error
 
 
-def _classes_in(found: Shapes, config: dict[str, Any]) -> int | None:
-    """The number of classes of the head in a weights file, None where it has none."""
+def _classes_in(shapes: Shapes, config: dict[str, Any]) -> int | None:
+    """Return the number of classes of the head in a weights file, None where it has no head."""
     classifier = config.get("classifier")
-    first = classifier[0] if isinstance(classifier, tuple | list) else classifier
-    shape = found.get(f"{first}.weight")
+    # distilled models have two heads, of as many classes
+    head = classifier[0] if isinstance(classifier, tuple | list) else classifier
+    shape = shapes.get(f"{head}.weight")
+    # an offset counts outputs that are no class (background), which timm cuts off
     return shape[0] - config.get("label_offset", 0) if shape else None
 
 
-def _check_positions(path: Path, found: Shapes, expected: Shapes) -> None:
+def _check_positions(path: Path, shapes: Shapes, expected: Shapes) -> None:
     """Refuse a position embedding that timm would silently resample to another number."""
-    theirs, ours = (shapes.get("pos_embed", ())[-2:-1] for shapes in (found, expected))
+    theirs, ours = (s.get("pos_embed", ())[-2:-1] for s in (shapes, expected))
     if theirs and ours and theirs != ours:
         raise KeeprateError(
             f"'{path}' has {theirs[0]} position embeddings, the model has {ours[0]}: it was made "
@@ -196,7 +209,8 @@ def _check_positions(path: Path, found: Shapes, expected: Shapes) -> None:
         )
 
 
-def _from_hub(request: _Request, config: dict[str, Any]) -> nn.Module:
+def _load_from_hub(request: _Request, config: dict[str, Any]) -> nn.Module:
+    """Create the model with its published weights; KeeprateError where they cannot be had."""
     if request.num_classes not in (None, config["num_classes"]):
         raise KeeprateError(
             f"The pretrained weights of '{request.name}' have {config['num_classes']} classes, not "
@@ -207,15 +221,15 @@ def _from_hub(request: _Request, config: dict[str, Any]) -> nn.Module:
     try:
         return request.create(pretrained=True, **overlay)
     except Exception as error:  # whatever the hub's client, its transport or timm raises
-        raise _no_weights(request.name, first_line(error)) from error
+        raise _weights_error(request.name, first_line(error)) from error
 
 
-def _no_weights(name: str, reason: str) -> KeeprateError:
+def _weights_error(name: str, reason: str) -> KeeprateError:
     return KeeprateError(f"Cannot get the pretrained weights of '{name}': {reason}. {REMEDY}")
 
 
-def _cached(config: dict[str, Any]) -> str | None:
-    """Path of a model's weights in the hub's local cache."""
+def _cached_weights(config: dict[str, Any]) -> str | None:
+    """Return the path of a model's weights in the hub's local cache, None if they are not there."""
     names = [config["hf_hub_filename"]] if "hf_hub_filename" in config else HUB_FILES
-    found = [huggingface_hub.try_to_load_from_cache(config["hf_hub_id"], name) for name in names]
-    return next((path for path in found if isinstance(path, str)), None)
+    paths = [huggingface_hub.try_to_load_from_cache(config["hf_hub_id"], name) for name in names]
+    return next((path for path in paths if isinstance(path, str)), None)
