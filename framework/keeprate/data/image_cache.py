@@ -1,4 +1,4 @@
-"""Decoded images kept on disk: each is decoded and cut out once, then read from a memory map."""
+"""Keep decoded images on disk: each is decoded and cut out once, then read from a memory map."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION: Final = 1
 SPOT_CHECKS: Final = 4
-"""Images that are decoded afresh, and compared, each time a cache is opened."""
+"""How many images are decoded again, and compared, each time a cache is opened."""
 
 
 @dataclass(frozen=True)
 class Contents:
     """Everything that decides which pixels a cache holds.
 
-    Where the stored size of every image is known, the fingerprint tells data sets apart wherever
-    they lie, and parameters that are paths are left out. `fill` counts where images have borders.
-    Not noticed: an image changed in place, after it was kept, to another of as many stored bytes.
+    Where the stored size of every image is known, the fingerprint identifies a data set in any
+    folder, and parameters that are paths are left out. `fill` is empty unless images have borders.
+    An image that is replaced, after it was kept, by another of the same stored size goes unnoticed.
     """
 
     format_version: int
@@ -77,20 +77,20 @@ class Contents:
 
     @property
     def text(self) -> bytes:
-        """The description that stands beside the file, JSON."""
+        """The description that is written beside the file, as JSON."""
         return (json.dumps(asdict(self), indent=2, sort_keys=True) + "\n").encode()
 
     @property
     def key(self) -> str:
-        """16 hexadecimal digits, others wherever anything here is different: the file's name."""
+        """The name of the file: 16 hexadecimal digits, a hash of the whole description."""
         return hashlib.sha256(self.text).hexdigest()[:16]
 
 
 class DecodedCache:
-    """Gives the crops of a data set's samples: decoded the first time, read afterwards.
+    """Returns the crops of a data set's samples: decoded the first time, read afterwards.
 
     Call it with a sample's index for its crop (3, H, W) uint8. `note` says where the crops are kept
-    and how many are there. One that does not fit its checksum is decoded again, with a warning.
+    and how many there are. A crop that does not fit its checksum is decoded again, with a warning.
     """
 
     def __init__(self, data: DataSet, crop: Callable[[Tensor], Tensor], file: CropFile) -> None:
@@ -109,28 +109,31 @@ class DecodedCache:
         """Open the cache of `data` in `folder`, with space for the samples at `indices`.
 
         `crop` is the first step of the transform for `given`. Runs on different samples share a
-        file. One that is damaged, or has other pixels than the images that are decoded to compare,
+        file. A file that is damaged, or has other pixels than images that are decoded to compare,
         is built anew. Raises KeeprateError for a folder that cannot be written to or has too little
-        space; crops in a folder that can only be read are used all the same.
+        space; the crops in a folder that can only be read are still used.
         """
         contents = Contents.of(data, given)
         file = CropFile(folder / f"{contents.key}.uint8", (contents.images, 3, *given.image_size))
         cache = cls(data, crop, file)
         with explained(folder):
-            found = file.path.exists()
-        fault = cache._fault(contents, indices) if found else None
+            exists = file.path.exists()
+        # outside `explained`: an error in decoding has nothing to do with the folder
+        fault = cache._find_fault(contents, indices) if exists else None
         with explained(folder):
-            if fault or not found:
-                cache._create(contents)
-            cache._make_room(indices)
+            if fault or not exists:
+                cache._create_file(contents)
+            cache._reserve_space(indices)
         cache.note = cache._summary(indices, fault)
         return cache
 
     def __call__(self, index: int) -> Tensor:
-        kept = self.file.holds(index)  # asked first: another process may write it any moment
-        if kept and (crop := self.file.read(index)) is not None:
+        # asked before reading: another process may write the crop at any moment, and a crop that
+        # is only missing must not be taken for a damaged one
+        is_kept = self.file.holds(index)
+        if is_kept and (crop := self.file.read(index)) is not None:
             return crop
-        if kept:
+        if is_kept:
             self._warn("holds a damaged image, which is decoded again")
         crop = self.crop(self.data.image(index))
         self._keep(index, crop)
@@ -146,55 +149,60 @@ class DecodedCache:
             return
         try:
             self.file.write(index, crop)
-        except OSError as error:
+        except OSError as error:  # the run goes on: the cache only saves time
             self._warn(f"takes no more images ({error.strerror}), which are decoded every time")
 
-    def _warn(self, what: str) -> None:
-        """Say it once in a process: Python shows equal warnings of one place once."""
-        warnings.warn(f"{self.file.path} {what}.", stacklevel=2)
+    def _warn(self, message: str) -> None:
+        """Warn that the file has a problem; `message` continues the sentence after its path."""
+        # Python shows equal warnings of one line of code once in a process
+        warnings.warn(f"{self.file.path} {message}.", stacklevel=2)
 
-    def _fault(self, contents: Contents, indices: Sequence[int]) -> str | None:
-        """Say why the file that is there cannot be used, None where it can."""
+    def _find_fault(self, contents: Contents, indices: Sequence[int]) -> str | None:
+        """Return why the file in the folder cannot be used, None if it can."""
         if not self.file.is_whole():
             return "is not whole"
-        if _described(self.file.path) != contents.text:
+        if _read_description(self.file.path) != contents.text:
             return "lacks its description"
-        there = self.file.there()
-        chosen = _spread([index for index in indices if there[index]], SPOT_CHECKS)
-        stored = {index: self.file.read(index) for index in chosen}
-        if len(chosen) == SPOT_CHECKS and all(crop is None for crop in stored.values()):
+        is_there = self.file.there()
+        checked = _spread_evenly([index for index in indices if is_there[index]], SPOT_CHECKS)
+        crops = {index: self.file.read(index) for index in checked}
+        # a few damaged crops are decoded again one by one; if all are, the file is lost
+        if len(checked) == SPOT_CHECKS and all(crop is None for crop in crops.values()):
             return "is damaged"
-        for index, crop in stored.items():
+        for index, crop in crops.items():
             if crop is not None and not torch.equal(crop, self.crop(self.data.image(index))):
                 return "holds other images"
         return None
 
-    def _create(self, contents: Contents) -> None:
-        """Put an empty file in place, its description first: no file is without one."""
-        with replacing(_description(self.file.path)) as file:
+    def _create_file(self, contents: Contents) -> None:
+        """Write the description, then an empty file."""
+        # in this order: a process that is stopped in between leaves no file without description
+        with replacing(_description_path(self.file.path)) as file:
             file.write(contents.text)
         self.file.create()
 
-    def _make_room(self, indices: Sequence[int]) -> None:
+    def _reserve_space(self, indices: Sequence[int]) -> None:
+        """Take the disk space for the crops at `indices` that are missing. Raises OSError."""
         self.writable = os.access(self.file.path, os.W_OK)
-        wanted = np.unique(np.array(indices, dtype=np.int64))
-        missing = wanted[~self.file.there()[wanted]]
+        unique = np.unique(np.array(indices, dtype=np.int64))
+        missing = unique[~self.file.there()[unique]]
         if self.writable and len(missing):
             self.file.reserve(missing)
 
     def _summary(self, indices: Sequence[int], fault: str | None) -> str:
-        there = int(self.file.there()[np.array(indices, dtype=np.int64)].sum())
+        count = int(self.file.there()[np.array(indices, dtype=np.int64)].sum())
         size = in_words(len(indices) * self.file.crop_bytes)
-        where = f"Decoded images are kept in {self.file.path}"
-        parts = [f"{where} ({size}, {there} of {len(indices)} there)."]
-        if there < len(indices) and not self.writable:
-            parts.append("It can only be read: the others are decoded every time.")
+        start = f"Decoded images are kept in {self.file.path}"
+        sentences = [f"{start} ({size}, {count} of {len(indices)} there)."]
+        if count < len(indices) and not self.writable:
+            sentences.append("It can only be read: the others are decoded every time.")
         if fault:
-            parts.append(f"The file found there {fault} and is built anew.")
-        return " ".join(parts)
+            sentences.append(f"The file found there {fault} and is built anew.")
+        return " ".join(sentences)
 
 
 def _parameters(data: DataSet) -> dict[str, JsonValue]:
+    """Return the parameters of a data set that tell it apart beside its fingerprint."""
     sized = all(data.stored_bytes(index) for index in range(len(data.samples())))
     values = values_of(data)
     paths = [name for name in values if isinstance(getattr(data, name), Path)]
@@ -202,7 +210,7 @@ def _parameters(data: DataSet) -> dict[str, JsonValue]:
 
 
 def _software() -> dict[str, str]:
-    """Return what else may decode or resize differently by a grey level."""
+    """Return what else can change a pixel by a grey level: versions, processor, our transform."""
     return {
         "torch": str(torch.__version__),
         "torchvision": str(torchvision.__version__),
@@ -212,18 +220,18 @@ def _software() -> dict[str, str]:
     }
 
 
-def _description(path: Path) -> Path:
+def _description_path(path: Path) -> Path:
     return path.with_suffix(".json")
 
 
-def _described(path: Path) -> bytes | None:
+def _read_description(path: Path) -> bytes | None:
     try:
-        return _description(path).read_bytes()
+        return _description_path(path).read_bytes()
     except OSError:
         return None
 
 
-def _spread(indices: Sequence[int], most: int) -> list[int]:
+def _spread_evenly(indices: Sequence[int], most: int) -> list[int]:
     """Return at most `most` of the indices, evenly spread."""
     count = min(most, len(indices))
-    return [indices[place * len(indices) // count] for place in range(count)]
+    return [indices[position * len(indices) // count] for position in range(count)]

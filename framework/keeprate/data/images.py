@@ -1,4 +1,4 @@
-"""From an image file to a model's input: decoding, a quick check, timm's evaluation transform."""
+"""Turn image files into a model's inputs: decoding, a quick check, timm's evaluation transform."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
 CROP_MODES = ("center", "squash", "border")
 
 MOST_ELONGATED = 16
-"""Longer over shorter side beyond which a centre crop resizes only the middle of the image."""
+"""The ratio of longer to shorter side above which only the middle of an image is resized."""
 
 
 @dataclass(frozen=True)
 class ImageTransform:
-    """A transform in two steps, so that the pixels between them can be kept.
+    """A transform in two steps, so that the pixels between them can be kept on disk.
 
     `crop` resizes and cuts out: (3, H, W) uint8 to (3, *image_size) uint8. `finish` scales and
     normalises: to float32 of the same shape.
@@ -43,9 +43,10 @@ class ImageTransform:
 def build_transform(spec: ModelInput) -> ImageTransform:
     """Return timm's evaluation transform: (3, H, W) uint8 to (3, *image_size) float32.
 
-    The same sizes, rounding and crops as `timm.data.create_transform`, which resizes with Pillow;
-    here tensors are resized, with antialiasing, and few values differ (by 0.003 of 255 in the
-    mean). The result can be pickled. KeeprateError for an unknown interpolation or crop mode.
+    Sizes, rounding and crops are those of `timm.data.create_transform`, which resizes with Pillow.
+    Here tensors are resized, with antialiasing, and few values differ (by 0.003 of 255 in the
+    mean). The result can be pickled. Raises KeeprateError for an unknown interpolation or crop
+    mode.
     """
     if spec.interpolation not in INTERPOLATIONS:
         raise KeeprateError(
@@ -60,29 +61,31 @@ def build_transform(spec: ModelInput) -> ImageTransform:
 
 @dataclass(frozen=True)
 class _ResizeAndCrop:
+    """The first step of the transform; a class, since a closure cannot be pickled for workers."""
+
     spec: ModelInput
 
     def __call__(self, image: Tensor) -> Tensor:
         spec = self.spec
         if spec.crop_mode == "center":
-            image = _middle(image)
+            image = _cut_to_middle(image)
         image = functional.resize(
             image,
-            list(_resized(spec, image.shape[-2], image.shape[-1])),
+            list(_resize_goal(spec, image.shape[-2], image.shape[-1])),
             interpolation=v2.InterpolationMode(spec.interpolation),
             antialias=True,
         )
         if spec.crop_mode == "border":
-            image = _bordered(image, spec)
+            image = _add_border(image, spec)
         cropped: Tensor = functional.center_crop(image, list(spec.image_size))
         return cropped
 
 
-def _middle(image: Tensor) -> Tensor:
-    """Cut the far ends of a very long image off, which the centre crop would drop after resizing.
+def _cut_to_middle(image: Tensor) -> Tensor:
+    """Cut off the far ends of a very long image, which the centre crop would drop after resizing.
 
-    A line of 1 x 10000 pixels would otherwise grow to gigabytes. Whole pixels go from both ends
-    alike, so that the middle stays where it is.
+    A line of 1 x 10000 pixels would otherwise grow to gigabytes. The same number of whole pixels is
+    cut from both ends, so that the middle stays the middle.
     """
     height, width = image.shape[-2:]
     longest = MOST_ELONGATED * min(height, width)
@@ -91,28 +94,34 @@ def _middle(image: Tensor) -> Tensor:
     return image[..., rows : height - rows, columns : width - columns]
 
 
-def _resized(spec: ModelInput, height: int, width: int) -> tuple[int, int]:
-    """Height and width to resize to, rounded as timm (and, for square sizes, torchvision) does."""
+def _resize_goal(spec: ModelInput, height: int, width: int) -> tuple[int, int]:
+    """Return the height and width to resize an image of `height` and `width` to.
+
+    They are rounded as in timm and, for square sizes, in torchvision.
+    """
     goal_height, goal_width = (math.floor(side / spec.crop_pct) for side in spec.image_size)
     if spec.crop_mode == "squash":
         return goal_height, goal_width
     ratios = height / goal_height, width / goal_width
     if spec.crop_mode == "border":
         ratio = max(ratios)
+        # a very thin image would round to a side of 0 pixels
         return max(1, round(height / ratio)), max(1, round(width / ratio))
     if goal_height != goal_width:
         ratio = min(ratios)
         return round(height / ratio), round(width / ratio)
+    # square: timm leaves it to torchvision, which rounds down
     if height <= width:
         return goal_height, int(goal_height * width / height)
     return int(goal_width * height / width), goal_width
 
 
-def _bordered(image: Tensor, spec: ModelInput) -> Tensor:
-    """Fill with the mean's grey levels up to the image size."""
+def _add_border(image: Tensor, spec: ModelInput) -> Tensor:
+    """Pad an image to the image size with the grey levels of the mean."""
     rows, columns = (
         max(0, goal - side) for goal, side in zip(spec.image_size, image.shape[-2:], strict=True)
     )
+    # left, top, right, bottom: an odd pixel goes to the right or the bottom
     padding = [columns // 2, rows // 2, (columns + 1) // 2, (rows + 1) // 2]
     padded: Tensor = functional.pad(image, padding, fill=list(spec.fill))
     return padded
@@ -121,12 +130,12 @@ def _bordered(image: Tensor, spec: ModelInput) -> Tensor:
 def decode(path: Path) -> Tensor:
     """Return an image file's pixels as (3, H, W) uint8 RGB.
 
-    Grey, CMYK and palette images become RGB, transparency is dropped, 16-bit values keep their
-    upper byte, of an animation the first image is taken, and EXIF orientation is not applied: as in
-    timm's data loading. torchvision decodes what it can, Pillow (the same pixels, slower) the rest.
-    KeeprateError where the file cannot be read.
+    As in timm's data loading, grey, CMYK and palette images become RGB, transparency is dropped,
+    16-bit values keep their upper byte, the first image of an animation is taken, and EXIF
+    orientation is not applied. Pillow decodes what torchvision cannot: to the same pixels, slower.
+    Raises KeeprateError where the file cannot be read.
     """
-    if problem := _broken_png(path):
+    if problem := _png_problem(path):  # before torchvision, which may crash on a damaged PNG
         raise KeeprateError(f"Cannot read the image '{path}': {problem}.")
     try:
         data = torch.from_numpy(np.fromfile(path, dtype=np.uint8))
@@ -141,59 +150,60 @@ def decode(path: Path) -> Tensor:
 
 
 def _decode_with_pillow(path: Path) -> Tensor:
+    # Pillow raises a SyntaxError for a damaged header, a bomb error for more pixels than it trusts
     try:
         with Image.open(path) as image:
             pixels = np.array(image.convert("RGB"))  # (H, W, 3)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise KeeprateError(f"Cannot read the image '{path}': {_reason(error)}.") from error
+        raise KeeprateError(f"Cannot read the image '{path}': {_first_line(error)}.") from error
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
 def header_problem(path: Path) -> str | None:
     """Say what makes an image file unusable, or None: a quick check of its beginning and end.
 
-    Only where the end of the file is not the end of a JPEG or PNG image is the file decoded. Damage
-    in the middle of a JPEG is left to `decode`; of a PNG the checksums tell.
+    The file is decoded only if it does not end as a JPEG or PNG image must. Checksums show damage
+    in the middle of a PNG; damage in the middle of a JPEG is left to `decode`.
     """
     try:
         if path.stat().st_size == 0:
             return "empty file"
-        if problem := _broken_png(path):
+        if problem := _png_problem(path):
             return problem
         with Image.open(path) as image:
-            if not _ends_well(path, image.format):
-                image.load()
+            if not _has_end_marker(path, image.format):
+                image.load()  # some whole files have bytes after the marker: decoding tells
     except UnidentifiedImageError:
         return "not an image"
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        return _reason(error)
+        return _first_line(error)
     return None
 
 
-def _broken_png(path: Path) -> str | None:
-    """Say what the checksums of a PNG show: torchvision's decoder may crash on damaged files."""
+def _png_problem(path: Path) -> str | None:
+    """Return the damage that the checksums of a PNG show, None if there is none or it is no PNG."""
     try:
         with Image.open(path) as image:
             if image.format == "PNG":
                 image.verify()
     except UnidentifiedImageError:
-        return None  # not Pillow's: whoever decodes it will say what is wrong
+        return None  # Pillow does not know it: the decoder will say what is wrong
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        return _reason(error)
+        return _first_line(error)
     return None
 
 
-def _ends_well(path: Path, format_: str | None) -> bool:
-    """Whether the file ends with the marker that closes a JPEG or PNG image."""
+def _has_end_marker(path: Path, format_: str | None) -> bool:
+    """Tell whether a file ends with the marker that closes a JPEG or PNG image."""
     markers = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB\x60\x82"}
     if format_ not in markers:
         return False
     with path.open("rb") as file:
-        file.seek(-min(path.stat().st_size, 8), 2)
+        file.seek(-min(path.stat().st_size, 8), 2)  # 8 bytes: the longer marker
         return file.read().endswith(markers[format_])
 
 
-def _reason(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     """Return the first line of an error, without the path that the caller names."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror

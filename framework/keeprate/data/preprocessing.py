@@ -1,4 +1,4 @@
-"""How a data set's images or texts become a model's inputs, and what a run records of it."""
+"""Prepare a data set's images or texts for a model, and describe the preparation for a run."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ from .texts import TextInput, TextSamples
 
 @dataclass(frozen=True)
 class Preprocessed:
-    """The samples of a comparison: `transform` describes how they were made, `note` what to know.
+    """The samples of a comparison, with a description of how they are made (`transform`).
 
-    `sizes` counts the samples of each size, on which stages and costs depend.
+    `sizes` counts the samples of each size, on which stages and costs depend. `note` is a message
+    for the user, if there is one.
     """
 
     samples: ImageSamples | TextSamples
@@ -47,10 +48,11 @@ class ImagePreparation:
     def prepare(self, indices: Sequence[int], cache: Path | None = None) -> Preprocessed:
         """Return the samples at `indices`, whose decoded images are kept in the folder `cache`.
 
-        What is kept gives the same pixels, so it is no part of `transform`. Raises KeeprateError
-        for a folder that cannot be written to or is too small, before anything is decoded.
+        Raises KeeprateError for a folder that cannot be written to or is too small, before anything
+        is decoded.
         """
         samples, note = self._samples(indices, cache)
+        # the cache gives the same pixels, so the description, and a run's id, leave it out
         return Preprocessed(
             samples, asdict(self.given), {self.given.image_size: len(samples)}, note
         )
@@ -64,8 +66,8 @@ class ImagePreparation:
         if self.data.embedded:
             note = f"The images of '{self.data.name}' are in memory: none are kept in {cache}."
             return ImageSamples(self.data, transform, indices), note
-        kept = DecodedCache.open(cache, self.data, self.given, transform.crop, indices)
-        return ImageSamples(self.data, transform.finish, indices, load=kept), kept.note
+        images = DecodedCache.open(cache, self.data, self.given, transform.crop, indices)
+        return ImageSamples(self.data, transform.finish, indices, load=images), images.note
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class TextPreparation:
     given: TextInput
 
     def prepare(self, indices: Sequence[int], cache: Path | None = None) -> Preprocessed:
-        """Return the samples at `indices`, all texts made tokens; there is nothing to `cache`."""
+        """Return the samples at `indices`, with all texts as tokens; `cache` is not used."""
         samples = TextSamples(self.data, self.given, indices)
         transform = {
             "tokenizer": type(self.given.tokenizer).__name__,
@@ -93,13 +95,13 @@ class TextPreparation:
 def preparation(
     loaded: LoadedModel, backbone: Backbone, data: DataSet
 ) -> ImagePreparation | TextPreparation:
-    """Find out how the samples of `data` become inputs of a model.
+    """Return how the samples of `data` are prepared for a model.
 
-    `backbone.image_size` is set to what the images will have, or to the most that a text may have.
-    Raises KeeprateError for texts where the model takes images and the other way round.
+    `backbone.image_size` is set to the size of the prepared images, or of the longest text that is
+    allowed. Raises KeeprateError for texts where the model takes images and the other way round.
     """
     if isinstance(data, TextDataSet) and backbone.text_inputs:
-        return _for_texts(loaded, backbone, data)
+        return _text_preparation(loaded, backbone, data)
     if isinstance(data, TextDataSet) or backbone.text_inputs:
         ours, theirs = ("texts", "images") if backbone.text_inputs else ("images", "texts")
         raise KeeprateError(
@@ -109,20 +111,24 @@ def preparation(
 
 
 def _image_input(loaded: LoadedModel, backbone: Backbone) -> ModelInput:
+    """Return what a model expects of its images, and set `backbone.image_size` to it."""
     if _is_transformers(loaded.model):
+        # imported late: only these models need huggingface_hub and transformers
         from ..backbones.loading.huggingface_processors import image_input
 
-        given = image_input(_folder_of(loaded))
-        backbone.num_patches(given.image_size)  # refuses a size that the model does not take
-        backbone.image_size = given.image_size
-        return given
-    given = ModelInput.of(loaded.model)
-    if given.image_size != backbone.image_size:
-        given = replace(given, image_size=backbone.image_size)
-    return given
+        expected = image_input(_folder_of(loaded))
+        backbone.num_patches(expected.image_size)  # refuses a size that the model does not take
+        backbone.image_size = expected.image_size
+        return expected
+    expected = ModelInput.of(loaded.model)
+    if expected.image_size != backbone.image_size:  # it was created for another size
+        expected = replace(expected, image_size=backbone.image_size)
+    return expected
 
 
-def _for_texts(loaded: LoadedModel, backbone: Backbone, data: TextDataSet) -> TextPreparation:
+def _text_preparation(
+    loaded: LoadedModel, backbone: Backbone, data: TextDataSet
+) -> TextPreparation:
     from ..backbones.loading.huggingface_processors import tokenizer_of
 
     tokenizer, config = tokenizer_of(_folder_of(loaded)), cast(Any, loaded.model.config)
@@ -131,9 +137,10 @@ def _for_texts(loaded: LoadedModel, backbone: Backbone, data: TextDataSet) -> Te
             f"The tokenizer of '{loaded.name}' knows {len(tokenizer)} tokens, the model "
             f"{config.vocab_size}: they do not belong together."
         )
+    # a tokenizer that knows no limit gives an enormous one
     most = min(backbone.image_size[1], tokenizer.model_max_length)
     length = most if data.max_length is None else data.max_length
-    if not 2 <= length <= most:
+    if not 2 <= length <= most:  # 2: the class token and one more
         raise KeeprateError(f"max_length {length} is not from 2 to {most}, what the model reads.")
     backbone.image_size = (1, length)
     return TextPreparation(data, TextInput(tokenizer, length, backbone.text_inputs))

@@ -1,4 +1,4 @@
-"""The samples of a data set as a PyTorch data loader takes them."""
+"""The samples of a data set, in the form that a PyTorch data loader takes."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def default_workers(cls: type[DataSet]) -> int:
 
 
 class ImageSamples(Dataset[tuple[Tensor, int, int]]):
-    """The chosen samples of a data set, transformed for a model, for a `DataLoader`.
+    """The samples of a data set at `indices`, transformed for a model, for a `DataLoader`.
 
     Items are (image, label, index): a float image (3, H, W), the label, and the position in
-    `data.samples()`. `collate` makes a batch of several. `load` gives what `transform` takes of a
-    sample, by its index: where it is left out, the decoded image.
+    `data.samples()`. `collate` makes a batch of several. `load` returns the input of `transform`
+    for a sample's index; by default it is the decoded image.
     """
 
     collate = staticmethod(default_collate)

@@ -65,7 +65,7 @@ def outline_timm(
 
 
 def find_published(name: str, config: dict[str, Any]) -> str | None:
-    """Return the path of a timm model's cached weights, None where the hub can be asked for them.
+    """Return the path of a timm model's cached weights, None where timm can fetch them.
 
     `config` is timm's description of the model. Raises KeeprateError where the hub cannot be
     reached and no weights are cached.
