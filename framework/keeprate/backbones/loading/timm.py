@@ -72,7 +72,7 @@ def find_published(name: str, config: dict[str, Any]) -> str | None:
     """
     if "hf_hub_id" not in config or not (reason := hub_problem()):
         return None
-    cached = _cached_weights(config)
+    cached = _cached(config)
     if cached is None:
         raise _weights_error(name, reason)
     return cached
@@ -228,7 +228,7 @@ def _weights_error(name: str, reason: str) -> KeeprateError:
     return KeeprateError(f"Cannot get the pretrained weights of '{name}': {reason}. {REMEDY}")
 
 
-def _cached_weights(config: dict[str, Any]) -> str | None:
+def _cached(config: dict[str, Any]) -> str | None:
     """Return the path of a model's weights in the hub's local cache, None if they are not there."""
     names = [config["hf_hub_filename"]] if "hf_hub_filename" in config else HUB_FILES
     paths = [huggingface_hub.try_to_load_from_cache(config["hf_hub_id"], name) for name in names]
