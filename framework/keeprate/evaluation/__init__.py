@@ -1,1 +1,1 @@
-"""TODO-package."""
+"""Runs are computed here: passes over the data, their rows, engines and progress."""

@@ -1,4 +1,4 @@
-"""How much of a batch is computed at a time, once memory has run out."""
+"""Splits batches into smaller parts, once memory has run out."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import torch
 
 
 class BatchSplitter:
-    """Halves what is computed at a time whenever it did not fit: first the images, then the runs.
+    """Halves what is computed at a time when memory runs out: first the images, then the runs.
 
-    Fewer images at a time keep what runs share; only where a single image does not fit are the
-    runs split into groups that share less.
+    With fewer images at a time the runs still share their common blocks. Only when a single image
+    does not fit, the runs are split into groups, which share less.
     """
 
     def __init__(self, images: int) -> None:
@@ -19,22 +19,24 @@ class BatchSplitter:
         self.parts = 1
 
     def slices(self, count: int) -> Iterator[slice]:
-        """Split `count` images into parts that are computed at a time."""
+        """Split `count` images into slices; one slice is computed at a time."""
         for start in range(0, count, self.images):
             yield slice(start, start + self.images)
 
     def groups(self, names: Sequence[str]) -> list[list[str]]:
-        """Split runs into groups that are computed at a time, in their order."""
+        """Split runs into groups, in their order; one group is computed at a time."""
+        # rounded up, so that there are never more than `parts` groups
         size = max(1, -(-len(names) // self.parts))
         return [list(names[start : start + size]) for start in range(0, len(names), size)]
 
     def is_smallest(self, images: int, runs: int) -> bool:
-        """Tell whether there is nothing left to halve."""
+        """Tell whether neither the images nor the runs can be halved any more."""
         return images == 1 and runs == 1
 
     def shrink(self, runs: int) -> str:
-        """Halve the images or the runs computed at a time, and say so in one line."""
+        """Halve the images or the runs computed at a time; return one line that says so."""
         if torch.cuda.is_available():
+            # blocks cached in the sizes of the failed batch may not fit the smaller one
             torch.cuda.empty_cache()
         if self.images > 1:
             self.images = -(-self.images // 2)

@@ -1,4 +1,4 @@
-"""The unfinished runs of one comparison: passes over the data, and what becomes of each run."""
+"""Computes the unfinished runs of one comparison, and stores how each of them ended."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ from .throughput import measure_throughput
 
 @dataclass
 class StudyOutcome:
-    """How a study ended: ids of its runs, and what kept whole comparisons from running.
+    """How a study ended: the ids of its runs, and the `problems` of comparisons that did not run.
 
-    Of comparisons not begun, when a study is stopped, `left` has the title in place of ids.
+    When a study is stopped, `left` has the title of each comparison that did not begin, instead of
+    the ids of its runs.
     """
 
     finished: list[str] = field(default_factory=list)
@@ -40,7 +41,7 @@ class StudyOutcome:
 
 @dataclass(frozen=True)
 class RunContext:
-    """Where the runs of a study are computed, stored, told of and counted."""
+    """What the runs of a study share: the store, the engine, the listener and the tally."""
 
     store: Store
     engine: Engine
@@ -50,7 +51,7 @@ class RunContext:
 
 
 class ComparisonRunner:
-    """The unfinished runs of one comparison: their passes, and what becomes of each."""
+    """Runs the passes of one comparison, and stores the result or the failure of each run."""
 
     def __init__(self, comparison: Comparison, context: RunContext, pending: Sequence[Run]) -> None:
         self.comparison, self.context = comparison, context
@@ -62,13 +63,15 @@ class ComparisonRunner:
         self.started = datetime.now(UTC).isoformat(timespec="seconds")
 
     def run(self) -> None:
-        """Pass over the data as often as it takes: first with the unpruned run, then the others."""
+        """Pass over the data until every run has ended: the unpruned run first, then the others."""
         if self.comparison.options.force and is_first_process():
             self.partial.forget(self.pending)
         first = self.comparison.unpruned.id
+        # the first process may just have removed rows: all work on the list that it sees
         tasks = broadcast_from_first(self._tasks())
         leading = [task for task in tasks if first in task.ids]
         others = [task for task in tasks if first not in task.ids]
+        # every other run is compared with the unpruned model's logits, so these must be there
         self._pass_all(leading)
         if first in self.failed:
             self._fail_all(self.failed[first])
@@ -77,10 +80,10 @@ class ComparisonRunner:
         self._settle()
 
     def _tasks(self) -> list[Task]:
-        """Return what is left."""
-        done = self.partial.done(self.pending)
+        """Return tasks for all samples that runs have no saved rows of yet."""
+        positions_done = self.partial.done(self.pending)
         samples, options = len(self.comparison.samples), self.comparison.options
-        return tasks_of(done, samples, options.runs_per_pass, self.comparison.unpruned.id)
+        return tasks_of(positions_done, samples, options.runs_per_pass, self.comparison.unpruned.id)
 
     def _pass_all(self, tasks: Sequence[Task]) -> None:
         """Run tasks together if the engine can, else one after another."""
@@ -91,20 +94,23 @@ class ComparisonRunner:
 
     def _pass(self, tasks: Sequence[Task]) -> None:
         samples = len(self.comparison.samples)
-        left = sum(len(task.positions) for task in tasks)
-        ids = [name for task in tasks for name in task.ids]
-        self.listen(PassStarted(ids, left, len(tasks) * samples - left))
+        remaining = sum(len(task.positions) for task in tasks)
+        run_ids = [run_id for task in tasks for run_id in task.ids]
+        self.listen(PassStarted(run_ids, remaining, len(tasks) * samples - remaining))
         try:
             self.context.engine.run(self.comparison, tasks, self._sink())
         except SampleError as error:
-            said = str(error).strip().splitlines()[-1]
-            said = said.removeprefix(f"{SampleError.__module__}.SampleError: ")
-            for name in ids:
-                self._failed(name, RunError(said, str(error)))
+            # a data loader's worker sends its whole traceback as the message: the last line counts
+            message = str(error).strip().splitlines()[-1]
+            message = message.removeprefix(f"{SampleError.__module__}.SampleError: ")
+            for run_id in run_ids:
+                self._failed(run_id, RunError(message, str(error)))
         finally:
             self.listen(PassEnded())
+        # a run is finished only when the rows of all processes are on disk
         wait_for_all()
         self._finish()
+        # the others read the reference from partial rows, which the first process will remove
         wait_for_all()
 
     def _sink(self) -> RowSink:
@@ -122,6 +128,7 @@ class ComparisonRunner:
         )
 
     def _failed(self, name: str, why: RunError) -> None:
+        # several processes or workers may report the same run: the first reason is stored
         if name in self.failed:
             return
         self.failed[name] = why
@@ -137,27 +144,30 @@ class ComparisonRunner:
         self.listen(RunFailed(job.label, failure))
 
     def _fail_all(self, why: RunError) -> None:
-        said = f"The unpruned model, which all are compared with, failed: {why.error}"
-        for name in self.pending:
-            self._failed(name, RunError(said, why.traceback))
+        message = f"The unpruned model, which all are compared with, failed: {why.error}"
+        for run_id in self.pending:
+            self._failed(run_id, RunError(message, why.traceback))
 
     def _finish(self) -> None:
-        """Store every run that has all its rows."""
+        """Store every run that has the rows of all samples."""
         first = self.comparison.unpruned.id
         if not is_first_process():
             self._share_reference(first)
             return
         samples = len(self.comparison.samples)
-        for name, done in self.partial.done(self.pending).items():
-            if len(done) == samples and name not in {*self.failed, *self.tally.finished}:
-                self._store(self.pending[name])
+        for run_id, positions in self.partial.done(self.pending).items():
+            if len(positions) == samples and run_id not in {*self.failed, *self.tally.finished}:
+                self._store(self.pending[run_id])
 
     def _share_reference(self, first: str) -> None:
-        """Read what the first process is about to store."""
-        done = self.partial.done([first])[first] if first in self.pending else ()
-        if len(done) == len(self.comparison.samples):
-            found = self.partial.logits(first).sort("place")["logits"].to_numpy()
-            self.comparison.reference = np.array(found, dtype=np.float32)
+        """Read the unpruned model's logits from the partial rows, once they are complete.
+
+        The first process stores the run at the same time, so the store may not have them yet.
+        """
+        positions = self.partial.done([first])[first] if first in self.pending else ()
+        if len(positions) == len(self.comparison.samples):
+            logits = self.partial.logits(first).sort("place")["logits"].to_numpy()
+            self.comparison.reference = np.array(logits, dtype=np.float32)
 
     def _store(self, job: Run) -> None:
         logits = None
@@ -165,18 +175,21 @@ class ComparisonRunner:
             logits = self.partial.logits(job.id)
         outcome = outcome_of(self.partial.rows(job.id), self.comparison.samples, logits)
         if outcome.logits is not None:
-            found = outcome.logits.numpy()
-            self.comparison.reference = found
-            self.store.write_logits(job.id, self.comparison.sample_ids(), found)
+            reference = outcome.logits.numpy()
+            self.comparison.reference = reference
+            # before the result: once there is one, the run counts as finished
+            self.store.write_logits(job.id, self.comparison.sample_ids(), reference)
         measured = self._measured(job, outcome, self._throughput(job))
         result = Result(run=job.info, measured=measured, environment=self._environment(job.id))
         self.store.write(result, outcome.rows)
+        # last, so that a process killed in between leaves one record or both, never none
         self.store.forget_failure(job.id)
         self.tally.finished.append(job.id)
         self.listen(RunFinished(job.label, result))
 
     def _throughput(self, job: Run) -> Throughput | None:
         options = self.comparison.options
+        # the unpruned model is timed in turns with each reduced one, so not by itself
         if not options.throughput or not job.info.reduces or self.context.stopping():
             return None
         return measure_throughput(
@@ -207,15 +220,16 @@ class ComparisonRunner:
         )
 
     def _environment(self, name: str) -> Environment:
+        # several batches or workers may give the same note: each is kept once, in order
         notes = tuple(dict.fromkeys(self.notes[name]))
         loop = self.comparison.options.loop
         device = device_name(device_of(loop.accelerator))
         return environment(self.started, device, loop.batch_size, loop.workers, notes)
 
     def _settle(self) -> None:
-        """Tidy up, and count what is left."""
+        """Remove the partial rows of runs that ended, and count the other runs as left."""
         if not is_first_process():
             return
-        over = {*self.tally.finished, *self.failed}
-        self.partial.tidy(over)
-        self.tally.left += [name for name in self.pending if name not in over]
+        ended = {*self.tally.finished, *self.failed}
+        self.partial.tidy(ended)
+        self.tally.left += [run_id for run_id in self.pending if run_id not in ended]

@@ -1,4 +1,4 @@
-"""What runs will cost before they run: multiply-accumulates, images, and roughly the time."""
+"""Estimates what runs will cost: multiply-accumulates, images and, roughly, seconds."""
 
 from __future__ import annotations
 
@@ -23,15 +23,16 @@ from .tasks import tasks_of
 from .throughput import measure_throughput
 
 _MOST_DECODED = 16
+"""Images that are decoded to measure how long one takes: enough for a rough mean."""
 _CPU_MACS = 40e9
-"""Multiply-accumulates of a batch that a processor is timed on: a second or so."""
+"""Multiply-accumulates of the batch that times a processor: this takes about a second."""
 
 
 @dataclass(frozen=True)
 class Speed:
-    """What a calibration found: `macs_per_second` of the unpruned model on `device`.
+    """What a calibration measured: `macs_per_second` of the unpruned model on `device`.
 
-    `seconds_per_image` is what one process takes to decode and prepare an image.
+    `seconds_per_image` is the time that one process takes to decode and prepare an image.
     """
 
     macs_per_second: float
@@ -41,7 +42,7 @@ class Speed:
 
 @dataclass(frozen=True)
 class Work:
-    """What has to be done: images read, multiply-accumulates, and about how many seconds."""
+    """An amount of work: images read, multiply-accumulates, and about how many seconds."""
 
     images: int
     macs: int
@@ -50,7 +51,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Estimate:
-    """The work of a comparison, each run by itself and in passes that several runs share."""
+    """The work of a comparison: with each run by itself, and in passes that runs share."""
 
     apart: Work
     shared: Work
@@ -58,33 +59,34 @@ class Estimate:
 
 
 def without_weights(request: Request) -> Comparison:
-    """Prepare a request as for running it, but download no weights and keep no decoded images.
+    """Prepare a request like a real run, but download no weights and keep no decoded images.
 
-    Weights that are no local file are random: they change no cost. Raises KeeprateError as
-    `fulfil.prepare` does.
+    Weights that are not in a local file are random, which does not change the cost. Raises
+    KeeprateError as `study.build.prepare` does.
     """
     data = build_data(request.data)
     loaded = _without_download(request.model, data)
-    wanted = [build_run(spec, request.options.seed) for spec in request.runs]
+    methods = [build_run(spec, request.options.seed) for spec in request.runs]
     if request.only_fitting:
         backbone = adapt(loaded.model)
-        wanted = [each for each in wanted if suits(backbone, each.method)]
+        methods = [run for run in methods if suits(backbone, run.method)]
     options = replace(request.options, cache_decoded=None)
-    comparison = Comparison(loaded, data, wanted, options)
+    comparison = Comparison(loaded, data, methods, options)
     require_proof(comparison.backbone)
     return comparison
 
 
 def calibrate(comparison: Comparison, clock: Callable[[], float] = time.perf_counter) -> Speed:
-    """Decode a few images, and run a few batches of the unpruned model on random ones."""
+    """Time the decoding of a few images, and a few batches of the unpruned model on random ones."""
     samples, loop = comparison.samples, comparison.options.loop
-    _ = samples[0]  # what is read once and kept
+    _ = samples[0]  # the first access also reads what is then kept: that is not timed
     positions = range(min(len(samples), _MOST_DECODED))
     started = clock()
     for position in positions:
         _ = samples[position]
     seconds = (clock() - started) / len(positions)
     macs = count(comparison.backbone, comparison.backbone.image_size).total
+    # a whole batch takes a processor too long; a GPU reaches its speed only with one
     on_cpu = device_of(loop.accelerator).type == "cpu"
     speed = measure_throughput(
         comparison.unpruned.model,
@@ -99,7 +101,7 @@ def calibrate(comparison: Comparison, clock: Callable[[], float] = time.perf_cou
 
 
 def estimate_cost(comparison: Comparison, speed: Speed) -> Estimate:
-    """Return what all runs of a comparison cost, at a speed."""
+    """Return the work of all runs of a comparison, on a machine of this speed."""
     jobs, images = comparison.jobs, len(comparison.samples)
     nothing_done: dict[str, frozenset[int]] = {job.id: frozenset() for job in jobs}
     tasks = tasks_of(nothing_done, images, comparison.options.runs_per_pass, comparison.unpruned.id)
@@ -112,9 +114,9 @@ def estimate_cost(comparison: Comparison, speed: Speed) -> Estimate:
 
 
 def macs_per_image(comparison: Comparison, models: Sequence[ReducedModel]) -> int:
-    """Return what one image costs in the mean when `models` go over it together.
+    """Return the mean cost of one image when `models` share its pass.
 
-    Texts are counted at their longest and scaled as the unpruned model's cost is.
+    Texts are counted at the longest length, and scaled by the unpruned model's mean cost.
     """
     longest = count(comparison.backbone, comparison.backbone.image_size).total
     return round(shared_macs(models) * comparison.unpruned_macs() / longest)
@@ -122,12 +124,13 @@ def macs_per_image(comparison: Comparison, models: Sequence[ReducedModel]) -> in
 
 def _work(comparison: Comparison, passes: Sequence[Sequence[ReducedModel]], speed: Speed) -> Work:
     images = len(comparison.samples) * len(passes)
-    macs = sum(macs_per_image(comparison, each) for each in passes) * len(comparison.samples)
+    macs = sum(macs_per_image(comparison, models) for models in passes) * len(comparison.samples)
     computing = macs / speed.macs_per_second
     reading = images * speed.seconds_per_image
     workers = comparison.options.loop.workers
-    together = max(computing, reading / workers) if workers else computing + reading
-    return Work(images, macs, together)
+    # workers decode while the model computes; without any, the process does one after the other
+    seconds = max(computing, reading / workers) if workers else computing + reading
+    return Work(images, macs, seconds)
 
 
 def _without_download(spec: ModelSpec, data: DataSet) -> LoadedModel:

@@ -1,4 +1,4 @@
-"""A log for machines: one JSON object in a line for each event, appended to a file."""
+"""A log for machines: a file to which each event appends one line with a JSON object."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .events import (
 )
 
 _PASS_SECONDS: Final = 5.0
-"""Between two lines that only say how far a pass has come."""
+"""Least time between two lines that only say how far a pass has come."""
 
 Fields = dict[str, object]
 
@@ -34,8 +34,8 @@ Fields = dict[str, object]
 class EventLog:
     """A listener that appends to the file at `path`; docs/progress.md has its fields.
 
-    Every line is in the file before the next event is heard. A line that a killed process left
-    unfinished is left as it is, and the next one begins on a new line. `clock` returns seconds.
+    Every line is in the file before the next event is handled. When a killed process has left an
+    unfinished line, it stays, and the next event begins a new line. `clock` returns seconds.
     """
 
     def __init__(
@@ -51,20 +51,22 @@ class EventLog:
     def __call__(self, event: Event) -> None:
         """Append the event. Raises KeeprateError for a file that cannot be written or a full disk.
 
-        While a pass advances there is one line in five seconds at most.
+        While a pass advances, at most one line is written in five seconds.
         """
         if isinstance(event, PassStarted):
             self._images, self._advanced = event.images_before, self._clock()
         if isinstance(event, PassAdvanced):
             self._images += event.images
+            # before the event's top-1 is asked for, which may have to wait for a GPU
             if self._clock() - self._advanced < _PASS_SECONDS:
                 return
             self._advanced = self._clock()
-        name, fields = self._told(event)
+        name, fields = self._describe(event)
         stamp = self._now().isoformat(timespec="milliseconds")
         self._append({"time": stamp, "event": name, **fields})
 
-    def _told(self, event: Event) -> tuple[str, Fields]:
+    def _describe(self, event: Event) -> tuple[str, Fields]:
+        """Return the name of an event and its fields."""
         match event:
             case PassAdvanced():
                 return "pass-advanced", {"images_done": self._images, "top1": dict(event.top1())}
@@ -77,18 +79,19 @@ class EventLog:
             case RunFailed(label, failure):
                 failed = {"error": failure.error, "traceback": failure.traceback}
                 return "run-failed", _run(failure.run, label) | failed
-        return _told_of_all(event)
+        return _describe_general(event)
 
     def _append(self, content: Fields) -> None:
         line = json.dumps(_plain(content), allow_nan=False, default=str).encode() + b"\n"
         with explained(self.path.parent):
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            # opened and closed for each line: a process that is killed next loses none
             with self.path.open("ab+") as file:
                 file.write(line if _at_line_start(file) else b"\n" + line)
 
 
-def _told_of_all(event: Note | ComparisonStarted | PassStarted) -> tuple[str, Fields]:
-    """What is no news of a single run."""
+def _describe_general(event: Note | ComparisonStarted | PassStarted) -> tuple[str, Fields]:
+    """Return the name and fields of an event that does not belong to a single run."""
     match event:
         case Note(text):
             return "note", {"text": text}
@@ -100,7 +103,7 @@ def _told_of_all(event: Note | ComparisonStarted | PassStarted) -> tuple[str, Fi
 
 
 def _at_line_start(file: BinaryIO) -> bool:
-    if not file.seek(0, os.SEEK_END):
+    if not file.seek(0, os.SEEK_END):  # an empty file: nothing to seek back over
         return True
     file.seek(-1, os.SEEK_END)
     return file.read(1) == b"\n"
@@ -141,7 +144,7 @@ def _measured(measured: Measured) -> Fields:
 
 
 def _plain(value: object) -> object:
-    """Only what JSON has a spelling for: NaN and infinities as the texts `nan`, `inf`, `-inf`."""
+    """Return a value that JSON can spell: NaN and infinities become texts (`nan`, `-inf`)."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(float(value))
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""What running comparisons tell as they go: one frozen event for each thing that happens."""
+"""Events of running comparisons: one frozen dataclass for each thing that can happen."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from ..results.records import Failure, Result
 
 @dataclass(frozen=True)
 class Note:
-    """Something a user should know, in one line."""
+    """A message for the user, in one line."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class ComparisonStarted:
-    """A model and a data set are ready. `labels` names every run by id; `images` are per run."""
+    """A model and a data set are ready. `labels` names the runs by id; `images` are per run."""
 
     title: str
     labels: Mapping[str, str]
@@ -27,7 +27,7 @@ class ComparisonStarted:
 
 @dataclass(frozen=True)
 class RunReused:
-    """A run that was finished before; `source` is the folder it was found in."""
+    """A run was finished before; `source` is the folder of the store that holds it."""
 
     id: str
     label: str
@@ -36,10 +36,10 @@ class RunReused:
 
 @dataclass(frozen=True)
 class PassStarted:
-    """A pass over the data begins, for the runs of these ids, or several at the same time.
+    """A pass over the data begins for the runs with these ids; or several passes at once.
 
-    `images` are those still to do, `images_before` those that an interrupted pass had done; of
-    several passes they are added up.
+    `images` counts those still to do, `images_before` those that an interrupted pass had done. The
+    numbers of several passes are added up.
     """
 
     ids: Sequence[str]
@@ -49,7 +49,7 @@ class PassStarted:
 
 @dataclass(frozen=True)
 class PassAdvanced:
-    """Another `images` images were seen by every run of a pass.
+    """Every run of a pass has now seen another `images` images.
 
     `top1` computes each run's accuracy so far (0 to 1), by id; it may have to wait for a GPU, so
     call it seldom.
@@ -61,12 +61,12 @@ class PassAdvanced:
 
 @dataclass(frozen=True)
 class PassEnded:
-    """The pass is over (or was interrupted); its runs are now finished, failed or left."""
+    """The pass has ended or was interrupted. Each of its runs is finished, failed or unfinished."""
 
 
 @dataclass(frozen=True)
 class RunFinished:
-    """A run is stored."""
+    """A run is finished, and its result is in the store."""
 
     label: str
     result: Result
@@ -92,14 +92,14 @@ Event: TypeAlias = (
 )
 
 Listener: TypeAlias = Callable[[Event], None]
-"""Hears every event, in order, in the process that writes."""
+"""A function that gets every event, in order, in the process that writes the store."""
 
 
 def to_all(listeners: Sequence[Listener]) -> Listener:
-    """Return a listener that passes every event on to several."""
+    """Return one listener that passes every event on to each of `listeners`."""
 
     def listen(event: Event) -> None:
-        for each in listeners:
-            each(event)
+        for listener in listeners:
+            listener(event)
 
     return listen

@@ -1,4 +1,4 @@
-"""Ctrl-C: the first ends a study cleanly after the batch, the second at once."""
+"""Ctrl-C: the first one ends a study after the current batch, the second one at once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 
 class StopSwitch:
-    """Set when the process was asked to stop, by Ctrl-C or by the system that runs its job."""
+    """Is set once the process was asked to stop, by Ctrl-C or by a job system (SIGTERM)."""
 
     def __init__(self) -> None:
         self.is_set = False
@@ -23,29 +23,30 @@ class StopSwitch:
 
     @contextmanager
     def on_signals(self, say: Callable[[str], None]) -> Iterator[StopSwitch]:
-        """Listen for SIGINT and SIGTERM inside the context; `say` tells what will happen.
+        """Handle SIGINT and SIGTERM inside the context; `say` prints what will happen.
 
-        The second signal raises KeyboardInterrupt. Outside the main thread, where signals cannot be
-        heard, nothing changes.
+        The second signal raises KeyboardInterrupt. Outside the main thread, where Python cannot
+        handle signals, the context does nothing.
         """
         if threading.current_thread() is not threading.main_thread():
             yield self
             return
         process = os.getpid()
 
-        def heard(number: int, frame: FrameType | None) -> None:
-            if os.getpid() != process:  # a data loader's worker: its parent tells it what to do
+        def handle(number: int, frame: FrameType | None) -> None:
+            # a data loader's worker has inherited this handler: its parent tells it what to do
+            if os.getpid() != process:
                 return
             if self.is_set:
                 raise KeyboardInterrupt
             self.is_set = True
             say("Stopping after this batch; what is done is kept. Once more stops at once.")
 
-        before: dict[int, Any] = {
-            number: signal.signal(number, heard) for number in (signal.SIGINT, signal.SIGTERM)
+        previous_handlers: dict[int, Any] = {
+            number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)
         }
         try:
             yield self
         finally:
-            for number, handler in before.items():
+            for number, handler in previous_handlers.items():
                 signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""Lightning's side of a pass: batches in, rows of every run out, saved as it goes."""
+"""The LightningModule of a pass: it takes batches, and hands in the rows of every run."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ Columns = dict[str, Tensor]
 
 
 class Stopped(Exception):
-    """The pass ended early because it was told to; everything up to here is handed in."""
+    """The pass ended early because the sink is stopping; all rows so far are handed in."""
 
 
 class Logits(Protocol):
-    """Logits by the places of samples: an array, or whatever has rows for some places only."""
+    """Logits by the positions of samples: an array, or an object with some of its rows."""
 
     def __getitem__(self, positions: NDArray[Any], /) -> NDArray[Any]: ...
 
@@ -46,8 +46,8 @@ class Logits(Protocol):
 class Pass:
     """Runs, by id, that go over the samples at `positions` together.
 
-    Their predictions are compared with those of the run `unpruned`, one of them, or with the
-    logits `reference` (N, K) of all samples, or of those at `positions`.
+    Their predictions are compared with those of the run `unpruned`, if it is one of them, or else
+    with the logits `reference` (N, K), which cover all samples or those at `positions`.
     """
 
     models: Mapping[str, ReducedModel]
@@ -58,9 +58,9 @@ class Pass:
 
 
 class PassLoop(lightning.LightningModule):
-    """Judges batches for all runs of a pass; each process takes every n-th sample.
+    """Judges batches for all runs of a pass; of n processes, each takes every n-th sample.
 
-    A run that raises is given up and the others go on. Rows are handed in when it is time, at the
+    A run that raises is given up and the others go on. Rows are handed in at regular times, at the
     end, and when the pass is stopped.
     """
 
@@ -68,8 +68,10 @@ class PassLoop(lightning.LightningModule):
         super().__init__()
         self.work, self.options, self.sink = work, options, sink
         first = next(iter(work.models.values()))
+        # all runs share this model: as a submodule, Lightning moves and casts it once
         self.model = first.backbone.model
         self.forward_all = SharedForward(work.models)
+        # the unpruned run first: the other rows of a batch need its logits
         self.names = sorted(work.models, key=lambda name: name != work.unpruned)
         self.failed: dict[str, RunError] = {}
         self.room = BatchSplitter(options.batch_size)
@@ -77,15 +79,16 @@ class PassLoop(lightning.LightningModule):
         self._logits: list[pl.DataFrame] = []
         self._correct: dict[str, Tensor] = {}
         self._images, self._batches, self._saved = 0, 0, time.monotonic()
+        # batches carry indices into the data set; rows are kept by position among the samples
         indices = torch.tensor(work.samples.indices)
         self._place_of = torch.zeros(int(indices.max()) + 1, dtype=torch.int64)
         self._place_of[indices] = torch.arange(len(indices))
 
     def test_dataloader(self) -> DataLoader[Any]:
-        """Return this process's share of the samples: nothing repeated, nothing left out."""
+        """Return a loader of this process's samples; no sample is repeated or left out."""
         rank, processes = self.trainer.global_rank, self.trainer.world_size
         return DataLoader(
-            _Shown(self.work.samples, self.work.positions[rank::processes]),
+            _PositionedSamples(self.work.samples, self.work.positions[rank::processes]),
             batch_size=self.options.batch_size,
             num_workers=self.options.workers,
             collate_fn=self.work.samples.collate,
@@ -93,7 +96,7 @@ class PassLoop(lightning.LightningModule):
         )
 
     def test_step(self, batch: Sequence[Any], batch_index: int) -> None:
-        """Judge one batch for every run, keep the rows, and hand them in when it is time."""
+        """Judge one batch for every run, keep the rows, and hand them in at regular times."""
         if not self.names:
             return
         for name, columns in self._judged(batch):
@@ -105,6 +108,7 @@ class PassLoop(lightning.LightningModule):
             self.sink.listen(PassAdvanced(seen, self._top1()))
         if self._is_time():
             self._hand_in()
+        # of several processes, one without runs goes on: the others wait for it at the end
         if self.sink.stopping() or (not self.names and self.trainer.world_size == 1):
             self._hand_in()
             raise Stopped
@@ -116,22 +120,24 @@ class PassLoop(lightning.LightningModule):
             self._give_up(failed)
 
     def _judged(self, batch: Sequence[Any]) -> list[tuple[str, Columns]]:
-        """Return the rows of a batch, in as many parts as the memory wants it."""
+        """Return the rows of a batch, computed in as few parts as fit into memory."""
         while True:
             try:
+                # a list, so that rows of an attempt that failed halfway are dropped
                 return list(self._attempt(batch))
             except OutOfMemoryError:
-                said = self.room.shrink(len(self.names))
-            self.sink.note(list(self.names), said)
+                note = self.room.shrink(len(self.names))
+            self.sink.note(list(self.names), note)
 
     def _attempt(self, batch: Sequence[Any]) -> Iterator[tuple[str, Columns]]:
+        """Yield the rows of a batch, computed in parts of the present size."""
         inputs, labels, index = batch
         for rows in self.room.slices(len(labels)):
             position = self._place_of[index[rows].cpu()]
             reference = self._stored(position)
             for names in self.room.groups(self.names):
-                shown = _rows_of(inputs, rows)
-                for name, logits in self._logits_of(shown, index[rows], names):
+                part = _rows_of(inputs, rows)
+                for name, logits in self._logits_of(part, index[rows], names):
                     if name == self.work.unpruned:
                         reference = logits
                     if reference is not None:
@@ -140,7 +146,8 @@ class PassLoop(lightning.LightningModule):
     def _logits_of(
         self, inputs: Any, index: Tensor, names: Sequence[str]
     ) -> Iterator[tuple[str, Tensor]]:
-        """Yield each run's logits, the unpruned model's first; give up those that fail."""
+        """Yield each run's logits, the unpruned model's first; give up the runs that fail."""
+        # an earlier part of this batch may have made runs fail
         names = [name for name in names if name in self.names]
         if not names:
             return
@@ -156,6 +163,7 @@ class PassLoop(lightning.LightningModule):
             if name in outputs.logits and not _usable(outputs.logits[name], len(index)):
                 outputs.failed[name] = self._not_finite(name)
         self._give_up(outputs.failed)
+        # asked again: giving up the unpruned run gives up all
         for name in names:
             if name in self.names:
                 yield name, outputs.logits[name]
@@ -164,13 +172,13 @@ class PassLoop(lightning.LightningModule):
         self, name: str, logits: Tensor, labels: Tensor, position: Tensor, reference: Tensor
     ) -> Columns:
         model = self.work.models[name]
-        spent = model.macs_per_image
+        macs = model.macs_per_image
         columns = {
             "place": position,
             "label": labels,
             "tokens": model.token_counts,
-            "macs": spent.total,
-            "overhead": spent.overhead,
+            "macs": macs.total,
+            "overhead": macs.overhead,
             **vars(judge(logits, labels, reference)),
         }
         if name == self.work.unpruned:
@@ -178,13 +186,14 @@ class PassLoop(lightning.LightningModule):
         return {key: column.detach().cpu() for key, column in columns.items()}
 
     def _stored(self, position: Tensor) -> Tensor | None:
-        """Return the unpruned model's logits (B, K) where they were computed before."""
+        """Return the unpruned model's logits (B, K) from an earlier pass, None without one."""
         if self.work.reference is None:
             return None
-        found = np.ascontiguousarray(self.work.reference[position.numpy()])
-        return torch.from_numpy(found).to(self.device)
+        logits = np.ascontiguousarray(self.work.reference[position.numpy()])
+        return torch.from_numpy(logits).to(self.device)
 
     def _keep(self, name: str, columns: Columns) -> None:
+        """Add rows of a batch to those that wait to be handed in."""
         if name not in self.names:
             return
         if "logits" in columns:
@@ -194,6 +203,7 @@ class PassLoop(lightning.LightningModule):
         self._correct[name] = self._correct.get(name, torch.zeros(())) + right
 
     def _top1(self) -> Any:
+        # copies, because the sums go on to change before a listener asks for them
         correct, images = dict(self._correct), self._images
         return lambda: {name: float(right) / images for name, right in correct.items()}
 
@@ -204,9 +214,10 @@ class PassLoop(lightning.LightningModule):
         return time.monotonic() - self._saved >= self.options.checkpoint_seconds
 
     def _hand_in(self) -> None:
-        """Hand in what was found since the last time."""
+        """Hand in the rows since the last call, each with its share of the time."""
         rows = {name: self._rows[name] for name in self.names if self._rows[name]}
         count = sum(len(part["place"]) for parts in rows.values() for part in parts)
+        # runs of a pass share their blocks, so each row gets an equal part of the time
         seconds = time.monotonic() - self._saved
         self._saved += seconds
         logits, self._logits, self._rows = self._logits, [], defaultdict(list)
@@ -216,7 +227,7 @@ class PassLoop(lightning.LightningModule):
         self.sink.take(RowBatch(pl.concat(frames), pl.concat(logits) if logits else None))
 
     def _give_up(self, failed: Mapping[str, RunError]) -> None:
-        """Leave runs out from here on, and all if the unpruned one is among them."""
+        """Leave out these runs from now on, or all runs if the unpruned one is among them."""
         for name, why in failed.items():
             if name not in self.names:
                 continue
@@ -225,18 +236,18 @@ class PassLoop(lightning.LightningModule):
             if self.trainer.is_global_zero:
                 self.sink.fail(name, why)
             if name == self.work.unpruned:
-                said = f"The unpruned model, which all are compared with, failed: {why.error}"
-                self._give_up(dict.fromkeys(list(self.names), RunError(said, why.traceback)))
+                message = f"The unpruned model, which all are compared with, failed: {why.error}"
+                self._give_up(dict.fromkeys(list(self.names), RunError(message, why.traceback)))
 
     def _not_finite(self, name: str) -> RunError:
         method = self.work.models[name].method
-        who = f"Method '{method.name}'" if method.reduces else "The unpruned model"
-        said = f"{who} gave logits that are not finite (precision {self.options.precision})."
-        return RunError(said, said)
+        subject = f"Method '{method.name}'" if method.reduces else "The unpruned model"
+        message = f"{subject} gave logits that are not finite (precision {self.options.precision})."
+        return RunError(message, message)
 
 
-class _Shown(Dataset[Any]):
-    """The samples at some places; one that cannot be read raises SampleError."""
+class _PositionedSamples(Dataset[Any]):
+    """The samples at some positions; one that cannot be read raises SampleError."""
 
     def __init__(self, samples: ImageSamples | TextSamples, positions: Sequence[int]) -> None:
         self.samples, self.positions = samples, positions
@@ -250,10 +261,10 @@ class _Shown(Dataset[Any]):
             return self.samples[position]
         except KeeprateError as error:
             raise SampleError(str(error)) from error
-        except Exception as error:
+        except Exception as error:  # a data set's own code may raise anything
             name = self.samples.data.samples()[self.samples.indices[position]].id
-            said = f"{type(error).__name__}: {error}"
-            raise SampleError(f"Sample '{name}' cannot be read: {said}") from error
+            reason = f"{type(error).__name__}: {error}"
+            raise SampleError(f"Sample '{name}' cannot be read: {reason}") from error
 
 
 def _usable(logits: Tensor, images: int) -> bool:
@@ -261,7 +272,7 @@ def _usable(logits: Tensor, images: int) -> bool:
 
 
 def _rows_of(inputs: Any, rows: slice) -> Any:
-    """Return some rows of a batch, a tensor or a mapping of tensors."""
+    """Return some rows of a batch, which is a tensor or a mapping of tensors."""
     if isinstance(inputs, Tensor):
         return inputs[rows]
     return {name: tensor[rows] for name, tensor in inputs.items()}

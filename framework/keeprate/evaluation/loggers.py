@@ -1,4 +1,4 @@
-"""Lightning's loggers by name: every run of a study becomes a run of the logger."""
+"""Lightning's loggers by name: each run of a study is logged as one run of the logger."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PROJECT: Final = "keeprate"
 
 @dataclass(frozen=True)
 class LoggedRun:
-    """One run as it is logged: `values` are what was asked, `metrics` what came out."""
+    """One run as it is logged: `values` describe the run, `metrics` are its results."""
 
     id: str
     label: str
@@ -35,7 +35,7 @@ class LoggedRun:
 class LoggerKind:
     """A logger of Lightning: `log` writes one run into a folder.
 
-    One of `packages` must be there; `install` is what to install otherwise.
+    One of `packages` must be installed; `install` names what to install if none is.
     """
 
     log: Callable[[Path, LoggedRun], None]
@@ -46,14 +46,14 @@ class LoggerKind:
 def lightning_listener(name: str, folder: Path) -> Listener:
     """Return a listener that logs every run that finishes or fails with a logger of Lightning.
 
-    `name` is "csv", "tensorboard", "mlflow" or "wandb"; what the logger writes by itself goes into
-    `folder/name`, "csv" and "tensorboard" into a folder for each run's id, a `version_` for each
-    time it ran. "mlflow" writes a SQLite file there unless MLFLOW_TRACKING_URI names another place
-    (MLFLOW_EXPERIMENT_NAME the experiment). "wandb" uploads unless WANDB_MODE=offline says that it
-    must not (WANDB_PROJECT names the project); who uploads must have logged in before.
+    `name` is "csv", "tensorboard", "mlflow" or "wandb". The logger writes into `folder/name`; "csv"
+    and "tensorboard" make a folder there for each run's id, and in it a `version_` for each time
+    the run was computed. "mlflow" writes a SQLite file there unless MLFLOW_TRACKING_URI is set
+    (MLFLOW_EXPERIMENT_NAME names the experiment). "wandb" uploads, and needs a login, unless
+    WANDB_MODE is "offline" (WANDB_PROJECT names the project).
 
-    Raises KeeprateError at once for an unknown name and for a package that is not installed; the
-    listener raises it if the logger does.
+    Raises KeeprateError at once for an unknown name and for a package that is not installed. The
+    listener raises KeeprateError when the logger fails.
     """
     kind = KINDS.get(name)
     if kind is None:
@@ -76,10 +76,10 @@ def _is_installed(package: str) -> bool:
 
 @contextmanager
 def _explained(name: str, label: str) -> Iterator[None]:
-    """Whatever a logger raises, in one line, with what to do."""
+    """Turn any exception of a logger into a KeeprateError of one line that says what to do."""
     try:
         yield
-    except Exception as error:
+    except Exception as error:  # each logger has exceptions of its own: network, disk, login
         reason = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".")
         raise KeeprateError(
             f"Logger '{name}' cannot log '{label}': {reason}. What is finished is stored: mend "
@@ -99,9 +99,10 @@ def _entry(event: Event) -> LoggedRun | None:
 
 
 def _values(run: RunInfo, label: str) -> dict[str, Any]:
-    """What was asked, with parts of parts as "part/part"; of skipped samples only their number."""
+    """Return the description of a run under flat names ("part/part")."""
     content = run.model_dump(mode="json")
     content["stages"] = ",".join(f"{stage.keep}@{stage.block}" for stage in run.stages)
+    # there may be thousands of skipped samples, and loggers show a value in one line
     content["data"]["skipped"] = len(run.data.skipped)
     return {"id": run.id, "label": label, **_flat(content)}
 
@@ -117,7 +118,7 @@ def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _metrics(measured: Measured) -> dict[str, float]:
-    """Shares from 0 to 1, `kl` in nats, `macs` per image, `throughput` in images per second."""
+    """Return shares (0 to 1), `kl` (nats), `macs` per image, `throughput` (images per second)."""
     metrics = {
         "top1": measured.top1,
         "top5": measured.top5,
@@ -139,14 +140,16 @@ def _log_csv(folder: Path, entry: LoggedRun) -> None:
 
 
 def _log_tensorboard(folder: Path, entry: LoggedRun) -> None:
-    """TensorBoard shows values only beside metrics that were logged together with them."""
+    """Log a run for TensorBoard."""
+    # TensorBoard shows values only beside metrics that were logged in the same call
     logger = loggers.TensorBoardLogger(folder, name=entry.id)
     logger.log_hyperparams(dict(entry.values), dict(entry.metrics))
     logger.finalize(_status(entry))
 
 
 def _log_mlflow(folder: Path, entry: LoggedRun) -> None:
-    """A database, because MLflow no longer writes plain files."""
+    """Log a run for MLflow, into a local database unless a server is named."""
+    # a database, because MLflow no longer writes plain files
     uri = os.environ.get("MLFLOW_TRACKING_URI")
     if not uri:
         folder.mkdir(parents=True, exist_ok=True)
@@ -160,15 +163,17 @@ def _log_mlflow(folder: Path, entry: LoggedRun) -> None:
 
 
 def _log_wandb(folder: Path, entry: LoggedRun) -> None:
-    """W&B makes a folder of its own name, and goes on with a run until it is told that it ended."""
+    """Log a run for W&B."""
+    # W&B itself makes the folder "wandb" below `save_dir`
     folder.mkdir(parents=True, exist_ok=True)
     project = os.environ.get("WANDB_PROJECT", _PROJECT)
     logger = loggers.WandbLogger(name=entry.label, save_dir=folder.parent, project=project)
-    started = logger.experiment
+    experiment = logger.experiment
+    # without `finish`, W&B would write the next run of the study into this one
     try:
         _log(logger, entry)
     finally:
-        started.finish(exit_code=int(entry.failed))
+        experiment.finish(exit_code=int(entry.failed))
 
 
 def _log(logger: Logger, entry: LoggedRun) -> None:
@@ -189,4 +194,4 @@ KINDS: Final[Mapping[str, LoggerKind]] = dict(
     mlflow=LoggerKind(_log_mlflow, ("mlflow",), "mlflow"),
     wandb=LoggerKind(_log_wandb, ("wandb",), "wandb"),
 )
-"""By name. These are Lightning's loggers; that a report has the name of one is chance."""
+"""Lightning's loggers by name. A report may have the same name by chance."""

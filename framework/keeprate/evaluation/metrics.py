@@ -1,4 +1,4 @@
-"""What is measured of each image's prediction, and its average over a run."""
+"""The metrics of each image's prediction, and their means over a run."""
 
 from __future__ import annotations
 
@@ -32,27 +32,29 @@ def judge(logits: Tensor, labels: Tensor, reference: Tensor) -> Predictions:
 
     `kl` is KL(unpruned || reduced), computed in float64. Ties go to the lower class.
     """
-    ours = logits.double().log_softmax(dim=1)
-    theirs = reference.double().log_softmax(dim=1)
-    best = logits.argsort(dim=1, descending=True, stable=True)[:, :TOP]
-    prediction = best[:, 0]
+    log_probs = logits.double().log_softmax(dim=1)
+    reference_log_probs = reference.double().log_softmax(dim=1)
+    # stable, so that the class of a tie is the same on every device
+    top_classes = logits.argsort(dim=1, descending=True, stable=True)[:, :TOP]
+    prediction = top_classes[:, 0]
     return Predictions(
         prediction=prediction,
         correct=prediction == labels,
-        top5=best,
-        correct_top5=(best == labels[:, None]).any(dim=1),
-        confidence=ours.gather(1, prediction[:, None])[:, 0].exp(),
+        top5=top_classes,
+        correct_top5=(top_classes == labels[:, None]).any(dim=1),
+        confidence=log_probs.gather(1, prediction[:, None])[:, 0].exp(),
         agrees=prediction == reference.argsort(dim=1, descending=True, stable=True)[:, 0],
-        kl=(theirs.exp() * (theirs - ours)).sum(dim=1).clamp_min(0),
+        # rounding can make the sum a little less than zero
+        kl=(reference_log_probs.exp() * (reference_log_probs - log_probs)).sum(dim=1).clamp_min(0),
     )
 
 
 class PairedAccuracy(Metric):
     """Top-1, top-5, agreement with and divergence from the unpruned model, over all images.
 
-    One metric for the four, since each update would otherwise sort the logits again. Sums are kept
-    in float64 even where the loop casts the metric together with the model. They add up over
-    processes, unless every process has all images: then `add_up=False`.
+    One metric computes all four, so that the logits are sorted only once. Sums are kept in float64
+    even where the loop casts the metric together with the model. The sums of several processes are
+    added up; `add_up=False` is for processes that each have all images.
     """
 
     full_state_update = False
@@ -67,6 +69,7 @@ class PairedAccuracy(Metric):
         """Add the images of one batch."""
         shares = [seen.correct, seen.correct_top5, seen.agrees, seen.kl]
         counts = [torch.ones_like(seen.kl), *(share.double() for share in shares)]
+        # the loop may have cast the sums to float16, which cannot count beyond 2048
         self.sums = self.sums.double() + torch.stack(counts).sum(dim=1).to(self.sums.device)
 
     def compute(self) -> dict[str, Tensor]:

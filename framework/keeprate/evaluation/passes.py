@@ -1,4 +1,4 @@
-"""The one loop every run goes through: images in, per-image rows and metrics out."""
+"""The loop that every run goes through: it takes images, and gives per-image rows and metrics."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from .rows import RunRows, outcome_of
 
 
 def run_pass(work: Pass, options: LoopOptions, sink: RowSink) -> bool:
-    """Take the runs of a pass over its samples, each exactly once, and hand in what they give.
+    """Compute the runs of a pass on each of its samples exactly once, and hand in the rows.
 
-    Returns whether the pass came to its end; False where it was stopped, or no run was left.
-    Raises KeeprateError for an accelerator there is not, SampleError for a sample that cannot be
-    read.
+    Returns True if the pass came to its end, False if it was stopped or every run had failed.
+    Raises KeeprateError for an accelerator that this machine does not have, SampleError for a
+    sample that cannot be read.
     """
     loop = PassLoop(work, options, sink)
     with _quiet():
@@ -46,30 +46,33 @@ def evaluate(
     reference: Tensor | None,
     options: LoopOptions,
 ) -> RunRows:
-    """Run one model over `samples`, each exactly once, and judge it.
+    """Run one model on each of `samples` exactly once, and judge it.
 
-    `reference` are the unpruned model's logits (N, K) in the order of `samples`, None where `model`
-    itself is the unpruned one; only then the outcome has logits. Of several processes each returns
-    the whole outcome. Raises KeeprateError if the model gives logits that are not finite.
+    `reference` are the unpruned model's logits (N, K) in the order of `samples`. It is None where
+    `model` itself is the unpruned one; only then the outcome has logits. Each of several processes
+    returns the whole outcome. Raises KeeprateError if the model gives logits that are not finite.
     """
-    found: list[RowBatch] = []
+    own_batches: list[RowBatch] = []
     failed: dict[str, RunError] = {}
     name = model.method.name
-    given = None if reference is None else reference.numpy()
+    reference_logits = None if reference is None else reference.numpy()
     unpruned = name if reference is None else None
-    work = Pass({name: model}, samples, range(len(samples)), unpruned, given)
-    run_pass(work, options, _private_desk(found, failed))
-    row_batches = [row_batch for part in gathered(found) for row_batch in part]
+    work = Pass({name: model}, samples, range(len(samples)), unpruned, reference_logits)
+    run_pass(work, options, _collecting_sink(own_batches, failed))
+    row_batches = [
+        row_batch for process_batches in gathered(own_batches) for row_batch in process_batches
+    ]
     if failed:
         raise KeeprateError(failed[name].error)
-    logits = [each.logits for each in row_batches if each.logits is not None]
-    rows = pl.concat([each.rows for each in row_batches])
+    logits = [batch.logits for batch in row_batches if batch.logits is not None]
+    rows = pl.concat([batch.rows for batch in row_batches])
     return outcome_of(rows, samples, pl.concat(logits) if logits else None)
 
 
-def _private_desk(found: list[RowBatch], failed: dict[str, RunError]) -> RowSink:
+def _collecting_sink(row_batches: list[RowBatch], failed: dict[str, RunError]) -> RowSink:
+    """Return a sink that adds to these two, and tells nobody."""
     return RowSink(
-        take=found.append,
+        take=row_batches.append,
         fail=failed.__setitem__,
         note=lambda names, text: None,
         listen=lambda event: None,
@@ -87,16 +90,16 @@ def _trainer(options: LoopOptions) -> lightning.Trainer:
             logger=False,
             enable_checkpointing=False,
             enable_model_summary=False,
-            use_distributed_sampler=False,
+            use_distributed_sampler=False,  # it would repeat samples to give each process as many
         )
     except MisconfigurationException as error:
-        asked = f"accelerator '{options.accelerator}' with {options.devices} device(s)"
-        raise KeeprateError(f"There is no {asked} here: {error}") from error
+        hardware = f"accelerator '{options.accelerator}' with {options.devices} device(s)"
+        raise KeeprateError(f"There is no {hardware} here: {error}") from error
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Lightning's advice about hardware and worker numbers off the screen."""
+    """Hide Lightning's advice about hardware and worker numbers."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -104,6 +107,7 @@ def _quiet() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"lightning\..*")
+            # PyTorch warns of a call that Lightning makes
             warnings.filterwarnings("ignore", message=".*isinstance.*LeafSpec.*")
             yield
     finally:

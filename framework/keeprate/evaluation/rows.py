@@ -1,4 +1,4 @@
-"""From the rows of a pass to what a run gave: rows in the order of the samples, and means."""
+"""Makes the result of a run from its saved rows: sorted rows, and means over them."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from .metrics import PairedAccuracy, Predictions
 
 @dataclass(frozen=True)
 class RunRows:
-    """What a run gave: per-image `rows` (columns of `ROW_SCHEMA`, in the order of the samples),
-    means over all images (`overhead` in multiply-accumulates), and the time it took: of what it
-    shared with other runs, an equal part.
+    """The result of a run: per-image `rows` (columns of `ROW_SCHEMA`, in the order of the samples),
+    means over all images (`overhead` in multiply-accumulates), and `seconds`, which have an equal
+    part of the time of each pass that the run shared with others.
     """
 
     rows: pl.DataFrame
@@ -38,10 +38,10 @@ class RunRows:
 def outcome_of(
     rows: pl.DataFrame, samples: ImageSamples | TextSamples, logits: pl.DataFrame | None = None
 ) -> RunRows:
-    """Put together the rows of one run (`PARTIAL_ROW_SCHEMA`): one per sample, in any order."""
+    """Make the result of one run from its rows (`PARTIAL_ROW_SCHEMA`), one for each sample."""
     rows = rows.sort("place")
-    known = samples.data.samples()
-    ids = [known[samples.indices[position]].id for position in rows["place"]]
+    data_samples = samples.data.samples()
+    ids = [data_samples[samples.indices[position]].id for position in rows["place"]]
     table = rows.with_columns(pl.Series("sample", ids, dtype=pl.String))
     means = _means(rows)
     images = int(means.pop("images"))
@@ -56,7 +56,8 @@ def outcome_of(
 
 
 def logits_of(found: pl.DataFrame) -> Tensor:
-    """Return logits (N, K) in the order of their places, from columns "place" and "logits"."""
+    """Return logits (N, K) in the order of "place", from columns "place" and "logits"."""
+    # copied, because PyTorch warns of an array that it must not write to
     return torch.from_numpy(np.array(found.sort("place")["logits"].to_numpy(), dtype=np.float32))
 
 
@@ -68,7 +69,7 @@ def frame(run: str, columns: Mapping[str, Tensor], seconds: float) -> pl.DataFra
 
 
 def logits_frame(position: Tensor, logits: Tensor) -> pl.DataFrame:
-    """Make a table of places (B,) and logits (B, K)."""
+    """Make a table of positions (B,) and logits (B, K), in columns "place" and "logits"."""
     return pl.DataFrame([_series("place", position), pl.Series("logits", logits.numpy())])
 
 
@@ -77,9 +78,9 @@ def _series(name: str, column: Tensor) -> pl.Series:
 
 
 def _means(rows: pl.DataFrame) -> dict[str, float]:
-    """Average over all rows at once, so that the means do not depend on how they were found."""
+    """Average over all rows at once, so that the means do not depend on passes or batches."""
     columns = ("correct", "correct_top5", "agrees", "kl", "prediction", "confidence")
-    found = {name: rows[name].to_torch() for name in columns}
-    metric = PairedAccuracy(add_up=False)
-    metric.update(Predictions(**found, top5=torch.empty(0)))
+    tensors = {name: rows[name].to_torch() for name in columns}
+    metric = PairedAccuracy(add_up=False)  # every process has read the rows of all
+    metric.update(Predictions(**tensors, top5=torch.empty(0)))
     return {name: float(value) for name, value in metric.compute().items()}

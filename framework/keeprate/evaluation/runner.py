@@ -1,4 +1,4 @@
-"""Runs everything asked for: reuses what is there, passes on the rest, stores what comes out."""
+"""Runs a whole study: reuses finished runs, computes the others, and stores their results."""
 
 from __future__ import annotations
 
@@ -27,21 +27,23 @@ def execute(
     listen: Listener,
     stopping: Callable[[], bool] = lambda: False,
 ) -> StudyOutcome:
-    """Run everything asked for that is not finished, and store every run as soon as it is done.
+    """Compute the runs that are not finished, and store each one as soon as it is done.
 
-    A run that fails is stored as failed and the others go on; so is it with a model or data set
-    that cannot be loaded, of several. Of several processes of a distributed run the first one
-    writes. Raises KeeprateError for a folder that cannot be written to, or that another process
-    writes to, and where nothing of what was asked for can be run.
+    A run that fails is stored as failed and the others go on. A model or data set that cannot be
+    loaded is left out if there are others. In a distributed run the first process writes. Raises
+    KeeprateError for a folder that cannot be written to or that another process writes to, and
+    when a single request cannot be prepared.
     """
     first = is_first_process()
     _hash_sources()
+    # before the store is made: a single request with a mistake leaves no folder behind
     alone = prepare(requests[0]) if len(requests) == 1 else None
+    # one process writes a store: another study in the same folder is refused
     lock: AbstractContextManager[object] = locked(store.folder) if first else nullcontext()
     with lock:
         if first:
             store.prepare()
-        context = RunContext(store, engine, listen if first else _unheard, stopping)
+        context = RunContext(store, engine, listen if first else _ignore, stopping)
         try:
             if alone is not None:
                 run(alone, context)
@@ -54,7 +56,7 @@ def execute(
 
 
 def _add(request: Request, context: RunContext) -> None:
-    """Run one comparison of several; one that cannot be prepared is a problem."""
+    """Run one comparison of several; if it cannot be prepared, record a problem and go on."""
     if context.stopping():
         context.tally.left.append(f"{request.model.name} on {request.data.name}")
         return
@@ -68,12 +70,13 @@ def _add(request: Request, context: RunContext) -> None:
 
 
 def run(comparison: Comparison, context: RunContext) -> None:
-    """Run what is not finished of a comparison."""
+    """Compute the runs of a comparison that are not finished."""
     labels = {job.id: job.label for job in comparison.jobs}
     context.listen(ComparisonStarted(comparison.title, labels, len(comparison.samples)))
     for note in comparison.notes:
         context.listen(Note(note))
     pending = [job.id for job in comparison.jobs if not _reused(job, comparison, context)]
+    # the first process may have copied runs into the store meanwhile: all use its list
     pending = broadcast_from_first(pending)
     if pending:
         jobs = [job for job in comparison.jobs if job.id in pending]
@@ -81,9 +84,10 @@ def run(comparison: Comparison, context: RunContext) -> None:
 
 
 def _reused(job: Run, comparison: Comparison, context: RunContext) -> bool:
-    """Take a run over that was finished before, here or in a store beside this one."""
+    """Tell whether a run is finished, here or in a store beside this one; copy it if so."""
     if comparison.options.force:
         return False
+    # later runs are compared with the unpruned one's logits, so these must be stored, too
     ids = comparison.sample_ids() if job is comparison.unpruned else None
     source = reuse(context.store, job.info, ids, write=is_first_process())
     if source is None:
@@ -96,12 +100,12 @@ def _reused(job: Run, comparison: Comparison, context: RunContext) -> bool:
 
 
 def _hash_sources() -> None:
-    """Hash all code that plugins brought, as it is now: files may change while a study runs."""
-    known = registry()
-    for offers in (known.methods, known.backbones, known.datasets):
+    """Hash the code of all plugins now, because files may change while a study runs."""
+    plugins = registry()
+    for offers in (plugins.methods, plugins.backbones, plugins.datasets):
         for offer in offers.values():
             source_sha256(offer.cls)
 
 
-def _unheard(event: Event) -> None:
-    """Events are told by the first process alone."""
+def _ignore(event: Event) -> None:
+    """Drop an event: only the first process shows events."""

@@ -1,4 +1,4 @@
-"""How fast a reduced model runs beside the unpruned one, measured apart from accuracy."""
+"""Measures how fast a reduced model runs beside the unpruned one, apart from accuracy."""
 
 from __future__ import annotations
 
@@ -28,23 +28,27 @@ def measure_throughput(
 ) -> Throughput:
     """Time forward passes of `reduced` and of its own plain model in turns, on random inputs.
 
-    After one warm-up batch each, both run a batch per round; the ratio is the median over rounds of
-    (plain seconds / reduced seconds), so a machine whose speed drifts slows both. At least three
-    rounds are timed, then as many of `rounds` as fit in `most_seconds`.
+    After one warm-up batch each, both run one batch per round. The ratio is the median over rounds
+    of (plain seconds / reduced seconds). At least three rounds are timed, and then as many of
+    `rounds` as fit into `most_seconds`.
     """
     device = device_of(accelerator)
     kind, _, mode = precision.partition("-")
+    # with mixed precision the weights stay in float32, and autocast chooses for each operation
     weights_dtype = torch.float32 if mode == "mixed" else DTYPES[kind]
     reduced.eval().to(device=device, dtype=weights_dtype)
     inputs = reduced.backbone.example(batch_size)
     mixed = torch.autocast(device.type, DTYPES[kind]) if mode == "mixed" else nullcontext()
+    # in turns, so that a machine whose speed drifts slows both
     plain_seconds, reduced_seconds = _in_turns(
         _timed(reduced.backbone.plain, inputs, device, mixed),
         _timed(reduced, inputs, device, mixed),
         rounds,
         most_seconds,
     )
-    ratios = [a / b for a, b in zip(plain_seconds, reduced_seconds, strict=True)]
+    ratios = [
+        unpruned / pruned for unpruned, pruned in zip(plain_seconds, reduced_seconds, strict=True)
+    ]
     return Throughput(
         images_per_second=batch_size / statistics.median(reduced_seconds),
         unpruned_images_per_second=batch_size / statistics.median(plain_seconds),
@@ -66,6 +70,7 @@ def _timed(
         started = time.perf_counter()
         with torch.inference_mode(), mixed:
             model(inputs)
+        # a GPU computes on after the call has returned
         if device.type == "cuda":
             torch.cuda.synchronize()
         return time.perf_counter() - started
@@ -76,11 +81,13 @@ def _timed(
 def _in_turns(
     a: Callable[[], float], b: Callable[[], float], rounds: int, most_seconds: float
 ) -> tuple[list[float], list[float]]:
-    a(), b()
-    started, ours, theirs = time.perf_counter(), [], []
-    for done in range(rounds):
-        if done >= 3 and time.perf_counter() - started > most_seconds:
+    """Call two timers in turns, and return the seconds of each."""
+    a(), b()  # the first calls choose kernels and allocate memory: not counted
+    started, a_seconds, b_seconds = time.perf_counter(), [], []
+    for round_number in range(rounds):
+        # fewer than three rounds have no median worth the name
+        if round_number >= 3 and time.perf_counter() - started > most_seconds:
             break
-        ours.append(a())
-        theirs.append(b())
-    return ours, theirs
+        a_seconds.append(a())
+        b_seconds.append(b())
+    return a_seconds, b_seconds
