@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @hookimpl
 def keeprate_engines() -> list[type[Engine]]:
-    """Offer them; imported here so that start-up stays quick."""
+    """Return the engines; they are imported here so that start-up stays quick."""
     from .ray_engine import RayEngine
     from .sequential import Sequential
 

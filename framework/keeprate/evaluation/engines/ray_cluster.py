@@ -1,4 +1,4 @@
-"""A cluster of Ray: one started here for a study, or one that is joined."""
+"""A Ray cluster: one that is started here for a study, or an existing one that is joined."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ import ray
 from ...errors import KeeprateError
 
 _OBJECTS_BYTES: Final = 200_000_000
-"""Memory for what is on its way between processes of a local cluster: rows and logits."""
+"""Memory for rows and logits between the processes of a local cluster (Ray takes 30 % of all)."""
 
 _ANSWER_SECONDS: Final = 10.0
 _ROUNDING: Final = 1e-9
+"""Added before rounding down: 0.3 processors in shares of 0.1 are a little less than 3."""
 
 
 def connect(address: str | None, cpus: int | None) -> bool:
-    """Join the cluster at `address`, or start one here with so many processors (None: all).
+    """Join the cluster at `address`, or start one here with `cpus` processors (None: all).
 
-    Returns whether there is a connection to close: False where this process had one, which is used
-    as it is. Raises KeeprateError for a cluster that cannot be started or reached.
+    Returns True if the caller must close the connection, False if this process already had one,
+    which is then used. Raises KeeprateError for a cluster that cannot be started or reached.
     """
     if ray.is_initialized():
         return False
@@ -40,19 +41,20 @@ def connect(address: str | None, cpus: int | None) -> bool:
             "include_dashboard": False,
             "object_store_memory": _OBJECTS_BYTES,
         }
+    # without this, Ray sends usage reports over the network
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         with _own_signals():
             ray.init(**options, log_to_driver=False, logging_level=logging.CRITICAL)
     except (OSError, RuntimeError, ValueError, ImportError, ray.exceptions.RayError) as error:
-        said = " ".join(str(error).split())
-        where = "Cannot start Ray here" if address is None else f"No Ray cluster at '{address}'"
-        raise KeeprateError(f"{where}: {said}") from error
+        reason = " ".join(str(error).split())
+        problem = "Cannot start Ray here" if address is None else f"No Ray cluster at '{address}'"
+        raise KeeprateError(f"{problem}: {reason}") from error
     return True
 
 
 def _refuse_silent(address: str) -> None:
-    """Raise KeeprateError where nobody answers at "host:port": Ray would wait for minutes."""
+    """Raise KeeprateError if nothing answers at "host:port": Ray itself would wait for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not port.isdecimal():
         return
@@ -63,12 +65,13 @@ def _refuse_silent(address: str) -> None:
 
 
 def disconnect() -> None:
-    """Leave the cluster; one that was started here ends."""
+    """Leave the cluster; a cluster that was started here ends."""
     ray.shutdown()
 
 
 def room(cpus: float, gpus: float) -> int:
     """Return how many tasks with these shares the machines of the cluster take at a time."""
+    # counted by machine: a task does not run on two machines with half of its share each
     shares = {"CPU": cpus, "GPU": gpus}
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     return sum(_room(node["Resources"], shares) for node in nodes if node["Alive"])
@@ -81,20 +84,21 @@ def has_gpus() -> bool:
 
 
 def _room(resources: dict[str, float], shares: dict[str, float]) -> int:
-    times = [resources.get(name, 0) / share for name, share in shares.items() if share]
-    return int(min(times) + _ROUNDING)
+    counts = [resources.get(name, 0) / share for name, share in shares.items() if share]
+    return int(min(counts) + _ROUNDING)
 
 
 @contextmanager
 def _own_signals() -> Iterator[None]:
-    """Keep the handlers of SIGINT and SIGTERM, of which Ray takes the second one."""
+    """Keep the handlers of SIGINT and SIGTERM: Ray replaces that of SIGTERM."""
+    # Python lets only the main thread set handlers
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.getsignal(number) for number in numbers}
+    handlers = {number: signal.getsignal(number) for number in numbers}
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""The driver's side of a pass by Ray: shards out, replies in, lost shards out again."""
+"""The driver's side of a pass by Ray: it sends shards, takes replies, resends lost shards."""
 
 from __future__ import annotations
 
@@ -22,16 +22,18 @@ if TYPE_CHECKING:
     from ...study.comparison import Comparison
 
 _POLL_SECONDS: Final = 0.5
+"""How long to wait for a reply before asking again whether the study is stopping."""
+
 _GRACE_SECONDS: Final = 30.0
 """How long a stopped pass waits for the batches that are being computed."""
 
 
 @dataclass(frozen=True)
 class WorkerPool:
-    """The workers of a pass: what each is given, how many there are now, how to stop them.
+    """The workers of a pass: the share of each, how many there are now, and how to stop them.
 
-    `cpus` and `gpus` are one worker's; `size` counts anew whenever it is called, as machines come
-    and go; `flag` is an actor, a `StopFlag`. A shard is handed out `attempts` times at most.
+    `cpus` and `gpus` are those of one worker. `size` counts again at each call, because machines
+    come and go. `flag` is an actor, a `StopFlag`. A shard is handed out at most `attempts` times.
     """
 
     cpus: float
@@ -42,15 +44,16 @@ class WorkerPool:
 
 
 class Dispatch:
-    """Hands the shards of a pass out, one to a worker, and everything that comes back in.
+    """Hands out the shards of a pass, one to a worker, and passes their replies to the sink.
 
-    `here` names the driver's own device.
+    `here` is the name of the driver's own device.
     """
 
     def __init__(
         self, comparison: Comparison, cutter: Cutter, sink: RowSink, crew: WorkerPool, here: str
     ) -> None:
         self.comparison, self.cutter, self.sink, self.crew = comparison, cutter, sink, crew
+        # no retries by Ray: a lost shard is handed out again without the runs that failed meanwhile
         self._remote = ray.remote(num_cpus=crew.cpus, num_gpus=crew.gpus, max_retries=0)(work)
         self._out: dict[Any, Shard] = {}
         self._lost: deque[Shard] = deque()
@@ -61,10 +64,11 @@ class Dispatch:
         self._stopped: float | None = None
 
     def run(self, order: WorkerRequest) -> None:
-        """Take every shard's runs over its samples; returns early once the sink is stopping.
+        """Compute all shards on the workers; return early once the sink is stopping.
 
-        Raises KeeprateError for what a worker cannot mend, with nothing left running.
+        Raises KeeprateError for what no other worker can mend; then no shard is left running.
         """
+        # stored once in the cluster: every shard refers to the same description
         shared = ray.put(order)
         try:
             self._hand_out(shared)
@@ -73,10 +77,11 @@ class Dispatch:
                 self._hand_out(shared)
         finally:
             for reference in self._out:
+                # forced, so that a worker ends even in the middle of a batch
                 ray.cancel(reference, force=True)
 
     def _hand_out(self, order: Any) -> None:
-        """Give every idle worker a shard, or tell all to stop."""
+        """Give every idle worker a shard, or tell all workers to stop."""
         if self.sink.stopping():
             self._stopped = self._stopped or time.monotonic()
             self.crew.flag.raise_flag.remote()
@@ -90,6 +95,7 @@ class Dispatch:
         return self._stopped is not None and time.monotonic() - self._stopped > _GRACE_SECONDS
 
     def _next(self, workers: int) -> Shard | None:
+        """Return the next shard to hand out: lost ones first, without runs that were given up."""
         while self._lost:
             shard = self._lost.popleft().again(self.cutter.given_up)
             if shard.ids:
@@ -97,15 +103,15 @@ class Dispatch:
         return self.cutter.cut(workers)
 
     def _reference(self, shard: Shard) -> NDArray[Any] | None:
-        """Return the unpruned model's logits for a shard that does not compute them itself."""
-        found = self.comparison.reference
-        if found is None or self.comparison.unpruned.id in self.cutter.tasks[shard.task].ids:
+        """Return the unpruned model's logits for a shard, None if it computes them itself."""
+        reference = self.comparison.reference
+        if reference is None or self.comparison.unpruned.id in self.cutter.tasks[shard.task].ids:
             return None
-        logits: NDArray[Any] = found[list(shard.positions)]
+        logits: NDArray[Any] = reference[list(shard.positions)]
         return logits
 
     def _collect(self) -> None:
-        """Wait a moment for replies."""
+        """Wait a moment for replies, and take those that came."""
         ready, _ = ray.wait(list(self._out), timeout=_POLL_SECONDS)
         for reference in ready:
             shard = self._out.pop(reference)
@@ -117,18 +123,19 @@ class Dispatch:
                 self._take(shard, reply)
 
     def _miss(self, shard: Shard, error: Exception) -> None:
-        """Hand a shard that was lost with its worker out again, or give its runs up."""
-        why = _said(error)
+        """Keep a shard that was lost with its worker for another attempt, or give up its runs."""
+        reason = _error_line(error)
         if shard.attempt < self.crew.attempts:
             counts = f"{len(shard.positions)} images for {len(shard.ids)} run(s)"
-            self.sink.listen(Note(f"A worker was lost, {counts} are computed again: {why}"))
+            self.sink.listen(Note(f"A worker was lost, {counts} are computed again: {reason}"))
             self._lost.append(shard)
             return
-        said = f"Its worker was lost {shard.attempt} times on the same images: {why}"
-        self._give_up(dict.fromkeys(shard.ids, RunError(said, str(error))))
+        message = f"Its worker was lost {shard.attempt} times on the same images: {reason}"
+        self._give_up(dict.fromkeys(shard.ids, RunError(message, str(error))))
 
     def _take(self, shard: Shard, reply: WorkerReply) -> None:
-        """Hand everything in that a worker found, and raise what it could not go on with."""
+        """Hand in all that a worker sent, and raise the error that stopped it."""
+        # rows before the error, so that an error which ends the pass loses none
         for row_batch in reply.row_batches:
             self.sink.take(row_batch)
         self._give_up(reply.failed)
@@ -144,33 +151,35 @@ class Dispatch:
             )
 
     def _give_up(self, failed: Mapping[str, RunError]) -> None:
-        for name, why in failed.items():
-            if name not in self.cutter.given_up:
-                self.cutter.give_up(name)
-                self.sink.fail(name, why)
+        """Leave these runs out from now on; the sink is told once of each, by the first worker."""
+        for run_id, error in failed.items():
+            if run_id not in self.cutter.given_up:
+                self.cutter.give_up(run_id)
+                self.sink.fail(run_id, error)
 
     def _note(self, names: Sequence[str], text: str) -> None:
-        """Note something that many workers may say, once for each run."""
+        """Note a text once for each run, however many workers say it."""
         new = [name for name in names if (name, text) not in self._noted]
         self._noted.update((name, text) for name in new)
         if new:
             self.sink.note(new, text)
 
     def _count(self, shard: Shard, rows: pl.DataFrame, reply: WorkerReply) -> None:
+        """Count the images of a shard and the right predictions of its runs, for the progress."""
         images = rows["place"].n_unique()
         self.cutter.learn(shard, images, reply.seconds)
         sums = rows.group_by("run").agg(pl.len(), pl.col("correct").sum())
-        for run, seen, correct in sums.iter_rows():
-            self._images[run] += seen
+        for run, images_seen, correct in sums.iter_rows():
+            self._images[run] += images_seen
             self._correct[run] += correct
         self.sink.listen(PassAdvanced(images, self._top1))
 
     def _top1(self) -> dict[str, float]:
-        return {name: self._correct[name] / seen for name, seen in self._images.items()}
+        return {run_id: self._correct[run_id] / images for run_id, images in self._images.items()}
 
 
-def _said(error: Exception) -> str:
-    """Return the reason in one line: of an error in a worker that error, of others Ray's own."""
+def _error_line(error: Exception) -> str:
+    """Return one line on a lost worker: the error that it raised, or else the one of Ray."""
     cause = getattr(error, "cause", None) or error
     lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
     return f"{type(cause).__name__}: {lines[0]}" if lines else type(cause).__name__

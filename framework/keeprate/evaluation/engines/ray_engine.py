@@ -26,11 +26,11 @@ class RayEngine(Engine):
     """Splits passes over workers of Ray, on this machine or on a cluster.
 
     `address` is that of a cluster ("auto", "host:port" or "ray://host:port"); without one a cluster
-    is started here and ends with the study. `workers` are at most at work at a time, by default as
-    many as there is room for; each has `cpus` processors and `gpus` GPUs, of which it may be a
-    share: by default a whole one where the runs go to GPUs. A worker is given about `shard_seconds`
-    of work at a time, or `shard_images` images, in whole batches. What is lost with a worker is
-    given to others until `attempts` have failed.
+    is started here and ends with the study. At most `workers` work at a time, by default as many as
+    there is room for. Each has `cpus` processors and `gpus` GPUs, or a share of one; the default is
+    one whole GPU where the runs go to GPUs. A worker gets about `shard_seconds` of work at a time,
+    or `shard_images` images, in whole batches. The shard of a lost worker is given to others until
+    `attempts` have failed.
 
     Raises KeeprateError where Ray is not installed, and for numbers that are not positive.
     """
@@ -60,25 +60,27 @@ class RayEngine(Engine):
         self._is_ours = False
 
     def run(self, comparison: Comparison, tasks: Sequence[Task], sink: RowSink) -> None:
-        """Take every task's runs over its samples, shard by shard, on as many workers as there are.
+        """Compute all tasks, shard by shard, on as many workers as there are.
 
-        Raises KeeprateError for a cluster that cannot be used, for a comparison that was not asked
-        for by name, and for a machine that cannot make the same comparison.
+        Raises KeeprateError for a cluster that cannot be used, for a comparison that was made from
+        objects instead of names, and for a machine that cannot make the same comparison.
         """
         from ..._devices import device_name, device_of
         from .ray_dispatch import Dispatch
         from .shards import Cutter
 
-        request, loop = self._asked(comparison), comparison.options.loop
+        request, loop = self._request(comparison), comparison.options.loop
         self._connect()
-        crew = self._crew(loop, sink)
-        order = _order(comparison, request, self._loop(loop, crew.gpus), max(1, int(self.cpus)))
+        pool = self._worker_pool(loop, sink)
+        worker_request = _worker_request(
+            comparison, request, self._loop(loop, pool.gpus), max(1, int(self.cpus))
+        )
         cutter = Cutter(tasks, loop.batch_size, self.shard_seconds, self.shard_images)
         here = device_name(device_of(loop.accelerator))
-        Dispatch(comparison, cutter, sink, crew, here).run(order)
+        Dispatch(comparison, cutter, sink, pool, here).run(worker_request)
 
     def close(self) -> None:
-        """Leave the cluster; one that was started for the study ends."""
+        """Leave the cluster; a cluster that was started for the study ends."""
         self._flag = None
         if self._is_ours:
             from .ray_cluster import disconnect
@@ -93,11 +95,12 @@ class RayEngine(Engine):
                 raise KeeprateError(f"{name} must be over 0, not {value}.")
         if self.gpus is not None and (self.gpus < 0 or (self.gpus > 1 and self.gpus % 1)):
             raise KeeprateError(f"gpus must be a share of one or whole ones, not {self.gpus}.")
+        # looked up, not imported: importing Ray takes seconds, and it is not yet needed
         if find_spec("ray") is None:
             raise KeeprateError("Ray is not installed: pip install 'keeprate[ray]'.")
 
-    def _asked(self, comparison: Comparison) -> Request:
-        """Return what a worker makes the comparison of."""
+    def _request(self, comparison: Comparison) -> Request:
+        """Return the request from which workers make the comparison again, or refuse."""
         if comparison.request is None:
             raise KeeprateError(
                 "Workers make the comparison again by name, and this one was made of objects: "
@@ -118,53 +121,61 @@ class RayEngine(Engine):
 
         if self._flag is not None:
             return
+        # a local cluster of just the size that the workers need
         cpus = None if self.workers is None else math.ceil(self.workers * self.cpus)
         self._is_ours = connect(self.address, cpus)
+        # no processor of its own, so that it finds room beside workers that take all
         self._flag = ray.remote(num_cpus=0, max_restarts=-1)(StopFlag).remote()
 
-    def _crew(self, loop: LoopOptions, sink: RowSink) -> WorkerPool:
+    def _worker_pool(self, loop: LoopOptions, sink: RowSink) -> WorkerPool:
         from .ray_cluster import room
         from .ray_dispatch import WorkerPool
 
         gpus = self._gpus(loop.accelerator)
-        told: list[str] = []
+        waiting_notes: list[str] = []
 
         def size() -> int:
-            there = room(self.cpus, gpus)
-            if not there and not told:
-                told.append(self._no_room(gpus))
-                sink.listen(Note(told[0]))
-            return max(1, min(there, self.workers or there))
+            num_places = room(self.cpus, gpus)
+            # noted once: the size is asked for twice a second
+            if not num_places and not waiting_notes:
+                waiting_notes.append(self._no_room(gpus))
+                sink.listen(Note(waiting_notes[0]))
+            # one shard is handed out even without room: Ray starts it as soon as there is
+            return max(1, min(num_places, self.workers or num_places))
 
         return WorkerPool(self.cpus, gpus, self.attempts, size, self._flag)
 
     def _no_room(self, gpus: float) -> str:
-        """Say that no machine is large enough now; raise KeeprateError if none will ever be."""
-        wanted = f"{self.cpus:g} processors and {gpus:g} GPUs"
+        """Say that no machine is large enough now; raise KeeprateError if none ever will be."""
+        resources = f"{self.cpus:g} processors and {gpus:g} GPUs"
         if self.address is None:
-            raise KeeprateError(f"This machine has no {wanted} for a worker: lower cpus or gpus.")
-        return f"No machine of the cluster has {wanted} for a worker: waiting for one."
+            raise KeeprateError(
+                f"This machine has no {resources} for a worker: lower cpus or gpus."
+            )
+        return f"No machine of the cluster has {resources} for a worker: waiting for one."
 
     def _gpus(self, accelerator: str) -> float:
-        """Return the GPUs of a worker: whole ones where the runs go to GPUs, if none are named."""
+        """Return the GPUs of a worker; if not given, one where the runs go to GPUs, else none."""
         from .ray_cluster import has_gpus
 
         if self.gpus is not None:
             return self.gpus
-        wanted = accelerator in ("gpu", "cuda") or (accelerator == "auto" and has_gpus())
-        return float(wanted)
+        uses_gpu = accelerator in ("gpu", "cuda") or (accelerator == "auto" and has_gpus())
+        return float(uses_gpu)
 
     def _loop(self, loop: LoopOptions, gpus: float) -> LoopOptions:
-        """Return how a worker runs the loop: within its share of the machine, on one device."""
+        """Return the loop options of a worker: they stay within its share of the machine."""
+        # "auto" would take a GPU that belongs to others
         on_cpu = loop.accelerator == "auto" and not gpus
         return replace(
             loop,
+            # the worker itself takes one of its processors
             workers=min(loop.workers, max(0, int(self.cpus) - 1)),
             accelerator="cpu" if on_cpu else loop.accelerator,
         )
 
 
-def _order(
+def _worker_request(
     comparison: Comparison, request: Request, loop: LoopOptions, threads: int
 ) -> WorkerRequest:
     """Describe a comparison so that a worker can make it again."""
@@ -172,6 +183,7 @@ def _order(
     from ...results.environment import versions
     from .remote_worker import WorkerRequest
 
+    # the origin of a plugin from a file is its path, that of others is a package
     paths = [Path(plugin.origin) for plugin in registry().plugins]
     return WorkerRequest(
         request=request,

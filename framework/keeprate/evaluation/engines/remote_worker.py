@@ -1,4 +1,4 @@
-"""What runs in a worker of Ray: the same comparison once more, and passes over its shards."""
+"""The code of a Ray worker: it makes the same comparison again, and computes shards of it."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ _PARTS = {
     "backbone": "the model or its weights",
     "data": "the data set",
 }
-"""What may differ between two machines that were asked for the same, by field of a run."""
+"""What may differ between two machines with the same request, by field of a run."""
 
 
 @dataclass(frozen=True)
 class WorkerRequest:
-    """What a worker must know of a comparison to make it again; the same for all its shards.
+    """What a worker must know to make a comparison again; it is the same for all its shards.
 
-    `jobs` are the runs as the driver described them, `bad` the samples it found unusable,
-    `versions` its packages. `limits` is what the driver's environment limits plugins to, `files`
-    are plugin files, `folder` is where relative paths start. `threads` is what PyTorch computes
-    with, so that rows do not depend on how many processors a machine has.
+    `jobs` are the runs as the driver described them, `bad` the samples that the driver found
+    unusable, `versions` its packages. `limits` is the driver's environment variable that limits
+    plugins, `files` are plugin files, `folder` is where relative paths start. PyTorch computes with
+    `threads` threads, so that rows do not depend on how many processors a machine has.
     """
 
     request: Request
@@ -56,9 +56,9 @@ class WorkerRequest:
 
 @dataclass
 class WorkerReply:
-    """What a worker found on a shard, in `seconds` without the preparation; `device` names it.
+    """The results of a shard, computed in `seconds` without the preparation, on `device`.
 
-    `error` is what keeps the whole comparison from running there.
+    `error` is a mistake for which the whole comparison cannot run on this worker.
     """
 
     row_batches: list[RowBatch] = field(default_factory=list)
@@ -70,13 +70,13 @@ class WorkerReply:
 
 
 class StopFlag:
-    """An actor that workers ask, between two batches, whether the study was stopped."""
+    """An actor that tells workers, between two batches, whether the study was stopped."""
 
     def __init__(self) -> None:
         self._raised = False
 
     def raise_flag(self) -> None:
-        """Tell all who ask from now on to stop."""
+        """Tell every worker that asks from now on to stop."""
         self._raised = True
 
     def is_raised(self) -> bool:
@@ -85,7 +85,7 @@ class StopFlag:
 
 
 class Watch:
-    """Asks the flag, once a second at most; a flag that cannot be reached stops nobody."""
+    """Asks the flag, at most once a second; a flag that cannot be reached stops no worker."""
 
     def __init__(self, flag: Any) -> None:
         self._flag = flag
@@ -101,6 +101,7 @@ class Watch:
                 self._stopped = ray.get(self._flag.is_raised.remote(), timeout=10)
             except ray.exceptions.RayError:
                 self._stopped = False
+            # a question to another machine takes longer than a small batch
             self._next = time.monotonic() + 1
         return self._stopped
 
@@ -112,22 +113,23 @@ class StoredLogits:
         self.positions, self.logits = np.asarray(positions), logits
 
     def __getitem__(self, positions: NDArray[Any]) -> NDArray[Any]:
-        """Return the logits (B, K) at `positions` (B,), which are among those there are."""
-        found: NDArray[Any] = self.logits[self.positions.searchsorted(positions)]
-        return found
+        """Return the logits (B, K) at `positions` (B,), all of which must be stored."""
+        logits: NDArray[Any] = self.logits[self.positions.searchsorted(positions)]
+        return logits
 
 
 def work(order: WorkerRequest, shard: Shard, logits: NDArray[Any] | None, flag: Any) -> WorkerReply:
-    """Take a shard's runs over its samples; a mistake the user can mend is in the reply.
+    """Compute a shard; a mistake that the user can mend is in the reply.
 
-    `logits` (N, K) are the unpruned model's for the shard's samples, None where it is itself among
-    the runs. Whatever else is raised counts as a lost worker.
+    `logits` (N, K) are the unpruned model's for the shard's samples, None where that model is among
+    the runs. Any other exception counts as a lost worker.
     """
     reply, stopping = WorkerReply(), Watch(flag)
     try:
         if not stopping():
             _judge(order, shard, logits, _sink(reply, stopping), reply)
     except SampleError as error:
+        # the sample is at fault, not this machine: the message stays as it is
         reply.error = error
     except KeeprateError as error:
         reply.error = KeeprateError(f"On machine '{platform.node()}': {error}")
@@ -149,6 +151,7 @@ def _judge(
     work = pass_of(comparison, Task(shard.ids, shard.positions))
     if logits is not None:
         work = replace(work, reference=StoredLogits(shard.positions, logits))
+    # the comparison is made once in a worker: its time would mislead the size of later shards
     began = time.monotonic()
     run_pass(work, order.loop, sink)
     reply.seconds = time.monotonic() - began
@@ -165,19 +168,20 @@ def _sink(reply: WorkerReply, stopping: Callable[[], bool]) -> RowSink:
     )
 
 
-_made: list[tuple[WorkerRequest, Comparison]] = []
-"""The comparison that this process worked on last."""
+_last_comparison: list[tuple[WorkerRequest, Comparison]] = []
+"""The comparison that this process computed last; only one, as each holds a model."""
 
 
 def _comparison(order: WorkerRequest) -> Comparison:
-    """Return the comparison, made once in a process.
+    """Return the comparison; a process makes it once.
 
-    Raises KeeprateError for what cannot be made here or comes out different.
+    Raises KeeprateError for a comparison that cannot be made here or turns out different.
     """
-    if not _made or _made[0][0] != order:
-        _made.clear()
-        _made.append((order, _make(order)))
-    return _made[0][1]
+    if not _last_comparison or _last_comparison[0][0] != order:
+        # the old model goes before the new one comes: both may not fit into memory
+        _last_comparison.clear()
+        _last_comparison.append((order, _make(order)))
+    return _last_comparison[0][1]
 
 
 def _make(order: WorkerRequest) -> Comparison:
@@ -187,10 +191,13 @@ def _make(order: WorkerRequest) -> Comparison:
     from ...study.build import prepare
 
     refuse_versions(order.versions, versions())
+    # before any computing: the last digits of a sum depend on the number of threads
     torch.set_num_threads(order.threads)
+    # a machine need not have the driver's folder if no path in the request is relative
     if order.folder.is_dir():
         os.chdir(order.folder)
     environ = {} if order.limits is None else {VARIABLE: order.limits}
+    # plugins before the comparison, whose names they register
     activate(load(order.files, environ=environ, directory=order.folder))
     comparison = prepare(order.request, order.bad)
     refuse_differences(order.jobs, [job.info for job in comparison.jobs])
@@ -198,7 +205,7 @@ def _make(order: WorkerRequest) -> Comparison:
 
 
 def refuse_versions(theirs: Mapping[str, str], ours: Mapping[str, str]) -> None:
-    """Raise KeeprateError where a package is not the driver's version, build aside ("+cu130")."""
+    """Raise KeeprateError for a package of another version; builds ("+cu130") may differ."""
     for name, version in theirs.items():
         here = ours.get(name, version)
         if here.partition("+")[0] != version.partition("+")[0]:
@@ -208,13 +215,13 @@ def refuse_versions(theirs: Mapping[str, str], ours: Mapping[str, str]) -> None:
 
 
 def refuse_differences(theirs: Sequence[RunInfo], ours: Sequence[RunInfo]) -> None:
-    """Raise KeeprateError, saying what differs, unless these are the runs of the driver."""
+    """Raise KeeprateError that says what differs, unless `ours` has all runs of the driver."""
     if {info.id for info in theirs} <= {info.id for info in ours}:
         return
     pairs = list(zip(theirs, ours, strict=False))
     parts = [
-        said
-        for part, said in _PARTS.items()
+        description
+        for part, description in _PARTS.items()
         if any(getattr(one, part) != getattr(other, part) for one, other in pairs)
     ]
     raise KeeprateError(

@@ -18,7 +18,7 @@ class Sequential(Engine):
     is_default: ClassVar[bool] = True
 
     def run(self, comparison: Comparison, tasks: Sequence[Task], sink: RowSink) -> None:
-        """Take every task's runs over its samples."""
+        """Compute all tasks, one after another."""
         from ..passes import run_pass
         from ..tasks import pass_of
 

@@ -1,4 +1,4 @@
-"""Tasks cut into shards: whole batches of one task, each as large as is worth a trip."""
+"""Cuts tasks into shards: whole batches of one task, large enough to be worth sending."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from ...engine import Task
 
 @dataclass(frozen=True)
 class Shard:
-    """Some runs, by id, on some samples: consecutive `positions` of the task with this number.
+    """Some runs, by id, on consecutive `positions` of the task with the number `task`.
 
-    `attempt` counts how often it was handed out, this time included.
+    `attempt` counts how often the shard was handed out, this time included.
     """
 
     task: int
@@ -21,18 +21,18 @@ class Shard:
     attempt: int = 1
 
     def again(self, given_up: Collection[str]) -> Shard:
-        """Return the shard for another attempt, without the runs that failed meanwhile."""
-        left = tuple(name for name in self.ids if name not in given_up)
-        return replace(self, ids=left, attempt=self.attempt + 1)
+        """Return the shard for another attempt, without the runs that were `given_up` meanwhile."""
+        remaining = tuple(name for name in self.ids if name not in given_up)
+        return replace(self, ids=remaining, attempt=self.attempt + 1)
 
 
 class Cutter:
     """Cuts tasks, one after another, into shards that take about `seconds` each.
 
-    Every shard begins at a multiple of `batch_size` in its task, so that its batches are those of
-    the task taken in one go. A task's first shards are single batches, until `learn` has told how
-    long an image takes; towards the end shards get smaller, so that all workers end together. With
-    `images` shards have that many, rounded up to whole batches.
+    Every shard begins at a multiple of `batch_size` in its task, so that every image is in the same
+    batch as without shards. A task's first shards are single batches, until `learn` has told how
+    long an image takes. Towards the end shards get smaller, so that all workers end together. With
+    `images`, shards have that many images, rounded up to whole batches.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Cutter:
         self._seconds_per_image: dict[int, float] = {}
 
     def cut(self, workers: int) -> Shard | None:
-        """Return the next shard for one of so many workers, None where all is handed out."""
+        """Return the next shard for one of so many workers, None once all are handed out."""
         while self._task < len(self.tasks):
             number, task = self._task, self.tasks[self._task]
             ids = tuple(name for name in task.ids if name not in self.given_up)
@@ -59,12 +59,12 @@ class Cutter:
         return None
 
     def learn(self, shard: Shard, images: int, seconds: float) -> None:
-        """Hear how long some images of a shard took."""
+        """Learn from the time that some images of a shard took."""
         if images:
             self._seconds_per_image[shard.task] = seconds / images
 
     def give_up(self, name: str) -> None:
-        """Leave a run out of the shards still to be cut."""
+        """Leave a run out of the shards that are still to be cut."""
         self.given_up.add(name)
 
     def _batches(self, workers: int) -> int:
@@ -74,7 +74,9 @@ class Cutter:
         seconds = self._seconds_per_image.get(self._task)
         if seconds is None:
             return 1
+        # a batch that took no measurable time must not divide by zero
         most = int(self.seconds / max(seconds * self.batch_size, 1e-9))
-        left = sum(len(task.positions) for task in self.tasks[self._task :]) - self._start
-        share = -(-left // (workers * self.batch_size))
+        images_left = sum(len(task.positions) for task in self.tasks[self._task :]) - self._start
+        share = -(-images_left // (workers * self.batch_size))
+        # not below a quarter: sending a shard and starting on it take time as well
         return max(1, min(most, max(share, most // 4)))
