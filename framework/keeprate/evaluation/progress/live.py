@@ -1,4 +1,4 @@
-"""The live display: how far all runs are, the current pass, the accuracy of each of its runs."""
+"""The live display: the progress of all runs, the current pass, the accuracy of its runs."""
 
 from __future__ import annotations
 
@@ -23,18 +23,19 @@ from .state import PassProgress, ProgressState, State
 from .wording import count_parts, duration, line_of, packed, pass_parts, printable, shortened
 
 _MOST_ROWS: Final = 12
+"""Runs that are shown at most, so that lines above the display stay in sight."""
 _WIDEST_BAR: Final = 60
 _FIGURE: Final = len("100.00%")
 _GAP: Final = 2
 _TOP1_SECONDS: Final = 1.0
-"""Between two looks at the accuracies, which may have to wait for a GPU."""
+"""Least time between two looks at the accuracies, which may have to wait for a GPU."""
 
 
 class LiveProgress:
-    """Draws on the terminal of `console`; what is news scrolls away above the display.
+    """Draws on the terminal of `console`; lines about events scroll away above the display.
 
-    While it is entered, lines that others write to standard output or error on a terminal are
-    printed above the display as well. `clock` returns seconds.
+    While its context is open, lines that other code writes to standard output or error on a
+    terminal are printed above the display as well. `clock` returns seconds.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class LiveProgress:
     ) -> None:
         self.folder, self.console = folder, console
         self.tally = ProgressState(clock)
+        # the thread that draws reads the counts that events change
         self._lock = Lock()
         self._looked: float | None = None
         self._exit = ExitStack()
@@ -49,12 +51,13 @@ class LiveProgress:
             console=console,
             get_renderable=self.frame,
             transient=True,
+            # Rich would also catch a stream that goes to a file: see _written_above
             redirect_stdout=False,
             redirect_stderr=False,
         )
 
     def __enter__(self) -> LiveProgress:
-        """Start to draw. The cursor stays visible, so that even a killed process leaves it so."""
+        """Start to draw. The cursor stays visible, also after the process is killed."""
         self._exit.enter_context(self._live)
         self._exit.enter_context(_written_above(self.console))
         self.console.show_cursor()
@@ -66,7 +69,7 @@ class LiveProgress:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Take the display away and leave a line that says how many runs are done and left."""
+        """Remove the display, and print a line that says how many runs are done and left."""
         self._exit.close()
         if self.tally.states:
             self._print(", ".join(count_parts(self.tally)), "bold")
@@ -85,6 +88,7 @@ class LiveProgress:
         now, current = self.tally.clock(), self.tally.current
         if current is None or (self._looked is not None and now - self._looked < _TOP1_SECONDS):
             return
+        # outside the lock: drawing goes on while this waits for a GPU
         top1 = event.top1()
         with self._lock:
             current.top1, self._looked = top1, now
@@ -93,7 +97,7 @@ class LiveProgress:
         self.console.print(Text(line, style), soft_wrap=True)
 
     def frame(self) -> Group:
-        """What is drawn now, never higher than the terminal. Called by the thread that draws."""
+        """Return what is drawn now, never higher than the terminal. The drawing thread calls it."""
         width, height = self.console.size
         with self._lock:
             head = list(_head(self.tally, width))
@@ -105,7 +109,7 @@ class LiveProgress:
 
 
 def _head(tally: ProgressState, width: int) -> Iterator[Text]:
-    """The title, the counts and how far the pass has come, in lines that fit."""
+    """Yield the title, the counts and how far the pass has come, in lines that fit."""
     now = tally.clock()
     if tally.title:
         yield _line(printable(tally.title), "bold")
@@ -124,7 +128,7 @@ def _line(text: str, style: str = "") -> Text:
 
 
 def _bar(current: PassProgress, width: int) -> Table:
-    """A bar on a line of its own."""
+    """Return a progress bar on a line of its own."""
     bar = ProgressBar(
         total=max(1, current.images), completed=current.done, width=min(_WIDEST_BAR, width)
     )
@@ -134,17 +138,18 @@ def _bar(current: PassProgress, width: int) -> Table:
 
 
 def _runs(tally: ProgressState, current: PassProgress, width: int, rows: int) -> Table:
-    """The pass's runs and their top-1 accuracies so far, in at most `rows` rows."""
-    shown = len(current.ids) if len(current.ids) <= rows else max(0, rows - 1)
-    room = max(1, width - _FIGURE - _GAP)
+    """Return the runs of the pass and their top-1 accuracies so far, in at most `rows` rows."""
+    # the last row says how many runs are not shown
+    num_shown = len(current.ids) if len(current.ids) <= rows else max(0, rows - 1)
+    label_width = max(1, width - _FIGURE - _GAP)
     grid = Table.grid(padding=(0, _GAP, 0, 0))
-    grid.add_column(no_wrap=True, overflow="ellipsis", max_width=room)
+    grid.add_column(no_wrap=True, overflow="ellipsis", max_width=label_width)
     grid.add_column(no_wrap=True, justify="right", width=_FIGURE)
-    for run_id in current.ids[:shown]:
-        label = shortened(printable(tally.label(run_id)), room)
+    for run_id in current.ids[:num_shown]:
+        label = shortened(printable(tally.label(run_id)), label_width)
         grid.add_row(Text(label), _accuracy(tally, current, run_id))
-    if shown < len(current.ids) and rows > 0:
-        grid.add_row(Text(f"... and {len(current.ids) - shown:,} more", "dim"), "")
+    if num_shown < len(current.ids) and rows > 0:
+        grid.add_row(Text(f"... and {len(current.ids) - num_shown:,} more", "dim"), "")
     return grid
 
 
@@ -162,33 +167,34 @@ def _style(event: Event) -> str:
 
 @contextmanager
 def _written_above(console: Console) -> Iterator[None]:
-    """Print what others write to standard output and error above the live display.
+    """Print above the display what other code writes to standard output and error.
 
-    Only what would reach a terminal is caught: a table sent to a file goes there.
+    Only a stream to a terminal is replaced: a table that is sent to a file still goes there.
     """
-    before = sys.stdout, sys.stderr
-    caught = [_caught(stream, console) for stream in before]
-    sys.stdout, sys.stderr = caught
+    originals = sys.stdout, sys.stderr
+    replacements = [_replacement(stream, console) for stream in originals]
+    sys.stdout, sys.stderr = replacements
     try:
         yield
     finally:
-        sys.stdout, sys.stderr = before
-        for stream in caught:
-            if isinstance(stream, _Above):
+        sys.stdout, sys.stderr = originals
+        for stream in replacements:
+            if isinstance(stream, _StreamAbove):
                 stream.end()
 
 
-def _caught(stream: TextIO, console: Console) -> TextIO:
+def _replacement(stream: TextIO, console: Console) -> TextIO:
+    # None: a process without a console has no standard streams
     if stream is None or not stream.isatty():
         return stream
-    return cast(TextIO, _Above(console, stream))
+    return cast(TextIO, _StreamAbove(console, stream))
 
 
-class _Above:
-    """A stream whose whole lines are printed above the display.
+class _StreamAbove:
+    """A stream that prints its whole lines above the display.
 
-    A process forked from this one, as data loaders do, writes straight to the stream: the thread
-    that draws does not exist there, but may hold the console's lock for ever.
+    A process forked from this one, such as a data loader's worker, writes straight to the stream:
+    there the drawing thread does not exist, but its lock on the console may be held for ever.
     """
 
     def __init__(self, console: Console, stream: TextIO) -> None:
@@ -200,7 +206,7 @@ class _Above:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        """Print the lines that `text` ends; the rest waits for its end."""
+        """Print the lines that `text` completes; an unfinished line waits for its end."""
         if os.getpid() != self._process:
             return self._stream.write(text)
         *lines, self._rest = (self._rest + text).split("\n")
@@ -209,9 +215,9 @@ class _Above:
         return len(text)
 
     def flush(self) -> None:
-        """Nothing to do: lines are printed as soon as they end."""
+        """Do nothing: lines are printed as soon as they end."""
 
     def end(self) -> None:
-        """Print what is left."""
+        """Print the last line if it was left unfinished."""
         if self._rest:
             self.write("\n")

@@ -1,4 +1,4 @@
-"""Progress of running comparisons: a live display on a terminal, plain lines elsewhere."""
+"""Shows the progress of comparisons: a live display on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -18,25 +18,26 @@ from .state import ProgressState
 from .wording import begin_line, count_parts, line_of, pass_parts
 
 _PLAIN_SECONDS: Final = 30.0
-"""Between two lines that only say how far a pass has come."""
+"""Least time between two lines that only say how far a pass has come."""
 
 
 class Progress(AbstractContextManager[Listener], Protocol):
-    """Hears events from when it is entered until it is left; leaves any terminal as it was."""
+    """Shows events while its context is open; on exit the terminal is as it was."""
 
     def __call__(self, event: Event) -> None:
         """Show an event."""
 
 
 def progress(folder: Path, stream: TextIO | None = None) -> Progress:
-    """Return what shows progress on `stream`: live on a terminal, in plain lines elsewhere.
+    """Return an object that shows progress on `stream`: live on a terminal, else in plain lines.
 
-    `folder` is that of the study's own results; without a stream it is standard error as it is
-    now.
+    `folder` holds the study's own results. Without a stream, progress is shown on the present
+    standard error.
     """
     stream = sys.stderr if stream is None else stream
     if not _is_terminal(stream):
         return PlainProgress(folder, stream)
+    # imported only for a terminal: batch jobs start without it
     from rich.console import Console
 
     from .live import LiveProgress
@@ -45,13 +46,14 @@ def progress(folder: Path, stream: TextIO | None = None) -> Progress:
 
 
 def _is_terminal(stream: TextIO | None) -> bool:
-    """Whether `stream` is a terminal that can move its cursor; None is a closed standard error."""
+    """Tell whether `stream` is a terminal that can move its cursor; None is a closed stderr."""
+    # consoles of Windows set no TERM and can do it
     can_move = os.environ.get("TERM", "") not in ("", "dumb", "unknown") or os.name == "nt"
     return can_move and stream is not None and stream.isatty()
 
 
 class PlainProgress:
-    """One line for each event worth telling, and one now and then during a pass."""
+    """Prints one line for each event of interest, and one every 30 seconds during a pass."""
 
     def __init__(
         self,
@@ -61,7 +63,7 @@ class PlainProgress:
     ) -> None:
         self.folder, self.stream = folder, stream
         self.tally = ProgressState(clock)
-        self._said = clock()
+        self._printed = clock()
 
     def __enter__(self) -> PlainProgress:
         return self
@@ -72,16 +74,16 @@ class PlainProgress:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Say how many runs are done and left, if there were any."""
+        """Print how many runs are done and left, if there were any."""
         if self.tally.states:
-            self._say(", ".join(count_parts(self.tally)))
+            self._print(", ".join(count_parts(self.tally)))
 
     def __call__(self, event: Event) -> None:
         """Print the event's line, if it has one."""
         self.tally(event)
         line = line_of(event, self.folder)
         if line is not None:
-            self._say(line)
+            self._print(line)
         if isinstance(event, PassStarted | PassAdvanced):
             self._pass(event)
 
@@ -90,11 +92,11 @@ class PlainProgress:
         if current is None:
             return
         if isinstance(event, PassStarted):
-            self._say(begin_line(current))
-            self._said = now
-        elif now - self._said >= _PLAIN_SECONDS:
-            self._say(", ".join(pass_parts(current, now)))
-            self._said = now
+            self._print(begin_line(current))
+            self._printed = now
+        elif now - self._printed >= _PLAIN_SECONDS:
+            self._print(", ".join(pass_parts(current, now)))
+            self._printed = now
 
-    def _say(self, line: str) -> None:
+    def _print(self, line: str) -> None:
         click.echo(line, file=self.stream, err=True)

@@ -1,4 +1,4 @@
-"""How far running comparisons have come: their runs by state, the current pass, the time left."""
+"""The state of running comparisons: their runs by state, the current pass, the time left."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from ..events import (
 )
 
 _MEMORY_SECONDS: Final = 60.0
-"""What is this long ago counts for the speed 1/e as much as what is now."""
+"""Images seen this long ago count for the speed 1/e as much as those seen now."""
 
 
 class State(Enum):
-    """Where a run stands; the value is the word that is shown."""
+    """The state of a run; the value is the word that is shown."""
 
     DONE = "done"
     FAILED = "failed"
@@ -33,7 +33,7 @@ class State(Enum):
 
 
 class SmoothedSpeed:
-    """Images per second, smoothed: the longer ago, the less it counts."""
+    """Images per second, smoothed: older images count less."""
 
     def __init__(self, now: float) -> None:
         self.since = now
@@ -41,22 +41,23 @@ class SmoothedSpeed:
 
     def add(self, images: int, now: float) -> None:
         """Count images that were done between the last call and `now` (in seconds)."""
-        passed = max(0.0, now - self.since)
-        kept = math.exp(-passed / _MEMORY_SECONDS)
-        self._images = self._images * kept + images
-        self._seconds = self._seconds * kept + passed
+        # decayed in both sums, so that their ratio is a weighted mean from the first call on
+        elapsed = max(0.0, now - self.since)
+        decay = math.exp(-elapsed / _MEMORY_SECONDS)
+        self._images = self._images * decay + images
+        self._seconds = self._seconds * decay + elapsed
         self.since = now
 
     @property
     def images_per_second(self) -> float | None:
-        """None until images were done in a time that could be measured."""
+        """The speed, or None until some images took a time that can be measured."""
         if not self._images or not self._seconds:
             return None
         return self._images / self._seconds
 
 
 class PassProgress:
-    """The pass over the data that is under way: `done` of `images` images, for runs of `ids`."""
+    """The current pass over the data: `done` of `images` images, for the runs with these `ids`."""
 
     def __init__(self, ids: Sequence[str], images: int, done: int, now: float) -> None:
         self.ids, self.images, self.done = tuple(ids), images, done
@@ -64,23 +65,24 @@ class PassProgress:
         self.top1: Mapping[str, float] = {}
 
     def advance(self, images: int, now: float) -> None:
-        """Count images done since the last call."""
+        """Count images that were done since the last call."""
         self.done += images
         self.speed.add(images, now)
 
     def seconds_left(self, now: float) -> float | None:
-        """None as long as there is no speed."""
+        """The seconds until the pass ends, or None as long as the speed is not known."""
         speed = self.speed.images_per_second
         if speed is None:
             return None
+        # the time since the last batch counts down, so that the display does not stand still
         return max(0.0, (self.images - self.done) / speed - (now - self.speed.since))
 
 
 class ProgressState:
-    """Listens and keeps count; `clock` returns seconds.
+    """A listener that keeps count of runs and images; `clock` returns seconds.
 
-    `title` is that of the comparison under way, `states` has every run by id, `current` is None
-    between passes.
+    `title` is that of the current comparison, `states` has the state of every run by id, `current`
+    is None between passes.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -93,7 +95,7 @@ class ProgressState:
         self._images: dict[str, int] = {}
 
     def __call__(self, event: Event) -> None:
-        """Hear an event; one that changes no count is passed over."""
+        """Take in an event; one that changes no count is ignored."""
         match event:
             case ComparisonStarted():
                 self._begin(event)
@@ -116,32 +118,34 @@ class ProgressState:
         self._labels.update(event.labels)
         self._images.update(dict.fromkeys(event.labels, event.images))
         for run_id in event.labels:
+            # a run may have its state already, from an earlier comparison of the study
             self.states.setdefault(run_id, State.LEFT)
 
     def label(self, run_id: str) -> str:
-        """What people call a run: its label, or the id of one that was never announced."""
+        """Return the label of a run, or its id if the run was never announced."""
         return self._labels.get(run_id, run_id)
 
     def counts(self) -> Counter[State]:
-        """How many runs are in each state."""
+        """Return how many runs are in each state."""
         return Counter(self.states.values())
 
     def seconds_left(self) -> float | None:
-        """A guess for all runs announced: those after this pass cost what those of it do.
+        """Estimate the seconds for all announced runs, at the mean cost of a run of this pass.
 
-        None without a speed, and where nothing comes after this pass.
+        None if the speed is not known, or if no run comes after this pass.
         """
         if self.current is None:
             return None
         speed, now = self.current.speed.images_per_second, self.clock()
-        first = self.current.seconds_left(now)
-        later = sum(self._images.get(run_id, 0) for run_id in self._waiting())
-        if speed is None or first is None or not later:
+        current_seconds = self.current.seconds_left(now)
+        later_images = sum(self._images.get(run_id, 0) for run_id in self._waiting())
+        if speed is None or current_seconds is None or not later_images:
             return None
-        return first + later / (speed * max(1, len(self.current.ids)))
+        # several runs share a pass: later ones are taken to go as many at a time
+        return current_seconds + later_images / (speed * max(1, len(self.current.ids)))
 
     def _waiting(self) -> list[str]:
-        """The runs left that the pass under way does not serve."""
+        """Return the runs that are left and do not take part in the current pass."""
         served = () if self.current is None else self.current.ids
-        left = (run_id for run_id, state in self.states.items() if state is State.LEFT)
-        return [run_id for run_id in left if run_id not in served]
+        unfinished = (run_id for run_id, state in self.states.items() if state is State.LEFT)
+        return [run_id for run_id in unfinished if run_id not in served]

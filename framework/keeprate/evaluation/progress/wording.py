@@ -1,4 +1,4 @@
-"""What progress says: the same words on a terminal and in plain lines."""
+"""The texts of the progress: they are the same on a terminal and in plain lines."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from .state import PassProgress, ProgressState, State
 
 
 def line_of(event: Event, folder: Path) -> str | None:
-    """Tell an event in one line, None for one that is no news by itself.
+    """Return one line that tells an event, or None for an event that is not told by itself.
 
-    `folder` is that of the study's own results. What is no printable character becomes a space.
+    `folder` holds the study's own results. Every character that is not printable becomes a space.
     """
     match event:
         case Note(text):
             line = f"Note: {text}"
         case ComparisonStarted(title, labels, images):
-            line = f"{title}: {_counted(len(labels), 'run')}, {_counted(images, 'image')} each"
+            line = f"{title}: {_plural(len(labels), 'run')}, {_plural(images, 'image')} each"
         case RunReused(_, label, source):
-            line = f"{label}: {_where_from(source, folder)}"
+            line = f"{label}: {_describe_source(source, folder)}"
         case RunFinished(label, result):
-            line = f"{label}: {_outcome(result)}"
+            line = f"{label}: {_describe_result(result)}"
         case RunFailed(label, failure):
             line = f"{label}: FAILED: {failure.error}"
         case _:
@@ -32,16 +32,16 @@ def line_of(event: Event, folder: Path) -> str | None:
 
 
 def begin_line(current: PassProgress) -> str:
-    """Tell that a pass begins."""
-    line = f"One pass for {_counted(len(current.ids), 'run')}: {_counted(current.images, 'image')}"
+    """Return the line that tells the start of a pass."""
+    line = f"One pass for {_plural(len(current.ids), 'run')}: {_plural(current.images, 'image')}"
     return f"{line}, {current.done:,} done before" if current.done else line
 
 
 def pass_parts(current: PassProgress, now: float) -> list[str]:
-    """How far a pass has come: images, runs, and as soon as they are known speed and time left."""
+    """Return how far a pass has come: images, runs and, once known, the speed and the time left."""
     parts = [
-        f"{current.done:,} of {_counted(current.images, 'image')}",
-        _counted(len(current.ids), "run"),
+        f"{current.done:,} of {_plural(current.images, 'image')}",
+        _plural(len(current.ids), "run"),
     ]
     speed, seconds = current.speed.images_per_second, current.seconds_left(now)
     if speed is not None and seconds is not None:
@@ -50,16 +50,18 @@ def pass_parts(current: PassProgress, now: float) -> list[str]:
 
 
 def count_parts(tally: ProgressState) -> list[str]:
-    """How many runs are done and left, and those failed and reused where there are any."""
+    """Return how many runs are done and left, and how many failed or were reused, if any."""
     counts = tally.counts()
-    always = (State.DONE, State.LEFT)
+    always_shown = (State.DONE, State.LEFT)
     return [
-        f"{counts[state]:,} {state.value}" for state in State if counts[state] or state in always
+        f"{counts[state]:,} {state.value}"
+        for state in State
+        if counts[state] or state in always_shown
     ]
 
 
 def packed(parts: Sequence[str], width: int) -> list[str]:
-    """Join parts by commas into lines of at most `width` characters, where the parts fit."""
+    """Join parts by commas into lines of at most `width` characters; a longer part stands alone."""
     lines = [""]
     for part in parts:
         joined = f"{lines[-1]}, {part}" if lines[-1] else part
@@ -71,7 +73,7 @@ def packed(parts: Sequence[str], width: int) -> list[str]:
 
 
 def duration(seconds: float) -> str:
-    """Spell a time by its two largest units: "2 min 36 s", "1 h 05 min", "3 d 4 h"."""
+    """Spell a time in its two largest units: "2 min 36 s", "1 h 05 min", "3 d 4 h"."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -84,11 +86,11 @@ def duration(seconds: float) -> str:
 
 def printable(text: str) -> str:
     """Return `text` as one line, without characters that could steer a terminal."""
-    return "".join(each if each.isprintable() else " " for each in text)
+    return "".join(character if character.isprintable() else " " for character in text)
 
 
 def shortened(text: str, width: int) -> str:
-    """Cut what is too long for `width` characters in the middle: labels differ at their ends."""
+    """Shorten a text to `width` characters, in the middle: labels differ at their ends."""
     if len(text) <= width:
         return text
     tail = max(0, width - 3) // 2
@@ -96,13 +98,13 @@ def shortened(text: str, width: int) -> str:
     return f"{text[:head]}...{text[len(text) - tail :]}"[:width]
 
 
-def _where_from(source: str, folder: Path) -> str:
+def _describe_source(source: str, folder: Path) -> str:
     if Path(source) == folder:
         return "finished before, not run again (--force would)"
     return f"reused from {source}"
 
 
-def _outcome(result: Result) -> str:
+def _describe_result(result: Result) -> str:
     measured = result.measured
     return (
         f"top-1 {measured.top1:.2%}, KL {measured.kl:.4f}, "
@@ -110,5 +112,5 @@ def _outcome(result: Result) -> str:
     )
 
 
-def _counted(number: int, noun: str) -> str:
+def _plural(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
