@@ -16,7 +16,7 @@ from .options import settings, shared_options
 
 @dataclass(frozen=True)
 class CommandEntry:
-    """A subcommand not yet imported: the module and the name it is under, and its line of help."""
+    """A subcommand that is not imported yet: its module, its name there, and its line of help."""
 
     module: str
     name: str
@@ -50,24 +50,24 @@ COMMANDS = {
 
 
 class LazyGroup(click.Group):
-    """A group that knows its commands by name and help alone, and says errors in one line."""
+    """A group that lists its commands without importing them, and prints errors in one line."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names of the commands, in the order they are shown."""
+        """Return the names of the commands in the order of the help."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the command of this name, None if there is none."""
+        """Import and return the command of this name, or return None if there is none."""
         if cmd_name not in COMMANDS:
             return None
         entry = COMMANDS[cmd_name]
-        found: object = getattr(import_module(f".commands.{entry.module}", __name__), entry.name)
-        if not isinstance(found, click.Command):
+        command: object = getattr(import_module(f".commands.{entry.module}", __name__), entry.name)
+        if not isinstance(command, click.Command):
             raise TypeError(f"{entry.module}.{entry.name} is not a click command")
-        return found
+        return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the list of commands without importing any."""
+        """Write the list of commands without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, entry.help) for name, entry in COMMANDS.items()])
 
@@ -75,21 +75,25 @@ class LazyGroup(click.Group):
         """Run the command; a user's mistake ends it with status 2, any other error with 1."""
         try:
             return super().invoke(ctx)
+        # click itself ends with these in one line, and with the right status
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except KeeprateError as error:
             _fail(f"Error: {error}", 2, error)
+        # anything else is a mistake in keeprate or in a plugin: also one line, but another status
         except Exception as error:
             kind = type(error).__name__
-            said = " ".join(str(error).split())
+            message = " ".join(str(error).split())
             hint = "Run again with --traceback to see where."
             _fail(
-                f"Error: {kind}: {said} ({hint})" if said else f"Error: {kind} ({hint})", 1, error
+                f"Error: {kind}: {message} ({hint})" if message else f"Error: {kind} ({hint})",
+                1,
+                error,
             )
 
 
 def _fail(message: str, status: int, error: Exception) -> None:
-    """End the process with a one-line message, after the traceback if that was asked for."""
+    """Print a message of one line, after the traceback if --traceback asks for it, and exit."""
     if settings().traceback:
         print_exception(error)
     click.echo(message, err=True)

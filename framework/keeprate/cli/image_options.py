@@ -1,4 +1,4 @@
-"""Options of the commands that take a few images by name, and what they pick."""
+"""Options of the commands that take a few images by name, and the images they select."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Numbers(click.ParamType[tuple[int, ...]]):
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[int, ...]:
-        """Read the text, once."""
+        """Read the text into a tuple; a tuple is already read."""
         if isinstance(value, tuple):
             return value
         texts = str(value).split(",")
@@ -49,7 +49,7 @@ class Numbers(click.ParamType[tuple[int, ...]]):
 
 @dataclass(frozen=True)
 class Picking:
-    """Which images were named, and for which model, as it was typed."""
+    """The images and the model that were named, as they were typed."""
 
     images: tuple[str, ...]
     model: str | None
@@ -80,16 +80,18 @@ def picking_options(command: Callable[..., None]) -> Callable[..., None]:
 
 def source_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options of `source`."""
+    # decorators apply from the last to the first: reversed, the help keeps the order
     for option in reversed(OPTIONS):
         command = option(command)
     return command
 
 
 def source(asked: Picking) -> ImageSource:
-    """Return where the images come from, with the model they are for.
+    """Return the source of the images, together with the model they are for.
 
-    A model without a data set takes files; everything else samples of a data set, by default of the
-    one that ships with its own classifier. Raises KeeprateError for what is unknown or missing.
+    With a model and no data set, images are files. Otherwise they are samples of a data set, by
+    default of the one that ships with its own classifier. Raises KeeprateError for a name that is
+    unknown or a file that is missing.
     """
     from ..backbones.lookup import adapt
     from ..request import ModelSpec
@@ -101,22 +103,22 @@ def source(asked: Picking) -> ImageSource:
     return ImageSource(loaded, adapt(loaded.model), data)
 
 
-def _data(asked: Picking) -> DataSet:
+def _data(options: Picking) -> DataSet:
     from ..study.build import build_data
     from ..visualization.image_selection import ImageFiles
 
-    if asked.data is not None or asked.model is None:
-        return build_data(data_spec(asked.data))
-    missing = [name for name in asked.images if not Path(name).is_file()]
+    if options.data is not None or options.model is None:
+        return build_data(data_spec(options.data))
+    missing = [name for name in options.images if not Path(name).is_file()]
     if missing:
         raise KeeprateError(
             f"No image file '{missing[0]}'. To name samples of a data set, add --data NAME."
         )
-    return ImageFiles([Path(name) for name in asked.images])
+    return ImageFiles([Path(name) for name in options.images])
 
 
 def file_name(stem: str, taken: set[str], suffix: str = ".png") -> str:
-    """Return the name of a file about `stem`, unlike those `taken`, and take it."""
+    """Return a file name made of `stem` that is not among those `taken`, and add it there."""
     number, name = 1, f"{stem}{suffix}"
     while name in taken:
         number += 1
@@ -126,14 +128,14 @@ def file_name(stem: str, taken: set[str], suffix: str = ".png") -> str:
 
 
 def check_blocks(blocks: Sequence[int] | None, depth: int) -> None:
-    """Raise KeeprateError for a block that a model of `depth` has not."""
+    """Raise KeeprateError for a block that a model of `depth` blocks does not have."""
     from ..visualization.image_selection import check_blocks as check
 
     check(blocks, depth)
 
 
 def data_spec(text: str | None) -> DataSpec:
-    """Return the data set named with its parameters, or none."""
+    """Return the data set that a text names with its parameters; without text none is named."""
     from ..plugins.parameters import parse_spec
     from ..request import DataSpec
 

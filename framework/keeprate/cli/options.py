@@ -1,4 +1,4 @@
-"""Options every command takes, before its name or after it."""
+"""Options that every command takes, before its name or after it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ R = TypeVar("R")
 
 @dataclass
 class Settings:
-    """What the shared options said so far, wherever on the command line they stood."""
+    """The values of the shared options, wherever on the command line they stand."""
 
     files: list[Path] = field(default_factory=list)
     strict: bool = False
@@ -34,6 +34,7 @@ def settings() -> Settings:
 
 def shared_options(command: Callable[P, R]) -> Callable[P, R]:
     """Add --plugin, --strict-plugins and --traceback to a command or a group of commands."""
+    # decorators apply from the last to the first: reversed, the help keeps this order
     for option in reversed(
         (
             click.option(
@@ -68,17 +69,18 @@ def shared_options(command: Callable[P, R]) -> Callable[P, R]:
 def plugin_options(command: Callable[P, R]) -> Callable[P, R]:
     """Give a subcommand the shared options and load the plugins before it runs.
 
-    Goes between `@click.command()` and the function. Inside the command
-    `keeprate.plugins.registry.registry()` holds what the options ask for; each plugin that fails is
-    named once on stderr.
+    Goes between `@click.command()` and the function. Inside the command,
+    `keeprate.plugins.registry.registry()` holds the plugins that the options name. A plugin that
+    fails to load is named once on stderr.
     """
 
     @wraps(command)
     def with_plugins(*args: P.args, **kwargs: P.kwargs) -> R:
+        # imported here, so that --help does not wait for plugins
         from ..plugins.registry import activate, load
 
-        said = settings()
-        activate(load(said.files, strict=said.strict, on_broken=_warn))
+        shared = settings()
+        activate(load(shared.files, strict=shared.strict, on_broken=_warn))
         return command(*args, **kwargs)
 
     return shared_options(with_plugins)
@@ -92,11 +94,11 @@ class ImageSize(click.ParamType[tuple[int, int]]):
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[int, int]:
-        """Read the text, once."""
+        """Read the text into (height, width); a tuple is already read."""
         if isinstance(value, tuple):
             return value
-        height, by, width = str(value).partition("x")
-        sides = (height, width if by else height)
+        height, separator, width = str(value).partition("x")
+        sides = (height, width if separator else height)
         if not all(side.isdecimal() and int(side) > 0 for side in sides):
             self.fail(f"'{value}' is not a number of pixels, as 384, nor HEIGHTxWIDTH, as 384x288.")
         return int(sides[0]), int(sides[1])
@@ -109,12 +111,13 @@ def _warn(broken: BrokenPlugin) -> None:
 
 
 def _take_files(context: click.Context, option: click.Parameter, files: tuple[Path, ...]) -> None:
+    # added to those given before the command's name, as are the flags below
     context.find_root().ensure_object(Settings).files.extend(files)
 
 
-def _take_strict(context: click.Context, option: click.Parameter, given: bool) -> None:
-    context.find_root().ensure_object(Settings).strict |= given
+def _take_strict(context: click.Context, option: click.Parameter, is_set: bool) -> None:
+    context.find_root().ensure_object(Settings).strict |= is_set
 
 
-def _take_traceback(context: click.Context, option: click.Parameter, given: bool) -> None:
-    context.find_root().ensure_object(Settings).traceback |= given
+def _take_traceback(context: click.Context, option: click.Parameter, is_set: bool) -> None:
+    context.find_root().ensure_object(Settings).traceback |= is_set

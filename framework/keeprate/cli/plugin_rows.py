@@ -11,9 +11,9 @@ from ..plugins.registry import ALL_KINDS, Registry
 
 @dataclass(frozen=True)
 class PluginRow:
-    """One plugin: what it offers by kind, or why it failed.
+    """One plugin: the names it offers by kind, or the reason why it failed.
 
-    `file` is where its code is and `api` the API version it states, each None if unknown.
+    `file` is the path of its code and `api` the API version that it states; None if not known.
     """
 
     name: str
@@ -26,18 +26,18 @@ class PluginRow:
 
     @property
     def source(self) -> str:
-        """Origin and version, the version once."""
+        """The origin and the version, without naming the version twice."""
         return self.origin if self.version in self.origin else f"{self.origin} {self.version}"
 
     @property
     def description(self) -> str:
-        """All that the plugin offers in one line, or why it failed."""
+        """The names that the plugin offers in one line, or the reason why it failed."""
         if self.failed is not None:
             return f"failed: {self.failed.cause}"
         return ", ".join(name for names in self.offers.values() for name in names)
 
     def record(self) -> dict[str, object]:
-        """Return the row as JSON has it."""
+        """Return the row as a dict for JSON."""
         failed = self.failed
         return {
             "name": self.name,
@@ -53,21 +53,28 @@ class PluginRow:
 
 
 def plugin_rows(found: Registry) -> list[PluginRow]:
-    """Return each loaded plugin in order, then each that failed, names that clash included."""
-    broken = found.broken  # asks all plugins for all they offer
-    rows = [_row(found, each) for each in found.plugins]
-    return rows + [PluginRow(each.name, each.origin, "", failed=each) for each in broken]
+    """Return the loaded plugins in order, then those that failed, also by names that clash."""
+    # first: looking this up asks each plugin for its classes, and drops those that fail at it
+    broken_plugins = found.broken
+    rows = [_row(found, plugin) for plugin in found.plugins]
+    return rows + [
+        PluginRow(broken.name, broken.origin, "", failed=broken) for broken in broken_plugins
+    ]
 
 
-def _row(found: Registry, plugin: Plugin) -> PluginRow:
+def _row(registry: Registry, plugin: Plugin) -> PluginRow:
+    # by name and origin: two files may have plugins of the same name
     source = (plugin.name, plugin.origin)
     offers = {
-        kind: [each.name for each in found.offers(kind) if (each.plugin, each.origin) == source]
+        kind: [
+            offer.name for offer in registry.offers(kind) if (offer.plugin, offer.origin) == source
+        ]
         for kind in ALL_KINDS
     }
     return PluginRow(
         *(plugin.name, plugin.origin, plugin.version),
         file=getattr(plugin.module, "__file__", None),
+        # built-in plugins state no version: they change together with the API
         api=API_VERSION if is_builtin(plugin.origin) else plugin.api,
         offers={kind: names for kind, names in offers.items() if names},
     )

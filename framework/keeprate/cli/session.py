@@ -1,4 +1,4 @@
-"""What every command that runs something does: progress, logs, Ctrl-C, reports, exit status."""
+"""Runs studies for the commands: progress, logs, Ctrl-C, reports and the exit status."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from ..request import Request
 
 INTERRUPTED: Final = 130
-"""Exit status of what Ctrl-C ended, as a shell gives it."""
+"""Exit status of a command that Ctrl-C ended; shells use the same (128 + SIGINT)."""
 
 
 def run_and_report(
     requests: Sequence[Request], folder: Path, *, engine: str | None, loggers: Sequence[str]
 ) -> int:
-    """Run everything asked for into the store `folder`, print the table, write the reports.
+    """Run all requests into the store `folder`, print the table, and write the reports.
 
-    `engine` and `loggers` are as they were typed. Returns the exit status: 0, 1 where runs failed
-    or were left out, 130 where the study was stopped. Raises KeeprateError before anything is run
-    for what is unknown or missing.
+    `engine` and `loggers` are as they were typed. Returns the exit status: 0, or 1 if runs failed
+    or were left out, or 130 if the study was stopped. Raises KeeprateError, before any run begins,
+    for names that are unknown and packages that are missing.
     """
     from ..evaluation.distributed import is_first_process
     from ..evaluation.event_log import EventLog
@@ -40,16 +40,18 @@ def run_and_report(
     from ..results.store import Store
     from ..study.build import build_engine
 
-    chosen = build_engine(engine)
-    logged = [lightning_listener(name, folder) for name in loggers]
+    # made before any run begins, so that a mistake in a name costs nothing
+    study_engine = build_engine(engine)
+    log_listeners = [lightning_listener(name, folder) for name in loggers]
     stop = StopSwitch()
-    with stop.on_signals(_say):
+    with stop.on_signals(_print):
+        # Lightning starts the command again for each further device: these print and report nothing
         if not is_first_process():
-            execute(requests, Store(folder), chosen, lambda event: None, stop)
+            execute(requests, Store(folder), study_engine, lambda event: None, stop)
             return 0
-        with progress(folder) as shown:
-            listen = to_all([shown, EventLog(folder / LOG), *logged])
-            tally = execute(requests, Store(folder), chosen, listen, stop)
+        with progress(folder) as display:
+            listen = to_all([display, EventLog(folder / LOG), *log_listeners])
+            tally = execute(requests, Store(folder), study_engine, listen, stop)
     _report(folder, tally)
     return _status(folder, tally, stopped=stop.is_set)
 
@@ -67,25 +69,25 @@ def _report(folder: Path, tally: StudyOutcome) -> None:
 
 def _status(folder: Path, tally: StudyOutcome, *, stopped: bool) -> int:
     if stopped:
-        _say(f"Stopped: {len(tally.left)} left. The same command goes on from here.")
+        _print(f"Stopped: {len(tally.left)} left. The same command goes on from here.")
         return INTERRUPTED
     if tally.failed:
-        first = f"{shlex.quote(str(folder))} {tally.failed[0]}"
-        _say(f"{len(tally.failed)} failed; `keeprate runs show {first}` tells why.")
+        arguments = f"{shlex.quote(str(folder))} {tally.failed[0]}"
+        _print(f"{len(tally.failed)} failed; `keeprate runs show {arguments}` tells why.")
     for problem in tally.problems:
-        _say(f"Left out: {problem}")
+        _print(f"Left out: {problem}")
     return int(bool(tally.failed or tally.problems))
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     click.echo(line, err=True)
 
 
 def print_written(written: WrittenReports) -> None:
-    """Print the files that reports wrote.
+    """Print the names of the files that reports wrote.
 
-    Raises ClickException, which ends the command with exit status 1, naming the reports that
-    failed; with --traceback, what they raised is printed.
+    Raises ClickException, which names the reports that failed and ends the command with exit status
+    1. With --traceback, the tracebacks of these reports are printed first.
     """
     from traceback import print_exception
 

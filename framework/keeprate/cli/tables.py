@@ -1,4 +1,4 @@
-"""The comparison as a table in the terminal, as wide as there is room."""
+"""Prints a comparison as a table, with the columns that fit into the terminal."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from ..analysis.summary import Group, Summary
 
 _WIDE = 10_000
-"""Characters of a line that is not printed on a terminal: never wrapped."""
+"""Width, in characters, where the output is no terminal: lines are never wrapped."""
 _GAP = 3
 """Characters between two columns."""
 _MOST_GROUPS = 5
-"""Groups of runs that sentences are printed about; reports have them for all."""
+"""Sentences are printed for this many groups of runs at most; reports have them for all."""
 _WORDS = 20
-"""Characters that a column of words is wrapped to where there is no room for more."""
+"""Characters to which a column of words is wrapped if there is no room for more."""
 
 
 def print_table(summary: Summary) -> None:
-    """Print each group's table on stdout, and who is ahead at each budget; problems on stderr.
+    """Print the table of each group and who is ahead at each budget; problems go to stderr.
 
-    Columns that a terminal has no room for are left out; elsewhere the table has all.
+    On a terminal, columns that do not fit are left out; elsewhere the table has all columns.
     """
     from ..analysis.run_table import table
 
@@ -40,19 +40,20 @@ def print_table(summary: Summary) -> None:
 
 
 def _verdicts(summary: Summary, group: Group) -> list[str]:
-    """What can be told apart; nothing where there is nothing to compare, or groups are many."""
+    """Return sentences on who is ahead; none if there are many groups or no rivals in this one."""
     from ..analysis.sections.overview import verdicts_of_group
 
     if len(summary.groups) > _MOST_GROUPS:
         return []
-    found = {each.title: each for each in summary.findings.groups}.get(group.title)
-    if found is None or all(len(table.rivals) < 2 for table in found.equal_cost):
+    findings_by_title = {findings.title: findings for findings in summary.findings.groups}
+    findings = findings_by_title.get(group.title)
+    if findings is None or all(len(table.rivals) < 2 for table in findings.equal_cost):
         return []
-    return verdicts_of_group(found)
+    return verdicts_of_group(findings)
 
 
 def print_columns(title: str, columns: Sequence[Column]) -> None:
-    """Print one table on stdout; where it is a terminal, the columns that it has room for."""
+    """Print one table on stdout; on a terminal, only the columns that fit."""
     from rich.console import Console
 
     if sys.stdout.isatty():
@@ -62,13 +63,14 @@ def print_columns(title: str, columns: Sequence[Column]) -> None:
     console = Console(width=_WIDE, highlight=False)
     with console.capture() as captured:
         console.print(_grid(title, columns, _WIDE))
+    # Rich fills each line up with spaces; and an encoding may lack the signs of the table
     text = "\n".join(line.rstrip() for line in captured.get().splitlines())
     encoding = sys.stdout.encoding or "utf-8"
     click.echo(text.encode(encoding, "replace").decode(encoding))
 
 
 def _grid(title: str, columns: Sequence[Column], width: int) -> Table:
-    """The most important columns, as many as `width` characters hold."""
+    """Make a table of the most important columns that fit into `width` characters."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -85,30 +87,31 @@ def _grid(title: str, columns: Sequence[Column], width: int) -> Table:
 
 def _fitting(columns: Sequence[Column], width: int) -> list[Column]:
     kept = list(columns)
+    # columns of rank 0 always stay; of the others, the highest rank goes first
     while _room(kept, width) < 0 and any(column.rank for column in kept):
         kept.remove(max(kept, key=lambda column: column.rank))
     return kept
 
 
 def _widths(columns: Sequence[Column], width: int) -> list[int]:
-    """Characters for each column: what it needs, and what it would like while there is room."""
-    room = max(0, _room(columns, width))
+    """Return each column's width: what it needs, and from left to right more if there is room."""
+    spare = max(0, _room(columns, width))
     widths = []
     for column in columns:
         needed = _least_width(column)
-        liked = max(needed, len(column.heading), *map(len, column.texts))
-        widths.append(min(liked, needed + room))
-        room -= widths[-1] - needed
+        unwrapped = max(needed, len(column.heading), *map(len, column.texts))
+        widths.append(min(unwrapped, needed + spare))
+        spare -= widths[-1] - needed
     return widths
 
 
 def _room(columns: Sequence[Column], width: int) -> int:
-    """Characters to spare when every column has what it needs."""
+    """Return the characters to spare when every column has what it needs."""
     return width - 1 - sum(_least_width(column) + _GAP for column in columns)
 
 
 def _least_width(column: Column) -> int:
-    """Characters a column needs for its figures; headings and words may wrap."""
-    texts = max(map(len, column.texts))
-    heading = max(map(len, column.heading.split()))
-    return max(heading, texts if column.figures else min(texts, _WORDS))
+    """Return the characters that a column needs; headings and words may wrap, figures not."""
+    text_width = max(map(len, column.texts))
+    heading_width = max(map(len, column.heading.split()))
+    return max(heading_width, text_width if column.figures else min(text_width, _WORDS))
