@@ -1,4 +1,4 @@
-"""`keeprate check`: the promises, tried one by one on what a plugin offers."""
+"""`keeprate check`: tests the promises, one by one, on the classes that a plugin offers."""
 
 from __future__ import annotations
 
@@ -35,62 +35,63 @@ def check(what: str | None, only: tuple[str, ...], listing: bool) -> None:
         return
     if what is None:
         raise KeeprateError("Name a method, data set or report, or a plugin FILE.py; or --list.")
+    # a list, so that a wrong name or parameter is told before the first check runs
     subjects = list(_subjects(what, only))
     if not subjects:
         raise KeeprateError(f"'{what}' offers nothing that is checked here.")
-    held = [_told(title, outcomes) for title, outcomes in subjects]
-    if not all(held):
+    results = [_print_outcomes(title, outcomes) for title, outcomes in subjects]
+    if not all(results):
         raise click.exceptions.Exit(1)
 
 
 def _subjects(what: str, only: Sequence[str]) -> Iterator[tuple[str, Iterator[Outcome]]]:
-    """Yield what is to be checked: a title, and the outcomes as they come."""
+    """Yield a title for each class to check, and an iterator that yields its outcomes."""
     from ...testing.lookup import named
 
-    found, given = named(what)
-    if given and sum(len(classes) for classes in found.values()) > 1:
+    classes_by_kind, parameters = named(what)
+    if parameters and sum(len(classes) for classes in classes_by_kind.values()) > 1:
         raise KeeprateError(f"'{what}' offers several: give parameters with a name, NAME:...")
-    for kind, classes in found.items():
+    for kind, classes in classes_by_kind.items():
         if kind not in _CHECKED:
-            click.echo(_elsewhere(kind, what), err=True)
+            click.echo(_unchecked_kind_text(kind, what), err=True)
             continue
         for cls in classes:
-            yield _CHECKED[kind](cls, given, only)
+            yield _CHECKED[kind](cls, parameters, only)
 
 
 def _method(
-    cls: type[Any], given: Mapping[str, object], only: Sequence[str]
+    cls: type[Any], parameters: Mapping[str, object], only: Sequence[str]
 ) -> tuple[str, Iterator[Outcome]]:
     from ...testing.lookup import method_subject
     from ...testing.runner import CHECKS, chosen, run_method
 
-    chosen(CHECKS, only)
-    subject = method_subject(cls, given)
+    chosen(CHECKS, only)  # raises for an unknown name; run_method selects the checks again
+    subject = method_subject(cls, parameters)
     return f"Method '{subject.label}'", run_method(subject, only)
 
 
 def _data(
-    cls: type[Any], given: Mapping[str, object], only: Sequence[str]
+    cls: type[Any], parameters: Mapping[str, object], only: Sequence[str]
 ) -> tuple[str, Iterator[Outcome]]:
     from ...plugins.parameters import build
     from ...testing.data_checks import DATA_CHECKS, DataBench
     from ...testing.runner import chosen, run_checks
 
     def make() -> Any:
-        return build("data set", cls, given)
+        return build("data set", cls, parameters)
 
-    make()
+    make()  # once now: a wrong parameter is the user's mistake, not a broken promise
     checks = chosen(DATA_CHECKS, only)
     return f"Data set '{cls.name}'", run_checks(checks, cls, lambda: DataBench.of(cls, make))
 
 
 def _report(
-    cls: type[Any], given: Mapping[str, object], only: Sequence[str]
+    cls: type[Any], parameters: Mapping[str, object], only: Sequence[str]
 ) -> tuple[str, Iterator[Outcome]]:
     from ...testing.report_checks import REPORT_CHECKS
     from ...testing.runner import chosen, run_checks
 
-    if given:
+    if parameters:
         raise KeeprateError("A report has no parameters.")
     return f"Report '{cls.name}'", run_checks(chosen(REPORT_CHECKS, only), cls, lambda: cls)
 
@@ -102,24 +103,24 @@ _CHECKED: dict[str, Callable[..., tuple[str, Iterator[Outcome]]]] = {
 }
 
 
-def _elsewhere(kind: str, what: str) -> str:
+def _unchecked_kind_text(kind: str, what: str) -> str:
     if kind == "backbones":
         return f"Backbones are proved on models: keeprate check-backbone {what}"
     return f"The {kind} of {what} are not checked."
 
 
-def _told(title: str, outcomes: Iterator[Outcome]) -> bool:
-    """Print outcomes as they come, and how many there were; tell whether all hold.
+def _print_outcomes(title: str, outcomes: Iterator[Outcome]) -> bool:
+    """Print each outcome as it comes, and then the totals; return whether all promises hold.
 
-    What is not tried for one reason is told together, at the end.
+    Checks that were not tried for the same reason are printed together, at the end.
     """
     from ...testing.outcome import indented, totals
 
     click.echo(title)
-    seen: list[Outcome] = []
+    all_outcomes: list[Outcome] = []
     untried: dict[str, list[str]] = {}
     for outcome in outcomes:
-        seen.append(outcome)
+        all_outcomes.append(outcome)
         if outcome.status == "not tried":
             untried.setdefault(outcome.said, []).append(outcome.check)
             continue
@@ -128,18 +129,19 @@ def _told(title: str, outcomes: Iterator[Outcome]) -> bool:
         click.echo(line.rstrip())
         if outcome.status == "broken":
             click.echo(indented(outcome.text, 8))
-    for said, checks in untried.items():
-        click.echo(_told_together(checks, said))
-    seconds = sum(outcome.seconds for outcome in seen)
-    click.echo(f"{totals(tuple(seen))}; {seconds:.1f} s")
-    return all(outcome.holds for outcome in seen)
+    for reason, checks in untried.items():
+        click.echo(_join_untried(checks, reason))
+    seconds = sum(outcome.seconds for outcome in all_outcomes)
+    click.echo(f"{totals(tuple(all_outcomes))}; {seconds:.1f} s")
+    return all(outcome.holds for outcome in all_outcomes)
 
 
-def _told_together(checks: Sequence[str], said: str) -> str:
-    """Return the names of checks that were not tried, and under them the one reason."""
+def _join_untried(checks: Sequence[str], reason: str) -> str:
+    """Return lines with the names of checks that were not tried, and below them the reason."""
     mark = f"  {_MARKS['not tried']}  "
+    # 92 and the margin of 8 make the usual line of 100 characters
     names = textwrap.wrap(", ".join(checks), 92, break_on_hyphens=False)
-    return "\n".join([mark + f"\n{' ' * 8}".join(names), f"{' ' * 8}not tried: {said}"])
+    return "\n".join([mark + f"\n{' ' * 8}".join(names), f"{' ' * 8}not tried: {reason}"])
 
 
 def _list() -> None:
@@ -153,5 +155,5 @@ def _list() -> None:
         ("Of a report", REPORT_CHECKS),
     ):
         click.echo(title)
-        for each in checks:
-            click.echo(f"  {each.name:12}  {each.promise}")
+        for check in checks:
+            click.echo(f"  {check.name:12}  {check.promise}")

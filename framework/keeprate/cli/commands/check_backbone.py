@@ -1,4 +1,4 @@
-"""`keeprate check-backbone`: the proof that a model is reduced right, finding by finding."""
+"""`keeprate check-backbone`: proves step by step that a model is reduced right."""
 
 from __future__ import annotations
 
@@ -69,19 +69,21 @@ def _models(
     if weights is not None or image_size is not None:
         raise KeeprateError("--weights and --image-size go with a model's name, not with a file.")
     for name, build in _examples_of(Path(what)):
+        # bound as a default: a closure would build the last example each time
         yield name, lambda build=build: randomise(build()).eval()  # type: ignore[misc]
 
 
 def _examples_of(path: Path) -> Iterator[tuple[str, Callable[[], nn.Module]]]:
-    """Load a plugin file and yield the examples of the backbones it offers."""
+    """Load a plugin file and yield the examples of the backbones that it offers."""
     from ...plugins.registry import activate, load
 
     if not path.is_file():
         raise KeeprateError(f"No file '{path}'. Give a model's name or a plugin FILE.py.")
-    before = {offer.cls for offer in load(settings().files).backbones.values()}
-    found = load([*settings().files, path], strict=True)
-    activate(found)
-    offers = [offer for offer in found.backbones.values() if offer.cls not in before]
+    # what other plugin files offer is not checked
+    known_classes = {offer.cls for offer in load(settings().files).backbones.values()}
+    registry = load([*settings().files, path], strict=True)
+    activate(registry)
+    offers = [offer for offer in registry.backbones.values() if offer.cls not in known_classes]
     if not offers:
         raise KeeprateError(f"'{path}' offers no backbone (hook keeprate_backbones).")
     for offer in offers:
@@ -96,7 +98,7 @@ def _examples_of(path: Path) -> Iterator[tuple[str, Callable[[], nn.Module]]]:
 
 
 def _print_proof(name: str, model: nn.Module) -> int:
-    """Print what is found of a model and return how many checks failed."""
+    """Print each step of the proof of a model, and return how many steps failed."""
     from ...backbones.lookup import adapt
     from ...testing.backbones.proof import examine
 
@@ -114,15 +116,16 @@ def _print_proof(name: str, model: nn.Module) -> int:
 
 
 def line(finding: ProofStep) -> str:
-    """Return a finding as a line of text."""
+    """Return a step of the proof as a line of text."""
     return f"  {'ok  ' if finding.holds else 'FAIL'}  {finding.what:24}  {finding.said}"
 
 
 def sweep(path: Path | None) -> int:
-    """Try every model, print or write the table, and return the exit status."""
+    """Try every model that timm knows, print or write the table, and return the exit status."""
     from ...testing.backbones.page import outcome, page, totals
     from ...testing.backbones.sweep import all_names, prove_examples, prove_kinds, try_names
 
+    # before the minutes that the sweep takes
     if path is not None and not path.absolute().parent.is_dir():
         raise KeeprateError(f"No folder '{path.parent}' to write the table to.")
     started = time.perf_counter()
@@ -130,8 +133,8 @@ def sweep(path: Path | None) -> int:
     names = all_names()
     for trial in try_names(names):
         trials.append(trial)
-        said = trial.failure or ("refused" if trial.refusal else trial.family)
-        click.echo(f"{len(trials)}/{len(names)} {trial.name}: {said}", err=True)
+        outcome_text = trial.failure or ("refused" if trial.refusal else trial.family)
+        click.echo(f"{len(trials)}/{len(names)} {trial.name}: {outcome_text}", err=True)
     for proof in chain(prove_kinds(trials), prove_examples()):
         proofs.append(proof)
         result = "right" if proof.holds else "WRONG"

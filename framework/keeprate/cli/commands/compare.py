@@ -1,4 +1,4 @@
-"""`keeprate compare`: several methods at several costs, a report at the end."""
+"""`keeprate compare`: runs several methods at several costs, and writes a report."""
 
 from __future__ import annotations
 
@@ -127,20 +127,21 @@ def compare(**options: Any) -> None:
 
     Without options: all methods on the data set and the classifier that come with keeprate.
     """
-    asked = CompareOptions(**options)
-    check_loop(asked)
-    runs = chosen_runs(asked)
-    request = asked_for(asked, runs)
+    typed = CompareOptions(**options)
+    check_loop(typed)
+    runs = chosen_runs(typed)
+    request = asked_for(typed, runs)
 
+    # imported after the options are checked, so that a mistake is told at once
     from ..session import run_and_report
 
-    folder = asked.runs / (asked.name or default_name(asked))
-    status = run_and_report([request], folder, engine=asked.engine, loggers=asked.loggers)
+    folder = typed.runs / (typed.name or default_name(typed))
+    status = run_and_report([request], folder, engine=typed.engine, loggers=typed.loggers)
     raise click.exceptions.Exit(status)
 
 
 def asked_for(asked: CompareOptions, runs: Sequence[RunSpec]) -> Request:
-    """Return what was typed, by name; everything that can be wrong with it is checked later."""
+    """Return the request for the typed options; its names are looked up later."""
     from ...request import ModelSpec, Request
 
     return Request(
@@ -153,7 +154,7 @@ def asked_for(asked: CompareOptions, runs: Sequence[RunSpec]) -> Request:
 
 
 def chosen_runs(asked: CompareOptions) -> list[RunSpec]:
-    """Return every method named, or all that reduce tokens, at every cost asked for.
+    """Return a run of each named method, or of all that reduce tokens, at each cost.
 
     Raises KeeprateError for unknown names and for schedules and budgets that cannot be read.
     """
@@ -173,12 +174,13 @@ def chosen_runs(asked: CompareOptions) -> list[RunSpec]:
         for schedule in asked.schedules or (None,)
         for budget in budgets or (None,)
     ]
+    # a method that does not reduce is the unpruned run, which every comparison has already
     reducing = [(name, values) for name, values in specs if classes[name].reduces]
     return [RunSpec(name, values, cost) for name, values in reducing for cost in costs]
 
 
 def check_costs(asked: CompareOptions, methods: Sequence[type[Method]]) -> None:
-    """Raise KeeprateError for a schedule or budget that cannot be read, before anything heavy."""
+    """Raise KeeprateError for a schedule or budget that cannot be read."""
     from ...costs import parse_budget
     from ...reduction.plan import preset_of
     from ...reduction.schedule import parse_schedule
@@ -186,12 +188,13 @@ def check_costs(asked: CompareOptions, methods: Sequence[type[Method]]) -> None:
     for budget in asked.budgets:
         parse_budget(budget)
     for schedule in asked.schedules:
+        # a name of a preset is a schedule for those methods that have it
         if not any(preset_of(method, schedule) for method in methods):
             parse_schedule(schedule)
 
 
 def check_loop(asked: CompareOptions) -> None:
-    """Raise KeeprateError for a name, precision or accelerator there is not."""
+    """Raise KeeprateError for an unusable name and an unknown precision or accelerator."""
     from ...errors import unknown_name
 
     if asked.name is not None:
@@ -207,7 +210,7 @@ def check_loop(asked: CompareOptions) -> None:
 
 
 def loop_options(asked: CompareOptions) -> Options:
-    """Turn the typed options into those of the comparison."""
+    """Turn the typed options into the options of the comparison."""
     from ...data.samples import default_workers
     from ...request import LoopOptions, Options
 
@@ -228,19 +231,20 @@ def loop_options(asked: CompareOptions) -> Options:
 
 
 def chosen_class(spec: str | None) -> type[DataSet]:
-    """Return the class of the data set named, or of the one that ships with its own classifier.
+    """Return the class of the named data set, or of the one that ships with its own classifier.
 
     Raises KeeprateError for an unknown name.
     """
     from ...plugins.parameters import parse_spec
     from ...plugins.registry import registry
 
-    known = registry()
-    return known.embedded_dataset() if spec is None else known.dataset(parse_spec(spec)[0])
+    plugins = registry()
+    return plugins.embedded_dataset() if spec is None else plugins.dataset(parse_spec(spec)[0])
 
 
 def default_name(asked: CompareOptions) -> str:
-    """Return the folder's name for a comparison that was not named."""
+    """Return the folder name of a comparison without --name."""
     data = chosen_class(asked.data).name
     parts = [data] if asked.model is None else [asked.model, data]
+    # names of models and data sets may have "/" and ":" in them
     return re.sub(r"[^\w.-]+", "-", "-".join(parts))

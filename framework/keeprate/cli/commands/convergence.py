@@ -77,35 +77,38 @@ def convergence(**options: Any) -> None:
     distributions, and the number of iterations after which the kept tokens stay the same. Written
     are a table (CSV: every image; Markdown: all), a figure and, for each image, a sheet of maps.
     """
-    asked = ConvergenceOptions(**options)
-    question = question_of(asked)
-    found = source(asked)
-    check_blocks(asked.blocks, found.backbone.depth)
+    typed = ConvergenceOptions(**options)
+    question = question_of(typed)
+    image_source = source(typed)
+    check_blocks(typed.blocks, image_source.backbone.depth)
 
+    # imported after the options are checked: drawing libraries take long to import
     from ...results.atomic_files import write_together
     from ...visualization.convergence import ConvergenceStudy
 
-    method = _method(asked.method)
-    picked = found.pick(asked.images)
-    study = ConvergenceStudy(found, method, question)
-    looks = [ImageFindings(each, study.look(each)) for each in picked]
-    title = f"{asked.method} on {found.loaded.name}, {len(looks)} image{'s' * (len(looks) > 1)}"
+    method = _method(typed.method)
+    images = image_source.pick(typed.images)
+    study = ConvergenceStudy(image_source, method, question)
+    looks = [ImageFindings(image, study.look(image)) for image in images]
+    title = (
+        f"{typed.method} on {image_source.loaded.name}, {len(looks)} image{'s' * (len(looks) > 1)}"
+    )
     files = {**map_files(looks, question.iterations), **files_of(looks, question.iterations, title)}
-    write_together({asked.output / name: content for name, content in files.items()})
+    write_together({typed.output / name: content for name, content in files.items()})
     for name in files:
-        click.echo(asked.output / name)
+        click.echo(typed.output / name)
 
 
 @dataclass(frozen=True)
 class ImageFindings:
-    """What was found for one image."""
+    """One image, and the convergence of each block on it."""
 
     picked: SelectedImage
     blocks: list[BlockFound]
 
 
 def question_of(asked: ConvergenceOptions) -> Question:
-    """Return what is asked; KeeprateError for options that exclude each other."""
+    """Return the question that the options ask. Raises KeeprateError if they exclude each other."""
     from ...request import Cost
     from ...visualization.convergence import Question
 
@@ -131,24 +134,25 @@ def _method(spec: str) -> Method:
 def files_of(
     looks: Sequence[ImageFindings], iterations: Sequence[int], title: str
 ) -> dict[str, bytes]:
-    """Return the table and the figure, by the names of their files."""
+    """Return the contents of the tables and the figure, by file name."""
     from ...visualization.convergence import rows_of
     from ...visualization.convergence_chart import chart
     from ...visualization.convergence_table import as_csv, as_markdown, summaries
 
     rows = [row for look in looks for row in rows_of(look.blocks)]
-    found = summaries(rows)
+    table_rows = summaries(rows)
     files = {
         "convergence.csv": as_csv(rows, iterations).encode(),
-        "convergence.md": f"{title}\n\n{as_markdown(found, iterations)}".encode(),
+        "convergence.md": f"{title}\n\n{as_markdown(table_rows, iterations)}".encode(),
     }
-    figure = chart(found, iterations, title)
+    figure = chart(table_rows, iterations, title)
     files |= {f"convergence.{kind}": _rendered(figure, kind) for kind in FIGURES}
-    return files | {"convergence.html": figure.to_html(inline=True).encode()}  # needs no network
+    # inline: the page needs no network
+    return files | {"convergence.html": figure.to_html(inline=True).encode()}
 
 
 def map_files(looks: Sequence[ImageFindings], iterations: Sequence[int]) -> dict[str, bytes]:
-    """Return a sheet of maps for each image, by the names of their files."""
+    """Return the content of a sheet of maps for each image, by file name."""
     from ...visualization.sheet import png
     from ...visualization.token_sheet import maps_sheet
 
@@ -162,7 +166,8 @@ def map_files(looks: Sequence[ImageFindings], iterations: Sequence[int]) -> dict
 
 
 def _rendered(figure: alt.VConcatChart, kind: Kind) -> bytes:
-    """Return the figure as a file of this kind."""
+    """Return the content of a file of this kind with the figure."""
+    # altair writes SVG as text and the other kinds as bytes
     buffer: io.StringIO | io.BytesIO = io.StringIO() if kind == "svg" else io.BytesIO()
     figure.save(buffer, format=kind, scale_factor=2 if kind == "png" else 1)
     content = buffer.getvalue()

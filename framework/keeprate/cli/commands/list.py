@@ -1,4 +1,4 @@
-"""`keeprate list`: what can be named on the command line, and where it comes from."""
+"""`keeprate list`: shows the names for the command line, and where each comes from."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PLUGINS = "plugins"
 
 @dataclass(frozen=True)
 class ListRow:
-    """One listed thing."""
+    """One named thing in the list, such as a method."""
 
     name: str
     description: str
@@ -32,7 +32,7 @@ class ListRow:
 
     @property
     def source(self) -> str:
-        """Origin and version, the version once."""
+        """The origin and the version, without naming the version twice."""
         return self.origin if self.version in self.origin else f"{self.origin} {self.version}"
 
 
@@ -45,29 +45,30 @@ def list_(kind: str | None, as_json: bool) -> None:
 
     Each with its description, its parameters with types and defaults, and where it comes from.
     """
-    wanted = [*KINDS, STUDIES, PLUGINS] if kind is None else [kind]
-    tables = {each: _rows(registry(), each) for each in wanted}
+    kinds = [*KINDS, STUDIES, PLUGINS] if kind is None else [kind]
+    tables = {name: _rows(registry(), name) for name in kinds}
     if as_json:
-        shown = {each: [_record(row) for row in rows] for each, rows in tables.items()}
-        click.echo(json.dumps(shown, indent=2, default=str))
+        records = {name: [_record(row) for row in rows] for name, rows in tables.items()}
+        # defaults of parameters may be of any type: those that JSON lacks are written as text
+        click.echo(json.dumps(records, indent=2, default=str))
     elif _is_terminal():
         _print_tables(tables)
     else:
-        click.echo("\n\n".join(_text(each, rows) for each, rows in tables.items()))
+        click.echo("\n\n".join(_text(name, rows) for name, rows in tables.items()))
 
 
-def _rows(found: Registry, kind: str) -> list[ListRow]:
+def _rows(plugins: Registry, kind: str) -> list[ListRow]:
     if kind == PLUGINS:
-        return _plugin_rows(found)
+        return _plugin_rows(plugins)
     if kind == STUDIES:
         from ...study.yaml_lines import description_in
 
-        studies = (found.studies[name] for name in sorted(found.studies))
+        studies = (plugins.studies[name] for name in sorted(plugins.studies))
         return [
             ListRow(study.name, description_in(study.path), (), study.origin, study.version)
             for study in studies
         ]
-    offers: dict[str, Registered[object]] = getattr(found, kind)
+    offers: dict[str, Registered[object]] = getattr(plugins, kind)
     return [_row(KINDS[kind], offers[name]) for name in sorted(offers)]
 
 
@@ -78,17 +79,17 @@ def _row(kind: PluginKind, offer: Registered[object]) -> ListRow:
 
 
 def _presets(cls: type[object]) -> str:
-    """Return a sentence on the schedules a method knows by name, empty for anything else."""
+    """Return a sentence on the named schedules of a method, empty if the class has none."""
     presets: Mapping[str, Preset] = getattr(cls, "presets", {})
-    told = (f"{name} ({each.schedule}; {each.note})" for name, each in presets.items())
-    return f" Preset schedules: {', '.join(told)}." if presets else ""
+    texts = (f"{name} ({preset.schedule}; {preset.note})" for name, preset in presets.items())
+    return f" Preset schedules: {', '.join(texts)}." if presets else ""
 
 
-def _plugin_rows(found: Registry) -> list[ListRow]:
-    """Return each loaded plugin with the names it offers, then each that failed with the cause."""
+def _plugin_rows(plugins: Registry) -> list[ListRow]:
+    """Return the loaded plugins with the names they offer, then the failed ones with the cause."""
     return [
-        ListRow(each.name, each.description, (), each.origin, each.version)
-        for each in plugin_rows(found)
+        ListRow(row.name, row.description, (), row.origin, row.version)
+        for row in plugin_rows(plugins)
     ]
 
 
@@ -97,12 +98,12 @@ def _record(row: ListRow) -> dict[str, object]:
         **asdict(row),
         "parameters": [
             {
-                "name": each.name,
-                "type": each.annotation,
-                "default": each.default,
-                "required": each.required,
+                "name": parameter.name,
+                "type": parameter.annotation,
+                "default": parameter.default,
+                "required": parameter.required,
             }
-            for each in row.parameters
+            for parameter in row.parameters
         ],
     }
 
@@ -115,7 +116,7 @@ def _heading(kind: str) -> str:
     return f"{KINDS[kind].word}s".capitalize() if kind in KINDS else kind.capitalize()
 
 
-def _described(parameter: Parameter) -> str:
+def _parameter_line(parameter: Parameter) -> str:
     return f"{parameter.text} (required)" if parameter.required else parameter.text
 
 
@@ -124,7 +125,7 @@ def _text(kind: str, rows: Iterable[ListRow]) -> str:
     lines = [_heading(kind)]
     for row in rows:
         lines.append(f"  {row.name}  ({row.source})")
-        details = [row.description, *map(_described, row.parameters)]
+        details = [row.description, *map(_parameter_line, row.parameters)]
         lines += [f"      {detail}" for detail in details if detail]
     return "\n".join(lines)
 
@@ -142,6 +143,7 @@ def _print_tables(tables: Mapping[str, Iterable[ListRow]]) -> None:
             table.add_column("Parameters")
         table.add_column("Origin")
         for row in rows:
-            parameters = ["\n".join(map(_described, row.parameters))] * with_parameters
+            parameters = ["\n".join(map(_parameter_line, row.parameters))] * with_parameters
+            # texts of plugins may have brackets, which Rich would take for markup
             table.add_row(*map(escape, (row.name, row.description, *parameters, row.source)))
         console.print(table)

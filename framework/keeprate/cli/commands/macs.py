@@ -1,4 +1,4 @@
-"""`keeprate macs`: what a model costs, part by part, plain and reduced."""
+"""`keeprate macs`: counts the cost of a model, part by part, plain and reduced."""
 
 from __future__ import annotations
 
@@ -64,14 +64,14 @@ def table(columns: dict[str, Costs]) -> list[str]:
     width = max(12, *(len(name) + 2 for name in columns))
     lines = ["MMACs per image".ljust(16) + "".join(name.rjust(width) for name in columns)]
     for part in parts:
-        cells = (f"{getattr(each, part) / 1e6:.3f}".rjust(width) for each in columns.values())
+        cells = (f"{getattr(costs, part) / 1e6:.3f}".rjust(width) for costs in columns.values())
         lines.append(part.ljust(16) + "".join(cells))
-    shares = (f"{each.total / unpruned:.1%}".rjust(width) for each in columns.values())
+    shares = (f"{costs.total / unpruned:.1%}".rjust(width) for costs in columns.values())
     return [*lines, "of unpruned".ljust(16) + "".join(shares)]
 
 
 def stages_text(reduced: ReducedModel, image_size: tuple[int, int] | None = None) -> str:
-    """Return the schedule as explicit counts, as `--schedule` would take them."""
+    """Return the schedule as explicit counts, in the form that `--schedule` takes."""
     return ",".join(f"{stage.keep}@{stage.block}" for stage in reduced.stages(image_size))
 
 
@@ -89,9 +89,9 @@ def _reduced(
 def _without_weights(
     name: str, image_size: tuple[int, int] | None
 ) -> tuple[nn.Module, tuple[int, int] | None]:
-    """Build the model's shapes alone, on the meta device, and say which size it is priced at.
+    """Build a model without weights, and return it with the image size at which it is counted.
 
-    None is the model's own size.
+    The size None is the model's own.
     """
     import timm
     import torch
@@ -105,6 +105,7 @@ def _without_weights(
         return shapes_of(name, image_size)
     check_name(name)
     sized: dict[str, Any] = {} if image_size is None else {"img_size": image_size}
+    # on the meta device tensors have shapes and no data: even the largest model takes no memory
     with torch.device("meta"):
         model = timm.create_model(name, **sized)
     if image_size is not None:

@@ -1,4 +1,4 @@
-"""`keeprate new`: a plugin of one's own to begin with, and its test."""
+"""`keeprate new`: writes a first plugin of one's own, and its test."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def new(kind: str, name: str, package: bool, output: Path) -> None:
     from ...plugins.registry import registry
     from ...plugins.scaffold import scaffold, write_new
 
-    made = scaffold(kind, name, output, registry(), package=package)
-    written = write_new(made)
-    names = [f"{path}/" if path.is_dir() else str(path) for path in written]
+    scaffolded = scaffold(kind, name, output, registry(), package=package)
+    paths = write_new(scaffolded)
+    names = [f"{path}/" if path.is_dir() else str(path) for path in paths]
     click.echo(f'Wrote {" and ".join(names)}; what to change is marked "Change this". Next:\n')
-    for command in made.commands:
+    for command in scaffolded.commands:
         click.echo(f"  {command}")

@@ -1,4 +1,4 @@
-"""`keeprate plugins`: what is loaded and from where; `keeprate plugins doctor`: what is wrong."""
+"""`keeprate plugins` shows the loaded plugins, `keeprate plugins doctor` what is wrong."""
 
 from __future__ import annotations
 
@@ -72,40 +72,41 @@ def doctor(runs: Path, as_json: bool) -> None:
     """
     from ...plugins.doctor import diagnose
 
-    found = diagnose(settings().files, os.environ, Path.cwd(), runs)
+    diagnosis = diagnose(settings().files, os.environ, Path.cwd(), runs)
     if as_json:
-        click.echo(json.dumps(_record(found), indent=2))
+        click.echo(json.dumps(_record(diagnosis), indent=2))
     else:
-        _print(found)
-    if found.problems:
+        _print(diagnosis)
+    if diagnosis.problems:
         raise click.exceptions.Exit(1)
 
 
-def _record(found: Diagnosis) -> dict[str, object]:
+def _record(diagnosis: Diagnosis) -> dict[str, object]:
     return {
         "keeprate": __version__,
         "api": API_VERSION,
-        "versions": found.machine.versions,
-        "device": found.machine.device,
-        "plugins": len(found.registry.plugins),
-        "offers": found.offered(),
-        "found": [asdict(each) for each in found.findings],
+        "versions": diagnosis.machine.versions,
+        "device": diagnosis.machine.device,
+        "plugins": len(diagnosis.registry.plugins),
+        "offers": diagnosis.offered(),
+        "found": [asdict(finding) for finding in diagnosis.findings],
     }
 
 
-def _print(found: Diagnosis) -> None:
-    versions = (f"{name} {each}" for name, each in found.machine.versions.items())
+def _print(diagnosis: Diagnosis) -> None:
+    versions = (f"{name} {version}" for name, version in diagnosis.machine.versions.items())
     click.echo(f"{', '.join(versions)}; API version {API_VERSION}")
-    click.echo(f"device: {found.machine.device}")
-    offers = ", ".join(f"{count} {kind}" for kind, count in found.offered().items())
-    click.echo(f"{_counted(len(found.registry.plugins), 'plugin')} loaded: {offers}")
-    for each in found.findings:
-        kind = "Problem" if each.is_problem else "Note"
-        click.echo(f"{kind}: {each.subject}: {sentence(each.said, each.place, each.remedy)}")
-    problems = len(found.problems)
-    notes = len(found.findings) - problems
-    click.echo(f"{_counted(problems, 'problem')}, {_counted(notes, 'note')}.")
+    click.echo(f"device: {diagnosis.machine.device}")
+    offers = ", ".join(f"{count} {kind}" for kind, count in diagnosis.offered().items())
+    click.echo(f"{_plural(len(diagnosis.registry.plugins), 'plugin')} loaded: {offers}")
+    for finding in diagnosis.findings:
+        kind = "Problem" if finding.is_problem else "Note"
+        text = sentence(finding.said, finding.place, finding.remedy)
+        click.echo(f"{kind}: {finding.subject}: {text}")
+    problems = len(diagnosis.problems)
+    notes = len(diagnosis.findings) - problems
+    click.echo(f"{_plural(problems, 'problem')}, {_plural(notes, 'note')}.")
 
 
-def _counted(count: int, word: str) -> str:
+def _plural(count: int, word: str) -> str:
     return f"{count or 'no'} {word}{'' if count == 1 else 's'}"

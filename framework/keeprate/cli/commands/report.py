@@ -1,4 +1,4 @@
-"""`keeprate report`: tables and figures of the runs in a folder."""
+"""`keeprate report`: writes tables and figures of the runs in a folder."""
 
 from __future__ import annotations
 
@@ -63,6 +63,7 @@ def report(
     """Write reports of the runs in FOLDER (such as runs/first), and print the table."""
     from ...analysis.write import chosen_reports, summarise_folder, write_reports
 
+    # first, so that a wrong name is told before the runs are read
     chosen_reports(names)
     if other is not None:
         if against or budgets:
@@ -72,6 +73,7 @@ def report(
 
     from ...analysis.model import ReportOptions
 
+    # computed once: the table and all reports show the same numbers
     summary = summarise_folder(folder, ReportOptions(against, budgets))
     print_table(summary)
     print_written(write_reports(folder, names or None, output=output, summary=summary))
@@ -80,10 +82,10 @@ def report(
 def report_changes(
     before: Path, after: Path, names: Sequence[str] | None = None, *, output: Path | None = None
 ) -> WrittenReports:
-    """Print what changed between two folders of results; return what was written into `output`.
+    """Print what changed between two folders of results; return the files written into `output`.
 
-    That is `after` by default. Raises KeeprateError for a folder that is not there or holds no
-    finished run.
+    The default of `output` is `after`. Raises KeeprateError for a folder that does not exist or
+    holds no finished run.
     """
     from ...analysis.changes import changes
     from ...analysis.tables import changes_tables
@@ -92,15 +94,20 @@ def report_changes(
 
     for folder in (before, after):
         check_folder(folder)
-    found = changes(Store(before), Store(after))
-    for folder, there in ((before, found.runs_before), (after, found.runs_after)):
-        if not there:
+    differences = changes(Store(before), Store(after))
+    for folder, num_runs in (
+        (before, differences.runs_before),
+        (after, differences.runs_after),
+    ):
+        if not num_runs:
             raise KeeprateError(f"No finished run in {folder}: there is nothing to compare.")
-    click.echo(f"{found.unchanged} runs are in both with the same rows.")
-    for table in changes_tables(found):
+    click.echo(f"{differences.unchanged} runs are in both with the same rows.")
+    for table in changes_tables(differences):
         print_columns(table.title, table.columns)
-    for problem in found.problems:
+    for problem in differences.problems:
         click.echo(f"Warning: {problem}", err=True)
     return write_each(
-        chosen_reports(names), output or after, lambda each, into: each.write_changes(found, into)
+        chosen_reports(names),
+        output or after,
+        lambda report_kind, into: report_kind.write_changes(differences, into),
     )

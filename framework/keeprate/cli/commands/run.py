@@ -1,4 +1,4 @@
-"""`keeprate run`: a study, from its file to its reports, or to what it would cost."""
+"""`keeprate run`: runs a study and writes its reports, or estimates what it would cost."""
 
 from __future__ import annotations
 
@@ -53,15 +53,22 @@ def run(
     """
     from ...study import read_study
 
-    folder = runs / _checked(name) if name is not None else None
-    found = read_study(study, overrides, ask_hub=not dry_run)
+    folder = runs / _check_name(name) if name is not None else None
+    # a dry run works without a network
+    checked_study = read_study(study, overrides, ask_hub=not dry_run)
     if dry_run:
-        _show(found)
+        _show(checked_study)
         return
     requests = [
-        replace(each, options=replace(each.options, force=force)) for each in found.requests
+        replace(request, options=replace(request.options, force=force))
+        for request in checked_study.requests
     ]
-    _run(requests, folder or runs / found.name, engine or found.engine, loggers or found.loggers)
+    _run(
+        requests,
+        folder or runs / checked_study.name,
+        engine or checked_study.engine,
+        loggers or checked_study.loggers,
+    )
 
 
 def _run(
@@ -73,7 +80,7 @@ def _run(
     raise click.exceptions.Exit(status)
 
 
-def _checked(name: str) -> str:
+def _check_name(name: str) -> str:
     from ...request import plain_folder
 
     try:
@@ -83,12 +90,13 @@ def _checked(name: str) -> str:
 
 
 def _show(study: Study) -> None:
-    """Print every run of a study with its cost, then the estimate of the whole."""
+    """Print every run of a study with its cost, then an estimate for the whole study."""
     from ...evaluation.estimate import calibrate, estimate_cost, without_weights
 
     click.echo(f"{study.name}: {study.description}".removesuffix(": "))
     estimates = []
     for request in study.requests:
+        # random weights cost the same as real ones
         comparison = without_weights(request)
         for note in comparison.notes:
             click.echo(f"Note: {note}", err=True)
@@ -98,7 +106,7 @@ def _show(study: Study) -> None:
 
 
 def _table(comparison: Comparison) -> list[str]:
-    """The lines of a table: model and data set, then each run with its cost."""
+    """Return the lines of a table: model and data set, then each run with its cost."""
     from ...evaluation.estimate import macs_per_image
 
     jobs, unpruned = comparison.jobs, comparison.unpruned_macs()
@@ -116,10 +124,13 @@ def _table(comparison: Comparison) -> list[str]:
 
 
 def _totals(estimates: Sequence[Estimate]) -> list[str]:
-    """The lines that sum up: samples read, multiply-accumulates and time, apart and shared."""
+    """Return lines with the totals: samples, TMACs and time, run by run and in shared passes."""
     from ...evaluation.progress.wording import duration
 
-    apart, shared = [each.apart for each in estimates], [each.shared for each in estimates]
+    apart, shared = (
+        [estimate.apart for estimate in estimates],
+        [estimate.shared for estimate in estimates],
+    )
     columns = [
         (
             f"{sum(work.images for work in works):,}",

@@ -1,4 +1,4 @@
-"""`keeprate runs`: the runs that a folder holds, listed, shown, removed and merged."""
+"""`keeprate runs`: lists, shows, removes and merges the runs in a folder."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def list_(folder: Path, as_json: bool) -> None:
     from ...results.listing import listed
     from ...results.manage import open_store
 
-    lines, problems = listed(open_store(folder))
+    listed_runs, problems = listed(open_store(folder))
     if as_json:
-        _say(json.dumps([asdict(line) for line in lines], indent=2))
-    elif lines:
-        _print_table([_texts(line) for line in lines])
+        _print(json.dumps([asdict(run) for run in listed_runs], indent=2))
+    elif listed_runs:
+        _print_table([_texts(run) for run in listed_runs])
     else:
-        _say(f"No run in {folder}.")
+        _print(f"No run in {folder}.")
     _warn(problems)
 
 
@@ -62,8 +62,8 @@ def show(folder: Path, run: str) -> None:
 
     store = open_store(folder)
     for run_id in find(store, run):
-        for line in _shown(store, run_id):
-            _say(line)
+        for line in _run_lines(store, run_id):
+            _print(line)
 
 
 @runs.command()
@@ -82,19 +82,22 @@ def remove(
     store = store_tools.open_store(folder)
     if not (patterns or failed or everything):
         raise KeeprateError("Nothing to remove: name runs by their id, or say --failed or --all.")
-    chosen = {name for pattern in patterns for name in store_tools.find(store, pattern)}
-    chosen |= {each.id for each in store.failures()[0] if failed and not store.has(each.id)}
-    chosen |= set(store_tools.known(store)) if everything else set()
-    ids = sorted(chosen)
+    selected_ids = {name for pattern in patterns for name in store_tools.find(store, pattern)}
+    # a run that failed at first and is finished now is not a failed one
+    selected_ids |= {
+        failure.id for failure in store.failures()[0] if failed and not store.has(failure.id)
+    }
+    selected_ids |= set(store_tools.known(store)) if everything else set()
+    ids = sorted(selected_ids)
     if not ids:
-        _say(f"Nothing to remove in {folder}.")
+        _print(f"Nothing to remove in {folder}.")
         return
-    _warn(_missed(store, ids))
+    _warn(_unpruned_warnings(store, ids))
     if not yes:
-        listed = "".join(f"\n  {name}" for name in ids)
-        click.confirm(f"Remove {_counted(len(ids))} from {folder}?{listed}\n", abort=True)
+        id_lines = "".join(f"\n  {run_id}" for run_id in ids)
+        click.confirm(f"Remove {_plural_runs(len(ids))} from {folder}?{id_lines}\n", abort=True)
     store_tools.remove(store, ids)
-    _say(f"Removed {_counted(len(ids))} from {folder}.")
+    _print(f"Removed {_plural_runs(len(ids))} from {folder}.")
 
 
 @runs.command()
@@ -117,10 +120,10 @@ def merge(target: Path, sources: tuple[Path, ...], prefer_source: bool) -> None:
     if not sources:
         raise KeeprateError("Nothing to merge: name the folders to copy from after the target.")
     report = merge(
-        Store(target), [open_store(each) for each in sources], prefer_source=prefer_source
+        Store(target), [open_store(source) for source in sources], prefer_source=prefer_source
     )
-    for line in _merged(report, target):
-        _say(line)
+    for line in _merge_lines(report, target):
+        _print(line)
     _warn(_conflicts(report, target))
     _warn(f"left out: {problem}" for problem in report.problems)
 
@@ -138,11 +141,11 @@ def _texts(line: Listed) -> tuple[str, ...]:
 
 
 def _print_table(rows: Sequence[Sequence[str]]) -> None:
-    """Print a table as wide as the terminal is, or without one with every line whole."""
+    """Print a table as wide as the terminal; elsewhere no line is wrapped or cut."""
     if not sys.stdout.isatty():
         widths = [max(map(len, column)) for column in zip(_HEADINGS, *rows, strict=True)]
         for row in (_HEADINGS, *rows):
-            _say("  ".join(map(_padded, _HEADINGS, row, widths)).rstrip())
+            _print("  ".join(map(_pad, _HEADINGS, row, widths)).rstrip())
         return
     from rich.box import SIMPLE
     from rich.console import Console
@@ -157,25 +160,26 @@ def _print_table(rows: Sequence[Sequence[str]]) -> None:
     Console(highlight=False).print(table)
 
 
-def _padded(heading: str, text: str, width: int) -> str:
+def _pad(heading: str, text: str, width: int) -> str:
     return text.rjust(width) if heading in _FIGURES else text.ljust(width)
 
 
-def _shown(store: Store, run_id: str) -> Iterator[str]:
-    """Yield the lines that tell all of a run. Raises KeeprateError if it cannot be read."""
+def _run_lines(store: Store, run_id: str) -> Iterator[str]:
+    """Yield lines with all that is stored of a run. Raises KeeprateError if it cannot be read."""
     from ...results.manage import images_done
 
     yield run_id
-    failure = next((each for each in store.failures()[0] if each.id == run_id), None)
-    images = images_done(store).get(run_id, 0)
+    failure = next((entry for entry in store.failures()[0] if entry.id == run_id), None)
+    num_images = images_done(store).get(run_id, 0)
+    # finished first: the record of an earlier failure may still be there
     if store.path_of(run_id, ".json").exists():
         yield "  state: finished"
         yield from _lines(store.read(run_id).model_dump(mode="json"), "  ")
     elif failure is not None:
-        yield f"  state: failed, {images} images saved"
+        yield f"  state: failed, {num_images} images saved"
         yield from _lines(failure.model_dump(mode="json"), "  ")
-    elif images:
-        yield f"  state: partial, {images} images saved"
+    elif num_images:
+        yield f"  state: partial, {num_images} images saved"
     else:
         raise KeeprateError(
             f"{run_id} is not whole: `keeprate runs remove` takes away what is left."
@@ -191,35 +195,35 @@ def _lines(values: Mapping[str, object], margin: str) -> Iterator[str]:
             yield f"{margin}{name}:"
             yield from (f"{margin}  {line}" for line in value.splitlines())
         else:
-            yield f"{margin}{name}: {_spelled(value)}"
+            yield f"{margin}{name}: {_format_value(value)}"
 
 
-def _spelled(value: object) -> str:
+def _format_value(value: object) -> str:
     if value in (None, "", [], {}):
         return "-"
     if isinstance(value, dict):
-        return " ".join(f"{name}={_spelled(each)}" for name, each in value.items())
+        return " ".join(f"{name}={_format_value(item)}" for name, item in value.items())
     if isinstance(value, list):
-        return ", ".join(map(_spelled, value))
+        return ", ".join(map(_format_value, value))
     return str(value)
 
 
-def _missed(store: Store, ids: Sequence[str]) -> Iterator[str]:
-    """Yield a warning for each unpruned run that others, which stay, are compared with."""
+def _unpruned_warnings(store: Store, ids: Sequence[str]) -> Iterator[str]:
+    """Yield a warning for each unpruned run with which other runs, which stay, are compared."""
     from ...results.listing import compared_with
 
     for name, count in compared_with(store, ids).items():
-        yield f"{name} is the unpruned run that {_counted(count)} of {store.folder} need."
+        yield f"{name} is the unpruned run that {_plural_runs(count)} of {store.folder} need."
 
 
-def _merged(report: MergeReport, target: Path) -> Iterator[str]:
-    yield f"Copied {_counted(len(report.ids('copied')))} to {target}."
+def _merge_lines(report: MergeReport, target: Path) -> Iterator[str]:
+    yield f"Copied {_plural_runs(len(report.ids('copied')))} to {target}."
     if failures := report.ids("failure"):
-        yield f"Copied {_counted(len(failures))} that failed."
+        yield f"Copied {_plural_runs(len(failures))} that failed."
     if replaced := report.ids("replaced"):
-        yield f"Replaced {_counted(len(replaced))}."
+        yield f"Replaced {_plural_runs(len(replaced))}."
     if kept := report.ids("kept"):
-        yield f"Kept {_counted(len(kept))} that {target} had before."
+        yield f"Kept {_plural_runs(len(kept))} that {target} had before."
 
 
 def _conflicts(report: MergeReport, target: Path) -> Iterator[str]:
@@ -229,7 +233,7 @@ def _conflicts(report: MergeReport, target: Path) -> Iterator[str]:
         yield f"{run.id} of {run.source}: {run.difference}; {outcome}."
 
 
-def _counted(count: int) -> str:
+def _plural_runs(count: int) -> str:
     return f"{count} run" if count == 1 else f"{count} runs"
 
 
@@ -238,7 +242,7 @@ def _warn(problems: Iterable[str]) -> None:
         click.echo(f"Warning: {problem}", err=True)
 
 
-def _say(line: str) -> None:
-    """Print a line; what the terminal has no sign for becomes a question mark."""
+def _print(line: str) -> None:
+    """Print a line; a character that the terminal cannot show becomes a question mark."""
     encoding = sys.stdout.encoding or "utf-8"
     click.echo(line.encode(encoding, "replace").decode(encoding))

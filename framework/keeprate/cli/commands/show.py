@@ -1,4 +1,4 @@
-"""`keeprate show`: which patches of an image survive, stage by stage, side by side."""
+"""`keeprate show`: draws which patches of an image survive, stage by stage, side by side."""
 
 from __future__ import annotations
 
@@ -70,41 +70,42 @@ def show(**options: Any) -> None:
     With --disagreeing the images are those on which finished runs disagree most, and --model,
     --weights and --data say where things lie that their folder names, if they are elsewhere now.
     """
-    asked = ShowOptions(**options)
-    if asked.disagreeing is not None:
+    typed = ShowOptions(**options)
+    if typed.disagreeing is not None:
         from .show_disagreeing import show_disagreeing
 
-        show_disagreeing(asked, asked.disagreeing)
+        show_disagreeing(typed, typed.disagreeing)
         return
-    if not asked.images:
+    # not required by click, since --disagreeing takes its images from the runs
+    if not typed.images:
         raise click.UsageError("Missing argument 'IMAGE...'.")
-    if asked.most or asked.run_ids:
+    if typed.most or typed.run_ids:
         raise KeeprateError("--most and --runs need --disagreeing FOLDER.")
-    show_images(asked)
+    show_images(typed)
 
 
 def show_images(asked: ShowOptions) -> None:
-    """Draw the images that were named. Raises KeeprateError as all that it is made of."""
+    """Draw the named images. Raises KeeprateError for a wrong option or an unreadable image."""
     from ...results.atomic_files import write_together
     from ...visualization.sheet import png
     from ...visualization.token_sheet import sheet_of
     from ...visualization.token_tracks import TokenTracer
 
-    found = source(asked)
-    check_blocks(asked.blocks, found.backbone.depth)
-    runs = runs_of(asked, found)
-    picked = found.pick(asked.images)
-    camera = TokenTracer(found, runs)
+    image_source = source(asked)
+    check_blocks(asked.blocks, image_source.backbone.depth)
+    runs = runs_of(asked, image_source)
+    images = image_source.pick(asked.images)
+    tracer = TokenTracer(image_source, runs)
     taken: set[str] = set()
-    for each in picked:
-        path = (asked.output or DEFAULT_OUTPUT) / file_name(each.stem, taken)
-        sheet = sheet_of(camera.trace(each), asked.blocks, overlay=asked.overlay)
+    for image in images:
+        path = (asked.output or DEFAULT_OUTPUT) / file_name(image.stem, taken)
+        sheet = sheet_of(tracer.trace(image), asked.blocks, overlay=asked.overlay)
         write_together({path: png(sheet)})
         click.echo(path)
 
 
 def runs_of(asked: ShowOptions, found: ImageSource) -> dict[str, MethodAtCost]:
-    """Return the methods named, or all that fit the model, at one cost, each by its label.
+    """Return the named methods, or all that fit the model, at one cost, each by its label.
 
     Raises KeeprateError for unknown names and parameters that do not fit.
     """
@@ -116,12 +117,12 @@ def runs_of(asked: ShowOptions, found: ImageSource) -> dict[str, MethodAtCost]:
     cost = Cost(asked.schedule, budget)
     suffix = " ".join(filter(None, [cost.schedule, cost.budget]))
     runs = {}
-    for spec in asked.methods or _fitting(found):
+    for spec in asked.methods or _fitting_methods(found):
         runs[f"{spec} {suffix}"] = build_run(RunSpec(*parse_spec(spec), cost), seed=0)
     return runs
 
 
-def _fitting(found: ImageSource) -> list[str]:
+def _fitting_methods(image_source: ImageSource) -> list[str]:
     """Return the names of the registered methods that reduce tokens of the model."""
     from ...plugins.parameters import build
     from ...plugins.registry import registry
@@ -130,7 +131,7 @@ def _fitting(found: ImageSource) -> list[str]:
     names = []
     for offer in registry().methods.values():
         try:
-            refuse_unsuited(found.backbone, build("method", offer.cls, {}))
+            refuse_unsuited(image_source.backbone, build("method", offer.cls, {}))
         except KeeprateError:
             continue
         names += [offer.name] if offer.cls.reduces else []
