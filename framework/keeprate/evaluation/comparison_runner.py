@@ -127,26 +127,26 @@ class ComparisonRunner:
             stopping=self.context.stopping,
         )
 
-    def _failed(self, name: str, why: RunError) -> None:
+    def _failed(self, run_id: str, run_error: RunError) -> None:
         # several processes or workers may report the same run: the first reason is stored
-        if name in self.failed:
+        if run_id in self.failed:
             return
-        self.failed[name] = why
-        job = self.pending[name]
+        self.failed[run_id] = run_error
+        job = self.pending[run_id]
         failure = Failure(
             run=job.info,
-            error=why.error,
-            traceback=why.traceback,
-            environment=self._environment(name),
+            error=run_error.error,
+            traceback=run_error.traceback,
+            environment=self._environment(run_id),
         )
         self.store.write_failure(failure)
-        self.tally.failed.append(name)
+        self.tally.failed.append(run_id)
         self.listen(RunFailed(job.label, failure))
 
-    def _fail_all(self, why: RunError) -> None:
-        message = f"The unpruned model, which all are compared with, failed: {why.error}"
+    def _fail_all(self, run_error: RunError) -> None:
+        message = f"The unpruned model, which all are compared with, failed: {run_error.error}"
         for run_id in self.pending:
-            self._failed(run_id, RunError(message, why.traceback))
+            self._failed(run_id, RunError(message, run_error.traceback))
 
     def _finish(self) -> None:
         """Store every run that has the rows of all samples."""

@@ -97,8 +97,8 @@ def _describe_general(event: Note | ComparisonStarted | PassStarted) -> tuple[st
             return "note", {"text": text}
         case ComparisonStarted(title, labels, images):
             return "comparison-started", {"title": title, "labels": labels, "images": images}
-        case PassStarted(ids, images, before):
-            fields: Fields = {"ids": ids, "images": images, "images_before": before}
+        case PassStarted(ids, images, images_before):
+            fields: Fields = {"ids": ids, "images": images, "images_before": images_before}
             return "pass-started", fields
 
 

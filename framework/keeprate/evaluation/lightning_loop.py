@@ -228,16 +228,20 @@ class PassLoop(lightning.LightningModule):
 
     def _give_up(self, failed: Mapping[str, RunError]) -> None:
         """Leave out these runs from now on, or all runs if the unpruned one is among them."""
-        for name, why in failed.items():
+        for name, run_error in failed.items():
             if name not in self.names:
                 continue
             self.names.remove(name)
-            self.failed[name] = why
+            self.failed[name] = run_error
             if self.trainer.is_global_zero:
-                self.sink.fail(name, why)
+                self.sink.fail(name, run_error)
             if name == self.work.unpruned:
-                message = f"The unpruned model, which all are compared with, failed: {why.error}"
-                self._give_up(dict.fromkeys(list(self.names), RunError(message, why.traceback)))
+                message = (
+                    f"The unpruned model, which all are compared with, failed: {run_error.error}"
+                )
+                self._give_up(
+                    dict.fromkeys(list(self.names), RunError(message, run_error.traceback))
+                )
 
     def _not_finite(self, name: str) -> RunError:
         method = self.work.models[name].method

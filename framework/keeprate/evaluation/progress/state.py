@@ -99,8 +99,10 @@ class ProgressState:
         match event:
             case ComparisonStarted():
                 self._begin(event)
-            case PassStarted(ids, images, before):
-                self.current = PassProgress(ids, images + before, before, self.clock())
+            case PassStarted(ids, images, images_before):
+                self.current = PassProgress(
+                    ids, images + images_before, images_before, self.clock()
+                )
             case PassAdvanced(images):
                 if self.current is not None:
                     self.current.advance(images, self.clock())
