@@ -167,7 +167,7 @@ def test_without_a_network_the_remedy_comes_at_once(
 def test_without_a_network_cached_weights_are_used(
     original: nn.Module, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("keeprate.backbones.loading.checkpoints.hub_problem", lambda: "offline")
+    monkeypatch.setattr("keeprate.backbones.loading.timm.hub_problem", lambda: "offline")
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: str(weights))
     loaded = load_model(NAME)
     assert loaded.weights == "pretrained"

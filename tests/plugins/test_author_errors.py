@@ -177,9 +177,9 @@ LOADING = {
     ),
     "an engine that is none": Case(
         f"{CLASS}{HOOK}".replace("keeprate_methods", "keeprate_engines"),
-        "Mine is not a subclass of keeprate.engine.Engine",
+        "Mine is not a subclass of keeprate.Engine",
         3,
-        "Write class Mine(Engine), from keeprate.engine.Engine.",
+        "Write class Mine(Engine), from keeprate.Engine.",
     ),
     "a parameter without type": Case(
         f"{CLASS}\n    def __init__(self, rate=0.5): ...\n{HOOK}",

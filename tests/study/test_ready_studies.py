@@ -13,6 +13,7 @@ from keeprate.plugins import registry as plugins
 from keeprate.plugins.kinds import check_study
 from keeprate.plugins.registry import Registry, load
 from keeprate.study import StudyProblems, read_study
+from keeprate.study.yaml_lines import description_in
 
 RUNS = {
     "convergence": 12,
@@ -112,7 +113,7 @@ def clashing(folder: Path) -> Registry:
 def test_a_study_without_a_description_has_an_empty_one(tmp_path: Path, text: bytes) -> None:
     found = with_studies(tmp_path / "plugin", "mine.yaml")
     (tmp_path / "plugin" / "mine.yaml").write_bytes(text)
-    assert found.study("mine").description == ""
+    assert description_in(found.study("mine").path) == ""
 
 
 def test_list_shows_them_with_what_they_ask() -> None:

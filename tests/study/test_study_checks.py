@@ -228,7 +228,7 @@ def test_nothing_is_computed_or_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_whether_the_hub_has_weights_is_asked_only_when_told_to(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("keeprate.backbones.loading.checkpoints.hub_problem", lambda: "no network")
+    monkeypatch.setattr("keeprate.backbones.loading.timm.hub_problem", lambda: "no network")
     monkeypatch.setattr("keeprate.backbones.loading.timm._cached", lambda config: None)
     text = ON_PHOTOS + "methods: tome"
     assert read(text).requests

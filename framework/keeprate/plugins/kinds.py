@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from ..errors import AuthorError, KeeprateError
+from ..method import Method
 from .parameters import check_defaults, parameters_of
 
 T_co = TypeVar("T_co", covariant=True)
@@ -161,3 +162,13 @@ def check_study(path: object) -> str:
         allowed = "letters, digits, '.', '_' and '-'"
         raise KeeprateError(f"the name of a study must be of {allowed}, not '{path.stem}'")
     return path.stem
+
+
+def checked_method_class(cls: type[Method]) -> type[Method]:
+    """Return a class of method; KeeprateError, with the remedy, if no plugin could offer it."""
+    try:
+        check_class(KINDS["methods"], cls)
+    except AuthorError as error:
+        said = str(error).removesuffix(".")
+        raise KeeprateError(f"{said}. {error.remedy}".rstrip()) from error
+    return cls

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, get_type_hints,
 
 from ..errors import KeeprateError
 from ..method import Method, Needs, Place, Shape, Stage
+from ..plugins.kinds import checked_method_class
 from ..plugins.parameters import parameters_of
-from .reduce import checked_class
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -134,7 +134,7 @@ def _class_of(
         "__module__": function.__module__ or "",  # None where `exec` ran it in no module
         "__qualname__": function.__qualname__,
     }
-    return checked_class(type(function.__name__, (base,), content))
+    return checked_method_class(type(function.__name__, (base,), content))
 
 
 def _own_arguments(function: Callable[..., Any]) -> list[Argument]:

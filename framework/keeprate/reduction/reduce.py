@@ -9,9 +9,9 @@ from torch import nn
 
 from ..backbones.loading.load import load_model
 from ..backbones.lookup import adapt
-from ..errors import AuthorError, KeeprateError
+from ..errors import KeeprateError
 from ..method import Method
-from ..plugins.kinds import KINDS, check_class
+from ..plugins.kinds import checked_method_class
 from ..plugins.parameters import build
 from ..plugins.registry import registry
 from .plan import make_plan, preset_of
@@ -62,22 +62,12 @@ def resolve_method_class(method: object) -> type[Method]:
     if isinstance(method, str):
         return registry().method(method)
     if isinstance(method, type) and issubclass(method, Method):
-        return checked_class(method)
+        return checked_method_class(method)
     remedy = "decorate it with @keeprate.as_method" if callable(method) else "give one of these"
     raise KeeprateError(
         f"A method is a name, a class derived from keeprate.Method or an instance of one, not "
         f"{method!r}: {remedy}."
     )
-
-
-def checked_class(cls: type[Method]) -> type[Method]:
-    """Return a class of method; KeeprateError, with the remedy, if no plugin could offer it."""
-    try:
-        check_class(KINDS["methods"], cls)
-    except AuthorError as error:
-        said = str(error).removesuffix(".")
-        raise KeeprateError(f"{said}. {error.remedy}".rstrip()) from error
-    return cls
 
 
 def resolve_method(
