@@ -228,3 +228,14 @@ def test_the_dearest_cost_within_the_budget_is_found(
     dearer = [cost for cost in costs if cost > allowed]
     assert solution.next_macs == (min(dearer) if dearer else None)
     assert (solution.note is None) == (solution.macs >= 0.995 * allowed)
+
+
+def test_the_same_stages_are_priced_once() -> None:
+    priced: list[tuple[Stage, ...]] = []
+
+    def price(stages: tuple[Stage, ...]) -> int:
+        priced.append(stages)
+        return 100 - stages[0].keep
+
+    solve(lambda scale: (Stage(0, min(int(scale), 90), 1),), price, 50, "this")
+    assert len(priced) == len(set(priced)) > 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 from ..costs import TOLERANCE, gmacs
 from ..errors import KeeprateError
@@ -51,8 +52,10 @@ def solve(
     cheapest stages instead.
     """
 
+    priced = cache(price)  # most scales tried make stages that were tried before
+
     def at(scale: float) -> int:
-        return price(make(scale))
+        return priced(make(scale))
 
     if or_cheapest and at(_LARGEST_SCALE) > allowed:
         return Solution(make(_LARGEST_SCALE), at(_LARGEST_SCALE), None, allowed)
