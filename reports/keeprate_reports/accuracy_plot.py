@@ -19,11 +19,13 @@ class AccuracyPlot(Report):
     """Top-1 accuracy against MACs, a line for each method, in accuracy.svg, .png and .pdf."""
 
     name: ClassVar[str] = "plot"
+    kinds: ClassVar[tuple[str, ...]] = ("svg", "png", "pdf")
+    """Renderings that are written, as endings of file names."""
 
     def write(self, summary: Summary, folder: Path) -> list[Path]:
         """Write accuracy.svg, accuracy.png and accuracy.pdf."""
         picture = self.chart(summary)
-        paths = [folder / f"accuracy.{kind}" for kind in ("svg", "png", "pdf")]
+        paths = [folder / f"accuracy.{kind}" for kind in self.kinds]
         for path in paths:
             picture.save(str(path), scale_factor=_PNG_SCALE if path.suffix == ".png" else 1)
         return paths

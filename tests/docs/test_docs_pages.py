@@ -1,4 +1,7 @@
-"""Every command and example of the documentation runs, and the site builds without a warning."""
+"""Every command and example of the documentation runs, and the site builds without a warning.
+
+`make test` runs one page and reads the commands of all others; `make test-all` runs every page.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from docs_factory import DOCS, blocks, furnish, run_page, settle
+from docs_factory import (
+    DOCS,
+    blocks,
+    draw_svg_alone,
+    furnish,
+    run_page,
+    settle,
+    understand,
+    write_files,
+)
 from keeprate.plugins.registry import activate, load
 
 ROOT = DOCS.parent
@@ -44,14 +56,56 @@ def _fresh_registry() -> Iterator[None]:
     activate(load())
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if runs_something(p) and p not in TESTED_BY])
+RUN_HERE = [page for page in PAGES if runs_something(page) and page not in TESTED_BY]
+FIRST = "quickstart.md"
+"""The page that newcomers type from, which `make test` runs as well."""
+
+
+@pytest.mark.parametrize(
+    "page",
+    [page if page == FIRST else pytest.param(page, marks=pytest.mark.slow) for page in RUN_HERE],
+)
 def test_a_page_runs_from_top_to_bottom(
     page: str, furnished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settle(furnished, tmp_path)
     monkeypatch.chdir(tmp_path)
+    draw_svg_alone(monkeypatch)
     activate(load())
     assert run_page(page)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if runs_something(page)])
+def test_the_commands_of_a_page_are_understood(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_files(blocks(page))
+    for block in blocks(page):
+        for command in block.commands:
+            understand(command)
+
+
+@pytest.mark.parametrize("page", RUN_HERE)
+def test_the_examples_of_a_page_are_python(page: str) -> None:
+    for block in blocks(page):
+        if block.language == "python":
+            compile(block.text, page, "exec")
+
+
+def test_a_command_that_there_is_not_is_not_understood() -> None:
+    for wrong in ("keeprate compare --budgets 50%", "keeprate comparing", "keeprat compare"):
+        with pytest.raises(AssertionError, match=wrong):
+            understand(wrong)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_file_that_a_page_links_to_is_there(page: str) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#\s]+)", (DOCS / page).read_text(encoding="utf-8"))
+    folder = (DOCS / page).parent
+    of_the_project = {path.name.lower() for path in ROOT.glob("*.md")}  # copied into the site
+    missing = [link for link in links if not (folder / link).is_file()]
+    assert set(missing) <= of_the_project
 
 
 @pytest.mark.parametrize("page", TESTED_BY)
@@ -70,17 +124,20 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.system
 def test_every_page_is_in_the_site(site: Path) -> None:
     names = [page.removesuffix(".md") for page in PAGES if not page.endswith("index.md")]
     assert [name for name in names if not (site / name / "index.html").is_file()] == []
 
 
+@pytest.mark.system
 def test_the_site_loads_nothing_from_elsewhere(site: Path) -> None:
     loads = re.compile(r"""<(?:script|img|iframe|link rel="stylesheet")[^>]*"(https?:)?//[^"]*""")
     pages = {path: loads.findall(path.read_text("utf-8")) for path in site.rglob("*.html")}
     assert {path: found for path, found in pages.items() if found} == {}
 
 
+@pytest.mark.system
 def test_equations_are_set_without_a_script(site: Path) -> None:
     page = (site / "methods/index.html").read_text(encoding="utf-8")
     assert "<math" in page

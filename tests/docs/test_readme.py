@@ -14,16 +14,13 @@ from click.testing import CliRunner
 from PIL import Image
 from safetensors.torch import save_file
 
+from docs_factory import SMALL, draw_svg_alone
 from keeprate.cli import keeprate
 from keeprate.plugins.registry import activate, load
 from paths import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
-SMALL = {
-    "compare": ["--limit", "2", "--no-throughput", "--accelerator", "cpu", "--workers", "0"],
-    "run": ["--set", "limit=2", "--set", "accelerator=cpu", "--set", "workers=0"],
-}
 WNIDS = ("n01440764", "n03888257")
 
 
@@ -62,6 +59,7 @@ def _fresh_registry() -> Iterator[None]:
 
 def test_every_keeprate_command_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
+    draw_svg_alone(monkeypatch)
     typed = [shlex.split(command) for command in commands() if command.startswith("keeprate ")]
     assert len(typed) >= 14
     for command in typed:

@@ -13,18 +13,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import timm
+from click import Command
 from click.testing import CliRunner
 from PIL import Image
 from safetensors.torch import save_file
 from sklearn.datasets import load_sample_image
 
 from keeprate.cli import keeprate
+from keeprate_reports.accuracy_plot import AccuracyPlot
 from paths import DOCS
+
+
+def _set(change: str) -> tuple[str, str]:
+    return "--set", change
+
 
 SMALL = {
     "compare": ["--limit", "2", "--no-throughput", "--accelerator", "cpu", "--workers", "0"],
-    "run": ["--set", "limit=2", "--set", "accelerator=cpu", "--set", "workers=0"],
+    "run": [*_set("limit=2"), *_set("accelerator=cpu"), *_set("workers=0"), *_set("batch_size=2")],
 }
 NOT_RUN = ("make compare", "make test", "pip install .", "pip install 'keeprate[ray]'")
 _FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -100,15 +108,25 @@ def _copied(source: str, target: str) -> None:
         shutil.copy2(source, target)
 
 
+def write_files(found: list[Block]) -> None:
+    """Write the blocks that are files into the working directory."""
+    for block in found:
+        if block.file_name is not None:
+            Path(block.file_name).write_text(block.text, encoding="utf-8")
+
+
+def draw_svg_alone(patch: pytest.MonkeyPatch) -> None:
+    """Leave out PNG and PDF, which take longest to write; tests of the report have all three."""
+    patch.setattr(AccuracyPlot, "kinds", ("svg",))
+
+
 def run_page(page: str) -> int:
     """Run a page in the working directory and return how many commands and examples it has.
 
     Blocks that are files are there before anything runs.
     """
     found = blocks(page)
-    for block in found:
-        if block.file_name is not None:
-            Path(block.file_name).write_text(block.text, encoding="utf-8")
+    write_files(found)
     names: dict[str, Any] = {}
     examples = 0
     for block in found:
@@ -119,6 +137,21 @@ def run_page(page: str) -> int:
             run_command(command)
             examples += 1
     return examples
+
+
+def understand(command: str) -> None:
+    """Read one command as it is typed, with all its options, and run nothing."""
+    typed = shlex.split(command)
+    if typed[0] != "keeprate":
+        assert command in NOT_RUN or typed[0] in ("python", "pytest"), command
+        return
+    for word in typed:
+        if word.endswith(".py"):
+            Path(word).touch()  # which `keeprate new` writes, where the page does not
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Command, "invoke", lambda self, context: None)  # groups go on to theirs
+        said = CliRunner().invoke(keeprate, typed[1:])
+    assert said.exit_code == 0, f"{command}\n{said.output}"
 
 
 def run_command(command: str) -> None:
