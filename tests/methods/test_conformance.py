@@ -6,12 +6,18 @@ from collections.abc import Iterator, Mapping
 from typing import Literal, get_args, get_origin, get_type_hints
 
 import pytest
+import torch
 
+import keeprate
 from broken_methods import Gathers, KeyNorm, LongKeys
 from keeprate import KeeprateError, Method
+from keeprate.backbones.lookup import adapt
 from keeprate.plugins.parameters import build, parameters_of
 from keeprate.plugins.registry import load, registry
-from keeprate.testing import CHECKS, MethodConformance, check
+from keeprate.testing import CHECKS, Case, MethodConformance, Verdict, check
+from keeprate.testing.cases import KINDS, MAIN_KINDS
+from keeprate.testing.lookup import subject_of
+from keeprate.testing.runner import run_method
 
 KNOWN: Mapping[str, Mapping[str, str]] = {
     "zero-tprune:tolerance=0.001": {
@@ -22,13 +28,36 @@ KNOWN: Mapping[str, Mapping[str, str]] = {
 
 NUMBERS = ("random:seed=3", "zero-tprune:tolerance=0.001", "zero-tprune:s_removal=10")
 
+BY_PARAMETER = (
+    "described",
+    "parameters",
+    "limits",
+    "schedules",
+    "reads",
+    "counts",
+    "identity",
+    "prefix",
+    "sizes",
+    "batch",
+    "pickles",
+    "needs",
+    "overhead",
+)
+"""What one parameter can break alone: what is declared, what is kept, what it costs. The rest, on
+every kind of model, is tried of each parameter by the slow test."""
 
-def specs() -> Iterator[str]:
-    """Every built-in method by itself, with its presets' parameters, and with each choice."""
+
+def defaults() -> Iterator[str]:
+    """Every built-in method by itself, and with its presets' parameters."""
     for name, offer in load(environ={"KEEPRATE_PLUGINS": ""}).methods.items():
         yield name
         for preset in offer.cls.presets.values():
             yield f"{name}:{','.join(f'{k}={v}' for k, v in preset.parameters.items())}"
+
+
+def variants() -> Iterator[str]:
+    """Every built-in method with each choice of each parameter, and some numbers."""
+    for name, offer in load(environ={"KEEPRATE_PLUGINS": ""}).methods.items():
         yield from (f"{name}:{choice}" for choice in choices(offer.cls))
     yield from NUMBERS
 
@@ -51,15 +80,47 @@ def fits(cls: type[Method], name: str, value: object) -> bool:
     return True
 
 
-@pytest.mark.parametrize("spec", list(specs()))
-def test_a_built_in_method_keeps_every_promise(spec: str) -> None:
-    verdict = check(spec)
+def assert_kept(spec: str, verdict: Verdict) -> None:
     broken = [outcome.check for outcome in verdict if not outcome.holds]
     assert broken == list(KNOWN.get(spec, ())), str(verdict)
 
 
+@pytest.mark.parametrize("spec", list(defaults()))
+def test_a_built_in_method_keeps_every_promise(spec: str) -> None:
+    assert_kept(spec, check(spec))
+
+
+@pytest.mark.parametrize("spec", list(variants()))
+def test_no_parameter_breaks_what_it_can_break_alone(spec: str) -> None:
+    outcomes = run_method(subject_of(spec), BY_PARAMETER, MAIN_KINDS[:2])
+    assert_kept(spec, Verdict(spec, tuple(outcomes)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("spec", list(variants()))
+def test_a_parameter_breaks_no_promise_on_any_kind_of_model(spec: str) -> None:
+    assert_kept(spec, check(spec))
+
+
 def test_what_is_known_to_be_broken_is_tried() -> None:
-    assert KNOWN.keys() <= set(specs())
+    assert KNOWN.keys() <= {*defaults(), *variants()}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_run_did_is_told_on_every_kind_of_model(kind: str) -> None:
+    """Tokens after each block, prefix tokens included, and costs; the battery looks at calls."""
+    case = Case(kind)
+    model, images = case.model(), case.images()
+    prefix = adapt(model).num_prefix
+    reduced = keeprate.reduce(model, "random", "18@0,11@2,8@3")
+    full = keeprate.reduce(model, "full")
+    with torch.inference_mode():
+        assert torch.equal(full(images), model(images))
+        assert not torch.allclose(reduced(images), model(images))
+        assert full.to(torch.bfloat16)(images.bfloat16()).isfinite().all()
+    assert full.token_counts.tolist() == [[prefix + 25] * 4] * 3
+    assert full.macs_per_image.total.tolist() == [full.costs().total] * 3
+    assert reduced.token_counts.tolist() == [[prefix + left for left in (18, 18, 11, 8)]] * 3
 
 
 class TestKeyNorm(MethodConformance):
@@ -101,7 +162,6 @@ def test_the_user_s_random_state_and_settings_stay_as_they_are() -> None:
     import random
 
     import numpy as np
-    import torch
 
     torch.manual_seed(5), np.random.seed(5), random.seed(5)
     expected = torch.rand(1), np.random.rand(), random.random()

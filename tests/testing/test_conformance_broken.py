@@ -13,7 +13,10 @@ import torch.nn.functional as F
 import broken_habits as habits
 import broken_methods as broken
 from keeprate import Method
-from keeprate.testing import CHECKS, Case, Outcome, bench, check
+from keeprate.testing import CHECKS, Case, Outcome, Verdict, bench, check
+from keeprate.testing.cases import KINDS, MAIN_KINDS
+from keeprate.testing.lookup import subject_of
+from keeprate.testing.runner import run_method
 from rounding import OtherRounding
 
 NUMBER = r"[\d.e+-]+"
@@ -144,11 +147,18 @@ def _own_activation(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     habits.Hoards.calls = 0
 
 
+@pytest.mark.parametrize(
+    "kinds",
+    [MAIN_KINDS[:1], pytest.param(tuple(KINDS), marks=pytest.mark.slow)],
+    ids=["one kind", "all kinds"],
+)
 @pytest.mark.parametrize("cls", EXPECTED, ids=lambda cls: cls.__name__)
-def test_only_the_check_of_the_broken_promise_fails(cls: type[Method]) -> None:
+def test_only_the_check_of_the_broken_promise_fails(
+    cls: type[Method], kinds: tuple[str, ...]
+) -> None:
     name, begins = EXPECTED[cls]
     parameters = {"power": 1.0} if cls is broken.NoDefault else {}
-    verdict = check(cls, **parameters)
+    verdict = Verdict("it", tuple(run_method(subject_of(cls, parameters), (), kinds)))
     assert [outcome.check for outcome in verdict.broken] == [name], str(verdict)
     pattern = re.escape(begins).replace("NUMBER", NUMBER)
     assert re.match(pattern, verdict[name].said), verdict[name].said

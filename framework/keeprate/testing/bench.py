@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 
@@ -80,12 +80,14 @@ class Bench:
     subject: Subject
     plain: Mapping[Case, Tensor] = field(default_factory=dict)
     """The logits of the unpruned models of some cases, computed before the method was made."""
+    kinds: Collection[str] = tuple(KINDS)
+    """The kinds of model that are tried, of those that a check asks for."""
 
     @classmethod
-    def of(cls, subject: Subject) -> Bench:
-        """Return the bench of a method."""
+    def of(cls, subject: Subject, kinds: Collection[str] = tuple(KINDS)) -> Bench:
+        """Return the bench of a method, on these kinds of model."""
         # before the method is made: its constructor could change torch, and so these logits
-        return cls(subject, {Case(kind): _plain(kind) for kind in KINDS})
+        return cls(subject, {Case(kind): _plain(kind) for kind in kinds}, kinds)
 
     def must_reduce(self) -> Method:
         """Return a new method; raises NotAsked for a method that reduces nothing."""
@@ -101,7 +103,7 @@ class Bench:
         method, found = self.subject.make(), False
         for kind in kinds:
             each = replace(case, kind=kind)
-            if not acts_on(each, method):
+            if kind not in self.kinds or not acts_on(each, method):
                 continue
             found = True
             yield each if each.schedule is not None else scheduled(method, each)

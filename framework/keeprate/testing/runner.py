@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from ..errors import KeeprateError, unknown_name
 from ..plugins.author_errors import definition_place, package_of, raise_place
 from .bench import Bench, Subject
+from .cases import KINDS
 from .global_state import left_as_found
 from .outcome import Broken, Check, NotAsked, NotTried, Outcome
 from .promises.cost import ECONOMY, READS
@@ -69,10 +70,15 @@ def run_checks(checks: Iterable[Check[S]], cls: type, made: Callable[[], S]) -> 
         yield Outcome(**{**vars(outcome), "seconds": seconds})
 
 
-def run_method(subject: Subject, only: Sequence[str] = ()) -> Iterator[Outcome]:
-    """Yield the outcome of each check of a method; KeeprateError for a name that no check has."""
+def run_method(
+    subject: Subject, only: Sequence[str] = (), kinds: Collection[str] = tuple(KINDS)
+) -> Iterator[Outcome]:
+    """Yield the outcome of each check of a method; KeeprateError for a name that no check has.
+
+    `kinds` are the kinds of model that are tried, all by default.
+    """
     picked = chosen(CHECKS, only)
-    return run_checks(picked, subject.cls, lambda: Bench.of(subject))
+    return run_checks(picked, subject.cls, lambda: Bench.of(subject, kinds))
 
 
 def _try_after(check: Check[S], broken: Sequence[str]) -> None:
