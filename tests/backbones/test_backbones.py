@@ -68,7 +68,7 @@ def with_part(name: str, part: nn.Module) -> nn.Module:
     return model
 
 
-@pytest.fixture(params=FAMILIES, ids=str)
+@pytest.fixture(params=FAMILIES, ids=str, scope="module")
 def model(request: pytest.FixtureRequest) -> nn.Module:
     return randomised(FAMILIES[request.param]())
 

@@ -29,7 +29,7 @@ READ = Place.AFTER_ATTENTION, Needs.KEYS
 AVERAGED = ["DINOv2", "DINOv2 with registers", "BEiT", "SigLIP"]
 
 
-@pytest.fixture(params=FAMILIES, ids=str)
+@pytest.fixture(params=FAMILIES, ids=str, scope="module")
 def model(request: pytest.FixtureRequest) -> nn.Module:
     return randomised(FAMILIES[request.param]())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from functools import partial
 
@@ -76,7 +77,7 @@ FAMILIES = {
 }
 
 
-@pytest.fixture(params=FAMILIES, ids=str)
+@pytest.fixture(params=FAMILIES, ids=str, scope="module")
 def model(request: pytest.FixtureRequest) -> nn.Module:
     return randomised(FAMILIES[request.param]())
 
@@ -87,7 +88,7 @@ class TestFamily(Battery):
 
 @pytest.mark.parametrize("place", Place)
 def test_images_that_keep_different_numbers_do_not_mix(model: nn.Module, place: Place) -> None:
-    model = model.double()
+    model = copy.deepcopy(model).double()
     assert_as_if_each_ran_alone(model, adapt(model).example(3), place)
 
 

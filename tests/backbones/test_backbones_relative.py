@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable
 
@@ -63,7 +64,7 @@ ONE_OF_EACH = [
 ]
 
 
-@pytest.fixture(params=FAMILIES, ids=str)
+@pytest.fixture(params=FAMILIES, ids=str, scope="module")
 def model(request: pytest.FixtureRequest) -> nn.Module:
     return randomised(FAMILIES[request.param]())
 
@@ -73,7 +74,7 @@ class TestFamily(Battery):
 
 
 def test_padding_takes_no_part(model: nn.Module) -> None:
-    model.double()
+    model = copy.deepcopy(model).double()
     assert_as_if_each_ran_alone(model, adapt(model).example(3), Place.AFTER_BLOCK)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import pytest
@@ -68,7 +69,7 @@ MODELS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-@pytest.fixture(params=MODELS, ids=str)
+@pytest.fixture(params=MODELS, ids=str, scope="module")
 def model(request: pytest.FixtureRequest) -> nn.Module:
     return randomised(MODELS[request.param]())
 
@@ -112,7 +113,8 @@ def test_methods_run(model: nn.Module, method: str, batch: int) -> None:
 
 @pytest.mark.parametrize("place", Place)
 def test_padding_takes_no_part(model: nn.Module, place: Place) -> None:
-    images = adapt(model.double()).example(4)
+    model = copy.deepcopy(model).double()
+    images = adapt(model).example(4)
     assert_as_if_each_ran_alone(model, images, place)
 
 

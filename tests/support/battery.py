@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import lru_cache
 
 import pytest
 import timm
@@ -12,7 +13,7 @@ from torch import nn
 
 import keeprate
 from keeprate import Needs, Place
-from keeprate.backbone import Backbone
+from keeprate.backbone import Backbone, Inputs
 from keeprate.backbones.lookup import adapt
 from keeprate.reduction import proof
 
@@ -97,13 +98,20 @@ def assert_equals_oracle(model: nn.Module, place: Place, needs: Needs) -> None:
 
 def assert_macs(model: nn.Module, place: Place) -> None:
     """The ruler agrees with torch's flop counter to the digit, for the plain and a pruned model."""
-    backbone = adapt(on_meta(model))
-    inputs = backbone.example(1)
-    assert keeprate.macs(model) == proof.counted_macs(backbone, backbone.plain, inputs)
+    backbone, inputs, counted = counted_on_meta(model)
+    assert keeprate.macs(model) == counted
     reduced = proof.probed(backbone, "keep=0.6@0,2", place)
     counted = proof.counted_macs(backbone, reduced, inputs)
     assert reduced.costs().model == counted
     assert reduced.macs_per_image.model.tolist() == [counted]
+
+
+@lru_cache(maxsize=1)
+def counted_on_meta(model: nn.Module) -> tuple[Backbone, Inputs, int]:
+    """Return the shapes of the last model asked for, an input, and the cost that is counted."""
+    backbone = adapt(on_meta(model))
+    inputs = backbone.example(1)
+    return backbone, inputs, proof.counted_macs(backbone, backbone.plain, inputs)
 
 
 def assert_half_precision(model: nn.Module, dtype: torch.dtype) -> None:
