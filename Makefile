@@ -1,6 +1,6 @@
 # make compare    the main job: install, compare the methods on the data set that ships, print the table
-# make test       lint, types and tests, as CI runs them
-# make test-all   the same with the slow tests
+# make test       lint, types and the quick tests, as CI runs them
+# make test-all   the same with every test: nothing is left out
 # make docs       the documentation site, in build/site
 # make clean      remove the environment and every cache; results in runs/ stay
 
@@ -14,15 +14,15 @@ compare: .venv/runtime.stamp
 	$(BIN)/keeprate compare
 
 test: check
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadgroup
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
 
 test-all: check
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadgroup -m ""
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile -m ""
 
 check: .venv/development.stamp
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy
+	$(BIN)/mypy --num-workers 2
 	$(BIN)/lint-imports
 
 docs: .venv/development.stamp

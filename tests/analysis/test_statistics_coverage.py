@@ -60,7 +60,7 @@ def mean_height(heights: list[float]) -> float:
     return (1 * (heights[0] + heights[1]) / 2 + 2 * (heights[1] + heights[2]) / 2) / 3
 
 
-@pytest.mark.parametrize("images", [200, 500])
+@pytest.mark.parametrize("images", [200, pytest.param(500, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("only_a", "only_b"), [(0.05, 0.05), (0.02, 0.08), (0.10, 0.30)])
 def test_paired_bootstrap_of_outcomes(images: int, only_a: float, only_b: float) -> None:
     chances = [only_a, only_b, 1 - only_a - only_b]
@@ -112,7 +112,11 @@ READ: list[
 ]
 
 
-@pytest.mark.parametrize("world", [World(), World(seeds=3, luck=0.1)], ids=["one", "three"])
+@pytest.mark.parametrize(
+    "world",
+    [pytest.param(World(), marks=pytest.mark.slow), World(seeds=3, luck=0.1)],
+    ids=["one", "three"],
+)
 @pytest.mark.parametrize(("read", "true"), [each[1:] for each in READ], ids=[r[0] for r in READ])
 def test_curves(
     world: World,
@@ -143,6 +147,7 @@ def test_equal_divergences_are_called_different_in_about_5_of_100() -> None:
     assert 40 <= errors <= 60
 
 
+@pytest.mark.slow
 def test_five_runs_equal_to_the_reference_rarely_raise_any_alarm() -> None:
     world = World(images=150)
     alarms = 0

@@ -167,7 +167,7 @@ print("transformers" in sys.modules, *registry().backbones["hf-bert"].cls.exampl
 """
 
 
-@pytest.mark.parametrize("installed", [True, False])
+@pytest.mark.parametrize("installed", [False, pytest.param(True, marks=pytest.mark.system)])
 def test_timm_models_are_found_without_transformers(installed: bool) -> None:
     code = ADAPTED.format(before="" if installed else "sys.modules['transformers'] = None")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

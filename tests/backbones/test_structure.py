@@ -50,6 +50,7 @@ def test_what_computes_the_same_has_the_same_structure() -> None:
     assert structure_sha256(one) == structure_sha256(other)
 
 
+@pytest.mark.system
 def test_another_process_finds_the_same() -> None:
     code = (
         "import timm; from keeprate.backbones.loading.structure_hash import structure_sha256 as s;"

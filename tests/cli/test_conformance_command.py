@@ -214,6 +214,7 @@ def test_a_test_class_a_fixture_and_an_option_make_tests_of_the_promises(file: P
     assert "warning" not in done.stdout
 
 
+@pytest.mark.system
 def test_the_option_refuses_what_is_no_method(tmp_path: Path) -> None:
     done = run_pytest(tmp_path, "--keeprate-check", "missing.py")
     assert done.returncode == 4

@@ -86,6 +86,7 @@ def test_everything_passes_the_project_s_lint(made: Path) -> None:
     )
 
 
+@pytest.mark.system
 def test_everything_passes_the_project_s_types(made: Path) -> None:
     python("-m", "mypy", "--config-file", ROOT / "pyproject.toml", *sorted(made.rglob("*.py")))
 
@@ -118,6 +119,7 @@ def test_a_package_has_everything_it_needs(made: Path) -> None:
     }
 
 
+@pytest.mark.system
 def test_installed_packages_are_found(installed: Path) -> None:
     listed = json.loads(python("-m", "keeprate", "list", "--json", path=installed))
     for what, kind in LISTED.items():
@@ -129,6 +131,7 @@ def test_installed_packages_are_found(installed: Path) -> None:
 QUICK = ("-k", "not test_promise or described or needs or overhead or identity")
 
 
+@pytest.mark.system
 @pytest.mark.parametrize(
     ("which", "least"), [(QUICK, 20), pytest.param((), 60, marks=pytest.mark.slow)]
 )
@@ -288,6 +291,7 @@ def test_a_file_in_the_folder_s_place_is_told() -> None:
     assert "Cannot write to taken: File exists." in done.output
 
 
+@pytest.mark.system
 def test_the_templates_are_in_the_wheel(tmp_path: Path) -> None:
     python("-m", "hatchling", "build", "--target", "wheel", "--directory", tmp_path)
     [wheel] = tmp_path.glob("*.whl")

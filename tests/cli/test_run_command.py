@@ -190,6 +190,7 @@ def test_a_sketch_downloads_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert len(comparison.samples) == 1
 
 
+@pytest.mark.slow
 def test_the_example_of_the_page_runs() -> None:
     (example,) = re.findall(r"```yaml\n(.*?)```", PAGE, flags=re.DOTALL)
     Path("page.yaml").write_text(example, encoding="utf-8")

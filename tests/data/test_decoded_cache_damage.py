@@ -211,6 +211,7 @@ def start(root: Path, cache: Path, workers: int) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
 
 
+@pytest.mark.system
 def test_two_processes_with_workers_build_one_cache(tmp_path: Path) -> None:
     root = draw(tmp_path / "many", images=120)
     builders = [start(root, tmp_path / "cache", workers=2) for _ in range(2)]
@@ -245,6 +246,7 @@ def test_a_crop_that_another_process_writes_meanwhile_is_not_damaged(
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
+@pytest.mark.system
 def test_a_build_that_was_killed_goes_on(tmp_path: Path) -> None:
     root = draw(tmp_path / "many", images=400)
     with start(root, tmp_path / "cache", workers=1) as builder:

@@ -29,6 +29,7 @@ def _fresh_registry() -> Iterator[None]:
     activate(load())
 
 
+@pytest.mark.slow
 def test_the_page_runs_from_top_to_bottom(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

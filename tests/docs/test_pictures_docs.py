@@ -37,6 +37,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_every_command_runs(folder: Path) -> None:
     typed = re.findall(r"^\$ keeprate (.*)$", PAGE, flags=re.MULTILINE)
     assert len(typed) >= 6

@@ -142,6 +142,7 @@ if is_first_process():
 """
 
 
+@pytest.mark.system
 def test_two_processes_share_the_images_without_repeating_any(
     tmp_path: Path, alone: RunRows
 ) -> None:

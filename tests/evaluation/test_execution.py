@@ -85,7 +85,7 @@ def test_a_pass_gives_the_rows_of_separate_runs(
     assert same(separate, undisturbed)
 
 
-@pytest.mark.parametrize("most", [1, 2, 4])
+@pytest.mark.parametrize("most", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 4))])
 def test_the_size_of_groups_changes_nothing(
     tmp_path: Path, undisturbed: dict[str, pl.DataFrame], most: int
 ) -> None:

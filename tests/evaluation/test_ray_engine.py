@@ -10,18 +10,15 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
 import torch
-from ray.cluster_utils import Cluster
 
 from keeprate import KeeprateError
 from keeprate.engine import Engine, Task
 from keeprate.evaluation.comparison_runner import StudyOutcome
-from keeprate.evaluation.engines import ray_dispatch
-from keeprate.evaluation.engines.ray_cluster import connect, disconnect
 from keeprate.evaluation.engines.ray_engine import RayEngine
 from keeprate.evaluation.engines.sequential import Sequential
 from keeprate.evaluation.events import Event, Note, PassAdvanced
@@ -32,7 +29,8 @@ from keeprate.study.build import prepare
 from paths import SUPPORT
 from ray_factory import BATCH, IMAGES, Received, ids_of, passed, plugin, request, watched
 
-pytestmark = pytest.mark.xdist_group("ray")  # one cluster, where groups stay together
+if TYPE_CHECKING:
+    from ray.cluster_utils import Cluster
 
 NODE = {"num_cpus": 1, "object_store_memory": 100_000_000}
 
@@ -40,6 +38,10 @@ NODE = {"num_cpus": 1, "object_store_memory": 100_000_000}
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     """Two machines of one processor each, joined by their address."""
+    from ray.cluster_utils import Cluster
+
+    from keeprate.evaluation.engines.ray_cluster import connect, disconnect
+
     found = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False})
     found.add_node(**NODE)
     assert connect(found.address, None)
@@ -93,6 +95,7 @@ def test_rows_are_those_of_the_sequential_engine_bit_for_bit(cluster: Cluster) -
     assert sum(seen) == 4 * IMAGES
 
 
+@pytest.mark.system
 def test_the_accuracy_so_far_is_that_of_the_rows(cluster: Cluster) -> None:
     found = passed(RayEngine(), request("random"))
     told = [event for event in found.events if isinstance(event, PassAdvanced)][-1].top1()
@@ -100,6 +103,7 @@ def test_the_accuracy_so_far_is_that_of_the_rows(cluster: Cluster) -> None:
     assert told == pytest.approx(dict(means.iter_rows()))
 
 
+@pytest.mark.system
 def test_a_method_that_raises_fails_alone(cluster: Cluster, tmp_path: Path) -> None:
     with plugin(tmp_path):
         asked = request("fragile", "random")
@@ -112,6 +116,7 @@ def test_a_method_that_raises_fails_alone(cluster: Cluster, tmp_path: Path) -> N
     assert kept[0].equals(kept[1])
 
 
+@pytest.mark.system
 def test_a_run_that_ends_its_worker_again_and_again_fails(cluster: Cluster, tmp_path: Path) -> None:
     with plugin(tmp_path):
         comparison, received = prepare(request("deadly", "random")), Received()
@@ -129,6 +134,7 @@ def test_a_run_that_ends_its_worker_again_and_again_fails(cluster: Cluster, tmp_
     assert received.rows().height == 2 * BATCH
 
 
+@pytest.mark.system
 def test_other_plugin_code_on_a_machine_is_refused(cluster: Cluster, tmp_path: Path) -> None:
     with plugin(tmp_path) as path:
         comparison = prepare(request("fragile"))
@@ -142,10 +148,11 @@ def test_other_plugin_code_on_a_machine_is_refused(cluster: Cluster, tmp_path: P
     )
 
 
+@pytest.mark.system
 def test_where_no_machine_is_large_enough_it_waits_for_one_and_can_be_stopped(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ray_dispatch, "_GRACE_SECONDS", 0.0)
+    monkeypatch.setattr("keeprate.evaluation.engines.ray_dispatch._GRACE_SECONDS", 0.0)
     comparison, received = prepare(request("random")), Received()
     tasks = [Task((comparison.unpruned.id,), range(IMAGES))]
     sink = replace(received.sink(), stopping=lambda: bool(received.events))
@@ -156,6 +163,7 @@ def test_where_no_machine_is_large_enough_it_waits_for_one_and_can_be_stopped(
         RayEngine(cpus=64.0).run(comparison, tasks, Received().sink())
 
 
+@pytest.mark.system
 def test_what_ray_leaves_when_stopped_another_engine_finishes(
     cluster: Cluster, tmp_path: Path
 ) -> None:
@@ -176,6 +184,7 @@ def test_what_ray_leaves_when_stopped_another_engine_finishes(
     assert (done + left, 0 < left < IMAGES) == (IMAGES, True)
 
 
+@pytest.mark.system
 def test_a_worker_that_is_stopped_hands_in_the_batches_it_has(
     cluster: Cluster, tmp_path: Path, marks: Path
 ) -> None:
@@ -201,6 +210,7 @@ def test_a_worker_that_is_stopped_hands_in_the_batches_it_has(
     assert received.rows()["place"].to_list() == 2 * list(range(BATCH))
 
 
+@pytest.mark.system
 def test_a_machine_killed_in_the_middle_changes_no_row(
     cluster: Cluster, tmp_path: Path, marks: Path
 ) -> None:
@@ -261,6 +271,7 @@ assert len(tally.finished) == 2, tally
 """
 
 
+@pytest.mark.system
 def test_a_cluster_started_for_a_study_hears_no_ctrl_c_and_ends_with_it(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", ALONE, str(tmp_path)],

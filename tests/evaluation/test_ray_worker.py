@@ -11,12 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import ray
 
 from keeprate import KeeprateError
 from keeprate.engine import Task
-from keeprate.evaluation.engines import ray_cluster
-from keeprate.evaluation.engines.ray_cluster import room
 from keeprate.evaluation.engines.ray_engine import RayEngine
 from keeprate.evaluation.engines.remote_worker import (
     StoredLogits,
@@ -99,7 +96,7 @@ def test_devices_are_not_shared_out_twice() -> None:
 def test_a_cluster_that_does_not_answer_is_named_at_once(
     monkeypatch: pytest.MonkeyPatch, address: str
 ) -> None:
-    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
     said = refusal(RayEngine(address), prepare(request("random")))
     assert said == f"No Ray cluster at '{address}': [Errno 111] Connection refused"
 
@@ -111,10 +108,12 @@ def test_a_cluster_that_does_not_answer_is_named_at_once(
 def test_room_is_counted_machine_by_machine(
     monkeypatch: pytest.MonkeyPatch, cpus: float, gpus: float, expected: int
 ) -> None:
+    from keeprate.evaluation.engines.ray_cluster import room
+
     resources = [{"CPU": 8.0, "GPU": 1.0}, {"CPU": 2.0}, {}]
     nodes = [{"Alive": True, "Resources": each} for each in resources]
     nodes.append({"Alive": False, "Resources": {"CPU": 64.0, "GPU": 8.0}})
-    monkeypatch.setattr(ray_cluster.ray, "nodes", lambda: nodes)
+    monkeypatch.setattr("ray.nodes", lambda: nodes)
     assert room(cpus, gpus) == expected
 
 

@@ -106,7 +106,7 @@ def passes(folder: Path) -> list[PassStarted]:
     return [event for event in heard if isinstance(event, PassStarted)]
 
 
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.system)])
 def test_kill_9_loses_only_what_was_not_saved(
     tmp_path: Path, study: Any, undisturbed: dict[str, pl.DataFrame], workers: int
 ) -> None:
@@ -122,6 +122,7 @@ def test_kill_9_loses_only_what_was_not_saved(
     assert sorted(path.name for path in store.iterdir() if path.is_dir()) == []
 
 
+@pytest.mark.system
 def test_ctrl_c_ends_after_the_batch_and_keeps_it(
     tmp_path: Path, study: Any, undisturbed: dict[str, pl.DataFrame]
 ) -> None:
@@ -138,6 +139,7 @@ def test_ctrl_c_ends_after_the_batch_and_keeps_it(
     assert same(rows_of(tmp_path / "store"), undisturbed)
 
 
+@pytest.mark.system
 def test_a_second_ctrl_c_ends_at_once(
     tmp_path: Path, study: Any, undisturbed: dict[str, pl.DataFrame]
 ) -> None:
@@ -154,6 +156,7 @@ def test_a_second_ctrl_c_ends_at_once(
     assert same(rows_of(tmp_path / "store"), undisturbed)
 
 
+@pytest.mark.system
 def test_two_processes_on_one_store(
     tmp_path: Path, study: Any, undisturbed: dict[str, pl.DataFrame]
 ) -> None:
@@ -210,6 +213,7 @@ for options in ({{}}, {{"limit": 30}}):
 """
 
 
+@pytest.mark.system
 def test_several_processes_of_one_study_see_each_image_once(
     tmp_path: Path, undisturbed: dict[str, pl.DataFrame]
 ) -> None:

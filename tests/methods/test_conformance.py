@@ -44,7 +44,7 @@ BY_PARAMETER = (
     "overhead",
 )
 """What one parameter can break alone: what is declared, what is kept, what it costs. The rest, on
-every kind of model, is tried of each parameter by the slow test."""
+all kinds of model, is tried of each parameter by the slow test."""
 
 
 def defaults() -> Iterator[str]:
@@ -106,6 +106,21 @@ def test_what_is_known_to_be_broken_is_tried() -> None:
     assert KNOWN.keys() <= {*defaults(), *variants()}
 
 
+@pytest.mark.parametrize("name", load(environ={"KEEPRATE_PLUGINS": ""}).methods)
+def test_a_patch_lives_in_the_same_token_in_any_batch(name: str) -> None:
+    """The battery compares which patches are left; here also where they are."""
+    case = Case(batch=6)
+    schedule = "18@0,11@2,8@3" if registry().method(name).reduces else None
+    reduced = keeprate.reduce(case.model(), name, schedule, trace=True)
+    part = torch.tensor([4, 2, 0])
+    with torch.inference_mode():
+        reduced(case.images(), case.index())
+        together = [survivors.owner for survivors in reduced.survivors]
+        reduced(case.images()[part], case.index()[part])
+    for alone, owner in zip(reduced.survivors, together, strict=True):
+        assert torch.equal(alone.owner, owner[part])
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_a_run_did_is_told_on_every_kind_of_model(kind: str) -> None:
     """Tokens after each block, prefix tokens included, and costs; the battery looks at calls."""
@@ -117,7 +132,8 @@ def test_what_a_run_did_is_told_on_every_kind_of_model(kind: str) -> None:
     with torch.inference_mode():
         assert torch.equal(full(images), model(images))
         assert not torch.allclose(reduced(images), model(images))
-        assert full.to(torch.bfloat16)(images.bfloat16()).isfinite().all()
+        for dtype in (torch.bfloat16, torch.float16):
+            assert full.to(dtype)(images.to(dtype)).isfinite().all()
     assert full.token_counts.tolist() == [[prefix + 25] * 4] * 3
     assert full.macs_per_image.total.tolist() == [full.costs().total] * 3
     assert reduced.token_counts.tolist() == [[prefix + left for left in (18, 18, 11, 8)]] * 3

@@ -53,7 +53,10 @@ def assert_same_logits(ours: Tensor, theirs: Tensor) -> None:
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(("spec", "exports", "batches", "compiles"), ROWS)
+@pytest.mark.parametrize(
+    ("spec", "exports", "batches", "compiles"),
+    [pytest.param(*row, marks=pytest.mark.slow) if ":" in row[0] else row for row in ROWS],
+)
 def test_the_table_is_true_of_exporting(
     spec: str, exports: str, batches: str, compiles: str
 ) -> None:

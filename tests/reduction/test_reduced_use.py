@@ -15,6 +15,7 @@ import keeprate
 from keeprate import KeeprateError
 from references.tiny import images_for, tiny_vit
 
+SLOW = pytest.mark.slow
 KINDS = ["vit_tiny_patch16_224", "vit_base_patch16_siglip_224", "beit_base_patch16_224"]
 
 
@@ -29,8 +30,13 @@ class Foreign(nn.Module):
         return F.linear(x, self.weight, self.bias)
 
 
-@pytest.mark.parametrize("name", KINDS)
-@pytest.mark.parametrize(("method", "schedule"), [("tome", "r=3"), ("zero-tprune", "keep=0.7@1,2")])
+@pytest.mark.parametrize(
+    "name", [KINDS[0], *(pytest.param(each, marks=SLOW) for each in KINDS[1:])]
+)
+@pytest.mark.parametrize(
+    ("method", "schedule"),
+    [("tome", "r=3"), pytest.param("zero-tprune", "keep=0.7@1,2", marks=SLOW)],
+)
 def test_compiling_changes_nothing(name: str, method: str, schedule: str) -> None:
     reduced = keeprate.reduce(tiny_vit(name), method, schedule)
     images = images_for(reduced.model)
@@ -40,6 +46,7 @@ def test_compiling_changes_nothing(name: str, method: str, schedule: str) -> Non
         torch.testing.assert_close(compiled(images), reduced(images))
 
 
+@pytest.mark.system
 def test_what_the_proof_leaves_behind_can_be_trained_through() -> None:
     pytest.importorskip("transformers")
     script = """

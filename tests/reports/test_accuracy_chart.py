@@ -153,6 +153,7 @@ def test_few_series_are_all_drawn_and_nothing_is_said_to_be_left_out() -> None:
     assert not any("Not drawn" in line for line in panel["title"]["subtitle"])
 
 
+@pytest.mark.slow
 def test_of_series_left_out_the_runs_on_the_front_are_drawn() -> None:
     findings = many(20, 1)
     points = tuple(replace(point, on_front=True) for point in findings.groups[0].points)
@@ -178,6 +179,7 @@ def test_the_series_with_most_runs_are_drawn_before_the_more_accurate() -> None:
     assert better not in names
 
 
+@pytest.mark.slow
 def test_of_many_groups_those_with_most_runs_have_a_panel() -> None:
     findings = many(2, 1)
     group = findings.groups[0]

@@ -12,9 +12,10 @@ from html_browser import Browser, browser_path, browsing, show
 from html_factory import make_findings
 
 pytest.importorskip("selenium", reason="selenium is not installed")
-pytestmark = pytest.mark.skipif(
-    browser_path() is None, reason="no Chromium with chromedriver on the path"
-)
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.skipif(browser_path() is None, reason="no Chromium with chromedriver on the path"),
+]
 TAB, ENTER, ESCAPE, SPACE, DOWN, BACK = (
     "\ue004",
     "\ue007",

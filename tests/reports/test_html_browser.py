@@ -185,6 +185,7 @@ def test_no_run_is_said_without_a_complaint(browser: Browser, tmp_path: Path) ->
     assert browser.problems() == []
 
 
+@pytest.mark.slow
 def test_thousands_of_runs_stay_usable(browser: Browser, tmp_path: Path) -> None:
     budgets = [f"{share}%" for share in range(50, 100, 5)]
     found = make_findings([f"m{number}" for number in range(10)], budgets, variants=50)

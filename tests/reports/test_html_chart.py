@@ -21,9 +21,10 @@ from html_browser import (
 )
 
 pytest.importorskip("selenium", reason="selenium is not installed")
-pytestmark = pytest.mark.skipif(
-    browser_path() is None, reason="no Chromium with chromedriver on the path"
-)
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.skipif(browser_path() is None, reason="no Chromium with chromedriver on the path"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -156,6 +156,7 @@ def show(browser: Browser, folder: Path, found: Disagreement | None, width: int 
     browser.open(path, width)
 
 
+@pytest.mark.system
 @needs_browser
 def test_pictures_are_shown_and_opened_with_the_keyboard(browser: Browser, tmp_path: Path) -> None:
     path = picture(tmp_path)
@@ -176,6 +177,7 @@ def test_pictures_are_shown_and_opened_with_the_keyboard(browser: Browser, tmp_p
     assert browser.problems() == []
 
 
+@pytest.mark.system
 @needs_browser
 def test_what_is_right_is_bold_and_figures_are_there(browser: Browser, tmp_path: Path) -> None:
     show(browser, tmp_path, disagreement())
@@ -203,6 +205,7 @@ def test_what_is_right_is_bold_and_figures_are_there(browser: Browser, tmp_path:
     assert browser.script(strong) == [True, True, False]
 
 
+@pytest.mark.system
 @needs_browser
 def test_without_pictures_the_command_that_draws_them_is_there(
     browser: Browser, tmp_path: Path
@@ -217,6 +220,7 @@ def test_without_pictures_the_command_that_draws_them_is_there(
     assert browser.problems() == []
 
 
+@pytest.mark.system
 @needs_browser
 def test_a_phone_scrolls_pictures_not_the_page(browser: Browser, tmp_path: Path) -> None:
     found = disagreement(sample("n02979186/n02979186_cassette_player.JPEG" * 3, picture(tmp_path)))
@@ -226,6 +230,7 @@ def test_a_phone_scrolls_pictures_not_the_page(browser: Browser, tmp_path: Path)
     browser.wait(f"{sheet}.scrollWidth > 700 && {sheet}.clientWidth < 390")
 
 
+@pytest.mark.system
 @needs_browser
 def test_nasty_names_run_nothing_in_a_browser(browser: Browser, tmp_path: Path) -> None:
     nasty = replace(sample(NASTY, picture(tmp_path), NASTY), label_name=NASTY)
@@ -236,6 +241,7 @@ def test_nasty_names_run_nothing_in_a_browser(browser: Browser, tmp_path: Path) 
     assert browser.problems() == []
 
 
+@pytest.mark.system
 @needs_browser
 def test_the_part_goes_with_its_runs(browser: Browser, tmp_path: Path) -> None:
     show(browser, tmp_path, disagreement())

@@ -72,7 +72,9 @@ def whole(store: Store) -> bool:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
-@pytest.mark.parametrize("before", ["nothing", "an older result"])
+@pytest.mark.parametrize(
+    "before", ["nothing", pytest.param("an older result", marks=pytest.mark.system)]
+)
 def test_a_writer_killed_at_any_step_leaves_no_half_result(tmp_path: Path, before: str) -> None:
     outputs = []
     for step in range(12):

@@ -200,6 +200,7 @@ def test_a_store_is_not_merged_into_itself(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
+@pytest.mark.system
 def test_killed_at_any_step_every_run_is_whole(tmp_path: Path) -> None:
     source = fill(tmp_path / "source", {"tome": (40,)})
     for result in source.results()[0]:

@@ -242,6 +242,7 @@ def test_whether_the_hub_has_weights_is_asked_only_when_told_to(
     assert read_study("s.yaml", ["models.0.weights=w.safetensors"], ask_hub=True).requests
 
 
+@pytest.mark.system
 def test_reading_a_study_needs_no_lightning() -> None:
     Path("s.yaml").write_text(ON_PHOTOS + "methods: tome")
     code = (

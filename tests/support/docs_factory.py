@@ -25,14 +25,10 @@ from keeprate.cli import keeprate
 from keeprate_reports.accuracy_plot import AccuracyPlot
 from paths import DOCS
 
-
-def _set(change: str) -> tuple[str, str]:
-    return "--set", change
-
-
+CHANGES = ("limit=2", "accelerator=cpu", "workers=0", "batch_size=2", "seeds=[0]")
 SMALL = {
     "compare": ["--limit", "2", "--no-throughput", "--accelerator", "cpu", "--workers", "0"],
-    "run": [*_set("limit=2"), *_set("accelerator=cpu"), *_set("workers=0"), *_set("batch_size=2")],
+    "run": [word for change in CHANGES for word in ("--set", change)],
 }
 NOT_RUN = ("make compare", "make test", "pip install .", "pip install 'keeprate[ray]'")
 _FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)

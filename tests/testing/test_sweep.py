@@ -52,6 +52,7 @@ def test_every_name_is_tried_and_the_page_says_what_came_of_it(tmp_path: Path) -
 
 
 @pytest.mark.usefixtures("few")
+@pytest.mark.slow
 def test_wrong_costs_are_a_failure_of_each_name(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -65,6 +66,7 @@ def test_wrong_costs_are_a_failure_of_each_name(
 
 
 @pytest.mark.usefixtures("few")
+@pytest.mark.slow
 def test_wrong_numbers_are_a_failure_of_every_name_of_the_kind(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -89,6 +89,7 @@ def changed(store: Store, run_id: str, sample: str, prediction: int) -> None:
     store.write(store.read(run_id), rows.with_columns(other.alias("prediction")))
 
 
+@pytest.mark.slow
 def test_a_picture_that_shows_another_prediction_says_so(store: Store) -> None:
     tome = ids(store)["tome", "40%"]
     [sample] = disagreements(store, [tome, ids(store)["random", "40%"]], 1)
@@ -164,6 +165,7 @@ def test_blocks_and_importance_are_drawn_as_of_images(store: Store) -> None:
     assert sizes[1][1] > 1.3 * sizes[0][1]
 
 
+@pytest.mark.slow
 def test_runs_without_the_last_mlp_are_made_ready_alike(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -77,6 +77,7 @@ def test_weights_are_found_by_file_or_folder(photographs: Path, tmp_path: Path) 
     assert said.endswith("Say where it is with --model and --weights.")
 
 
+@pytest.mark.slow
 def test_data_that_moved_are_found_where_one_says(photographs: Path, tmp_path: Path) -> None:
     moved = tmp_path / "moved"
     (photographs / "here/val").rename(moved)
