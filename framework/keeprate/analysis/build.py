@@ -1,4 +1,4 @@
-"""Findings from evidence: all that reports show, put together."""
+"""Compute the findings, which hold all that reports show, from the runs of a store."""
 
 from __future__ import annotations
 
@@ -32,21 +32,22 @@ from .statistics import pareto_front
 
 
 def findings(evidence: LoadedRuns, options: ReportOptions | None = None) -> Findings:
-    """Work out what the runs of a store say.
+    """Compute what the runs of a store say.
 
-    Raises KeeprateError, before anything is compared, for a reference that no run has and for a
-    budget or a level that is none.
+    Raises KeeprateError, before anything is compared, for a reference that no run has, a budget
+    that cannot be read, and a level that is not between 0 and 1.
     """
     options = options or ReportOptions()
     if not 0 < options.level < 1:
         raise KeeprateError(f"Level {options.level} must lie between 0 and 1: give 0.95.")
-    arranged = [arrange(group, options.budgets) for group in evidence.groups]
-    _check_reference(evidence, arranged, options)
-    pairs = list(zip(evidence.groups, arranged, strict=True))
-    groups = tuple(_group(group, there, options) for group, there in pairs)
-    disputed, unread = _disagreements(evidence.store, pairs)
+    series_tables = [arrange(group, options.budgets) for group in evidence.groups]
+    _check_reference(evidence, series_tables, options)
+    pairs = list(zip(evidence.groups, series_tables, strict=True))
+    groups = tuple(_group(group, table, options) for group, table in pairs)
+    disagreements, unread = _disagreements(evidence.store, pairs)
     groups = tuple(
-        replace(group, disagreement=found) for group, found in zip(groups, disputed, strict=True)
+        replace(group, disagreement=finding)
+        for group, finding in zip(groups, disagreements, strict=True)
     )
     failures, problems = _failures(evidence), (*evidence.problems, *unread)
     return Findings(
@@ -62,40 +63,41 @@ def findings(evidence: LoadedRuns, options: ReportOptions | None = None) -> Find
 def _disagreements(
     store: Store | None, pairs: Sequence[tuple[RunGroup, SeriesTable]]
 ) -> tuple[list[Disagreement | None], list[str]]:
-    """What each group's runs disagree on, and a line for each thing that could not be read."""
+    """Return what each group's runs disagree on, and a line for each file that is unreadable."""
     if store is None:
         return [None] * len(pairs), []
     index, problems = read_index(store.folder / FOLDER)
-    found: list[Disagreement | None] = []
-    for group, arranged in pairs:
+    disagreements: list[Disagreement | None] = []
+    for group, table in pairs:
         try:
-            found.append(disagreement(store, group, arranged, index))
-        except KeeprateError as error:
-            found.append(None)
+            disagreements.append(disagreement(store, group, table, index))
+        except KeeprateError as error:  # one unreadable file must not cost the other findings
+            disagreements.append(None)
             problems.append(str(error))
-    return found, problems
+    return disagreements, problems
 
 
 def _check_reference(
-    evidence: LoadedRuns, arranged: list[SeriesTable], options: ReportOptions
+    evidence: LoadedRuns, series_tables: list[SeriesTable], options: ReportOptions
 ) -> None:
     if options.reference is None:
         return
-    known = {each.run.method for group in evidence.groups for each in group.runs}
-    known |= {name for there in arranged for name in there.series}
-    if options.reference not in known:
-        names = ", ".join(sorted(known)[:20])
-        raise KeeprateError(f"No method or series '{options.reference}' here: there are {names}.")
+    names = {scored_run.run.method for group in evidence.groups for scored_run in group.runs}
+    names |= {name for table in series_tables for name in table.series}
+    if options.reference not in names:
+        listing = ", ".join(sorted(names)[:20])
+        raise KeeprateError(f"No method or series '{options.reference}' here: there are {listing}.")
 
 
-def _group(group: RunGroup, arranged: SeriesTable, options: ReportOptions) -> GroupFindings:
+def _group(group: RunGroup, series_table: SeriesTable, options: ReportOptions) -> GroupFindings:
     run = group.runs[0].run
+    # runs with the same weights may name the model differently: the unpruned run's name counts
     first = (group.unpruned or group.runs[0]).run
-    points = _points(group, arranged, options.level)
-    curves, areas = curve_findings(arranged, options)
+    points = _points(group, series_table, options.level)
+    curves, areas = curve_findings(series_table, options)
     measured = group.runs[0].result.measured
-    chosen = group.unpruned.id if group.unpruned else None
-    found = GroupFindings(
+    unpruned_id = group.unpruned.id if group.unpruned else None
+    findings_of_group = GroupFindings(
         title=group.title,
         overview=(),
         model=first.backbone.name,
@@ -109,51 +111,56 @@ def _group(group: RunGroup, arranged: SeriesTable, options: ReportOptions) -> Gr
         images=measured.images,
         precision=run.precision,
         unpruned_macs=measured.macs.unpruned,
-        unpruned=next((point for point in points if point.run_id == chosen), None),
+        unpruned=next((point for point in points if point.run_id == unpruned_id), None),
         points=points,
         published=published(first.backbone.name),
-        equal_cost=equal_cost(arranged, options),
+        equal_cost=equal_cost(series_table, options),
         curves=curves,
         area_differences=areas,
-        ablations=ablations(arranged, options),
-        skipped=tuple(SkippedSample(*each) for each in sorted(run.data.skipped.items())),
-        provenance=tuple(provenance(each) for each in group.runs),
+        ablations=ablations(series_table, options),
+        skipped=tuple(SkippedSample(*item) for item in sorted(run.data.skipped.items())),
+        provenance=tuple(provenance(scored_run) for scored_run in group.runs),
         commands=commands_of(group.runs),
-        curves_left_out=left_out(arranged, options),
+        curves_left_out=left_out(series_table, options),
     )
-    return replace(found, overview=overview_of_group(found))
+    # the overview is written from the other findings of the group, so it comes last
+    return replace(findings_of_group, overview=overview_of_group(findings_of_group))
 
 
-def _points(group: RunGroup, arranged: SeriesTable, level: float) -> tuple[Point, ...]:
-    """All runs, the cheapest first."""
-    front = {group.runs[place].id for place in _front(group)}
-    points = [_point(each, arranged, level, each.id in front) for each in group.runs]
+def _points(group: RunGroup, series_table: SeriesTable, level: float) -> tuple[Point, ...]:
+    """Return all runs of the group, the cheapest first."""
+    front = {group.runs[position].id for position in _front(group)}
+    points = [
+        _point(scored_run, series_table, level, scored_run.id in front) for scored_run in group.runs
+    ]
     return tuple(sorted(points, key=lambda point: (point.macs, point.label, point.run_id)))
 
 
 def _front(group: RunGroup) -> list[int]:
-    """Places of the runs on the front; those on other images than the rest are never there."""
-    alike = [n for n, each in enumerate(group.runs) if each.samples == group.samples]
-    costs = [(group.runs[n].macs, float(group.runs[n].right)) for n in alike]
-    return [alike[place] for place in pareto_front(costs)]
+    """Return the positions of the runs on the front; a run on other images is never on it."""
+    comparable = [
+        n for n, scored_run in enumerate(group.runs) if scored_run.samples == group.samples
+    ]
+    costs = [(group.runs[n].macs, float(group.runs[n].right)) for n in comparable]
+    return [comparable[position] for position in pareto_front(costs)]
 
 
-def _point(judged: ScoredRun, arranged: SeriesTable, level: float, on_front: bool) -> Point:
-    run, measured = judged.run, judged.result.measured
-    at, speed = arranged.level_of.get(judged.id), measured.throughput
+def _point(scored_run: ScoredRun, series_table: SeriesTable, level: float, on_front: bool) -> Point:
+    run, measured = scored_run.run, scored_run.result.measured
+    level_of_run, speed = series_table.level_of.get(scored_run.id), measured.throughput
     return Point(
-        run_id=judged.id,
-        label=judged.label,
-        series=arranged.series_of.get(judged.id, judged.label),
+        run_id=scored_run.id,
+        label=scored_run.label,
+        series=series_table.series_of.get(scored_run.id, scored_run.label),
         method=run.method,
         parameters=text_of(run.parameters),
         asked=run.budget or run.schedule,
-        level=at.text if at else "",
+        level=level_of_run.text if level_of_run else "",
         seed=run.seed,
         reduces=run.reduces,
-        macs=judged.macs,
-        share_percent=100 * judged.macs / measured.macs.unpruned,
-        accuracy=accuracy([judged], level),
+        macs=scored_run.macs,
+        share_percent=100 * scored_run.macs / measured.macs.unpruned,
+        accuracy=accuracy([scored_run], level),
         agreement_percent=100 * measured.agreement,
         kl_nats=measured.kl,
         tokens=measured.tokens,
@@ -164,14 +171,14 @@ def _point(judged: ScoredRun, arranged: SeriesTable, level: float, on_front: boo
 
 
 def _failures(evidence: LoadedRuns) -> tuple[FailedRun, ...]:
-    labels = labels_of([each.run for each in evidence.failures])
+    labels = labels_of([failure.run for failure in evidence.failures])
     return tuple(
         FailedRun(
-            run_id=each.id,
-            label=labels[each.id],
-            error=each.error,
-            started=each.environment.started,
-            command=command_of(each.run, each.environment),
+            run_id=failure.id,
+            label=labels[failure.id],
+            error=failure.error,
+            started=failure.environment.started,
+            command=command_of(failure.run, failure.environment),
         )
-        for each in evidence.failures
+        for failure in evidence.failures
     )

@@ -1,4 +1,4 @@
-"""What changed from one store to another: runs gone, new, recomputed, or asked for anew."""
+"""What changed from one store to another: runs that are gone, new, or have other rows or ids."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from .runs import LoadedRuns, ScoredRun, gather
 from .sections.paired import compared, verdicts
 
 CHANGES_VERSION: Final = 1
-"""Of these names and their meaning, written into every JSON; raised when one changes."""
+"""The version of these names, written into every JSON; it rises when a meaning changes."""
 
 
 @dataclass(frozen=True)
 class NamedRun:
-    """A run as people tell it from others: what it is, its cost, and what it ran on."""
+    """What people know a run by: its method, its cost, its model and its data."""
 
     run_id: str
     label: str
@@ -32,11 +32,11 @@ class NamedRun:
 
 @dataclass(frozen=True)
 class ChangedRun:
-    """A run that is in both stores with other rows, or that was asked for in both and is another.
+    """A run that has other rows in the second store, or was requested in both with another id.
 
-    `before` and `after` are ids, the same for other rows. `reasons` say which parts of the
-    identity differ, or in how many images the rows do. `difference` is after less before, None
-    where they are not on the same images.
+    `before` and `after` have the same id where only the rows differ. `reasons` say which parts of
+    the identity differ, or in how many images the rows do. `difference` is after less before, None
+    where the two are not on the same images.
     """
 
     before: NamedRun
@@ -47,7 +47,7 @@ class ChangedRun:
 
 @dataclass(frozen=True)
 class Changes:
-    """The two stores, by folder; `unchanged` counts runs that are in both with the same rows."""
+    """How two stores differ. `unchanged` counts the runs that are in both with the same rows."""
 
     before: str
     after: str
@@ -61,12 +61,12 @@ class Changes:
 
     @property
     def runs_before(self) -> int:
-        """Finished runs in the first store."""
+        """The number of finished runs in the first store."""
         return len(self.only_before) + self._runs_in_both
 
     @property
     def runs_after(self) -> int:
-        """Finished runs in the second store."""
+        """The number of finished runs in the second store."""
         return len(self.only_after) + self._runs_in_both
 
     @property
@@ -78,43 +78,51 @@ _Pair = tuple[ScoredRun, ScoredRun, tuple[str, ...]]
 
 
 def changes(before: Store, after: Store, level: float = 0.95) -> Changes:
-    """Compare two stores run by run; all differences are one family.
+    """Compare two stores run by run; all differences are corrected as one family.
 
-    Runs are the same that have the same id. Those left are the same thing asked for that have the
-    same method, parameters, cost, seed, precision and names of model and data: why they are other
-    runs is said. Problems of both stores are named with their folder, and nothing is raised.
+    Two runs with the same id are the same run. Of the other runs, two are the same request if they
+    have the same method, parameters, cost, seed, precision and names of model and data; the reasons
+    say why their ids differ. Problems are listed with their store's folder, and none is raised.
     """
-    first, second = gather(before), gather(after)
-    ours, theirs = _by_id(first), _by_id(second)
-    shared = sorted(ours.keys() & theirs.keys())
-    problems = _problems(before, first) + _problems(after, second)
-    rows: list[_Pair] = []
+    runs_before, runs_after = gather(before), gather(after)
+    before_by_id, after_by_id = _by_id(runs_before), _by_id(runs_after)
+    shared = sorted(before_by_id.keys() & after_by_id.keys())
+    problems = _problems(before, runs_before) + _problems(after, runs_after)
+    changed_rows: list[_Pair] = []
     for run_id in shared:
         try:
-            said = _other_rows(before, after, run_id)
+            difference = _other_rows(before, after, run_id)
         except KeeprateError as error:
             problems.append(str(error))
         else:
-            rows += [(ours[run_id], theirs[run_id], (said,))] if said else []
-    left = [[r for i, r in each.items() if i not in shared] for each in (ours, theirs)]
-    anew = list(_asked_anew(*left))
-    judged = _judged([*rows, *anew], level)
-    gone, new = {a.id for a, _, _ in anew}, {b.id for _, b, _ in anew}
+            changed_rows += (
+                [(before_by_id[run_id], after_by_id[run_id], (difference,))] if difference else []
+            )
+    only_one_side = [
+        [run for run_id, run in by_id.items() if run_id not in shared]
+        for by_id in (before_by_id, after_by_id)
+    ]
+    requested_again = list(_requested_again(*only_one_side))
+    differences = _paired_differences([*changed_rows, *requested_again], level)
+    gone_ids, new_ids = (
+        {old.id for old, _, _ in requested_again},
+        {new.id for _, new, _ in requested_again},
+    )
     return Changes(
         before=str(before.folder),
         after=str(after.folder),
-        unchanged=len(shared) - len(rows),
-        only_before=tuple(_named(each) for each in left[0] if each.id not in gone),
-        only_after=tuple(_named(each) for each in left[1] if each.id not in new),
-        other_rows=tuple(_changed(pair, judged) for pair in rows),
-        other_identity=tuple(_changed(pair, judged) for pair in anew),
+        unchanged=len(shared) - len(changed_rows),
+        only_before=tuple(_named_run(run) for run in only_one_side[0] if run.id not in gone_ids),
+        only_after=tuple(_named_run(run) for run in only_one_side[1] if run.id not in new_ids),
+        other_rows=tuple(_changed(pair, differences) for pair in changed_rows),
+        other_identity=tuple(_changed(pair, differences) for pair in requested_again),
         problems=tuple(problems),
     )
 
 
 def _by_id(evidence: LoadedRuns) -> dict[str, ScoredRun]:
-    found = {each.id: each for group in evidence.groups for each in group.runs}
-    return dict(sorted(found.items()))
+    by_id = {run.id: run for group in evidence.groups for run in group.runs}
+    return dict(sorted(by_id.items()))
 
 
 def _problems(store: Store, evidence: LoadedRuns) -> list[str]:
@@ -122,9 +130,10 @@ def _problems(store: Store, evidence: LoadedRuns) -> list[str]:
 
 
 def _other_rows(before: Store, after: Store, run_id: str) -> str:
-    """How the rows of one run differ, "" if they do not; KeeprateError if they are unreadable."""
+    """Say how the rows of one run differ, "" if they are equal; KeeprateError if unreadable."""
     paths = [store.path_of(run_id, ".parquet") for store in (before, after)]
     try:
+        # most files are equal byte by byte, which is found without decoding them
         if paths[0].read_bytes() == paths[1].read_bytes():
             return ""
     except OSError as error:
@@ -134,24 +143,24 @@ def _other_rows(before: Store, after: Store, run_id: str) -> str:
         return "rows of other images"
     unequal = {name: ours[name].ne_missing(theirs[name]) for name in ROW_COLUMNS}
     counts = {name: int(column.sum()) for name, column in unequal.items()}
-    said = ", ".join(f"{name} in {count}" for name, count in counts.items() if count)
-    return f"of {ours.height} rows differ: {said}" if said else ""
+    counted = ", ".join(f"{name} in {count}" for name, count in counts.items() if count)
+    return f"of {ours.height} rows differ: {counted}" if counted else ""
 
 
-def _asked_anew(before: Sequence[ScoredRun], after: Sequence[ScoredRun]) -> Iterator[_Pair]:
-    """Pairs of runs that were asked for alike; of several alike, in the order of their ids."""
-    wanted: dict[tuple[object, ...], list[ScoredRun]] = defaultdict(list)
-    for each in after:
-        wanted[_asked(each.run)].append(each)
-    for each in before:
-        alike = wanted[_asked(each.run)]
+def _requested_again(before: Sequence[ScoredRun], after: Sequence[ScoredRun]) -> Iterator[_Pair]:
+    """Yield pairs of runs with the same request; equal requests are paired in the order of ids."""
+    runs_after: dict[tuple[object, ...], list[ScoredRun]] = defaultdict(list)
+    for scored_run in after:
+        runs_after[_request_key(scored_run.run)].append(scored_run)
+    for scored_run in before:
+        alike = runs_after[_request_key(scored_run.run)]
         if alike:
-            other = alike.pop(0)
-            yield each, other, _reasons(each.run, other.run)
+            other = alike.pop(0)  # a run takes part in one pair only
+            yield scored_run, other, _reasons(scored_run.run, other.run)
 
 
-def _asked(run: RunInfo) -> tuple[object, ...]:
-    """What people typed, as far as it is kept."""
+def _request_key(run: RunInfo) -> tuple[object, ...]:
+    """Return what people typed for a run, as far as the store keeps it."""
     return (
         run.method,
         text_of(dict(sorted(run.parameters.items()))),
@@ -165,7 +174,7 @@ def _asked(run: RunInfo) -> tuple[object, ...]:
 
 
 def _reasons(before: RunInfo, after: RunInfo) -> tuple[str, ...]:
-    """In words, the parts of the identity in which two runs differ (docs/runs.md)."""
+    """Name the parts of the identity in which two runs differ (docs/runs.md)."""
     parts = zip(_identity(before).items(), _identity(after).values(), strict=True)
     return tuple(name for (name, ours), theirs in parts if ours != theirs)
 
@@ -189,21 +198,24 @@ def _identity(run: RunInfo) -> dict[str, object]:
     }
 
 
-def _judged(pairs: Sequence[_Pair], level: float) -> dict[tuple[str, str], PairedDifference]:
-    alike = [(a, b) for a, b, _ in pairs if a.samples == b.samples]
-    return verdicts({(a.id, b.id): compared([b], [a], level) for a, b in alike}, level)
+def _paired_differences(
+    pairs: Sequence[_Pair], level: float
+) -> dict[tuple[str, str], PairedDifference]:
+    # only runs on the same images can be paired image by image
+    comparable = [(a, b) for a, b, _ in pairs if a.samples == b.samples]
+    return verdicts({(a.id, b.id): compared([b], [a], level) for a, b in comparable}, level)
 
 
-def _changed(pair: _Pair, judged: Mapping[tuple[str, str], PairedDifference]) -> ChangedRun:
+def _changed(pair: _Pair, differences: Mapping[tuple[str, str], PairedDifference]) -> ChangedRun:
     a, b, reasons = pair
-    return ChangedRun(_named(a), _named(b), reasons, judged.get((a.id, b.id)))
+    return ChangedRun(_named_run(a), _named_run(b), reasons, differences.get((a.id, b.id)))
 
 
-def _named(judged: ScoredRun) -> NamedRun:
-    run = judged.run
+def _named_run(scored_run: ScoredRun) -> NamedRun:
+    run = scored_run.run
     return NamedRun(
-        run_id=judged.id,
-        label=judged.label,
+        run_id=scored_run.id,
+        label=scored_run.label,
         asked=run.budget or run.schedule,
         model=run.backbone.name,
         data=run.data.name,

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class PredictedClass:
-    """What one run predicts: a class's number, and its `name`, "" where it is not known.
+    """The class that one run predicts: its number, and its `name`, "" where it is not known.
 
-    `pictured` is what the run predicts in the picture where that is another class, else "".
+    `pictured` is the class in the run's picture if that is another class, else "".
     """
 
     prediction: int
@@ -20,11 +20,12 @@ class PredictedClass:
 
 @dataclass(frozen=True)
 class DisagreedSample:
-    """One sample. `guesses` are in the order of the runs, `unpruned` is None where it was not run.
+    """One sample and what each run predicts for it.
 
+    `guesses` are in the order of the runs; `unpruned` is None where there is no unpruned run.
     `different_percent` is the share of pairs of runs whose predictions differ, `kl_spread_nats`
     the largest less the smallest KL divergence from the unpruned model. `picture` is the path of a
-    PNG file of what each run did to it, "" where none was drawn.
+    PNG file that shows what each run did to the sample, "" where none was drawn.
     """
 
     sample: str
@@ -41,9 +42,9 @@ class DisagreedSample:
 class Disagreement:
     """Runs of a group at one cost, and the samples on which they disagree most, the worst first.
 
-    `budget` is "" where the runs were named one by one. `run_ids` and their `labels` go together;
-    `text` says in words which were taken. Of `images` that all runs share, predictions differ on
-    `differing`. `command` draws pictures, "" for texts, which have no patches to draw.
+    `budget` is "" where the runs were named one by one. `run_ids` and `labels` have the same order;
+    `text` says in words which runs these are. Predictions differ on `differing` of the `images`
+    that all runs share. `command` draws pictures; it is "" for texts, which have no patches.
     """
 
     budget: str

@@ -1,9 +1,9 @@
-"""What the runs of a store say, as plain frozen data: all that a report may show, no logic.
+"""The findings from a store's runs as plain frozen data: all that a report may show, no logic.
 
 Units, unless a name says otherwise: costs (`macs`) are multiply-accumulates per image, accuracies
 are top-1 in per cent, differences are in percentage points, intervals hold at
-`ReportOptions.level`. Names of runs, methods and parameters come from plugins and people: a report
-escapes them.
+`ReportOptions.level`. Names of runs, methods and parameters come from plugins and people, so a
+report must escape them.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from .disagreement import Disagreement
 from .provenance import FailedRun, Provenance, SkippedSample
 
 FINDINGS_VERSION: Final = 1
-"""Of these names and their meaning, written into every JSON; raised when one changes."""
+"""The version of these names, written into every JSON; it rises when a meaning changes."""
 
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """What is asked of the runs.
+    """The options of a report: what to compare with, at which budgets, at which level.
 
-    `reference` is the series, or the method, that others are compared with at every budget;
-    without it, or where it was not run, the most accurate one there. `budgets` are spelled as on
-    the command line (0.8, 800M, 65%); without any they are those that the runs asked for.
+    `reference` is the series, or the method, that others are compared with at every budget. The
+    most accurate series takes its part where it is None or was not run. `budgets` are spelled as
+    on the command line (0.8, 800M, 65%); if there are none, the budgets of the runs count.
     """
 
     reference: str | None = None
@@ -34,7 +34,7 @@ class ReportOptions:
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure with the ends of its interval, all in the unit of what holds it."""
+    """A figure with the ends of its interval; the class that has it says in which unit."""
 
     value: float
     low: float
@@ -43,11 +43,11 @@ class Interval:
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """A paired difference in points, on the same images, and what may be said of it.
+    """A paired difference in points on the same images, and the verdict on it.
 
-    `adjusted_p_value` is Holm's over `family` differences that were judged together;
-    `distinguishable` is its answer, `text` the whole of it in words. Positive: better than the
-    one it is compared with.
+    `adjusted_p_value` is Holm's over the `family` differences that were judged together;
+    `distinguishable` is the verdict, and `text` says all of it in words. A positive difference
+    means better than the one it is compared with.
     """
 
     difference: Interval
@@ -62,10 +62,10 @@ class PairedDifference:
 class Point:
     """One run, as a chart draws it. `series` is the curve it lies on, `level` its budget or cost.
 
-    `label` tells it from the store's other runs of the method, `series` is the same without the
-    seed; `asked` is its budget or, without one, its schedule. `share_percent` is what the cost is
-    of the unpruned model's. `tokens` are the mean patch and prefix tokens after each block.
-    `on_front`: no other run of the group is as accurate at less cost (equal ones are both on it).
+    `label` tells the run from the store's other runs of the method, `series` is the same without
+    the seed; `asked` is its budget or, without one, its schedule. `share_percent` is the cost
+    divided by the unpruned model's. `tokens` are the mean patch and prefix tokens after each block.
+    `on_front`: no other run of the group is as accurate at less cost (equal runs are all on it).
     """
 
     run_id: str
@@ -90,10 +90,11 @@ class Point:
 
 @dataclass(frozen=True)
 class PublishedPoint:
-    """A result as a paper prints it, on the paper's own ruler: never mixed with measured ones.
+    """A result as a paper prints it; it is never mixed with measured results.
 
-    `macs` are what the paper calls FLOPs; `ruler` says what they count. `share_percent` is of the
-    paper's own unpruned model on the same ruler. `read_off` is true for points read off a figure.
+    `macs` are what the paper calls FLOPs; `ruler` says what the paper counts. `share_percent` is
+    the share of the paper's own unpruned model, counted in the same way. `read_off` is true for
+    points that were read off a figure.
     """
 
     backbone: str
@@ -112,8 +113,8 @@ class SeriesAtCost:
     """A series at one budget: one run, or several seeds of it combined.
 
     `macs` is their mean. `verdict` is against the table's reference, None for the reference
-    itself. `best`: none at this budget is more accurate in the mean; `level_with_best`: not
-    distinguishable from the best.
+    itself. `best`: no series at this budget has a higher mean accuracy; `level_with_best`: the
+    series is not distinguishable from the best.
     """
 
     series: str
@@ -135,8 +136,9 @@ class SeriesAtCost:
 class EqualCost:
     """The series that were run at one budget, the most accurate first.
 
-    `budget` as it was asked for, or the cost itself; `macs` what it allows. `reference` is the
-    series the others are compared with; `absent` are series of the group that were not run there.
+    `budget` is the text that was asked for, or the cost itself; `macs` is what it allows.
+    `reference` is the series that the others are compared with; `absent` are the series of the
+    group that were not run at this budget.
     """
 
     budget: str
@@ -148,7 +150,7 @@ class EqualCost:
 
 @dataclass(frozen=True)
 class CurveReading:
-    """A curve's accuracy at a budget by straight lines; None outside its costs, with the reason."""
+    """A curve's accuracy at a budget by straight lines; None, with `reason`, outside its costs."""
 
     budget: str
     macs: float
@@ -158,10 +160,10 @@ class CurveReading:
 
 @dataclass(frozen=True)
 class CurveFinding:
-    """A series over its costs, the unpruned run being the dearest.
+    """The accuracy of a series over its costs; the unpruned run has the highest cost.
 
     `area` is the mean accuracy (per cent) from `area_macs[0]` to `area_macs[1]`, the costs that
-    all curves of the group share; None with the `reason`.
+    all curves of the group share. Where it is None, `reason` says why.
     """
 
     series: str
@@ -176,7 +178,7 @@ class CurveFinding:
 
 @dataclass(frozen=True)
 class AreaDifference:
-    """How much larger the mean accuracy of `series` is than that of `against` over `macs`."""
+    """The mean accuracy of `series` less that of `against`, over the costs `macs`."""
 
     series: str
     against: str
@@ -202,7 +204,7 @@ class Ablation:
     """Runs of a method at one budget that differ in `factor` alone, the most accurate first.
 
     `fixed` are the other parameters, as typed. `winner` is the value that is distinguishably
-    better than each of the others, "" where there is none.
+    better than every other value, "" where there is no such value.
     """
 
     method: str
@@ -215,12 +217,12 @@ class Ablation:
 
 @dataclass(frozen=True)
 class GroupFindings:
-    """All about the runs of one model on the same images; `points` by cost, the cheapest first.
+    """All findings on the runs of one model on the same images.
 
-    `title` is that of the summary's group. `overview` are sentences. `samples` is what was judged,
-    "images" or "texts". `commands` compute all of the group again, with few calls.
-    `curves_left_out` are series that have no curve because others were taken. `disagreement` is
-    None where no two runs stand at one cost.
+    `points` are by cost, the cheapest first. `title` is that of the summary's group. `overview` are
+    sentences. `samples` says what was classified, "images" or "texts". `commands` compute the
+    whole group again. `curves_left_out` are series without a curve because there are too many.
+    `disagreement` is None where no two runs have the same cost.
     """
 
     title: str
@@ -252,7 +254,7 @@ class GroupFindings:
 
 @dataclass(frozen=True)
 class Findings:
-    """Everything that a report shows of a store; `overview` are sentences about the whole of it.
+    """Everything that a report shows of a store; `overview` are sentences about the whole store.
 
     `problems` are lines about files and runs that could not be read or compared. `methods` are
     sentences on how intervals, tests and corrections were computed, for a caption or a footnote.

@@ -1,4 +1,4 @@
-"""Where the figures of a run come from, what failed and what was left out, as a report shows it."""
+"""Where a run's figures come from, which runs failed, which samples were skipped, for reports."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from dataclasses import dataclass
 class Provenance:
     """Where the figures of a run come from, and the `command` that computes them again.
 
-    `weights` is the file or name; `data` the name with its parameters and places;
-    `data_fingerprint` a hash of all samples; `versions` are (package, version); `sources` are
-    (what, SHA-256) of the code that plugins brought. `started` is an ISO 8601 time.
+    `weights` is a file or a name; `data` is the name with its parameters and folders;
+    `data_fingerprint` is a hash of all samples; `versions` are (package, version); `sources` are
+    (what, SHA-256) of the code of plugins. `started` is an ISO 8601 time, `seconds` the wall time.
     """
 
     run_id: str
@@ -42,7 +42,7 @@ class Provenance:
 
 @dataclass(frozen=True)
 class FailedRun:
-    """A run that failed and is in no table; `command` tries it again."""
+    """A run that failed and so is in no table; `command` tries it again."""
 
     run_id: str
     label: str
@@ -53,7 +53,7 @@ class FailedRun:
 
 @dataclass(frozen=True)
 class SkippedSample:
-    """A sample that was left out, and why."""
+    """A sample that could not be read and was left out, with the reason."""
 
     sample: str
     reason: str

@@ -1,4 +1,4 @@
-"""From the description of a run to what must be asked for to get that run once more."""
+"""Build the request that computes a stored run again, from the description of that run."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _PRETRAINED: Final = "pretrained"
 
 
 def request_of(run: RunInfo, batch_size: int = LoopOptions.batch_size) -> Request:
-    """Return the request that has this run, of which the description holds all that counts.
+    """Return the request that computes this run again.
 
-    Files are named as they are there: places of data as they were, weights and transformers' models
-    by the last part of their path, which is all that is kept of it.
+    Folders of data are named in full. Weights and models of transformers are named by the last
+    part of their path, because the description keeps no more of it.
     """
     data = run.data
     return Request(
@@ -25,6 +25,7 @@ def request_of(run: RunInfo, batch_size: int = LoopOptions.batch_size) -> Reques
         runs=(RunSpec(run.method, run.parameters, Cost(run.schedule or None, run.budget)),),
         options=Options(
             LoopOptions(batch_size=batch_size, precision=run.precision),
+            # a method that takes a seed has it among its parameters; this option is for the others
             seed=0 if "seed" in run.parameters else run.seed,
             limit=data.images,
             skip_bad=bool(data.skipped),
@@ -34,16 +35,16 @@ def request_of(run: RunInfo, batch_size: int = LoopOptions.batch_size) -> Reques
 
 
 def model_spec_of(backbone: BackboneInfo, name: str | None = None) -> ModelSpec:
-    """Return how to ask for a model, which may have another `name` now.
+    """Return the spec of a stored model, under another `name` if one is given.
 
-    The size of images is always named: the model's own is not kept, and naming that changes
-    nothing. Models of transformers have a size that cannot be set, and weights of their own.
+    The size of images is always named: the description does not keep the model's own size, and
+    naming that one changes nothing. Models of transformers fix their size and bring their weights.
     """
-    asked = name or backbone.name
-    if asked.startswith(PREFIX):
-        return ModelSpec(asked)
+    model_name = name or backbone.name
+    if model_name.startswith(PREFIX):
+        return ModelSpec(model_name)
     if name is None and backbone.weights.startswith(_SHIPPED):
         return ModelSpec()
     weights = None if backbone.weights == _PRETRAINED else Path(backbone.weights)
     size = backbone.image_size if backbone.samples == "images" else None
-    return ModelSpec(asked, weights, size)
+    return ModelSpec(model_name, weights, size)

@@ -1,4 +1,4 @@
-"""The table of a group's runs that reports, the command line and notebooks show alike."""
+"""The table of a group's runs; reports, the command line and notebooks show the same one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Unit:
-    """A unit of multiply-accumulates, such as GMACs: `size` of them."""
+    """A unit of multiply-accumulates, such as GMACs, which stands for `size` of them."""
 
     name: str
     size: float
@@ -20,9 +20,9 @@ class Unit:
 
 @dataclass(frozen=True)
 class Column:
-    """A heading and a text for each line of a group; `figures` are set flush right.
+    """A heading and a text for each line of a group; columns of `figures` are aligned right.
 
-    Where there is no room for all columns, those of the highest `rank` go first.
+    Where there is no room for all columns, those of the highest `rank` are dropped first.
     """
 
     heading: str
@@ -32,14 +32,15 @@ class Column:
 
 
 def macs_unit(group: Group) -> Unit:
-    """The unit that gives the group's largest cost digits before the decimal point, or nearly."""
+    """Return the unit in which the group's largest cost is at least 0.2, or the smallest unit."""
     largest = max(line.macs_total for line in group.lines)
     units = [Unit("GMACs", 1e9), Unit("MMACs", 1e6), Unit("kMACs", 1e3)]
+    # 0.2: a cost a little below one unit still reads better in it than in hundreds of the next
     return next((unit for unit in units if largest >= 0.2 * unit.size), units[-1])
 
 
 def table(group: Group) -> tuple[Column, ...]:
-    """The group's runs, the cheapest first. Columns in which no run has anything are left out."""
+    """Return the columns for the group's runs, the cheapest first; empty columns are left out."""
     unit, unpruned = macs_unit(group), group.unpruned
     columns = (
         _column(group, "Method", lambda line: line.label, rank=0, figures=False),
@@ -79,6 +80,7 @@ def _difference(line: Line, unpruned: Line | None) -> str:
 def _p_value(p_value: float | None) -> str:
     if p_value is None:
         return ""
+    # a p-value is never printed as 0.000, which none can be
     return "<0.001" if p_value < 0.001 else f"{p_value:.3f}"
 
 

@@ -1,4 +1,4 @@
-"""What findings are made of: every run of a store and, packed, which images it got right."""
+"""Load every run of a store with the images it got right, packed: what findings are made of."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from ..results.records import Failure, Result, RunInfo
 from ..results.store import Store
 
 _ROWS_AT_ONCE: Final = 2_000_000
-"""Rows of several runs that are read together: some 100 MB of sample ids."""
+"""Most rows of several runs that are read together: their sample ids take some 100 MB."""
 
 
 @dataclass(frozen=True)
 class ScoredRun:
     """A run and whether it was right on each image, in the order of the sample ids.
 
-    `samples` is a hash of these ids: runs that share it are paired image by image. `bits` hold
-    the outcomes of `measured.images` images, eight in a byte.
+    `samples` is a hash of these ids: runs with the same hash are paired image by image. `bits`
+    hold the outcomes of `measured.images` images, eight in a byte.
     """
 
     id: str
@@ -39,7 +39,7 @@ class ScoredRun:
 
     @property
     def run(self) -> RunInfo:
-        """What was asked."""
+        """The description of the run."""
         return self.result.run
 
     @property
@@ -55,7 +55,7 @@ class ScoredRun:
 
     @property
     def right(self) -> int:
-        """How many images the run was right on."""
+        """The number of images that the run was right on."""
         return int(np.bitwise_count(self.bits).sum())
 
 
@@ -63,7 +63,7 @@ class ScoredRun:
 class RunGroup:
     """The runs of one model on the same images, by id; `unpruned` is what they are compared with.
 
-    It is the unpruned run computed as it stands and with the lowest seed, where there are several.
+    Of several unpruned runs it is one that computes the whole last block, with the lowest seed.
     """
 
     title: str
@@ -72,15 +72,15 @@ class RunGroup:
 
     @property
     def samples(self) -> str:
-        """The hash of sample ids that runs need in order to be compared."""
+        """The hash of sample ids that a run must have in order to be compared."""
         return (self.unpruned or self.runs[0]).samples
 
 
 @dataclass(frozen=True)
 class LoadedRuns:
-    """A store as it was read: groups by title, failed runs, and a line for each problem.
+    """What was read from a store: groups by title, failed runs, and a line for each problem.
 
-    `store` has the rows; evidence put together by hand has none.
+    `store` has the rows; it is None where the runs do not come from a store.
     """
 
     groups: tuple[RunGroup, ...] = ()
@@ -90,23 +90,23 @@ class LoadedRuns:
 
 
 def gather(store: Store) -> LoadedRuns:
-    """Read a store: put runs together that can be compared, and find what each was right on.
+    """Read a store: group the runs that can be compared, and load what each run was right on.
 
-    Runs belong together that have the same weights, images, transform and precision. What failed,
-    cannot be read or cannot be compared is named in the problems, and nothing is raised for it.
+    Runs of one group have the same weights, images, transform and precision. Runs that failed,
+    cannot be read or cannot be compared are listed in the problems, and none of them is raised.
     """
     results, problems = store.results()
     failures, unreadable = store.failures()
-    problems += [f"{each.id} failed: {each.error}" for each in failures] + unreadable
+    problems += [f"{failure.id} failed: {failure.error}" for failure in failures] + unreadable
     labels = labels_of([result.run for result in results])
     members: dict[str, list[ScoredRun]] = defaultdict(list)
-    for result, outcome in _outcomes(store, results):
+    for result, rows in _outcomes(store, results):
         try:
-            judged = _judged(result, labels, outcome)
+            scored_run = _scored_run(result, labels, rows)
         except KeeprateError as error:
             problems.append(str(error))
         else:
-            members[_identity(result.run)].append(judged)
+            members[_identity(result.run)].append(scored_run)
     groups = _groups(members)
     problems += [line for group in groups for line in _not_comparable(group)]
     return LoadedRuns(tuple(groups), tuple(failures), tuple(problems), store)
@@ -115,12 +115,14 @@ def gather(store: Store) -> LoadedRuns:
 def _outcomes(
     store: Store, results: Sequence[Result]
 ) -> Iterator[tuple[Result, pl.DataFrame | KeeprateError]]:
-    """The columns `sample` and `correct` of every run, or why they cannot be read."""
+    """Yield each run with its columns `sample` and `correct`, or with the error of reading them."""
     for batch in _batches(results):
         paths = [store.path_of(result.id, ".parquet") for result in batch]
-        together = _read_together(paths)
-        for place, result in enumerate(batch):
-            yield result, together[place] if together else _read(store, result)
+        # one scan of many small files is much faster; if it fails, each file is read alone, so
+        # that the error names the one file
+        frames = _read_together(paths)
+        for position, result in enumerate(batch):
+            yield result, frames[position] if frames else _read(store, result)
 
 
 def _batches(results: Iterable[Result]) -> Iterator[list[Result]]:
@@ -137,7 +139,7 @@ def _batches(results: Iterable[Result]) -> Iterator[list[Result]]:
 
 
 def _read_together(paths: Sequence[Path]) -> list[pl.DataFrame] | None:
-    """The rows of each file, read in one go; None where that is not possible for all of them."""
+    """Read the rows of all files in one scan; None where one of the files does not allow it."""
     try:
         frame = (
             pl.scan_parquet(list(paths), include_file_paths="file")
@@ -146,6 +148,7 @@ def _read_together(paths: Sequence[Path]) -> list[pl.DataFrame] | None:
         )
     except (OSError, pl.exceptions.PolarsError):
         return None
+    # a file without rows has no run of its name, which would shift all files after it
     lengths = frame["file"].rle().struct.field("len").to_list()
     if len(lengths) != len(paths):
         return None
@@ -160,25 +163,27 @@ def _read(store: Store, result: Result) -> pl.DataFrame | KeeprateError:
         return error
 
 
-def _judged(
+def _scored_run(
     result: Result, labels: Mapping[str, str], rows: pl.DataFrame | KeeprateError
 ) -> ScoredRun:
-    """Raises KeeprateError for rows that cannot be read or are not those of the result."""
+    """Make a scored run; KeeprateError for rows that are unreadable or not those of the result."""
     if isinstance(rows, KeeprateError):
         raise rows
     ordered = rows.sort("sample")
     correct = ordered["correct"].to_numpy().astype(bool)
     run_id, measured = result.id, result.measured
+    # top-1 is a share in floating point, so counts are rounded; a NaN fails "< 0.5" as well
     if len(correct) != measured.images or not (
         abs(correct.sum() - measured.top1 * measured.images) < 0.5
     ):
         raise KeeprateError(f"{run_id}.json: its figures are not those of its rows")
+    # polars makes a number of each id first, which is faster than to hash the texts here
     samples = hashlib.sha256(ordered["sample"].hash().to_numpy().tobytes()).hexdigest()
     return ScoredRun(run_id, labels[run_id], result, samples, np.packbits(correct))
 
 
 def _identity(run: RunInfo) -> str:
-    """The same for runs whose images and plain model are the same."""
+    """Return a text that is the same for runs with the same images and the same plain model."""
     data = run.data
     return json.dumps(
         [
@@ -201,27 +206,28 @@ def _groups(members: Mapping[str, Sequence[ScoredRun]]) -> list[RunGroup]:
 
 
 def _titles(examples: Mapping[str, RunInfo]) -> dict[str, str]:
-    """A readable title for each group, numbered where that would not tell them apart."""
+    """Return a readable title for each group; groups with the same title get a number."""
     titles: dict[str, str] = {}
     for key in sorted(examples):
         run = examples[key]
         count = f"{run.data.images} {run.backbone.samples}"
         plain = f"{run.backbone.name} on {run.data.name}, {count}, {run.precision}"
-        same = sum(title == plain or title.startswith(f"{plain} #") for title in titles.values())
-        titles[key] = f"{plain} #{same + 1}" if same else plain
+        namesakes = sum(
+            title == plain or title.startswith(f"{plain} #") for title in titles.values()
+        )
+        titles[key] = f"{plain} #{namesakes + 1}" if namesakes else plain
     return titles
 
 
 def _unpruned(runs: Sequence[ScoredRun]) -> ScoredRun | None:
-    plain = [each for each in runs if not each.run.reduces]
-    return min(
-        plain, key=lambda each: (each.run.empty_last_mlp, each.run.seed, each.id), default=None
-    )
+    plain = [run for run in runs if not run.run.reduces]
+    # one with `empty_last_mlp` leaves out part of the model, so it is the last choice
+    return min(plain, key=lambda run: (run.run.empty_last_mlp, run.run.seed, run.id), default=None)
 
 
 def _not_comparable(group: RunGroup) -> list[str]:
     if group.unpruned is None:
         return [f"{group.title}: no unpruned run to compare with"]
-    against = group.unpruned
-    others = [each for each in group.runs if each.samples != against.samples]
-    return [f"{each.id}: other images than {against.id}" for each in others]
+    unpruned = group.unpruned
+    others = [run for run in group.runs if run.samples != unpruned.samples]
+    return [f"{run.id}: other images than {unpruned.id}" for run in others]

@@ -1,4 +1,4 @@
-"""Everything a report shows, computed once from a store: reports only arrange and draw it."""
+"""The summary of a store: all figures that a report shows, which reports only arrange and draw."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ from .statistics import mcnemar_exact, paired_difference, wilson_interval
 class Line:
     """One run. Shares are in per cent, differences in percentage points, intervals at 95 %.
 
-    `parameters` has them all; `label` is the method with those that tell it from the store's other
-    runs of the method. `asked` is the budget or, without one, the schedule. `macs_total` is
-    `macs_model` plus the method's own `macs_overhead`, per image, and `share_percent` what that is
-    of the unpruned model's. The `difference`s and `p_value` (McNemar's exact test) are against the
-    unpruned run on the same images, None for that run itself and where there is none. `kl_nats` is
-    the mean divergence from the unpruned prediction, `tokens` the mean number after each block.
+    `parameters` holds all parameters; `label` is the method with only those that tell the run from
+    the store's other runs of the method. `asked` is the budget or, without one, the schedule.
+    `macs_total` is `macs_model` plus the method's own `macs_overhead`, per image; `share_percent`
+    is its share of the unpruned model's cost. The `difference`s and `p_value` (McNemar's exact
+    test) are against the unpruned run on the same images, None for that run itself and where there
+    is no such run. `kl_nats` is the mean divergence from the unpruned prediction, `tokens` the mean
+    number of tokens after each block.
     """
 
     id: str
@@ -58,7 +59,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Facts:
-    """What the runs of a group have in common; `devices` and `throughputs` say what they ran on."""
+    """What the runs of a group have in common; `devices` and `throughputs` list where they ran."""
 
     backbone: str
     backbone_class: str
@@ -87,10 +88,10 @@ class Group:
 
 @dataclass(frozen=True)
 class Summary:
-    """A store's groups, and a line for each thing that is wrong with it.
+    """A store's groups, and a line for each problem with it.
 
-    `evidence` and `options` are what `findings` are made of; a summary put together by hand has
-    none.
+    `findings` are computed from `evidence` and `options`; both are empty in a summary that was not
+    made from a store.
     """
 
     groups: tuple[Group, ...]
@@ -105,10 +106,11 @@ class Summary:
 
     @cached_property
     def findings(self) -> Findings:
-        """Comparisons at equal cost, curves, ablations and all else, worked out when first asked.
+        """Comparisons at equal cost, curves, ablations and more; computed on the first access.
 
         Raises KeeprateError as `keeprate.analysis.build.findings` does.
         """
+        # imported here, as a table of runs needs none of it
         from .build import findings
 
         return findings(self.evidence, self.options)
@@ -117,9 +119,9 @@ class Summary:
 def summarise(store: Store, options: ReportOptions | None = None) -> Summary:
     """Pair every run with the unpruned run of its model on its images, and sort by cost.
 
-    Runs belong together that have the same weights, images, transform and precision. Whatever
-    failed, cannot be read or cannot be compared is left out or left empty, and named in the
-    problems. `options` say what the findings are asked.
+    Runs of one group have the same weights, images, transform and precision. Runs that failed or
+    cannot be read are left out, figures that cannot be computed are None, and the problems name
+    both. `options` are those of the findings.
     """
     evidence = gather(store)
     groups = tuple(_group(group) for group in evidence.groups)
@@ -127,23 +129,27 @@ def summarise(store: Store, options: ReportOptions | None = None) -> Summary:
 
 
 def _group(group: RunGroup) -> Group:
-    against = group.unpruned
-    lines = [_line(group.title, each, against) for each in group.runs]
+    unpruned_run = group.unpruned
+    lines = [_line(group.title, scored_run, unpruned_run) for scored_run in group.runs]
     lines.sort(key=lambda line: (line.macs_total, line.label, line.id))
-    unpruned = next((line for line in lines if against and line.id == against.id), None)
-    facts = _facts([each.result for each in group.runs])
+    unpruned = next((line for line in lines if unpruned_run and line.id == unpruned_run.id), None)
+    facts = _facts([scored_run.result for scored_run in group.runs])
     return Group(group.title, facts, tuple(lines), unpruned)
 
 
-def _line(title: str, judged: ScoredRun, unpruned: ScoredRun | None) -> Line:
-    run, measured, macs = judged.run, judged.result.measured, judged.result.measured.macs
-    low, high = wilson_interval(judged.right, measured.images)
-    difference = _against(judged, unpruned)
+def _line(title: str, scored_run: ScoredRun, unpruned: ScoredRun | None) -> Line:
+    run, measured, macs = (
+        scored_run.run,
+        scored_run.result.measured,
+        scored_run.result.measured.macs,
+    )
+    low, high = wilson_interval(scored_run.right, measured.images)
+    difference = _difference_to_unpruned(scored_run, unpruned)
     throughput = measured.throughput
     return Line(
-        id=judged.id,
+        id=scored_run.id,
         group=title,
-        label=judged.label,
+        label=scored_run.label,
         method=run.method,
         parameters=text_of(run.parameters),
         asked=run.budget or run.schedule,
@@ -156,7 +162,7 @@ def _line(title: str, judged: ScoredRun, unpruned: ScoredRun | None) -> Line:
         macs_overhead=macs.overhead,
         macs_total=macs.total,
         share_percent=100 * macs.total / macs.unpruned,
-        top1_percent=100 * judged.right / measured.images,
+        top1_percent=100 * scored_run.right / measured.images,
         top1_low_percent=100 * low,
         top1_high_percent=100 * high,
         difference_points=difference[0],
@@ -175,17 +181,17 @@ def _line(title: str, judged: ScoredRun, unpruned: ScoredRun | None) -> Line:
 _Differences = tuple[float, float, float, float] | tuple[None, None, None, None]
 
 
-def _against(judged: ScoredRun, unpruned: ScoredRun | None) -> _Differences:
-    """Difference, low and high in percentage points, and the p-value."""
-    if unpruned is None or judged is unpruned or judged.samples != unpruned.samples:
+def _difference_to_unpruned(scored_run: ScoredRun, unpruned: ScoredRun | None) -> _Differences:
+    """Return difference, low and high in percentage points, and the p-value."""
+    if unpruned is None or scored_run is unpruned or scored_run.samples != unpruned.samples:
         return None, None, None, None
-    points = [100 * share for share in paired_difference(judged.correct, unpruned.correct)]
-    return points[0], points[1], points[2], mcnemar_exact(judged.correct, unpruned.correct)
+    points = [100 * share for share in paired_difference(scored_run.correct, unpruned.correct)]
+    return points[0], points[1], points[2], mcnemar_exact(scored_run.correct, unpruned.correct)
 
 
 def _facts(results: Sequence[Result]) -> Facts:
     run, measured = results[0].run, results[0].measured
-    speeds = [each.measured.throughput for each in results if each.measured.throughput]
+    speeds = [result.measured.throughput for result in results if result.measured.throughput]
     return Facts(
         backbone=run.backbone.name,
         backbone_class=run.backbone.cls,
@@ -198,7 +204,7 @@ def _facts(results: Sequence[Result]) -> Facts:
         images=measured.images,
         skipped=len(run.data.skipped),
         precision=run.precision,
-        devices=_distinct(each.environment.device for each in results),
+        devices=_distinct(result.environment.device for result in results),
         throughputs=_distinct(
             f"{speed.device}, {speed.precision}, batch size {speed.batch_size}" for speed in speeds
         ),

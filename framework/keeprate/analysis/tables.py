@@ -1,4 +1,4 @@
-"""Findings and changes as tables of texts, for reports and the command line to lay out alike."""
+"""Findings and changes as tables of texts; reports and the command line lay out the same ones."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from .sections.overview import names_in_words
 Row = TypeVar("Row")
 
 MOST_ABLATIONS: Final = 40
-"""Ablations of a group that are laid out for people; files for programs hold them all."""
+"""Most ablations of a group in a text for people; files for programs hold all of them."""
 
 _UNITS: Final = (Unit("GMACs", 1e9), Unit("MMACs", 1e6), Unit("kMACs", 1e3))
 
 
 @dataclass(frozen=True)
 class FindingsTable:
-    """A title, what it holds in a sentence, its columns, and the places of rows to set off.
+    """A title, a sentence on what the table holds, its columns, and the rows to highlight.
 
-    `marked` are the rows that are best and those not distinguishable from the best.
+    `marked` are the positions of the best rows and of those not distinguishable from the best.
     """
 
     title: str
@@ -42,20 +42,22 @@ class FindingsTable:
 
 
 def unit_of(group: GroupFindings) -> Unit:
-    """The unit that gives the group's largest cost digits before the decimal point, or nearly."""
+    """Return the unit in which the group's largest cost is at least 0.2, or the smallest unit."""
     largest = max(point.macs for point in group.points)
     return next((unit for unit in _UNITS if largest >= 0.2 * unit.size), _UNITS[-1])
 
 
 def tables_of(group: GroupFindings, level: float) -> list[FindingsTable]:
-    """All tables of a group for people to read: of many ablations the first `MOST_ABLATIONS`."""
-    tables = [equal_cost_table(group, each, level) for each in group.equal_cost if each.rivals]
+    """Return all tables of a group for people to read, with at most `MOST_ABLATIONS` ablations."""
+    tables = [equal_cost_table(group, table, level) for table in group.equal_cost if table.rivals]
     tables += filter(None, [curve_table(group, level), area_table(group, level)])
-    return tables + [ablation_table(each, level) for each in group.ablations[:MOST_ABLATIONS]]
+    return tables + [
+        ablation_table(ablation, level) for ablation in group.ablations[:MOST_ABLATIONS]
+    ]
 
 
 def notes_of(group: GroupFindings) -> tuple[str, ...]:
-    """Sentences on what `tables_of` leaves out of a group; none where it is all."""
+    """Return sentences on what `tables_of` leaves out of a group; none if it leaves out nothing."""
     number = len(group.ablations)
     if number <= MOST_ABLATIONS:
         return ()
@@ -66,20 +68,20 @@ def notes_of(group: GroupFindings) -> tuple[str, ...]:
 
 
 def equal_cost_table(group: GroupFindings, table: EqualCost, level: float) -> FindingsTable:
-    """The series at one budget, the most accurate first."""
+    """Return the table of the series at one budget, the most accurate first."""
     unit, rivals = unit_of(group), table.rivals
     columns = (
-        column("Series", rivals, lambda each: each.series, figures=False, rank=0),
-        column(unit.name, rivals, lambda each: f"{each.macs / unit.size:.3f}", rank=0),
-        column("Top-1 %", rivals, lambda each: shown(each.accuracy), rank=0),
-        column(f"vs {table.reference}", rivals, lambda each: _points(each.verdict)),
-        column("p (Holm)", rivals, lambda each: _p_value(each.verdict), rank=2),
-        column("vs unpruned", rivals, lambda each: _points(each.against_unpruned), rank=5),
-        column("KL, nats", rivals, lambda each: f"{each.kl_nats:.4f}", rank=6),
-        column("Seeds", rivals, lambda each: str(len(each.seeds)), rank=7),
+        column("Series", rivals, lambda rival: rival.series, figures=False, rank=0),
+        column(unit.name, rivals, lambda rival: f"{rival.macs / unit.size:.3f}", rank=0),
+        column("Top-1 %", rivals, lambda rival: shown(rival.accuracy), rank=0),
+        column(f"vs {table.reference}", rivals, lambda rival: _points(rival.verdict)),
+        column("p (Holm)", rivals, lambda rival: _p_value(rival.verdict), rank=2),
+        column("vs unpruned", rivals, lambda rival: _points(rival.against_unpruned), rank=5),
+        column("KL, nats", rivals, lambda rival: f"{rival.kl_nats:.4f}", rank=6),
+        column("Seeds", rivals, lambda rival: str(len(rival.seeds)), rank=7),
         column("Verdict", rivals if rivals[1:] else [], _verdict, figures=False, rank=3),
     )
-    marked = tuple(place for place, each in enumerate(rivals) if each.level_with_best)
+    marked = tuple(position for position, rival in enumerate(rivals) if rival.level_with_best)
     caption = _equal_cost_caption(group, table, level)
     return FindingsTable(f"At {table.budget}", caption, filled(columns), marked)
 
@@ -91,7 +93,8 @@ def _equal_cost_caption(group: GroupFindings, table: EqualCost, level: float) ->
         f"Series at {table.budget} ({table.macs / unit.size:.3f} {unit.name}) with {group.model} "
         f"on n = {group.images:,} {group.samples} of {group.data}, with {percent} intervals."
     )
-    family = next((each.verdict.family for each in rivals if each.verdict), 0)
+    # the reference has no verdict; every other row knows the size of the family
+    family = next((rival.verdict.family for rival in rivals if rival.verdict), 0)
     if family:
         caption += (
             f" Differences in top-1 to {table.reference}, in points, are paired on the same "
@@ -105,9 +108,9 @@ def _equal_cost_caption(group: GroupFindings, table: EqualCost, level: float) ->
 
 
 def ablation_table(ablation: Ablation, level: float) -> FindingsTable:
-    """The values of one factor, the most accurate first; marked if one beats all others."""
+    """Return the values of one factor, the most accurate first; one that beats all is marked."""
     settings = ablation.settings
-    family = next((each.verdict.family for each in settings if each.verdict), 0)
+    family = next((setting.verdict.family for setting in settings if setting.verdict), 0)
     with_fixed = f", with {ablation.fixed}" if ablation.fixed else ""
     caption = (
         f"{ablation.method} at {ablation.budget}: {ablation.factor} alone differs{with_fixed}. "
@@ -116,30 +119,32 @@ def ablation_table(ablation: Ablation, level: float) -> FindingsTable:
         "distinguishably better than every other."
     )
     columns = (
-        column(ablation.factor, settings, lambda each: each.value, figures=False, rank=0),
-        column("Top-1 %", settings, lambda each: shown(each.accuracy), rank=0),
-        column("vs first", settings, lambda each: _points(each.verdict)),
-        column("p (Holm)", settings, lambda each: _p_value(each.verdict), rank=2),
-        column("Agreement %", settings, lambda each: f"{each.agreement_percent:.2f}", rank=5),
-        column("KL, nats", settings, lambda each: f"{each.kl_nats:.4f}", rank=4),
+        column(ablation.factor, settings, lambda setting: setting.value, figures=False, rank=0),
+        column("Top-1 %", settings, lambda setting: shown(setting.accuracy), rank=0),
+        column("vs first", settings, lambda setting: _points(setting.verdict)),
+        column("p (Holm)", settings, lambda setting: _p_value(setting.verdict), rank=2),
+        column("Agreement %", settings, lambda setting: f"{setting.agreement_percent:.2f}", rank=5),
+        column("KL, nats", settings, lambda setting: f"{setting.kl_nats:.4f}", rank=4),
     )
-    marked = tuple(place for place, each in enumerate(settings) if each.value == ablation.winner)
+    marked = tuple(
+        position for position, setting in enumerate(settings) if setting.value == ablation.winner
+    )
     title = f"{ablation.method}: {ablation.factor} at {ablation.budget}"
     return FindingsTable(title, caption, filled(columns), marked)
 
 
 def curve_table(group: GroupFindings, level: float) -> FindingsTable | None:
-    """Accuracy of every curve at the budgets, and its mean over the shared costs; None without."""
+    """Return each curve's accuracy at the budgets and its mean; None if there are no curves."""
     curves = group.curves
     if not curves:
         return None
-    budgets = [(n, each.budget) for n, each in enumerate(curves[0].readings)]
+    budgets = [(position, reading.budget) for position, reading in enumerate(curves[0].readings)]
     columns = [
-        column("Series", curves, lambda each: each.series, figures=False, rank=0),
+        column("Series", curves, lambda curve: curve.series, figures=False, rank=0),
         column("Mean over costs, %", curves, _area, rank=0),
     ]
-    for place, budget in budgets:
-        columns.append(column(f"% at {budget}", curves, _reading(place), rank=1 + place))
+    for position, budget in budgets:
+        columns.append(column(f"% at {budget}", curves, _accuracy_at(position), rank=1 + position))
     caption = (
         "Top-1 in per cent by straight lines between the costs that were run, with "
         f"{100 * level:g} % bootstrap intervals over n = {group.images:,} {group.samples}; a dash "
@@ -153,7 +158,7 @@ def curve_table(group: GroupFindings, level: float) -> FindingsTable | None:
 
 
 def area_table(group: GroupFindings, level: float) -> FindingsTable | None:
-    """How the mean accuracies of curves differ; None where none were compared."""
+    """Return how the mean accuracies of curves differ; None if no curves were compared."""
     areas = group.area_differences
     if not areas:
         return None
@@ -164,17 +169,17 @@ def area_table(group: GroupFindings, level: float) -> FindingsTable | None:
         f"{100 * level:g} % intervals; p-values are Holm's over {areas[0].verdict.family}."
     )
     columns: tuple[Column, ...] = (
-        column("Series", areas, lambda each: each.series, figures=False, rank=0),
-        column("against", areas, lambda each: each.against, figures=False, rank=0),
-        column("Difference", areas, lambda each: _points(each.verdict)),
-        column("p (Holm)", areas, lambda each: _p_value(each.verdict), rank=2),
+        column("Series", areas, lambda area: area.series, figures=False, rank=0),
+        column("against", areas, lambda area: area.against, figures=False, rank=0),
+        column("Difference", areas, lambda area: _points(area.verdict)),
+        column("p (Holm)", areas, lambda area: _p_value(area.verdict), rank=2),
         column("Verdict", areas, _area_verdict, figures=False, rank=3),
     )
     return FindingsTable("Differences between curves", caption, filled(columns))
 
 
 def changes_tables(changes: Changes) -> list[FindingsTable]:
-    """One table for each kind of change there is."""
+    """Return one table for each kind of change that occurs."""
     kinds = (
         (f"Only in {changes.before}", _run_columns(changes.only_before)),
         (f"Only in {changes.after}", _run_columns(changes.only_after)),
@@ -185,27 +190,27 @@ def changes_tables(changes: Changes) -> list[FindingsTable]:
 
 
 def shown(interval: Interval) -> str:
-    """A figure in per cent with its interval."""
+    """Return a figure in per cent with its interval, as text."""
     return f"{interval.value:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
 
 
 def _run_columns(runs: Sequence[NamedRun]) -> tuple[Column, ...]:
     return (
-        column("Run", runs, lambda each: each.run_id, figures=False, rank=0),
-        column("Method", runs, lambda each: each.label, figures=False),
-        column("Budget or schedule", runs, lambda each: each.asked or "-", figures=False),
-        column("Model", runs, lambda each: each.model, figures=False, rank=2),
-        column("Data", runs, lambda each: each.data, figures=False, rank=3),
+        column("Run", runs, lambda run: run.run_id, figures=False, rank=0),
+        column("Method", runs, lambda run: run.label, figures=False),
+        column("Budget or schedule", runs, lambda run: run.asked or "-", figures=False),
+        column("Model", runs, lambda run: run.model, figures=False, rank=2),
+        column("Data", runs, lambda run: run.data, figures=False, rank=3),
     )
 
 
 def _change_columns(runs: Sequence[ChangedRun]) -> tuple[Column, ...]:
     return (
-        column("Before", runs, lambda each: each.before.run_id, figures=False, rank=0),
-        column("After", runs, lambda each: each.after.run_id, figures=False, rank=0),
-        column("Method", runs, lambda each: each.after.label, figures=False),
-        column("What differs", runs, lambda each: ", ".join(each.reasons), figures=False),
-        column("Difference", runs, lambda each: _points(each.difference), rank=3),
+        column("Before", runs, lambda changed: changed.before.run_id, figures=False, rank=0),
+        column("After", runs, lambda changed: changed.after.run_id, figures=False, rank=0),
+        column("Method", runs, lambda changed: changed.after.label, figures=False),
+        column("What differs", runs, lambda changed: ", ".join(changed.reasons), figures=False),
+        column("Difference", runs, lambda changed: _points(changed.difference), rank=3),
         column("Verdict", runs, _change_verdict, figures=False, rank=2),
     )
 
@@ -226,10 +231,10 @@ def _area(curve: CurveFinding) -> str:
     return shown(curve.area) if curve.area else "-"
 
 
-def _reading(place: int) -> Callable[[CurveFinding], str]:
+def _accuracy_at(position: int) -> Callable[[CurveFinding], str]:
     def text(curve: CurveFinding) -> str:
-        found = curve.readings[place].accuracy
-        return shown(found) if found else "-"
+        accuracy = curve.readings[position].accuracy
+        return shown(accuracy) if accuracy else "-"
 
     return text
 
@@ -237,15 +242,16 @@ def _reading(place: int) -> Callable[[CurveFinding], str]:
 def _points(verdict: PairedDifference | None) -> str:
     if verdict is None:
         return ""
-    found = verdict.difference
+    difference = verdict.difference
     star = "*" if verdict.distinguishable else ""
-    return f"{found.value:+.2f}{star} [{found.low:+.2f}, {found.high:+.2f}]"
+    return f"{difference.value:+.2f}{star} [{difference.low:+.2f}, {difference.high:+.2f}]"
 
 
 def _p_value(verdict: PairedDifference | None) -> str:
     if verdict is None:
         return ""
     p_value = verdict.adjusted_p_value
+    # a p-value is never printed as 0.000, which none can be
     return "<0.001" if p_value < 0.001 else f"{p_value:.3f}"
 
 
@@ -256,10 +262,10 @@ def column(
     figures: bool = True,
     rank: int = 1,
 ) -> Column:
-    """A column with the `text` of each row; see `keeprate.analysis.run_table.Column`."""
+    """Make a column with the `text` of each row; see `keeprate.analysis.run_table.Column`."""
     return Column(heading, tuple(text(row) for row in rows), figures, rank)
 
 
 def filled(columns: Iterable[Column]) -> tuple[Column, ...]:
-    """The columns in which a row has anything."""
-    return tuple(each for each in columns if any(each.texts))
+    """Return the columns in which at least one row has a text."""
+    return tuple(column for column in columns if any(column.texts))

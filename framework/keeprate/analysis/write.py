@@ -1,4 +1,4 @@
-"""Reports of the runs in a folder, written by the plugins that offer them."""
+"""Write reports of the runs in a folder; plugins provide the reports."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ReportFailure:
-    """What a report raised instead of writing its files; `origin` is where it was registered."""
+    """The error of a report that wrote no files; `origin` says where it was registered."""
 
     name: str
     origin: str
@@ -41,9 +41,9 @@ class WrittenReports:
 
 
 def summarise_folder(folder: Path, options: ReportOptions | None = None) -> Summary:
-    """Summarise the runs in `folder`; KeeprateError if it is not there or holds no finished run.
+    """Summarise the runs in `folder`; KeeprateError if it is missing or holds no finished run.
 
-    `options` say what the findings are asked; what is wrong with them is told at once.
+    `options` are those of the findings; a mistake in them raises KeeprateError here already.
     """
     check_folder(folder)
     summary = summarise(Store(folder), options)
@@ -55,7 +55,7 @@ def summarise_folder(folder: Path, options: ReportOptions | None = None) -> Summ
 
 
 def check_folder(folder: Path) -> None:
-    """Raise KeeprateError, with the nearest folder, unless `folder` is one."""
+    """Raise KeeprateError, which names the nearest results folder, unless `folder` is a folder."""
     if not folder.exists():
         raise _missing(folder)
     if not folder.is_dir():
@@ -69,15 +69,17 @@ def write_reports(
     output: Path | None = None,
     summary: Summary | None = None,
 ) -> WrittenReports:
-    """Write the registered reports, or those named, of the runs in `folder`.
+    """Write the registered reports, or those in `names`, of the runs in `folder`.
 
-    They go into `output`, `folder` itself by default. Pass the `summary` if it is there already.
-    A report that raises does not keep the others from being written; the failures name it. Raises
+    The files go into `output`, `folder` itself by default. Pass `summary` if you have it already.
+    A report that raises is listed in the failures, and the other reports are still written. Raises
     KeeprateError, before anything is computed, for a name that no report has.
     """
-    chosen = chosen_reports(names)
+    reports = chosen_reports(names)
     summarised = summary or summarise_folder(folder)
-    return write_each(chosen, output or folder, lambda report, into: report.write(summarised, into))
+    return write_each(
+        reports, output or folder, lambda report, into: report.write(summarised, into)
+    )
 
 
 def write_each(
@@ -85,7 +87,7 @@ def write_each(
     output: Path,
     write: Callable[[Report, Path], Sequence[Path]],
 ) -> WrittenReports:
-    """Make the folder `output`, and have every report write into it by `write`."""
+    """Make the folder `output`, and call `write` with every report to fill it."""
     with explained(output):
         output.mkdir(parents=True, exist_ok=True)
     files: list[Path] = []
@@ -93,17 +95,17 @@ def write_each(
     for offer in reports:
         try:
             files += [Path(path) for path in write(offer.cls(), output)]
-        except Exception as error:
+        except Exception as error:  # a report is foreign code, which may raise anything
             failures.append(ReportFailure(offer.name, offer.origin, error))
     return WrittenReports(tuple(files), tuple(failures))
 
 
 def chosen_reports(names: Sequence[str] | None) -> list[Registered[Report]]:
-    """Return the reports of these names, or all; KeeprateError for a name that none has."""
-    known = registry()
+    """Return the reports of these names, or all reports; KeeprateError for an unknown name."""
+    plugins = registry()
     for name in names or ():
-        known.report(name)
-    return [known.reports[name] for name in dict.fromkeys(names or known.reports)]
+        plugins.report(name)  # raises for an unknown name, with the nearest known one
+    return [plugins.reports[name] for name in dict.fromkeys(names or plugins.reports)]
 
 
 def _missing(folder: Path) -> KeeprateError:
@@ -114,20 +116,28 @@ def _missing(folder: Path) -> KeeprateError:
 
 
 def _empty(folder: Path, summary: Summary) -> KeeprateError:
-    said = f"No finished run in {folder}."
-    failed = len(summary.findings.failures)
-    if failed:
-        return KeeprateError(f"{said} {failed} failed: {summary.findings.failures[0].error}")
+    sentence = f"No finished run in {folder}."
+    failed_runs = len(summary.findings.failures)
+    if failed_runs:
+        return KeeprateError(
+            f"{sentence} {failed_runs} failed: {summary.findings.failures[0].error}"
+        )
     if summary.problems:
-        return KeeprateError(f"{said} {len(summary.problems)} unreadable: {summary.problems[0]}.")
+        return KeeprateError(
+            f"{sentence} {len(summary.problems)} unreadable: {summary.problems[0]}."
+        )
     if any((folder / "partial").glob("*")):
-        return KeeprateError(f"{said} Some are unfinished: the command that began them goes on.")
-    inside = _results_folders(folder)
-    return KeeprateError(f"{said} Did you mean {' or '.join(inside)}?" if inside else said)
+        return KeeprateError(
+            f"{sentence} Some are unfinished: the command that began them goes on."
+        )
+    folders_inside = _results_folders(folder)
+    return KeeprateError(
+        f"{sentence} Did you mean {' or '.join(folders_inside)}?" if folders_inside else sentence
+    )
 
 
 def _results_folders(parent: Path) -> list[str]:
-    """Folders in `parent` that hold results."""
+    """Return the folders in `parent` that hold results."""
     if not parent.is_dir():
         return []
     return sorted(str(path) for path in parent.iterdir() if run_files(path))
