@@ -1,1 +1,1 @@
-"""What finished runs say: tables, paired comparisons, curves, disagreement; free of torch."""
+"""Analyse finished runs: tables, paired comparisons, curves, disagreement; without torch."""

@@ -1,1 +1,1 @@
-"""The sections of a report, one module each: what is worked out of the runs of a group."""
+"""The sections of a report, one module each, computed from the runs of a group."""

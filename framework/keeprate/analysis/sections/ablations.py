@@ -1,4 +1,4 @@
-"""One factor at a time: runs of a method at one budget that differ in a single parameter."""
+"""Ablations: compare runs of a method at one budget that differ in a single parameter."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from ..series import Level, SeriesTable
 from ..statistics import Difference
 from .paired import accuracy, compared, mean, verdicts
 
+# seeds are repetitions of one setting, and the hash of a method's code is no setting
 _NOT_A_FACTOR = ("seed", "source")
 _SCHEDULE = "schedule"
 
 
 @dataclass(frozen=True)
-class _Place:
-    """Where runs are that differ in `factor` alone: the method, the level, all other choices."""
+class _AblationKey:
+    """What runs share that differ in `factor` alone: the method, the level, all other choices."""
 
     method: str
     factor: str
@@ -38,65 +39,71 @@ class _Settings:
 
 
 def ablations(arranged: SeriesTable, options: ReportOptions) -> tuple[Ablation, ...]:
-    """Find what differs in one parameter, or in the schedule alone, and compare it with the best.
+    """Find runs that differ in one parameter, or in the schedule alone, and compare their values.
 
-    Every run is looked at once for each of its parameters, so that no pairs are formed beyond
-    those compared. The tables of one factor of a method are one family.
+    Every value is compared with the most accurate one. All tables of one factor of a method are
+    one family of comparisons.
     """
-    places = _places(arranged)
-    families: dict[tuple[str, str], list[_Place]] = defaultdict(list)
-    for place in sorted(places, key=lambda p: (p.method, p.factor, -p.level.macs, p.fixed)):
-        families[place.method, place.factor].append(place)
+    settings_by_key = _runs_by_key(arranged)
+    families: dict[tuple[str, str], list[_AblationKey]] = defaultdict(list)
+    for key in sorted(
+        settings_by_key, key=lambda key: (key.method, key.factor, -key.level.macs, key.fixed)
+    ):
+        families[key.method, key.factor].append(key)
     return tuple(
         ablation
         for family in families.values()
-        for ablation in _tables({place: places[place] for place in family}, options.level)
+        for ablation in _tables({key: settings_by_key[key] for key in family}, options.level)
     )
 
 
-def _places(arranged: SeriesTable) -> dict[_Place, _Settings]:
-    found: dict[_Place, _Settings] = defaultdict(_Settings)
-    for level, there in arranged.members.items():
-        for each in (judged for runs in there.values() for judged in runs):
-            choices = {**choices_of(each.run), _SCHEDULE: each.run.schedule}
+def _runs_by_key(arranged: SeriesTable) -> dict[_AblationKey, _Settings]:
+    # a run is entered once for each of its parameters, so that runs need not be paired with all
+    settings_by_key: dict[_AblationKey, _Settings] = defaultdict(_Settings)
+    for level, members in arranged.members.items():
+        for scored_run in (run for runs in members.values() for run in runs):
+            choices = {**choices_of(scored_run.run), _SCHEDULE: scored_run.run.schedule}
             choices.pop("seed")
             for factor in choices:
                 if factor not in _NOT_A_FACTOR:
                     fixed = tuple((name, text) for name, text in choices.items() if name != factor)
-                    place = _Place(each.run.method, factor, level, tuple(sorted(fixed)))
-                    found[place].runs[choices[factor]].append(each)
-    return {place: settings for place, settings in found.items() if len(settings.runs) > 1}
+                    key = _AblationKey(scored_run.run.method, factor, level, tuple(sorted(fixed)))
+                    settings_by_key[key].runs[choices[factor]].append(scored_run)
+    return {key: settings for key, settings in settings_by_key.items() if len(settings.runs) > 1}
 
 
-def _tables(places: Mapping[_Place, _Settings], confidence: float) -> list[Ablation]:
-    differences: dict[tuple[_Place, str], Difference] = {}
-    for place, settings in places.items():
+def _tables(settings_by_key: Mapping[_AblationKey, _Settings], confidence: float) -> list[Ablation]:
+    differences: dict[tuple[_AblationKey, str], Difference] = {}
+    for key, settings in settings_by_key.items():
         (_, best), *others = settings.best_first()
         for value, runs in others:
-            differences[place, value] = compared(runs, best, confidence)
-    judged = verdicts(differences, confidence)
-    return [_table(place, settings, judged, confidence) for place, settings in places.items()]
+            differences[key, value] = compared(runs, best, confidence)
+    verdict_by_value = verdicts(differences, confidence)
+    return [
+        _table(key, settings, verdict_by_value, confidence)
+        for key, settings in settings_by_key.items()
+    ]
 
 
 def _table(
-    place: _Place,
+    key: _AblationKey,
     settings: _Settings,
-    judged: Mapping[tuple[_Place, str], PairedDifference],
+    verdict_by_value: Mapping[tuple[_AblationKey, str], PairedDifference],
     confidence: float,
 ) -> Ablation:
-    shown = tuple(
-        _setting(value, runs, judged.get((place, value)), confidence)
+    compared_settings = tuple(
+        _setting(value, runs, verdict_by_value.get((key, value)), confidence)
         for value, runs in settings.best_first()
     )
-    first, *others = shown
-    won = all(each.verdict is not None and each.verdict.distinguishable for each in others)
-    fixed = {n: text for n, text in place.fixed if n not in _NOT_A_FACTOR and text}
+    first, *others = compared_settings
+    won = all(setting.verdict is not None and setting.verdict.distinguishable for setting in others)
+    fixed = {name: text for name, text in key.fixed if name not in _NOT_A_FACTOR and text}
     return Ablation(
-        method=place.method,
-        factor=place.factor,
+        method=key.method,
+        factor=key.factor,
         fixed=text_of(fixed),
-        budget=place.level.text,
-        settings=shown,
+        budget=key.level.text,
+        settings=compared_settings,
         winner=first.value if won else "",
     )
 
@@ -104,17 +111,17 @@ def _table(
 def _setting(
     value: str, runs: Sequence[ScoredRun], verdict: PairedDifference | None, confidence: float
 ) -> Setting:
-    measured = [each.result.measured for each in runs]
+    measured = [run.result.measured for run in runs]
     return Setting(
         value=value,
-        run_ids=tuple(each.id for each in runs),
-        macs=mean([each.macs for each in runs]),
+        run_ids=tuple(run.id for run in runs),
+        macs=mean([run.macs for run in runs]),
         accuracy=accuracy(runs, confidence),
-        agreement_percent=100 * mean([each.agreement for each in measured]),
-        kl_nats=mean([each.kl for each in measured]),
+        agreement_percent=100 * mean([measurement.agreement for measurement in measured]),
+        kl_nats=mean([measurement.kl for measurement in measured]),
         verdict=verdict,
     )
 
 
 def _accuracy(runs: Sequence[ScoredRun]) -> float:
-    return mean([each.right / each.result.measured.images for each in runs])
+    return mean([run.right / run.result.measured.images for run in runs])

@@ -14,52 +14,58 @@ from ..runs import ScoredRun
 
 
 def command_of(run: RunInfo, ran: Environment) -> str:
-    """The `keeprate compare` that computes one run again, beside the unpruned one.
+    """Return the `keeprate compare` that computes one run, and the unpruned one, again.
 
-    Files are named as `keeprate.asked_again` names them.
+    Files are named as in `keeprate.analysis.rerun.request_of`.
     """
     return _command([run], [request_of(run, ran.batch_size)])
 
 
 def commands_of(runs: Sequence[ScoredRun]) -> tuple[str, ...]:
-    """A few `keeprate compare` that compute these runs: methods at the same costs go together."""
+    """Return a few `keeprate compare` that compute these runs; methods of equal costs share one."""
     cells: dict[tuple[object, ...], dict[str, list[ScoredRun]]] = {}
-    for each in (judged for judged in runs if judged.run.reduces):
-        request = _asked(each)
-        schedule = each.run.schedule if each.run.budget else None
-        cell = cells.setdefault((*_options(request), schedule), {})
-        cell.setdefault(_method(request.runs[0]), []).append(each)
-    together = [
+    for scored_run in (run for run in runs if run.run.reduces):
+        request = _request(scored_run)
+        # a budget is solved for one schedule, so that only runs of the same one share a command
+        schedule = scored_run.run.schedule if scored_run.run.budget else None
+        runs_by_method = cells.setdefault((*_options(request), schedule), {})
+        runs_by_method.setdefault(_method(request.runs[0]), []).append(scored_run)
+    run_sets = [
         members for methods in cells.values() for members in _at_the_same_costs(methods.values())
     ]
-    commands = [_command([m.run for m in each], [_asked(m) for m in each]) for each in together]
-    return tuple(dict.fromkeys(commands)) or (_command([runs[0].run], [_asked(runs[0])]),)
+    commands = [
+        _command([run.run for run in run_set], [_request(run) for run in run_set])
+        for run_set in run_sets
+    ]
+    # every command runs the unpruned model as well; a group of it alone needs its own command
+    return tuple(dict.fromkeys(commands)) or (_command([runs[0].run], [_request(runs[0])]),)
 
 
 def plugin_words(runs: Iterable[RunInfo]) -> list[str]:
-    """The options that load the files which brought the methods, models and data sets of runs."""
+    """Return the options that load the plugin files of the runs: methods, models and data sets."""
     origins = [
         origin
         for run in runs
         for origin in (run.method_origin, run.backbone_origin, run.data_origin)
     ]
-    return _repeated("--plugin", (each for each in origins if each.endswith(".py")))
+    # origins of installed plugins are packages, which load by themselves
+    return _repeated("--plugin", (origin for origin in origins if origin.endswith(".py")))
 
 
-def _asked(judged: ScoredRun) -> Request:
-    return request_of(judged.run, judged.result.environment.batch_size)
+def _request(scored_run: ScoredRun) -> Request:
+    return request_of(scored_run.run, scored_run.result.environment.batch_size)
 
 
 def _at_the_same_costs(methods: Iterable[list[ScoredRun]]) -> list[list[ScoredRun]]:
-    """The runs of methods, those put together that were run at the same schedules and budgets."""
-    together: dict[frozenset[object], list[ScoredRun]] = defaultdict(list)
+    """Return the runs of methods in lists: one list for each set of schedules and budgets."""
+    by_costs: dict[frozenset[object], list[ScoredRun]] = defaultdict(list)
     for members in methods:
-        together[frozenset((m.run.schedule, m.run.budget) for m in members)] += members
-    return list(together.values())
+        by_costs[frozenset((run.run.schedule, run.run.budget) for run in members)] += members
+    return list(by_costs.values())
 
 
 def _command(runs: Sequence[RunInfo], requests: Sequence[Request]) -> str:
-    """For requests that agree in all but methods and costs, of which every method has every one."""
+    """Return one command for requests that differ in methods and costs only, fully crossed."""
     words = ["keeprate", *plugin_words(runs), "compare", *_options(requests[0])]
     specs = [spec for request in requests for spec in request.runs]
     words += _repeated("--method", (_method(spec) for spec in specs))
@@ -73,7 +79,7 @@ def _repeated(option: str, values: Iterable[str | None]) -> list[str]:
 
 
 def _options(request: Request) -> list[str]:
-    """What all runs of one command have in common."""
+    """Return the options that all runs of one command share."""
     options, data = request.options, request.data
     words = [*_model(request.model), "--data", _spec(data.name or "", data.values)]
     words += ["--limit", str(options.limit), "--precision", options.loop.precision]
@@ -83,8 +89,8 @@ def _options(request: Request) -> list[str]:
 
 
 def _model(spec: ModelSpec) -> list[str]:
-    given = {"--model": spec.name, "--weights": spec.weights}
-    words = [word for option, value in given.items() if value for word in (option, str(value))]
+    values = {"--model": spec.name, "--weights": spec.weights}
+    words = [word for option, value in values.items() if value for word in (option, str(value))]
     if spec.image_size is None:
         return words
     height, width = spec.image_size
@@ -96,6 +102,6 @@ def _method(spec: RunSpec) -> str:
 
 
 def _spec(name: str, values: Mapping[str, object]) -> str:
-    """A method or data set with its parameters, as the command line takes it."""
-    spelled = ",".join(text_of({key: value}) for key, value in values.items())
-    return f"{name}:{spelled}" if spelled else name
+    """Spell a method or data set with its parameters, as the command line takes it."""
+    parameters = ",".join(text_of({key: value}) for key, value in values.items())
+    return f"{name}:{parameters}" if parameters else name

@@ -1,4 +1,4 @@
-"""Accuracy over cost: every series as a curve, read off at the budgets and averaged."""
+"""Accuracy over cost: make every series a curve, read it off at the budgets and average it."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from ..statistics import (
 from .paired import mean, outcomes, percent, verdicts
 
 MOST_CURVES: Final = 60
-"""Curves of a group that are worked out, the most accurate first: each reading takes a while."""
+"""Most curves of a group that are computed, as each of their bootstrap intervals takes a while."""
 _MOST_PAIRED: Final = 8
-"""Curves that are all compared with one another; of more, each with the reference alone."""
+"""Most curves that are all compared with one another; more are compared with the reference."""
 
 _Runs = Mapping[str, Sequence[tuple[ScoredRun, ...]]]
 
@@ -33,75 +33,79 @@ _Runs = Mapping[str, Sequence[tuple[ScoredRun, ...]]]
 def curve_findings(
     arranged: SeriesTable, options: ReportOptions
 ) -> tuple[tuple[CurveFinding, ...], tuple[AreaDifference, ...]]:
-    """Curves of the series that were run at several costs, and differences of their areas.
+    """Return curves of the series that were run at several costs, and differences of their areas.
 
-    The unpruned run, if there is one, ends every curve. Areas are over the costs that all curves
-    share. Of more than `MOST_CURVES` series those that others are compared with are taken first,
-    then the most accurate ones; `left_out` are the others.
+    The unpruned run, if there is one, is the last point of every curve. Areas are over the costs
+    that all curves share. Of more than `MOST_CURVES` series the reference is taken first, then the
+    most accurate ones; `left_out` returns the others.
     """
-    runs = _points(arranged, options)
+    runs_by_series = _points(arranged, options)
     curves: dict[str, Curve] = {}
-    for name in runs:
+    for name in runs_by_series:
         try:
-            curves[name] = _curve(runs[name], arranged.unpruned)
-        except KeeprateError:
+            curves[name] = _curve(runs_by_series[name], arranged.unpruned)
+        except KeeprateError:  # a series without a valid curve is still in the other tables
             continue
     shared = common_range(curves.values())
     levels = [level for level in arranged.levels if level.asked]
-    if not levels:
+    if not levels:  # nobody named a budget: read off where at least two series can be compared
         levels = [level for level in arranged.levels if len(arranged.members[level]) > 1]
-    found = tuple(
-        _finding(name, curve, runs[name], levels, shared, options.level)
+    findings = tuple(
+        _finding(name, curve, runs_by_series[name], levels, shared, options.level)
         for name, curve in curves.items()
     )
-    return found, _area_differences(arranged, curves, shared, options)
+    return findings, _area_differences(arranged, curves, shared, options)
 
 
 def left_out(arranged: SeriesTable, options: ReportOptions) -> tuple[str, ...]:
-    """The series that were run at several costs and have no curve, as there are too many."""
-    return tuple(sorted(_ranked(_several(arranged), options)[MOST_CURVES:]))
+    """Return the series that were run at several costs but have no curve: there are too many."""
+    return tuple(sorted(_ranked(_points_by_series(arranged), options)[MOST_CURVES:]))
 
 
 def _points(arranged: SeriesTable, options: ReportOptions) -> _Runs:
-    """By series, its runs at each cost, with the seeds it has at all of them."""
-    several = _several(arranged)
-    chosen = _ranked(several, options)[:MOST_CURVES]
-    return {name: _same_seeds(several[name]) for name in sorted(chosen)}
+    """Return, by series, its runs at each cost, for the seeds that were run at all its costs."""
+    points_by_series = _points_by_series(arranged)
+    selected = _ranked(points_by_series, options)[:MOST_CURVES]
+    return {name: _same_seeds(points_by_series[name]) for name in sorted(selected)}
 
 
-def _several(arranged: SeriesTable) -> _Runs:
-    """By series, its runs at each cost, where there is more than one."""
-    found: dict[str, list[tuple[ScoredRun, ...]]] = {}
+def _points_by_series(arranged: SeriesTable) -> _Runs:
+    """Return, by series, its runs at each cost; series with one cost only are left out."""
+    points_by_series: dict[str, list[tuple[ScoredRun, ...]]] = {}
     for level in arranged.levels:
         for name, runs in arranged.members[level].items():
-            found.setdefault(name, []).append(runs)
-    return {name: points for name, points in found.items() if len(points) > 1}
+            points_by_series.setdefault(name, []).append(runs)
+    return {name: points for name, points in points_by_series.items() if len(points) > 1}
 
 
-def _ranked(several: _Runs, options: ReportOptions) -> list[str]:
-    """The series that is the reference, or those of the method that is; then the most accurate."""
-    wanted = {
+def _ranked(points_by_series: _Runs, options: ReportOptions) -> list[str]:
+    """Return the names in order: the reference, or all series of that method, then by accuracy."""
+    referenced = {
         name
-        for name, points in several.items()
+        for name, points in points_by_series.items()
         if options.reference in (name, points[0][0].run.method)
     }
-    return sorted(several, key=lambda name: (name not in wanted, -_height(several[name]), name))
+    return sorted(
+        points_by_series,
+        key=lambda name: (name not in referenced, -_mean_accuracy(points_by_series[name]), name),
+    )
 
 
-def _height(points: Sequence[tuple[ScoredRun, ...]]) -> float:
-    return mean([each.right / each.result.measured.images for runs in points for each in runs])
+def _mean_accuracy(points: Sequence[tuple[ScoredRun, ...]]) -> float:
+    return mean([run.right / run.result.measured.images for runs in points for run in runs])
 
 
 def _same_seeds(points: Sequence[tuple[ScoredRun, ...]]) -> list[tuple[ScoredRun, ...]]:
-    seeds = set.intersection(*({each.run.seed for each in runs} for runs in points))
-    return [tuple(each for each in runs if each.run.seed in seeds) for runs in points]
+    seeds = set.intersection(*({run.run.seed for run in runs} for runs in points))
+    return [tuple(run for run in runs if run.run.seed in seeds) for runs in points]
 
 
 def _curve(points: Sequence[tuple[ScoredRun, ...]], unpruned: ScoredRun | None) -> Curve:
-    """Raises KeeprateError where no seed was run at all costs, or two costs are the same."""
+    """Make a curve; KeeprateError where no seed was run at all costs, or two costs are equal."""
     if not all(points):
         raise KeeprateError("No seed was run at all costs: run the missing ones.")
-    pairs = [(mean([each.macs for each in runs]), outcomes(runs)) for runs in points]
+    pairs = [(mean([run.macs for run in runs]), outcomes(runs)) for runs in points]
+    # a run may cost as much as the unpruned model, and a curve has each cost once
     if unpruned and unpruned.macs > max(cost for cost, _ in pairs):
         pairs.append((unpruned.macs, outcomes([unpruned])))
     return Curve.of(pairs)
@@ -117,14 +121,16 @@ def _finding(
 ) -> CurveFinding:
     readings = []
     for level in levels:
-        shown, reason = _shown(accuracy_at(curve, level.macs, confidence))
-        readings.append(CurveReading(level.text, level.macs, shown, reason))
+        interval, reason = _interval_or_reason(accuracy_at(curve, level.macs, confidence))
+        readings.append(CurveReading(level.text, level.macs, interval, reason))
     missing = Missing("the curves share no range of costs")
-    area, reason = _shown(area_under_curve(curve, shared, confidence) if shared else missing)
+    area, reason = _interval_or_reason(
+        area_under_curve(curve, shared, confidence) if shared else missing
+    )
     low, high = curve.range
     return CurveFinding(
         series=name,
-        run_ids=tuple(each.id for runs in points for each in runs),
+        run_ids=tuple(run.id for runs in points for run in runs),
         low_macs=low,
         high_macs=high,
         readings=tuple(readings),
@@ -134,8 +140,8 @@ def _finding(
     )
 
 
-def _shown(found: BootstrapEstimate | Missing) -> tuple[Interval | None, str]:
-    return (None, found.reason) if isinstance(found, Missing) else (percent(found), "")
+def _interval_or_reason(estimate: BootstrapEstimate | Missing) -> tuple[Interval | None, str]:
+    return (None, estimate.reason) if isinstance(estimate, Missing) else (percent(estimate), "")
 
 
 def _area_differences(
@@ -146,26 +152,28 @@ def _area_differences(
 ) -> tuple[AreaDifference, ...]:
     if shared is None:
         return ()
-    found: dict[tuple[str, str], Difference] = {}
+    differences: dict[tuple[str, str], Difference] = {}
     for a, b in _pairs(arranged, curves, options):
-        each = area_difference(curves[a], curves[b], shared, options.level)
-        if not isinstance(each, Missing):
-            found[a, b] = each
-    judged = verdicts(found, options.level)
-    return tuple(AreaDifference(a, b, shared, verdict) for (a, b), verdict in judged.items())
+        difference = area_difference(curves[a], curves[b], shared, options.level)
+        if not isinstance(difference, Missing):
+            differences[a, b] = difference
+    verdict_by_pair = verdicts(differences, options.level)
+    return tuple(
+        AreaDifference(a, b, shared, verdict) for (a, b), verdict in verdict_by_pair.items()
+    )
 
 
 def _pairs(
     arranged: SeriesTable, curves: Mapping[str, Curve], options: ReportOptions
 ) -> list[tuple[str, str]]:
-    """All pairs of a few curves; of many, each with that of the reference or else the first."""
+    """Return all pairs of a few curves; of many, each with the reference or else the first."""
     if len(curves) <= _MOST_PAIRED:
         return list(combinations(curves, 2))
     methods = {
         name: runs[0].run.method
-        for there in arranged.members.values()
-        for name, runs in there.items()
+        for members in arranged.members.values()
+        for name, runs in members.items()
     }
-    ours = [each for each in curves if options.reference in (each, methods[each])]
-    reference = (ours or list(curves))[0]
+    referenced = [name for name in curves if options.reference in (name, methods[name])]
+    reference = (referenced or list(curves))[0]
     return [(name, reference) for name in curves if name != reference]

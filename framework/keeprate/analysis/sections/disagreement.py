@@ -1,4 +1,4 @@
-"""The samples on which chosen runs disagree most, from their rows, with the pictures there are."""
+"""Find the samples on which chosen runs disagree most, with the pictures that were drawn."""
 
 from __future__ import annotations
 
@@ -22,74 +22,81 @@ from .commands import plugin_words
 from .disagreement_ranking import COLUMNS, DIFFERENT, SPREAD, apart, ranked
 
 MOST_SAMPLES: Final = 8
-"""Samples that are listed where no more pictures were drawn."""
+"""Least number of samples to list; more are listed where more pictures were drawn."""
 
 
 def disagreement(
     store: Store, group: RunGroup, arranged: SeriesTable, index: PictureIndex
 ) -> Disagreement | None:
-    """Return what the runs of a group disagree on; None where no two stand at one cost.
+    """Return what the runs of a group disagree on; None where no two runs have the same cost.
 
-    The runs are those that pictures were drawn of, where there are any, else those of `choose`.
+    The runs are those that pictures were drawn of; without pictures they are those of `choose`.
     Only their rows are read. Raises KeeprateError for rows that cannot be read.
     """
-    drawn = index.of_group([each.id for each in group.runs])
-    chosen = choose(arranged) if drawn is None else named_as(drawn, group)
-    if chosen is None:
+    drawn = index.of_group([run.id for run in group.runs])
+    selected = choose(arranged) if drawn is None else named_as(drawn, group)
+    if selected is None:
         return None
     most = MOST_SAMPLES if drawn is None else max(MOST_SAMPLES, len(drawn.samples))
-    found = disputed(store, group, chosen, most)
+    unpictured = disputed(store, group, selected, most)
     return Disagreement(
-        budget=chosen.budget,
-        run_ids=chosen.ids,
-        labels=tuple(chosen.runs),
-        text=chosen.text,
-        images=found.images,
-        differing=found.differing,
-        samples=tuple(_with_picture(store.folder, each, drawn, chosen) for each in found.samples),
+        budget=selected.budget,
+        run_ids=selected.ids,
+        labels=tuple(selected.runs),
+        text=selected.text,
+        images=unpictured.images,
+        differing=unpictured.differing,
+        samples=tuple(
+            _with_picture(store.folder, sample, drawn, selected) for sample in unpictured.samples
+        ),
         command=command(store, group),
     )
 
 
 def named_as(drawn: PicturedGroup, group: RunGroup) -> SelectedRuns:
-    """Return the runs that pictures were drawn of, under the labels they have there."""
-    by_id = {each.id: each for each in group.runs}
-    runs = {label: by_id[run] for label, run in zip(drawn.labels, drawn.runs, strict=True)}
+    """Return the runs that pictures were drawn of, under the labels in the pictures."""
+    by_id = {run.id: run for run in group.runs}
+    runs = {label: by_id[run_id] for label, run_id in zip(drawn.labels, drawn.runs, strict=True)}
     return SelectedRuns(drawn.budget, runs, drawn.text)
 
 
 def disputed(store: Store, group: RunGroup, chosen: SelectedRuns, most: int) -> Disagreement:
-    """Return the samples, at most `most`, without pictures and names of classes.
+    """Return the most disagreed samples, at most `most`, without pictures and names of classes.
 
     Raises KeeprateError for rows that cannot be read and runs that have no sample in common.
     """
     runs = {run_id: store.rows(run_id, (*COLUMNS, "label")) for run_id in chosen.ids}
-    found = ranked(list(runs.values()))
-    if not found.height:
+    ranking = ranked(list(runs.values()))
+    if not ranking.height:
         raise KeeprateError(f"The runs have no sample in common: {', '.join(runs)}.")
-    worst = apart(found).head(most)
-    names = worst["sample"].to_list()
-    against = group.unpruned
+    most_disagreed = apart(ranking).head(most)
+    # only few rows are turned into Python objects, as there may be 50,000 of each run
+    names = most_disagreed["sample"].to_list()
+    unpruned = group.unpruned
     tables = [_by_sample(rows, names) for rows in runs.values()]
-    plain = _by_sample(store.rows(against.id, (*COLUMNS, "label")), names) if against else {}
+    unpruned_rows = (
+        _by_sample(store.rows(unpruned.id, (*COLUMNS, "label")), names) if unpruned else {}
+    )
     return Disagreement(
         budget=chosen.budget,
         run_ids=chosen.ids,
         labels=tuple(chosen.runs),
         text=chosen.text,
-        images=found.height,
-        differing=int((found[DIFFERENT] > 0).sum()),
-        samples=tuple(_sample(row, tables, plain) for row in worst.iter_rows(named=True)),
+        images=ranking.height,
+        differing=int((ranking[DIFFERENT] > 0).sum()),
+        samples=tuple(
+            _sample(row, tables, unpruned_rows) for row in most_disagreed.iter_rows(named=True)
+        ),
         command="",
     )
 
 
 def command(store: Store, group: RunGroup) -> str:
-    """Return the `keeprate show` that draws the pictures of a group, "" for texts."""
+    """Return the `keeprate show` command that draws the pictures of a group, "" for texts."""
     run = group.runs[0].run
     if run.backbone.samples == "texts":
         return ""
-    plugins = plugin_words(each.run for each in group.runs)
+    plugins = plugin_words(scored_run.run for scored_run in group.runs)
     words = ["keeprate", *plugins, "show", "--disagreeing", str(store.folder)]
     model = model_spec_of(run.backbone)
     if model.weights is not None:
@@ -100,14 +107,14 @@ def command(store: Store, group: RunGroup) -> str:
 
 
 def _by_sample(rows: pl.DataFrame, names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    chosen = rows.filter(pl.col("sample").is_in(names))
-    return {row["sample"]: row for row in chosen.iter_rows(named=True)}
+    selected = rows.filter(pl.col("sample").is_in(names))
+    return {row["sample"]: row for row in selected.iter_rows(named=True)}
 
 
 def _sample(
     row: Mapping[str, Any],
     tables: Sequence[Mapping[str, Mapping[str, Any]]],
-    plain: Mapping[str, Mapping[str, Any]],
+    unpruned_rows: Mapping[str, Mapping[str, Any]],
 ) -> DisagreedSample:
     name = row["sample"]
     label = tables[0][name]["label"]
@@ -115,51 +122,61 @@ def _sample(
         sample=name,
         label=label,
         label_name="",
-        unpruned=_guess(plain[name], label) if name in plain else None,
-        guesses=tuple(_guess(table[name], label) for table in tables),
+        unpruned=_predicted_class(unpruned_rows[name], label) if name in unpruned_rows else None,
+        guesses=tuple(_predicted_class(table[name], label) for table in tables),
         different_percent=100 * row[DIFFERENT],
         kl_spread_nats=row[SPREAD],
     )
 
 
-def _guess(row: Mapping[str, Any], label: int) -> PredictedClass:
+def _predicted_class(row: Mapping[str, Any], label: int) -> PredictedClass:
     return PredictedClass(row["prediction"], "", row["prediction"] == label)
 
 
 def _with_picture(
     folder: Path, sample: DisagreedSample, drawn: PicturedGroup | None, chosen: SelectedRuns
 ) -> DisagreedSample:
-    """The sample with the names of its classes and its picture, as far as they are there."""
+    """Return the sample with the names of its classes and its picture, where they are known."""
     if drawn is None:
         return sample
     names = drawn.class_names()
-    here = next((each for each in drawn.samples if each.id == sample.sample), None)
-    path = picture_path(folder, here.file) if here else None
-    shown = here if path and path.is_file() else None
+    picture = next((pictured for pictured in drawn.samples if pictured.id == sample.sample), None)
+    path = picture_path(folder, picture.file) if picture else None
+    # the index may list a picture whose file was deleted since
+    drawn_picture = picture if path and path.is_file() else None
     guesses = [
-        _named(guess, names, _pictured(shown, run_id))
+        _with_class_name(guess, names, _class_in_picture(drawn_picture, run_id))
         for guess, run_id in zip(sample.guesses, chosen.ids, strict=True)
     ]
-    plain = shown.unpruned.prediction if shown else None
+    unpruned_class = drawn_picture.unpruned.prediction if drawn_picture else None
     return DisagreedSample(
         sample=sample.sample,
         label=sample.label,
         label_name=names.get(sample.label, ""),
-        unpruned=_named(sample.unpruned, names, plain) if sample.unpruned else None,
+        unpruned=_with_class_name(sample.unpruned, names, unpruned_class)
+        if sample.unpruned
+        else None,
         guesses=tuple(guesses),
         different_percent=sample.different_percent,
         kl_spread_nats=sample.kl_spread_nats,
-        picture=str(path) if shown else "",
+        picture=str(path) if drawn_picture else "",
     )
 
 
-def _pictured(shown: Pictured | None, run_id: str) -> int | None:
-    """The class that a run predicts in the picture."""
-    said = shown.predictions if shown else ()
-    return next((each.prediction for each in said if each.run == run_id), None)
+def _class_in_picture(picture: Pictured | None, run_id: str) -> int | None:
+    """Return the class that a run predicts in the picture, None where that is unknown."""
+    predictions = picture.predictions if picture else ()
+    return next(
+        (prediction.prediction for prediction in predictions if prediction.run == run_id), None
+    )
 
 
-def _named(guess: PredictedClass, names: Mapping[int, str], pictured: int | None) -> PredictedClass:
-    other = pictured is not None and pictured != guess.prediction
-    text = f"{names.get(pictured or 0, '')} ({pictured})".lstrip() if other else ""
+def _with_class_name(
+    guess: PredictedClass, names: Mapping[int, str], class_in_picture: int | None
+) -> PredictedClass:
+    # a picture is drawn by running the model anew, which another device may round otherwise
+    differs = class_in_picture is not None and class_in_picture != guess.prediction
+    text = (
+        f"{names.get(class_in_picture or 0, '')} ({class_in_picture})".lstrip() if differs else ""
+    )
     return PredictedClass(guess.prediction, names.get(guess.prediction, ""), guess.right, text)

@@ -1,4 +1,4 @@
-"""Who is better at the same cost: one table for every budget, one family for all of them."""
+"""Compare series at equal cost: one table for every budget, one family for all of them."""
 
 from __future__ import annotations
 
@@ -9,38 +9,41 @@ from ..series import Level, Member, SeriesTable
 from ..statistics import Difference
 from .paired import accuracy, compared, mean, verdicts
 
-_Against = Callable[[Level], tuple[str, Member] | None]
-_Judged = Mapping[tuple[Level, str], PairedDifference]
+_OpponentOf = Callable[[Level], tuple[str, Member] | None]
+_Verdicts = Mapping[tuple[Level, str], PairedDifference]
 
 
 def equal_cost(arranged: SeriesTable, options: ReportOptions) -> tuple[EqualCost, ...]:
-    """Compare the series at each budget, pairing only what stands at the same one.
+    """Compare the series at each budget; only series at the same budget are paired.
 
-    Costs that nobody asked for are left out where fewer than two series stand at them, or where
-    the options name budgets. Three families are judged, each over all budgets: against the
-    reference, the best, the unpruned run.
+    A cost that nobody asked for is left out where it has fewer than two series, or where the
+    options name budgets. Three families of differences are corrected, each over all budgets:
+    against the reference, against the best, and against the unpruned run.
     """
-    levels = [level for level in arranged.levels if _counts(arranged, level, options)]
+    levels = [level for level in arranged.levels if _is_compared(arranged, level, options)]
     best = {level: _best(arranged.members[level]) for level in levels}
-    chosen = {
+    references = {
         level: _reference(arranged.members[level], options) or best[level] for level in levels
     }
     unpruned = arranged.unpruned
 
-    def of(names: Mapping[Level, str]) -> _Judged:
-        return _judged(
-            arranged, lambda at: (names[at], arranged.members[at][names[at]]), levels, options
+    def verdicts_against(names: Mapping[Level, str]) -> _Verdicts:
+        return _verdicts_against(
+            arranged,
+            lambda level: (names[level], arranged.members[level][names[level]]),
+            levels,
+            options,
         )
 
-    against_reference, against_best = of(chosen), of(best)
-    against_unpruned = _judged(
+    against_reference, against_best = verdicts_against(references), verdicts_against(best)
+    against_unpruned = _verdicts_against(
         arranged, lambda _: ("", (unpruned,)) if unpruned else None, levels, options
     )
     return tuple(
         EqualCost(
             budget=level.text,
             macs=level.macs,
-            reference=chosen[level],
+            reference=references[level],
             rivals=_rivals(
                 arranged,
                 level,
@@ -54,65 +57,75 @@ def equal_cost(arranged: SeriesTable, options: ReportOptions) -> tuple[EqualCost
     )
 
 
-def _counts(arranged: SeriesTable, level: Level, options: ReportOptions) -> bool:
+def _is_compared(arranged: SeriesTable, level: Level, options: ReportOptions) -> bool:
     if level.asked:
         return bool(arranged.members[level])
     return not options.budgets and len(arranged.members[level]) > 1
 
 
 def _best(members: Mapping[str, Member]) -> str:
+    # sorted, so that of equally accurate series the same one is always taken
     return max(sorted(members), key=lambda name: _mean_accuracy(members[name]), default="")
 
 
 def _mean_accuracy(runs: Member) -> float:
-    return mean([each.right / each.result.measured.images for each in runs])
+    return mean([run.right / run.result.measured.images for run in runs])
 
 
 def _reference(members: Mapping[str, Member], options: ReportOptions) -> str | None:
-    """The series that is named, else the most accurate series of the method that is."""
+    """Return the series that is the reference, or the best series of the method that is."""
     if options.reference in members:
         return options.reference
-    ours = {name: runs for name, runs in members.items() if runs[0].run.method == options.reference}
-    return _best(ours) if ours else None
+    of_method = {
+        name: runs for name, runs in members.items() if runs[0].run.method == options.reference
+    }
+    return _best(of_method) if of_method else None
 
 
-def _judged(
-    arranged: SeriesTable, against: _Against, levels: list[Level], options: ReportOptions
-) -> _Judged:
-    """The verdict of every series but the one it is compared with, over all levels together."""
-    found: dict[tuple[Level, str], Difference] = {}
+def _verdicts_against(
+    arranged: SeriesTable, against: _OpponentOf, levels: list[Level], options: ReportOptions
+) -> _Verdicts:
+    """Return the verdict on every series against its opponent, over all levels together."""
+    differences: dict[tuple[Level, str], Difference] = {}
     for level in levels:
-        other = against(level) if arranged.members[level] else None
+        opponent = against(level) if arranged.members[level] else None
         for name, runs in arranged.members[level].items():
-            if other and name != other[0]:
-                found[level, name] = compared(runs, other[1], options.level)
-    return verdicts(found, options.level)
+            if opponent and name != opponent[0]:
+                differences[level, name] = compared(runs, opponent[1], options.level)
+    return verdicts(differences, options.level)
 
 
 def _rivals(
-    arranged: SeriesTable, level: Level, best: str, judged: tuple[_Judged, ...], confidence: float
+    arranged: SeriesTable,
+    level: Level,
+    best: str,
+    verdict_families: tuple[_Verdicts, ...],
+    confidence: float,
 ) -> tuple[SeriesAtCost, ...]:
     rivals = []
     for name, runs in arranged.members[level].items():
-        reference, to_best, unpruned = (each.get((level, name)) for each in judged)
-        measured = [each.result.measured for each in runs]
-        speeds = [each.throughput.ratio for each in measured if each.throughput]
-        macs = mean([each.macs for each in runs])
+        reference, to_best, unpruned = (family.get((level, name)) for family in verdict_families)
+        measured = [run.result.measured for run in runs]
+        speeds = [
+            measurement.throughput.ratio for measurement in measured if measurement.throughput
+        ]
+        macs = mean([run.macs for run in runs])
         rivals.append(
             SeriesAtCost(
                 series=name,
-                run_ids=tuple(each.id for each in runs),
-                seeds=tuple(each.run.seed for each in runs),
+                run_ids=tuple(run.id for run in runs),
+                seeds=tuple(run.run.seed for run in runs),
                 macs=macs,
                 share_percent=100 * macs / measured[0].macs.unpruned,
                 accuracy=accuracy(runs, confidence),
-                agreement_percent=100 * mean([each.agreement for each in measured]),
-                kl_nats=mean([each.kl for each in measured]),
+                agreement_percent=100 * mean([measurement.agreement for measurement in measured]),
+                kl_nats=mean([measurement.kl for measurement in measured]),
                 throughput_ratio=mean(speeds) if speeds else None,
                 verdict=reference,
                 against_unpruned=unpruned,
                 best=name == best,
+                # the best itself has no verdict against the best
                 level_with_best=to_best is None or not to_best.distinguishable,
             )
         )
-    return tuple(sorted(rivals, key=lambda each: (-each.accuracy.value, each.series)))
+    return tuple(sorted(rivals, key=lambda rival: (-rival.accuracy.value, rival.series)))

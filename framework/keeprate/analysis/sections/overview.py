@@ -1,4 +1,4 @@
-"""The findings in sentences: what was run, who is ahead at each budget, what can be told apart."""
+"""The findings in sentences: what was run, which series leads, what can be distinguished."""
 
 from __future__ import annotations
 
@@ -10,55 +10,59 @@ from ..model import EqualCost, GroupFindings, Interval, ReportOptions, SeriesAtC
 from ..provenance import FailedRun
 
 _MOST_NAMES: Final = 6
-"""Names written out in a sentence; the others are counted."""
+"""Most names that are written out in a sentence; the others are counted."""
 
 
 def overview(
     groups: Sequence[GroupFindings], failures: Sequence[FailedRun], problems: Sequence[str]
 ) -> tuple[str, ...]:
-    """Sentences about a whole store."""
+    """Return sentences about a whole store."""
     runs = sum(len(group.points) for group in groups)
     if not runs:
-        said = ["No finished run."]
+        sentences = ["No finished run."]
     else:
-        methods = {p.method for group in groups for p in group.points if p.reduces}
-        of = f" of {names_in_words(methods)}" if methods else ""
-        said = [f"{_count(runs, 'finished run')}{of}, in {_count(len(groups), 'comparison')}."]
+        methods = {point.method for group in groups for point in group.points if point.reduces}
+        of_methods = f" of {names_in_words(methods)}" if methods else ""
+        sentences = [
+            f"{_count(runs, 'finished run')}{of_methods}, in {_count(len(groups), 'comparison')}."
+        ]
     if failures:
-        said.append(f"{_count(len(failures), 'run')} failed and are in no table.")
+        sentences.append(f"{_count(len(failures), 'run')} failed and are in no table.")
+    # every failed run is one of the problems as well
     others = len(problems) - len(failures)
     if others > 0:
-        said.append(f"{_count(others, 'problem')} with the store, listed at the end.")
-    return tuple(said)
+        sentences.append(f"{_count(others, 'problem')} with the store, listed at the end.")
+    return tuple(sentences)
 
 
 def overview_of_group(group: GroupFindings) -> tuple[str, ...]:
-    """Sentences about one model on the same images."""
-    said = [_what(group)]
+    """Return sentences about one model on the same images."""
+    sentences = [_runs_sentence(group)]
     if group.unpruned:
-        plain = group.unpruned
-        said.append(
-            f"The unpruned model costs {gmacs(plain.macs)} and reaches {_shown(plain.accuracy)}."
+        unpruned = group.unpruned
+        sentences.append(
+            f"The unpruned model costs {gmacs(unpruned.macs)} and reaches "
+            f"{_accuracy_text(unpruned.accuracy)}."
         )
-    said += verdicts_of_group(group)
-    said += [
-        f"{each.method}: {each.factor}={each.winner} is better than every other value at "
-        f"{each.budget}{f' with {each.fixed}' if each.fixed else ''}."
-        for each in [each for each in group.ablations if each.winner][:_MOST_NAMES]
+    sentences += verdicts_of_group(group)
+    sentences += [
+        f"{ablation.method}: {ablation.factor}={ablation.winner} is better than every other value "
+        f"at {ablation.budget}{f' with {ablation.fixed}' if ablation.fixed else ''}."
+        for ablation in [ablation for ablation in group.ablations if ablation.winner][:_MOST_NAMES]
     ]
-    return tuple(said + _without_curve(group))
+    return tuple(sentences + _without_curve(group))
 
 
 def verdicts_of_group(group: GroupFindings) -> list[str]:
-    """Sentences about who is ahead at each budget, and what cannot be told from it."""
+    """Return sentences about the leading series at each budget, and those it does not beat."""
     tables = [table for table in group.equal_cost if table.rivals]
-    return [_ahead(table) for table in tables] + [
-        line for table in tables for line in _no_worse(table)
+    return [_leader_sentence(table) for table in tables] + [
+        line for table in tables for line in _level_with_unpruned(table)
     ]
 
 
 def _without_curve(group: GroupFindings) -> list[str]:
-    """Which series have no curve though they were run at several costs, and how to get one."""
+    """Say which series have no curve though they have several costs, and how to get one."""
     left_out = group.curves_left_out
     if not left_out:
         return []
@@ -70,10 +74,10 @@ def _without_curve(group: GroupFindings) -> list[str]:
 
 
 def methods_in_words(options: ReportOptions) -> tuple[str, ...]:
-    """Sentences on how figures were computed."""
+    """Return sentences on how figures were computed."""
     percent = f"{100 * options.level:g} %"
     reference = options.reference or "the most accurate series at each budget"
-    chosen = (
+    caveat = (
         ""
         if options.reference
         else (", which was chosen on the same images, so that its lead is somewhat overstated")
@@ -86,7 +90,7 @@ def methods_in_words(options: ReportOptions) -> tuple[str, ...]:
         "Differences are paired on the same images: Agresti and Min's interval and McNemar's "
         "exact test for one run against one; with several seeds, intervals and t-tests from the "
         "variance over images and seeds. Intervals are for each difference alone.",
-        f"At each budget series are compared with {reference}{chosen}.",
+        f"At each budget series are compared with {reference}{caveat}.",
         "p-values are Holm's, over all differences of a comparison that are judged together; "
         f"better or worse is said where one is at most {1 - options.level:.2g} and the interval "
         "holds one sign only.",
@@ -97,7 +101,7 @@ def methods_in_words(options: ReportOptions) -> tuple[str, ...]:
     )
 
 
-def _what(group: GroupFindings) -> str:
+def _runs_sentence(group: GroupFindings) -> str:
     methods = {point.method for point in group.points if point.reduces}
     runs = _count(sum(point.reduces for point in group.points), "run")
     compared = f"{runs} of {names_in_words(methods)}" if methods else "No run that reduces tokens"
@@ -107,27 +111,31 @@ def _what(group: GroupFindings) -> str:
     )
 
 
-def _ahead(table: EqualCost) -> str:
+def _leader_sentence(table: EqualCost) -> str:
     best = table.rivals[0]
-    at = f"At {table.budget}"
+    at_budget = f"At {table.budget}"
     if len(table.rivals) == 1:
-        return f"{at} only {best.series} was run: {_shown(best.accuracy)}."
-    level = [each.series for each in table.rivals[1:] if each.level_with_best]
-    said = f"{at} {best.series} is most accurate with {_shown(best.accuracy)}"
-    if not level:
-        return f"{said}, distinguishably better than all others."
-    every = " (all that were run)" if len(level) == len(table.rivals) - 1 else ""
-    return f"{said}; not distinguishable from it: {names_in_words(level)}{every}."
+        return f"{at_budget} only {best.series} was run: {_accuracy_text(best.accuracy)}."
+    level_with_best = [rival.series for rival in table.rivals[1:] if rival.level_with_best]
+    sentence = f"{at_budget} {best.series} is most accurate with {_accuracy_text(best.accuracy)}"
+    if not level_with_best:
+        return f"{sentence}, distinguishably better than all others."
+    all_of_them = " (all that were run)" if len(level_with_best) == len(table.rivals) - 1 else ""
+    return (
+        f"{sentence}; not distinguishable from it: {names_in_words(level_with_best)}{all_of_them}."
+    )
 
 
-def _no_worse(table: EqualCost) -> list[str]:
-    """Which series cannot be told from the unpruned model, if any can."""
-    judged = [each for each in table.rivals if each.against_unpruned]
-    level = [each.series for each in judged if not _differs(each)]
-    if not level or len(level) == len(judged):
+def _level_with_unpruned(table: EqualCost) -> list[str]:
+    """Say which series are not distinguishable from the unpruned model."""
+    judged = [rival for rival in table.rivals if rival.against_unpruned]
+    level_series = [rival.series for rival in judged if not _differs(rival)]
+    # silent where it holds for none or for all, which the tables show anyway
+    if not level_series or len(level_series) == len(judged):
         return []
     return [
-        f"At {table.budget} not distinguishable from the unpruned model: {names_in_words(level)}."
+        f"At {table.budget} not distinguishable from the unpruned model: "
+        f"{names_in_words(level_series)}."
     ]
 
 
@@ -135,18 +143,18 @@ def _differs(rival: SeriesAtCost) -> bool:
     return rival.against_unpruned is not None and rival.against_unpruned.distinguishable
 
 
-def _shown(accuracy: Interval) -> str:
+def _accuracy_text(accuracy: Interval) -> str:
     return f"{accuracy.value:.2f} % [{accuracy.low:.2f}, {accuracy.high:.2f}] top-1"
 
 
 def names_in_words(names: Iterable[str]) -> str:
-    """Names in a sentence, by name; of many the first few, and how many more there are."""
-    every = sorted(names)
-    shown = every[:_MOST_NAMES]
-    more = len(every) - len(shown)
+    """Join names for a sentence, in order; of many, only the first few are written out."""
+    ordered = sorted(names)
+    first = ordered[:_MOST_NAMES]
+    more = len(ordered) - len(first)
     if more:
-        return f"{', '.join(shown)} and {more} more"
-    return " and ".join([", ".join(shown[:-1]), shown[-1]] if shown[1:] else shown)
+        return f"{', '.join(first)} and {more} more"
+    return " and ".join([", ".join(first[:-1]), first[-1]] if first[1:] else first)
 
 
 def _count(number: int, what: str) -> str:

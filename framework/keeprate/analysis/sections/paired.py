@@ -1,4 +1,4 @@
-"""Accuracies and differences of runs, whether of one seed or of several, as findings hold them."""
+"""Compute accuracies and differences of runs, of one seed or of several, for the findings."""
 
 from __future__ import annotations
 
@@ -26,14 +26,15 @@ Name = TypeVar("Name")
 
 
 def outcomes(runs: Sequence[ScoredRun]) -> NDArray[np.bool_]:
-    """Whether each run was right on each image, (S, N)."""
-    return np.stack([each.correct for each in runs])
+    """Return whether each run was right on each image, (S, N)."""
+    return np.stack([run.correct for run in runs])
 
 
 def accuracy(runs: Sequence[ScoredRun], level: float) -> Interval:
-    """Top-1 in per cent: of one run with Wilson's interval, of several seeds for other seeds too.
+    """Return top-1 in per cent with its interval; that of several seeds covers other seeds too.
 
-    Sources: see `keeprate.analysis.statistics.wilson_interval` and `mean_over_seeds`.
+    One run gets Wilson's interval. Sources: see `keeprate.analysis.statistics.wilson_interval` and
+    `mean_over_seeds`.
     """
     if len(runs) > 1:
         return percent(mean_over_seeds(outcomes(runs), level))
@@ -44,10 +45,10 @@ def accuracy(runs: Sequence[ScoredRun], level: float) -> Interval:
 
 
 def compared(a: Sequence[ScoredRun], b: Sequence[ScoredRun], level: float) -> Difference:
-    """How much more accurate (share) `a` is than `b` on the same images: interval and test.
+    """Return how much more accurate (share) `a` is than `b` on the same images, with a test.
 
-    One run against one: as in the table of runs, Agresti and Min's interval and McNemar's exact
-    test. With several seeds of either: `keeprate.analysis.statistics.difference`.
+    One run against one gets what the table of runs has: Agresti and Min's interval and McNemar's
+    exact test. Several seeds get those of `keeprate.analysis.statistics.difference`.
     """
     if len(a) > 1 or len(b) > 1:
         return difference(outcomes(a), outcomes(b), level)
@@ -59,25 +60,29 @@ def compared(a: Sequence[ScoredRun], b: Sequence[ScoredRun], level: float) -> Di
 def verdicts(differences: Mapping[Name, Difference], level: float) -> dict[Name, PairedDifference]:
     """Judge differences as one family, with Holm's correction."""
     family = len(differences)
-    return {name: _verdict(each, family) for name, each in judge(differences, level).items()}
+    return {
+        name: _verdict(comparison, family) for name, comparison in judge(differences, level).items()
+    }
 
 
 def percent(estimate: BootstrapEstimate) -> Interval:
-    """A share and its interval in per cent."""
+    """Convert a share and its interval to per cent."""
     return Interval(100 * estimate.value, 100 * estimate.low, 100 * estimate.high)
 
 
 def mean(values: Sequence[float]) -> float:
-    """The mean of a figure over seeds."""
+    """Return the mean of a figure over seeds."""
     return float(np.mean(values))
 
 
-def _verdict(found: PairedComparison, family: int) -> PairedDifference:
+def _verdict(comparison: PairedComparison, family: int) -> PairedDifference:
     return PairedDifference(
-        difference=Interval(found.difference_points, found.low_points, found.high_points),
-        p_value=found.p_value,
-        adjusted_p_value=found.adjusted_p_value,
+        difference=Interval(
+            comparison.difference_points, comparison.low_points, comparison.high_points
+        ),
+        p_value=comparison.p_value,
+        adjusted_p_value=comparison.adjusted_p_value,
         family=family,
-        distinguishable=found.distinguishable,
-        text=found.verdict,
+        distinguishable=comparison.distinguishable,
+        text=comparison.verdict,
     )

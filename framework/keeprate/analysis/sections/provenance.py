@@ -1,4 +1,4 @@
-"""Where each figure comes from, and the command that computes it again."""
+"""State where the figures of a run come from, and the command that computes them again."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from .commands import command_of
 
 
 def provenance(judged: ScoredRun) -> Provenance:
-    """Everything a reader needs to find the run again, or to compute it anew."""
-    run, ran = judged.run, judged.result.environment
+    """Return everything that a reader needs to find the run, or to compute it again."""
+    run, environment = judged.run, judged.result.environment
     return Provenance(
         run_id=judged.id,
         label=judged.label,
@@ -27,13 +27,13 @@ def provenance(judged: ScoredRun) -> Provenance:
         data_fingerprint=run.data.fingerprint,
         images=judged.result.measured.images,
         precision=run.precision,
-        device=ran.device,
-        batch_size=ran.batch_size,
-        versions=tuple(sorted(ran.versions.items())),
+        device=environment.device,
+        batch_size=environment.batch_size,
+        versions=tuple(sorted(environment.versions.items())),
         sources=tuple(sorted(run.sources.items())),
-        git_revision=ran.git_revision,
-        started=ran.started,
+        git_revision=environment.git_revision,
+        started=environment.started,
         seconds=judged.result.measured.wall_seconds,
-        notes=ran.notes,
-        command=command_of(run, ran),
+        notes=environment.notes,
+        command=command_of(run, environment),
     )

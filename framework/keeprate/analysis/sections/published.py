@@ -1,4 +1,4 @@
-"""Results as papers print them, for charts to show beside what was measured (published.json)."""
+"""Results as papers print them; charts show them beside measured ones (published.json)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..model import PublishedPoint
 _Row = (
     tuple[str, float, float, float | None, str] | tuple[str, float, float, float | None, str, str]
 )
-"""Method, GMACs, top-1 in per cent, images per second, paper, and the ruler if another."""
+"""Method, GMACs, top-1 in per cent, images per second, paper, and a ruler if not the table's."""
 
 
 class _Backbone(BaseModel):
@@ -35,13 +35,13 @@ class _Table(BaseModel):
 
 
 def published(model: str) -> tuple[PublishedPoint, ...]:
-    """What papers report of the model with this timm name, tag or not; none for others."""
+    """Return what papers report of the model with this timm name, with or without its tag."""
     table = _table()
     return tuple(
-        _point(each, row, table)
-        for each in table.backbones
-        if model in each.names
-        for row in each.points
+        _point(backbone, row, table)
+        for backbone in table.backbones
+        if model in backbone.names
+        for row in backbone.points
     )
 
 
