@@ -1,6 +1,6 @@
-"""Intervals, tests, comparisons and curves on what every single image gave (docs/statistics.md).
+"""Intervals, tests, comparisons and curves on the results of single images (docs/statistics.md).
 
-Imports numpy and scipy only, so that summaries and reports may use it.
+The package imports numpy and scipy only, so that summaries and reports can use it without torch.
 """
 
 from .bootstrap import BootstrapEstimate, bootstrap_mean, paired_bootstrap

@@ -1,4 +1,4 @@
-"""Accuracy over cost: read off a method's own curve, averaged over a range, and compared."""
+"""Accuracy over cost: read it off a method's curve, average it over a range, and compare it."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Curve:
     """The runs of one method at several costs, on the same images in the same order.
 
     `costs` are multiply-accumulates per image, (P,), ascending; `outcomes` are (P, S, N) for S
-    seeds and N images. Between two costs the curve is a straight line: sending some of the images,
-    at random, through the dearer run and the others through the cheaper one really gives every
-    cost and accuracy on it. A line also makes all that is read off a curve a mean over images, so
-    that the correlation of its points, which share them, is kept without further ado.
+    seeds and N images. Between two costs the curve is a straight line: each of its points is what
+    one gets by sending some images, at random, through the dearer run and the others through the
+    cheaper one. With straight lines every figure of a curve is also a mean over images, so the
+    correlation of its points, which share their images, is taken into account.
     """
 
     costs: NDArray[np.float64]
@@ -40,14 +40,16 @@ class Curve:
         for no points and for different numbers of images.
         """
         ordered = sorted(points, key=lambda point: point[0])
-        outcomes = [np.atleast_2d(np.asarray(each, dtype=np.float64)) for _, each in ordered]
-        if len({each.shape[-1] for each in outcomes}) != 1:
+        outcomes = [np.atleast_2d(np.asarray(values, dtype=np.float64)) for _, values in ordered]
+        if len({values.shape[-1] for values in outcomes}) != 1:
             raise ValueError("a curve needs points, all on the same images")
         costs = [float(cost) for cost, _ in ordered]
-        _check(costs, {len(each) for each in outcomes})
-        seeds = max(len(each) for each in outcomes)
+        _check(costs, {len(values) for values in outcomes})
+        seeds = max(len(values) for values in outcomes)
         shape = (seeds, outcomes[0].shape[-1])
-        return cls(np.array(costs), np.stack([np.broadcast_to(each, shape) for each in outcomes]))
+        return cls(
+            np.array(costs), np.stack([np.broadcast_to(values, shape) for values in outcomes])
+        )
 
     @property
     def range(self) -> tuple[float, float]:
@@ -55,22 +57,22 @@ class Curve:
         return float(self.costs[0]), float(self.costs[-1])
 
     def combined(self, weights: _Weights) -> NDArray[np.float64]:
-        """Weighted sum of the points for each seed and image, (S, N)."""
+        """Return the weighted sum of the points for each seed and image, (S, N)."""
         return np.asarray(np.einsum("p,psn->sn", weights, self.outcomes))
 
 
 @dataclass(frozen=True)
 class Missing:
-    """A figure that cannot be had from the runs there are, and why."""
+    """A figure that cannot be computed from the runs, with the reason."""
 
     reason: str
 
 
 def accuracy_at(curve: Curve, budget: float, level: float = 0.95) -> BootstrapEstimate | Missing:
-    """Accuracy (share) at `budget` multiply-accumulates per image, by straight lines.
+    """Return the accuracy (share) at `budget` multiply-accumulates per image, by straight lines.
 
-    Missing outside the costs that were run: nothing is extrapolated. The interval is that of
-    `mean_over_seeds`; it does not hold what a true curve may bend between two costs.
+    Returns Missing outside the costs that were run: nothing is extrapolated. The interval is that
+    of `mean_over_seeds`; it does not cover the bend of a true curve between two costs.
     """
     reason = _outside(curve, budget)
     if reason:
@@ -79,20 +81,20 @@ def accuracy_at(curve: Curve, budget: float, level: float = 0.95) -> BootstrapEs
 
 
 def difference_at(a: Curve, b: Curve, budget: float, level: float = 0.95) -> Difference | Missing:
-    """How much more accurate (share) `a` is than `b` at `budget`; see `accuracy_at`, `difference`.
+    """Return how much more accurate (share) `a` is than `b` at `budget`.
 
-    Missing where either was not run at costs to both sides. Raises ValueError unless the curves
-    are on as many images.
+    Returns Missing where either curve has no costs on both sides of the budget. See `accuracy_at`
+    and `difference`. Raises ValueError unless the curves have the same number of images.
     """
     reason = _outside(a, budget) or _outside(b, budget)
     if reason:
         return Missing(reason)
-    first, second = (each.combined(_reading(each.costs, budget)) for each in (a, b))
+    first, second = (curve.combined(_reading(curve.costs, budget)) for curve in (a, b))
     return difference(first, second, level)
 
 
 def common_range(curves: Iterable[Curve]) -> tuple[float, float] | None:
-    """The multiply-accumulates per image that all curves hold; None where there are none."""
+    """Return the range of multiply-accumulates per image that all curves cover, None without."""
     ranges = [curve.range for curve in curves]
     low = max((low for low, _ in ranges), default=0.0)
     high = min((high for _, high in ranges), default=0.0)
@@ -102,10 +104,11 @@ def common_range(curves: Iterable[Curve]) -> tuple[float, float] | None:
 def area_under_curve(
     curve: Curve, costs: tuple[float, float] | None = None, level: float = 0.95
 ) -> BootstrapEstimate | Missing:
-    """Area under the curve over the range `costs`, divided by it: the mean accuracy (share) there.
+    """Return the mean accuracy (share) over the range `costs`: the area divided by the range.
 
-    Without `costs` over the whole curve; to compare methods, over `common_range`. Missing where
-    the curve does not hold the range, or there is none. The interval is that of `mean_over_seeds`.
+    Without `costs` the range is the whole curve; use `common_range` to compare methods. Returns
+    Missing where the curve does not cover the range, or the range is empty. The interval is that
+    of `mean_over_seeds`.
     """
     low, high = costs or curve.range
     reason = _not_spanned([curve], low, high)
@@ -117,11 +120,11 @@ def area_under_curve(
 def area_difference(
     a: Curve, b: Curve, costs: tuple[float, float] | None = None, level: float = 0.95
 ) -> Difference | Missing:
-    """How much larger the mean accuracy (share) of `a` is than that of `b` over the same costs.
+    """Return how much larger the mean accuracy (share) of `a` is than that of `b`.
 
-    Without `costs` over all that both have. Missing where they have no such range, or not the one
-    asked for; interval and test are those of `difference`. Raises ValueError unless the curves are
-    on as many images.
+    Both are taken over the range `costs`; without it, over the range that both cover. Returns
+    Missing where one of the curves does not cover the range. Interval and test are those of
+    `difference`. Raises ValueError unless the curves have the same number of images.
     """
     shared = costs or common_range([a, b])
     if shared is None:
@@ -129,23 +132,23 @@ def area_difference(
     reason = _not_spanned([a, b], *shared)
     if reason:
         return Missing(reason)
-    first, second = (each.combined(_area(each.costs, *shared)) for each in (a, b))
+    first, second = (curve.combined(_area(curve.costs, *shared)) for curve in (a, b))
     return difference(first, second, level)
 
 
 def _check(costs: list[float], seeds: set[int]) -> None:
-    twice = next((low for low, high in pairwise(costs) if low == high), None)
-    if twice is not None:
+    repeated = next((low for low, high in pairwise(costs) if low == high), None)
+    if repeated is not None:
         raise KeeprateError(
-            f"Two runs of one curve cost {gmacs(twice)}: leave one out, or join them as seeds."
+            f"Two runs of one curve cost {gmacs(repeated)}: leave one out, or join them as seeds."
         )
-    if len(seeds - {1}) > 1:
+    if len(seeds - {1}) > 1:  # a single run, such as the unpruned one, serves every seed
         counts = " and ".join(map(str, sorted(seeds)))
         raise KeeprateError(f"The runs of one curve have {counts} seeds: run all with as many.")
 
 
 def _outside(curve: Curve, budget: float) -> str:
-    """Why nothing is known at `budget`, or an empty text."""
+    """Say why the accuracy at `budget` is unknown, or return an empty text."""
     low, high = curve.range
     if low <= budget <= high:
         return ""
@@ -160,12 +163,13 @@ def _not_spanned(curves: Iterable[Curve], low: float, high: float) -> str:
 
 
 def _reading(costs: NDArray[np.float64], budget: float) -> _Weights:
-    """What each point counts in the accuracy at `budget`: the two beside it, the nearer more."""
+    """Return each point's weight at `budget`: only its two neighbours count, the nearer more."""
+    # interpolation is linear, so that of the unit vectors gives the weights
     return np.array([np.interp(budget, costs, point) for point in np.eye(len(costs))])
 
 
 def _area(costs: NDArray[np.float64], low: float, high: float) -> _Weights:
-    """What each point counts in the mean accuracy from `low` to `high`, by the trapezoid rule."""
+    """Return each point's weight in the mean from `low` to `high`, by the trapezoid rule."""
     inner = costs[(costs > low) & (costs < high)]
     knots = np.concatenate([[low], inner, [high]])
     readings = np.stack([_reading(costs, knot) for knot in knots])  # (K, P)

@@ -1,4 +1,4 @@
-"""Many runs against one: differences in points, corrected p-values, and what they say in words."""
+"""Compare many runs with one: differences in points, corrected p-values, verdicts in words."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from numpy.typing import ArrayLike
 from .seeds import Difference, difference
 
 Name = TypeVar("Name")
-"""What tells the differences of a family apart, such as a label or a label and a budget."""
+"""The key of a difference within its family, such as a label or a label and a budget."""
 
 
 @dataclass(frozen=True)
 class PairedComparison:
-    """One difference among several: in percentage points, its interval, and the verdict.
+    """One difference among several, in percentage points, with its interval and the verdict.
 
-    The interval is for this difference alone. `adjusted_p_value` is Holm's over all that were
-    judged together; `distinguishable` is whether it says there is a difference, and `verdict`
+    The interval is for this difference alone. `adjusted_p_value` is Holm's over all differences
+    that were judged together; `distinguishable` says whether there is a difference, and `verdict`
     says all of it in words.
     """
 
@@ -39,12 +39,12 @@ def compare_runs(
 ) -> dict[str, PairedComparison]:
     """Compare the outcomes of each run with the reference's on the same images, in the same order.
 
-    Outcomes are (N,), or (S, N) of several seeds. The runs are one family: with more of them, more
-    evidence is asked of each. Raises ValueError as `difference` does. Sources: see `difference`,
-    `holm`.
+    Outcomes are (N,), or (S, N) of several seeds. The runs are one family: the more runs there are,
+    the more evidence each needs. Raises ValueError as `difference` does. Sources: see
+    `difference`, `holm`.
     """
-    found = {name: difference(run, reference, level) for name, run in runs.items()}
-    return judge(found, level)
+    differences = {name: difference(run, reference, level) for name, run in runs.items()}
+    return judge(differences, level)
 
 
 def judge(
@@ -55,20 +55,20 @@ def judge(
     Better or worse is said where the corrected p-value is at most 1 - `level` and the interval
     holds only one sign. Raises ValueError as `holm` does. Source: see `holm`.
     """
-    adjusted = holm([each.p_value for each in differences.values()])
+    adjusted = holm([difference.p_value for difference in differences.values()])
     return {
-        name: _comparison(each, p_value, 1 - level)
-        for (name, each), p_value in zip(differences.items(), adjusted, strict=True)
+        name: _comparison(difference, p_value, 1 - level)
+        for (name, difference), p_value in zip(differences.items(), adjusted, strict=True)
     }
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjust p-values, in their order, for being several: the chance of any false alarm is kept.
+    """Adjust several p-values, so that the chance of any false alarm is that of a single test.
 
-    The k-th smallest of m is multiplied by m - k + 1, never ends up below a smaller one's, and
-    never above 1. Valid whatever the dependence, so also for runs on the same images. Raises
-    ValueError for anything not from 0 to 1. Source: Holm 1979, "A simple sequentially rejective
-    multiple test procedure", Scandinavian Journal of Statistics 6.
+    The k-th smallest of m is multiplied by m - k + 1; it is never below the result of a smaller
+    one and never above 1. The order is kept. This is valid for any dependence, so also for runs on
+    the same images. Raises ValueError for a value that is not from 0 to 1. Source: Holm 1979, "A
+    simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6.
     """
     plain = np.asarray(p_values, dtype=np.float64)
     if not ((plain >= 0) & (plain <= 1)).all():
@@ -77,27 +77,33 @@ def holm(p_values: Sequence[float]) -> list[float]:
     scaled = plain[order] * np.arange(len(plain), 0, -1)
     adjusted = np.empty_like(plain)
     adjusted[order] = np.maximum.accumulate(scaled).clip(max=1)
-    return [float(each) for each in adjusted]
+    return [float(p_value) for p_value in adjusted]
 
 
-def _comparison(found: Difference, adjusted: float, alpha: float) -> PairedComparison:
-    distinguishable = adjusted <= alpha and not found.low <= 0 <= found.high
-    points, low, high = (100 * each for each in (found.value, found.low, found.high))
+def _comparison(difference: Difference, adjusted: float, alpha: float) -> PairedComparison:
+    # test and interval come from different methods, so they are both asked
+    distinguishable = adjusted <= alpha and not difference.low <= 0 <= difference.high
+    points, low, high = (
+        100 * share for share in (difference.value, difference.low, difference.high)
+    )
     verdict = _verdict(points, low, high, None if distinguishable else adjusted)
-    return PairedComparison(points, low, high, found.p_value, adjusted, distinguishable, verdict)
+    return PairedComparison(
+        points, low, high, difference.p_value, adjusted, distinguishable, verdict
+    )
 
 
 def _verdict(points: float, low: float, high: float, doubt: float | None) -> str:
-    """`doubt` is the adjusted p-value of a difference that is not distinguishable."""
+    """Write a verdict; `doubt` is the adjusted p-value of a difference that is in doubt."""
     digits = _digits(high - low)
     if doubt is not None:
-        shown = f"{points:+z.{digits}f} points [{low:z.{digits}f}, {high:z.{digits}f}]"
-        return f"not distinguishable (difference {shown}, adjusted p = {doubt:.3f})"
+        figures = f"{points:+z.{digits}f} points [{low:z.{digits}f}, {high:z.{digits}f}]"
+        return f"not distinguishable (difference {figures}, adjusted p = {doubt:.3f})"
     word = "better" if points > 0 else "worse"
+    # "worse by" turns the sign round, and with it the order of the ends
     near, far = sorted((abs(low), abs(high)))
     return f"{word} by {abs(points):.{digits}f} points [{near:.{digits}f}, {far:.{digits}f}]"
 
 
 def _digits(width: float) -> int:
-    """Decimals that show two figures of a width in points, one decimal at least."""
+    """Return the decimals that show two digits of a width in points, at least one decimal."""
     return max(1, 1 - math.floor(math.log10(width))) if width > 0 else 1

@@ -1,4 +1,4 @@
-"""One value per image, and the images added to it where values have bounds."""
+"""Samples with one value per image, and the images that are added where values have bounds."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from numpy.typing import ArrayLike, NDArray
 
 @dataclass(frozen=True)
 class WeightedSample:
-    """Values and how many images each stands for; `mean` is that of the true images alone.
+    """Values, and how many images each one stands for; `mean` is that of the true images alone.
 
     `values` and `weights` are (N,); the weights sum to a whole number, `total`. `bounds` are the
-    least and the greatest mean there can be, infinite where nothing is known of them. `centre`,
-    `variance` (in the unit squared, divided by the total) and `skewness` are those of all values,
-    the added ones included.
+    least and the greatest possible mean, infinite where they are unknown. `centre`, `variance` (in
+    the unit squared, divided by the total) and `skewness` are those of all values, with the added
+    ones.
     """
 
     values: NDArray[np.float64]
@@ -27,7 +27,7 @@ class WeightedSample:
 
     @property
     def total(self) -> int:
-        """Images, the added ones included."""
+        """The number of images, with the added ones."""
         return round(float(self.weights.sum()))
 
     @property
@@ -38,24 +38,26 @@ class WeightedSample:
     @property
     def variance(self) -> float:
         """Mean squared distance from the centre; exactly 0 where all values are equal."""
+        # rounding would leave a tiny variance of equal values
         if self.values.min() == self.values.max():
             return 0.0
         return float((self.values - self.centre) ** 2 @ self.weights) / self.total
 
     @property
     def skewness(self) -> float:
-        """Third standardised moment, without a unit; there is none where the variance is 0."""
+        """Third standardised moment, without a unit; undefined where the variance is 0."""
         standardised = (self.values - self.centre) / math.sqrt(self.variance)
         return float(standardised**3 @ self.weights) / self.total
 
     def around(self, low: float, high: float) -> tuple[float, float]:
-        """The interval, widened where needed to hold the mean, within the bounds."""
+        """Return the interval within the bounds, widened where it does not hold the mean."""
+        # the interval is around the centre, from which added images can keep the mean away
         least, greatest = self.bounds
         return max(least, min(low, self.mean)), min(greatest, max(high, self.mean))
 
 
 def sample_of_values(values: ArrayLike, bounds: tuple[float, float] | None) -> WeightedSample:
-    """One value per image (N,); two images are added at either end of `bounds`.
+    """Make a sample of one value per image (N,); two images are added at either end of `bounds`.
 
     Raises ValueError unless there are values and all are finite.
     """
@@ -64,9 +66,10 @@ def sample_of_values(values: ArrayLike, bounds: tuple[float, float] | None) -> W
 
 
 def sample_of_differences(a: ArrayLike, b: ArrayLike, limit: float | None) -> WeightedSample:
-    """`a` less `b`, both (N,); half an image is added at either `limit`, and one of no difference.
+    """Make a sample of `a` less `b`, both (N,).
 
-    Raises ValueError unless both have the same shape, and as `sample_of_values` does.
+    Half an image is added at plus and minus `limit`, and one image without a difference. Raises
+    ValueError for different shapes, and as `sample_of_values` does.
     """
     first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if first.shape != second.shape:
@@ -83,5 +86,5 @@ def _sample(values: NDArray[np.float64], added: Sequence[tuple[float, float]]) -
     extra = np.array(added, dtype=np.float64).reshape(-1, 2)
     weights = np.concatenate([np.ones(len(values)), extra[:, 1]])
     bounds = (added[0][0], added[-1][0]) if added else (-math.inf, math.inf)
-    every = np.concatenate([values, extra[:, 0]])
-    return WeightedSample(every, weights, float(values.mean()), bounds)
+    all_values = np.concatenate([values, extra[:, 0]])
+    return WeightedSample(all_values, weights, float(values.mean()), bounds)

@@ -1,4 +1,4 @@
-"""Means and differences over images and, where a run was repeated, over seeds as well."""
+"""Means and differences over images and, where a run was repeated, over its seeds as well."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _Values = NDArray[np.float64]  # (S, N): seeds, images
 
 @dataclass(frozen=True)
 class Difference(BootstrapEstimate):
-    """A difference of means, its interval, and the p-value of "there is none", two-sided."""
+    """A difference of means, its interval, and the two-sided p-value of "there is none"."""
 
     p_value: float
 
@@ -40,7 +40,8 @@ class _Normal:
         return self.centre - half, self.centre + half
 
     def p_value(self) -> float:
-        """Of "the mean is zero", two-sided; without any variance it is zero or it is not."""
+        """Return the two-sided p-value of "the mean is zero"."""
+        # without any variance the mean is known for certain: it is zero or it is not
         if self.variance == 0:
             return float(self.centre == 0)
         return 2 * float(stdtr(self.freedom, -abs(self.centre) / math.sqrt(self.variance)))
@@ -49,20 +50,20 @@ class _Normal:
 def mean_over_seeds(
     values: ArrayLike, level: float = 0.95, bounds: tuple[float, float] | None = (0.0, 1.0)
 ) -> BootstrapEstimate:
-    """Mean of a quantity per image, with an interval for other images and other seeds.
+    """Return the mean of a quantity per image, with an interval for other images and other seeds.
 
-    `values` are (N,) of one run or (S, N) of S seeds on the same images. `bounds` hold what an
-    image can give, (0, 1) for outcomes, None for anything else (see `bootstrap_mean`).
+    `values` are (N,) of one run or (S, N) of S seeds on the same images. `bounds` are the least and
+    the greatest value of an image, (0, 1) for outcomes, None if unknown (see `bootstrap_mean`).
 
-    One run gets the bootstrap over images: its interval says nothing about other seeds. Of several
-    the variance is that between images (of their means over seeds) plus what the seeds' means
-    differ by beyond what images that come out otherwise by chance explain, never less than none:
-    the analysis of variance of two crossed random factors, with Satterthwaite's degrees of
-    freedom. Resampling both images and seeds would count chance three times and, of a few seeds,
-    cannot know how far seeds differ; docs/statistics.md has the coverage of both.
+    One run gets the bootstrap over images: its interval says nothing about other seeds. The
+    variance of several seeds has two parts: that between images (of their means over seeds), and
+    that between the means of seeds as far as chance on single images does not explain it, at least
+    0. This is the analysis of variance of two crossed random factors, with Satterthwaite's degrees
+    of freedom. Resampling both images and seeds would count chance three times, and a few seeds do
+    not show how far seeds differ; docs/statistics.md has the coverage of both.
 
-    Raises ValueError for no values, for others than finite ones, for other shapes, and for a level
-    outside 0 to 1. Sources: Satterthwaite 1946, Biometrics Bulletin 2; Hillis 2007, Statistics in
+    Raises ValueError for no values, values that are not finite, other shapes, and a level outside
+    0 to 1. Sources: Satterthwaite 1946, Biometrics Bulletin 2; Hillis 2007, Statistics in
     Medicine 26 (readers and cases as seeds and images are here); Owen 2007, "The pigeonhole
     bootstrap", Annals of Applied Statistics 1.
     """
@@ -77,34 +78,34 @@ def mean_over_seeds(
 def difference(
     a: ArrayLike, b: ArrayLike, level: float = 0.95, limit: float | None = 1.0
 ) -> Difference:
-    """How much larger `a` is than `b` in the mean on the same images: interval and test.
+    """Return how much larger the mean of `a` is than that of `b`, with an interval and a test.
 
-    Each is (N,) of one run or (S, N) of several seeds, which need not be as many for both.
-    `limit` is the largest difference an image can give, 1 for outcomes, None for anything else.
+    Each is (N,) of one run or (S, N) of several seeds on the same images; their numbers of seeds
+    may differ. `limit` is the largest difference of an image, 1 for outcomes, None if unknown.
 
-    One run against one: the paired bootstrap's interval, with McNemar's exact test for outcomes
-    and the paired t-test for other quantities. As soon as one has several seeds McNemar's test
-    does not apply, as it takes every pair for an independent one: interval and t-test then both
-    come from the variance over images and seeds as in `mean_over_seeds`, the seeds of `a` and of
-    `b` taken as independent.
+    One run against one gets the paired bootstrap's interval, with McNemar's exact test for
+    outcomes and the paired t-test for other quantities. McNemar's test does not apply to several
+    seeds, since it takes every pair for an independent one: interval and t-test then both come
+    from the variance over images and seeds as in `mean_over_seeds`. The seeds of `a` and of `b`
+    are taken as independent.
 
-    Raises ValueError unless the images are as many, and as `mean_over_seeds` does. Sources: those
+    Raises ValueError for different numbers of images, and as `mean_over_seeds` does. Sources: those
     of `paired_bootstrap`, `mcnemar_exact` and `mean_over_seeds`.
     """
     first, second = _seeded(a), _seeded(b)
     sample = sample_of_differences(first.mean(axis=0), second.mean(axis=0), limit)
-    normal = _normal(sample, [each for each in (first, second) if len(each) > 1])
+    normal = _normal(sample, [values for values in (first, second) if len(values) > 1])
     if len(first) > 1 or len(second) > 1:
         interval = sample.around(*normal.interval(level))
         return Difference(sample.mean, *interval, normal.p_value())
-    found = bca(sample, level)
-    binary = all(np.isin(each, (0, 1)).all() for each in (first, second))
+    estimate = bca(sample, level)
+    binary = all(np.isin(values, (0, 1)).all() for values in (first, second))
     p_value = mcnemar_exact(first[0] == 1, second[0] == 1) if binary else normal.p_value()
-    return Difference(found.value, found.low, found.high, p_value)
+    return Difference(estimate.value, estimate.low, estimate.high, p_value)
 
 
 def _seeded(values: ArrayLike) -> _Values:
-    """The values as (S, N)."""
+    """Return the values as (S, N); those of one run become (1, N)."""
     array = np.atleast_2d(np.asarray(values, dtype=np.float64))
     if array.ndim != 2 or not array.size:
         raise ValueError(f"values per image, or per seed and image, not of shape {array.shape}")
@@ -112,21 +113,24 @@ def _seeded(values: ArrayLike) -> _Values:
 
 
 def _normal(sample: WeightedSample, seeded: Sequence[_Values]) -> _Normal:
-    """The centre of `sample`, whose values are means over the seeds of each of `seeded`."""
-    images = sample.variance / sample.total
-    variance, spread = images, images**2 / max(1, sample.total - 1)
+    """Return centre and variance of `sample`, whose values are means over the seeds in `seeded`."""
+    images_part = sample.variance / sample.total
+    variance, spread = images_part, images_part**2 / max(1, sample.total - 1)
     for values in seeded:
         between, chance = _variances_of_mean(values)
+        # an estimate by subtraction can fall below zero, which a variance cannot
         variance += max(0.0, between - chance)
         spread += between**2 / (len(values) - 1)
+    # Satterthwaite: each part enters with its square over its own degrees of freedom
     freedom = variance**2 / spread if spread else math.inf
     return _Normal(sample.centre, variance, freedom)
 
 
 def _variances_of_mean(values: _Values) -> tuple[float, float]:
-    """What the mean of (S, N) values varies by as its seeds do, and by chance alone."""
+    """Return the variance of the mean of (S, N) values between seeds, and that by chance alone."""
     seeds, images = values.shape
     of_seeds, of_images = values.mean(axis=1), values.mean(axis=0)
     between = float(of_seeds.var(ddof=1)) / seeds
-    left = float(values.var() - of_seeds.var() - of_images.var())
-    return between, max(0.0, left) / ((seeds - 1) * max(1, images - 1))
+    # what neither the seed nor the image explains of a value
+    residual = float(values.var() - of_seeds.var() - of_images.var())
+    return between, max(0.0, residual) / ((seeds - 1) * max(1, images - 1))
