@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 @hookimpl
 def keeprate_reports() -> Iterable[type[Report]]:
     """Offer the built-in reports."""
+    # imported here, so that the command line starts quickly
     from keeprate_reports.accuracy_plot import AccuracyPlot
     from keeprate_reports.comparisons_csv import ComparisonsCsv
     from keeprate_reports.csv_table import CsvTable

@@ -1,4 +1,4 @@
-"""The figure of accuracy against cost, one panel for each model and set of images."""
+"""Draw the figure of accuracy against cost, one panel for each model and set of images."""
 
 from __future__ import annotations
 
@@ -27,21 +27,22 @@ from keeprate_reports.published_names import sides
 _WIDTH, _HEIGHT, _LOW_HEIGHT = 560, 380, 220
 _PANELS = 12
 _MARGIN, _LABEL_WIDTH = 0.1, 380
-_NAME: dict[str, Any] = {"fontSize": 11, "color": "#555555"}
+_NAME_STYLE: dict[str, Any] = {"fontSize": 11, "color": "#555555"}
 _PUBLISHED = "Other training, other code, the papers' own count of costs."
-_APART = "Points of nearly equal cost are drawn side by side."
+_SIDE_BY_SIDE = "Points of nearly equal cost are drawn side by side."
 Row = dict[str, object]
 
 
 def chart(summary: Summary) -> alt.ConcatChart:
-    """The plot; every figure file is a rendering of this one definition."""
-    every, level = summary.findings.groups, summary.findings.options.level
-    groups = _with_most_runs(every)
+    """Return the plot; every figure file is a rendering of this one definition."""
+    all_groups, level = summary.findings.groups, summary.findings.options.level
+    groups = _with_most_runs(all_groups)
     choice = chosen(groups)
-    keys = _looks(groups, choice)
+    keys = _series_styles(groups, choice)
     panels = [_panel(group, choice, keys, level) for group in groups]
+    # one scale for all panels, so that a method looks the same in each of them
     picture: alt.ConcatChart = (
-        alt.concat(*panels, columns=2, **_heading(len(groups), len(every)))
+        alt.concat(*panels, columns=2, **_heading(len(groups), len(all_groups)))
         .resolve_scale(color="shared", shape="shared")
         .configure_view(stroke=None)
         .configure_axis(
@@ -56,31 +57,33 @@ def chart(summary: Summary) -> alt.ConcatChart:
 
 
 def _with_most_runs(groups: Sequence[GroupFindings]) -> list[GroupFindings]:
-    """As many groups as a figure has room for, in the order they came in."""
-    ranked = sorted(range(len(groups)), key=lambda place: (-len(groups[place].points), place))
-    return [groups[place] for place in sorted(ranked[:_PANELS])]
+    """Return as many groups as a figure has room for, in their given order."""
+    ranked = sorted(
+        range(len(groups)), key=lambda position: (-len(groups[position].points), position)
+    )
+    return [groups[position] for position in sorted(ranked[:_PANELS])]
 
 
-def _heading(drawn: int, there: int) -> dict[str, alt.Title]:
-    """What is said above all panels: that some were left out, nothing otherwise."""
-    if drawn == there:
+def _heading(drawn: int, total: int) -> dict[str, alt.Title]:
+    """Return the title above all panels if some are left out, else nothing."""
+    if drawn == total:
         return {}
-    what = f"{drawn} of {there} models and data sets, those with most runs"
-    return {"title": alt.Title(what, subtitle="table.csv and report.html have all.")}
+    title = f"{drawn} of {total} models and data sets, those with most runs"
+    return {"title": alt.Title(title, subtitle="table.csv and report.html have all.")}
 
 
-def _looks(groups: Sequence[GroupFindings], choice: Choice) -> list[SeriesStyle]:
-    """One for each series, the same in all panels."""
-    plain = {choice.key(each.unpruned) for each in groups if each.unpruned}
-    found = looks(sorted(choice.series), sorted(plain))
-    return found + ([SeriesStyle(OTHERS, MUTED, "circle", "", (1, 0))] if choice.strangers else [])
+def _series_styles(groups: Sequence[GroupFindings], choice: Choice) -> list[SeriesStyle]:
+    """Return a style for each series, the same in all panels."""
+    plain = {choice.key(group.unpruned) for group in groups if group.unpruned}
+    styles = looks(sorted(choice.series), sorted(plain))
+    return styles + ([SeriesStyle(OTHERS, MUTED, "circle", "", (1, 0))] if choice.strangers else [])
 
 
 def _panel(
     group: GroupFindings, choice: Choice, keys: Sequence[SeriesStyle], level: float
 ) -> alt.LayerChart | alt.VConcatChart:
     unit, drawn = unit_of(group), choice.drawn(group)
-    costs = [each.macs / unit.size for each in drawn]
+    costs = [point.macs / unit.size for point in drawn]
     x = alt.X(
         "cost:Q",
         title=cost_title(group.samples, unit.name),
@@ -93,27 +96,35 @@ def _panel(
         layer=accuracy_layers(x, keys, _sources(group, rows), _manner()),
         width=_WIDTH,
         height=_HEIGHT,
-        title=alt.Title(group.title, subtitle=[*_notes(group, level), *_rest(group, choice)]),
+        title=alt.Title(
+            group.title, subtitle=[*_notes(group, level), *_undrawn_note(group, choice)]
+        ),
     )
-    printed = [each for each in group.published if not each.read_off]
+    printed = [point for point in group.published if not point.read_off]
     return alt.vconcat(measured, _published(printed)) if printed else measured
 
 
 def _published(points: Sequence[PublishedPoint]) -> alt.LayerChart:
-    """What papers print, on axes of its own: its ruler is not that of the runs."""
+    """Draw what papers print on axes of its own, as papers count costs differently."""
+    # names are placed in pixels, so the margin of the scales on both sides is taken off
     room = [int(size / (1 + 2 * _MARGIN)) for size in (_WIDTH, _LOW_HEIGHT)]
     rows = [
-        {"share": each.share_percent, "top1": each.top1_percent, "name": each.method, "side": side}
-        for each, side in zip(points, sides(points, *room), strict=True)
+        {
+            "share": point.share_percent,
+            "top1": point.top1_percent,
+            "name": point.method,
+            "side": side,
+        }
+        for point, side in zip(points, sides(points, *room), strict=True)
     ]
-    x = share_axis(_scale([each.share_percent for each in points]))
-    y = accuracy("top1").scale(_scale([each.top1_percent for each in points]))
+    x = share_axis(_scale([point.share_percent for point in points]))
+    y = accuracy("top1").scale(_scale([point.top1_percent for point in points]))
     title = alt.Title(f"{points[0].backbone} as published, not measured here", subtitle=_PUBLISHED)
     return alt.LayerChart(
         layer=[
             published_marks(_inline(rows), x).encode(y=y),
-            _names(rows, "right").mark_text(align="left", dx=7, **_NAME).encode(x=x, y=y),
-            _names(rows, "left").mark_text(align="right", dx=-7, **_NAME).encode(x=x, y=y),
+            _names(rows, "right").mark_text(align="left", dx=7, **_NAME_STYLE).encode(x=x, y=y),
+            _names(rows, "left").mark_text(align="right", dx=-7, **_NAME_STYLE).encode(x=x, y=y),
         ],
         width=_WIDTH,
         height=_LOW_HEIGHT,
@@ -122,7 +133,7 @@ def _published(points: Sequence[PublishedPoint]) -> alt.LayerChart:
 
 
 def _names(rows: Sequence[Row], side: str) -> alt.Chart:
-    """The names on one side of their marks, yet without a place."""
+    """Return the names on one side of their marks, without their position."""
     return alt.Chart(_inline([row for row in rows if row["side"] == side])).encode(text="name:N")
 
 
@@ -137,43 +148,44 @@ def _sources(group: GroupFindings, rows: Sequence[Row]) -> Sources:
     return Sources(
         points=_inline(rows),
         lines=_inline([row for row in rows if row["line"]]),
+        # a front of a single run has no line to draw
         front=_inline(front if len(front) > 1 else []),
         unpruned=_inline(level),
     )
 
 
 def _rows(points: Sequence[Point], choice: Choice, unit: float, pixel: float) -> list[Row]:
-    """A row a run; `pixel` is what a pixel's width costs."""
-    places = side_by_side([each.macs / unit / pixel for each in points])
+    """Return a row for each run; `pixel` is the cost that the width of one pixel stands for."""
+    positions = side_by_side([point.macs / unit / pixel for point in points])
     return [
         {
-            "cost": place * pixel,
-            "accuracy": each.accuracy.value,
-            "low": each.accuracy.low,
-            "high": each.accuracy.high,
-            "key": choice.key(each),
-            "line": choice.line(each),
-            "front": each.on_front,
+            "cost": position * pixel,
+            "accuracy": point.accuracy.value,
+            "low": point.accuracy.low,
+            "high": point.accuracy.high,
+            "key": choice.key(point),
+            "line": choice.line(point),
+            "front": point.on_front,
         }
-        for each, place in zip(points, places, strict=True)
+        for point, position in zip(points, positions, strict=True)
     ]
 
 
 def _notes(group: GroupFindings, level: float) -> list[str]:
     unpruned = " Dashed: unpruned." if group.unpruned else ""
     bars = f"Bars: {100 * level:g} % Wilson intervals."
-    return [f"{bars} Rings and dots: the Pareto front.{unpruned}", _APART]
+    return [f"{bars} Rings and dots: the Pareto front.{unpruned}", _SIDE_BY_SIDE]
 
 
-def _rest(group: GroupFindings, choice: Choice) -> list[str]:
-    """Which runs are not drawn, and where they are found."""
-    drawn = {each.run_id for each in choice.drawn(group)}
-    left = [each for each in group.points if each.run_id not in drawn]
-    if not left:
+def _undrawn_note(group: GroupFindings, choice: Choice) -> list[str]:
+    """Say which runs are not drawn, and which files have them."""
+    drawn = {point.run_id for point in choice.drawn(group)}
+    undrawn = [point for point in group.points if point.run_id not in drawn]
+    if not undrawn:
         return []
-    series = len({each.series for each in left})
+    series = len({point.series for point in undrawn})
     return [
-        f"Not drawn: {len(left):,} runs of {series:,} series with fewer runs or less accuracy; "
+        f"Not drawn: {len(undrawn):,} runs of {series:,} series with fewer runs or less accuracy; "
         "table.csv and report.html have them."
     ]
 
@@ -188,5 +200,6 @@ def _scale(values: Sequence[float]) -> alt.Scale:
 
 def _domain(costs: Sequence[float]) -> list[float]:
     low, high = min(costs), max(costs)
+    # equal values, and zero, still need a range of some width
     margin = _MARGIN * (high - low or high or 1)
     return [low - margin, high + margin]

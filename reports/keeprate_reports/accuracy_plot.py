@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from keeprate.analysis.summary import Summary
 
 _PNG_SCALE = 2
+"""Pixels to a unit of the chart in each direction, for screens of high resolution."""
 
 
 class AccuracyPlot(Report):
@@ -31,7 +32,8 @@ class AccuracyPlot(Report):
         return paths
 
     def chart(self, summary: Summary) -> alt.ConcatChart:
-        """Return the chart that the files are renderings of."""
+        """Return the chart; every file is a rendering of it."""
+        # altair takes long to import, and start-up needs the class only
         from keeprate_reports.accuracy_chart import chart
 
         return chart(summary)

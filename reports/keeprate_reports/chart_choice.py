@@ -1,4 +1,4 @@
-"""Which series a figure draws where there are more than a reader can tell apart."""
+"""Choose the series that a figure draws if there are more than a reader can tell apart."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ OTHERS = "other series, on the front"
 
 @dataclass(frozen=True)
 class Choice:
-    """The `series` drawn in all panels; runs of others are drawn only if on a Pareto front.
+    """The `series` drawn in all panels; a run of another series is drawn only on a Pareto front.
 
-    `strangers` says whether there are such.
+    `strangers` says whether there are such runs.
     """
 
     series: frozenset[str]
     strangers: bool
 
     def drawn(self, group: GroupFindings) -> list[Point]:
-        """The runs of a group that are drawn, the cheapest first."""
-        return [each for each in group.points if self._known(each) or each.on_front]
+        """Return the runs of a group that are drawn, the cheapest first."""
+        return [point for point in group.points if self._known(point) or point.on_front]
 
     def key(self, point: Point) -> str:
-        """What a drawn run is called in the legend."""
+        """Return the name of a drawn run in the legend."""
         if not point.reduces:
             return f"{point.series} (unpruned)"
         return point.series if self._known(point) else OTHERS
 
     def line(self, point: Point) -> str:
-        """What joins the runs of one curve; empty for a run that no curve goes through."""
+        """Return a text that the runs of one curve share; empty for a run outside all curves."""
         return f"{point.series} / {point.seed}" if self._known(point) else ""
 
     def _known(self, point: Point) -> bool:
@@ -40,9 +40,14 @@ class Choice:
 
 
 def chosen(groups: Sequence[GroupFindings]) -> Choice:
-    """All series, or of more than `SERIES` those on a front, with most runs, most accurate."""
+    """Choose all series; of more than `SERIES`, those on a front, with most runs, most accurate."""
     runs: dict[str, list[Point]] = {}
-    for point in (each for group in groups for each in group.points if each.reduces):
+    for point in (
+        reducing_point
+        for group in groups
+        for reducing_point in group.points
+        if reducing_point.reduces
+    ):
         runs.setdefault(point.series, []).append(point)
     ranked = sorted(runs, key=lambda name: (*_rank(runs[name]), name))
     series = frozenset(ranked[:SERIES])
@@ -51,6 +56,6 @@ def chosen(groups: Sequence[GroupFindings]) -> Choice:
 
 
 def _rank(points: Sequence[Point]) -> tuple[int, int, float]:
-    """Small for series to draw."""
-    front = sum(each.on_front for each in points)
-    return -front, -len(points), -max(each.accuracy.value for each in points)
+    """Return the rank of a series; those with the smallest ranks are drawn."""
+    front = sum(point.on_front for point in points)
+    return -front, -len(points), -max(point.accuracy.value for point in points)

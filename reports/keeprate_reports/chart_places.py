@@ -1,4 +1,4 @@
-"""Where marks go that would lie on one another: beside one another, as far as there is room."""
+"""Move marks that would cover one another apart, as far as there is room."""
 
 from __future__ import annotations
 
@@ -7,36 +7,39 @@ from itertools import pairwise
 
 _STEP_PIXELS, _SPREAD_PIXELS = 7.0, 48.0
 _SHARE = 0.8
-"""Of the way from one crowd to the next, which a crowd may fill."""
+"""The share of the way from one crowd to the next that a crowd may fill."""
 
 
 def side_by_side(places: Sequence[float]) -> list[float]:
-    """Places in pixels from left to right, those that crowd moved apart about their middle."""
+    """Return positions in pixels from left to right; crowded ones are moved apart evenly."""
     crowds = _crowds(places)
     moved: list[float] = []
-    for crowd, room in zip(crowds, _rooms([sum(each) / len(each) for each in crowds]), strict=True):
+    for crowd, room in zip(
+        crowds, _rooms([sum(crowd) / len(crowd) for crowd in crowds]), strict=True
+    ):
         step = min(_STEP_PIXELS, max(room, crowd[-1] - crowd[0]) / len(crowd))
-        apart = [crowd[0]]
-        for place in crowd[1:]:
-            apart.append(max(place, apart[-1] + step))
-        back = (sum(apart) - sum(crowd)) / len(crowd)
-        moved += [place - back for place in apart]
+        spread = [crowd[0]]
+        for position in crowd[1:]:
+            spread.append(max(position, spread[-1] + step))
+        # moved back by their mean shift, so that a crowd keeps its middle
+        shift = (sum(spread) - sum(crowd)) / len(crowd)
+        moved += [position - shift for position in spread]
     return moved
 
 
 def _crowds(places: Sequence[float]) -> list[list[float]]:
-    """The places in groups: from one to the next is less than a mark needs."""
+    """Group the positions: within a group, neighbours are closer than a mark needs."""
     crowds: list[list[float]] = []
-    for place in places:
-        if crowds and place - crowds[-1][-1] < _STEP_PIXELS:
-            crowds[-1].append(place)
+    for position in places:
+        if crowds and position - crowds[-1][-1] < _STEP_PIXELS:
+            crowds[-1].append(position)
         else:
-            crowds.append([place])
+            crowds.append([position])
     return crowds
 
 
 def _rooms(middles: Sequence[float]) -> list[float]:
-    """The width that each crowd may take, so that it stays clear of the next ones."""
+    """Return the width that each crowd may take without touching its neighbours."""
     gaps = [_SHARE * (right - left) for left, right in pairwise(middles)]
     sides = zip([_SPREAD_PIXELS, *gaps], [*gaps, _SPREAD_PIXELS], strict=False)
-    return [min(*each, _SPREAD_PIXELS) for each in sides]
+    return [min(*neighbours, _SPREAD_PIXELS) for neighbours in sides]

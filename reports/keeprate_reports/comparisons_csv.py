@@ -1,4 +1,4 @@
-"""Every comparison in one long table, unrounded, for a spreadsheet or another program."""
+"""Write every comparison in one long table, unrounded, for a spreadsheet or another program."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ COLUMNS: Final = (
     "distinguishable",
     "verdict",
 )
-"""Of comparisons.csv, in this order; changed only together with `version`."""
+"""The columns of comparisons.csv in their order; they change only together with `version`."""
 
 _Row = dict[str, object]
 
@@ -41,8 +41,8 @@ _Row = dict[str, object]
 class ComparisonsCsv(Report):
     """One row per comparison at equal cost, curve reading, area and ablation, in comparisons.csv.
 
-    `kind` says which of them, `where` at which budget or over which costs; what does not apply is
-    left empty.
+    `kind` says which of these a row is, `where` names the budget or the costs; a column that does
+    not apply is empty.
     """
 
     name: ClassVar[str] = "comparisons"
@@ -50,6 +50,7 @@ class ComparisonsCsv(Report):
     def write(self, summary: Summary, folder: Path) -> list[Path]:
         """Write comparisons.csv."""
         path = folder / "comparisons.csv"
+        # a name may hold lone surrogates, which UTF-8 cannot write
         with path.open("w", newline="", encoding="utf-8", errors="replace") as file:
             table = csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n")
             table.writeheader()
@@ -66,59 +67,59 @@ def _rows(group: GroupFindings) -> Iterator[_Row]:
 
 def _equal_cost(group: GroupFindings) -> Iterator[_Row]:
     for table in group.equal_cost:
-        for each in table.rivals:
-            row: _Row = {"kind": "equal cost", "where": table.budget, "name": each.series}
-            row |= {"against": table.reference, "run_ids": " ".join(each.run_ids)}
-            yield row | _accuracy(each.accuracy) | _verdict(each.verdict)
+        for rival in table.rivals:
+            row: _Row = {"kind": "equal cost", "where": table.budget, "name": rival.series}
+            row |= {"against": table.reference, "run_ids": " ".join(rival.run_ids)}
+            yield row | _accuracy(rival.accuracy) | _verdict(rival.verdict)
 
 
 def _curves(group: GroupFindings) -> Iterator[_Row]:
     for curve in group.curves:
         row: _Row = {"name": curve.series, "run_ids": " ".join(curve.run_ids)}
-        for each in curve.readings:
-            yield row | {"kind": "curve", "where": each.budget} | _accuracy(each.accuracy)
-        over = "{:.0f} to {:.0f} MACs".format(*curve.area_macs) if curve.area_macs else ""
-        yield row | {"kind": "mean over costs", "where": over} | _accuracy(curve.area)
+        for reading in curve.readings:
+            yield row | {"kind": "curve", "where": reading.budget} | _accuracy(reading.accuracy)
+        costs = "{:.0f} to {:.0f} MACs".format(*curve.area_macs) if curve.area_macs else ""
+        yield row | {"kind": "mean over costs", "where": costs} | _accuracy(curve.area)
 
 
 def _areas(group: GroupFindings) -> Iterator[_Row]:
-    for each in group.area_differences:
-        over = "{:.0f} to {:.0f} MACs".format(*each.macs)
-        row: _Row = {"kind": "curves compared", "where": over, "name": each.series}
-        yield row | {"against": each.against} | _verdict(each.verdict)
+    for area in group.area_differences:
+        costs = "{:.0f} to {:.0f} MACs".format(*area.macs)
+        row: _Row = {"kind": "curves compared", "where": costs, "name": area.series}
+        yield row | {"against": area.against} | _verdict(area.verdict)
 
 
 def _ablations(group: GroupFindings) -> Iterator[_Row]:
     for table in group.ablations:
         where = " ".join(filter(None, [table.method, table.budget, table.fixed]))
-        for each in table.settings:
+        for setting in table.settings:
             row: _Row = {"kind": "ablation", "where": where}
-            row["name"] = f"{table.factor}={each.value}"
+            row["name"] = f"{table.factor}={setting.value}"
             row["against"] = f"{table.factor}={table.settings[0].value}"
-            row["run_ids"] = " ".join(each.run_ids)
-            yield row | _accuracy(each.accuracy) | _verdict(each.verdict)
+            row["run_ids"] = " ".join(setting.run_ids)
+            yield row | _accuracy(setting.accuracy) | _verdict(setting.verdict)
 
 
-def _accuracy(found: Interval | None) -> _Row:
-    if found is None:
+def _accuracy(interval: Interval | None) -> _Row:
+    if interval is None:
         return {}
     return {
-        "top1_percent": found.value,
-        "top1_low_percent": found.low,
-        "top1_high_percent": found.high,
+        "top1_percent": interval.value,
+        "top1_low_percent": interval.low,
+        "top1_high_percent": interval.high,
     }
 
 
-def _verdict(found: PairedDifference | None) -> _Row:
-    if found is None:
+def _verdict(verdict: PairedDifference | None) -> _Row:
+    if verdict is None:
         return {}
     return {
-        "difference_points": found.difference.value,
-        "difference_low_points": found.difference.low,
-        "difference_high_points": found.difference.high,
-        "p_value": found.p_value,
-        "adjusted_p_value": found.adjusted_p_value,
-        "family": found.family,
-        "distinguishable": found.distinguishable,
-        "verdict": found.text,
+        "difference_points": verdict.difference.value,
+        "difference_low_points": verdict.difference.low,
+        "difference_high_points": verdict.difference.high,
+        "p_value": verdict.p_value,
+        "adjusted_p_value": verdict.adjusted_p_value,
+        "family": verdict.family,
+        "distinguishable": verdict.distinguishable,
+        "verdict": verdict.text,
     }

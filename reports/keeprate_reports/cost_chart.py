@@ -1,4 +1,4 @@
-"""Accuracy against cost: the one definition that figure files and the web page both draw."""
+"""The chart of accuracy against cost, defined once for figure files and for the web page."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _TIMES = "M-1-1L1 1M-1 1L1-1"
 
 @dataclass(frozen=True)
 class Sources:
-    """Where the rows of each layer are: in the chart itself, or under names that a page fills.
+    """The data of each layer: rows in the chart itself, or names that a page fills with rows.
 
-    Rows have the cost, `accuracy`, `low` and `high` in per cent, the `key` they look like and the
-    `line` they are joined by; those of `unpruned` have the accuracy alone.
+    Rows have the cost, `accuracy`, `low` and `high` in per cent, the `key` of their style and the
+    `line` that joins them; those of `unpruned` have the accuracy alone.
     """
 
     points: alt.Data
@@ -31,9 +31,9 @@ class Sources:
 
 @dataclass(frozen=True)
 class Manner:
-    """What differs between a file and the page: colours of text and ground, and what is added.
+    """What differs between a file and the page: colours of text and background, and additions.
 
-    `bars` is how opaque intervals are.
+    `bars` is the opacity of intervals.
     """
 
     ink: Any
@@ -46,7 +46,7 @@ class Manner:
 def accuracy_layers(
     cost: alt.X, keys: Sequence[SeriesStyle], sources: Sources, manner: Manner
 ) -> list[alt.Chart]:
-    """From the back to the front: unpruned rule, intervals, curves, Pareto front, points."""
+    """Return the layers, back to front: unpruned rule, intervals, curves, Pareto front, points."""
     y, colours = accuracy("accuracy"), colour(keys, manner.ink, manner.legend)
     points = alt.Chart(sources.points).encode(x=cost, color=colours)
     marks = points.mark_point(
@@ -77,33 +77,37 @@ def published_marks(
     shapes: alt.Shape | None = None,
     tooltip: Any = alt.Undefined,
 ) -> alt.Chart:
-    """What papers print, as `top1` against `x`: open marks, no curve, alike unless told apart."""
+    """Return marks for what papers print, `top1` against `x`: open, and without curves.
+
+    All marks are equal unless colours and shapes are given.
+    """
     marks = alt.Chart(source).mark_point(
         size=80, filled=False, strokeWidth=1.6, opacity=1, tooltip=tooltip
     )
-    placed: alt.Chart = marks.encode(x=x, y=accuracy("top1"))
+    positioned: alt.Chart = marks.encode(x=x, y=accuracy("top1"))
     if colours and shapes:
-        return placed.encode(color=colours, shape=shapes)
-    return placed.encode(color=alt.value(MUTED), shape=alt.value(_TIMES))
+        return positioned.encode(color=colours, shape=shapes)
+    return positioned.encode(color=alt.value(MUTED), shape=alt.value(_TIMES))
 
 
 def accuracy(field: str) -> alt.Y:
-    """The axis of accuracies in per cent."""
+    """Return the axis of accuracies in per cent."""
     return alt.Y(f"{field}:Q", title=ACCURACY, scale=alt.Scale(zero=False))
 
 
 def share_axis(scale: alt.Scale) -> alt.X:
-    """The axis of published costs, as shares of the same paper's unpruned model."""
+    """Return the axis of published costs, as shares of the same paper's unpruned model."""
     return alt.X("share:Q", title="% of the paper's own unpruned model", scale=scale)
 
 
 def cost_title(samples: str, unit: str) -> str:
-    """The title of the axis of costs; `samples` is what was judged, "images" or "texts"."""
+    """Return the title of the cost axis; `samples` says what was classified, such as "images"."""
     return f"Multiply-accumulates per {samples.removesuffix('s')} ({unit})"
 
 
 def _front(front: alt.Chart, ink: Any) -> list[alt.Chart]:
-    """Runs that no other beats, ringed and joined; drawn in ink, so not by colour alone."""
+    """Return rings and a line for the Pareto front, in the colour of text."""
+    # rings and dashes, as colour alone would not reach every reader
     return [
         front.mark_line(
             interpolate="step-after", strokeDash=[1, 3], strokeWidth=1.6, stroke=ink, opacity=0.8

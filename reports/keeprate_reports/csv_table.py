@@ -1,4 +1,4 @@
-"""All figures of all runs, unrounded, for a spreadsheet or another program."""
+"""Write all figures of all runs, unrounded, for a spreadsheet or another program."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 class CsvTable(Report):
     """One row per run with all its figures, unrounded, in table.csv.
 
-    The columns are the fields of `keeprate.analysis.summary.Line`; what was not measured is left
-    empty.
+    The columns are the fields of `keeprate.analysis.summary.Line`; a figure that was not measured
+    is left empty.
     """
 
     name: ClassVar[str] = "csv"

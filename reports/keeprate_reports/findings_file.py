@@ -1,4 +1,4 @@
-"""All findings, unrounded, for another program."""
+"""Write all findings, unrounded, for another program."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class FindingsFile(Report):
     """Everything that any report shows, unrounded, in findings.report.json.
 
-    Its keys are the fields of `keeprate.analysis.model.Findings`; `version` is raised when one
+    Its keys are the fields of `keeprate.analysis.model.Findings`; `version` rises when a field
     changes.
     """
 
@@ -26,23 +26,23 @@ class FindingsFile(Report):
 
     def write(self, summary: Summary, folder: Path) -> list[Path]:
         """Write findings.report.json."""
-        return [_written(folder / "findings.report.json", asdict(summary.findings))]
+        return [_write_json(folder / "findings.report.json", asdict(summary.findings))]
 
     def write_changes(self, changes: Changes, folder: Path) -> list[Path]:
         """Write changes.report.json: keys are the fields of `keeprate.analysis.changes.Changes`."""
-        return [_written(folder / "changes.report.json", asdict(changes))]
+        return [_write_json(folder / "changes.report.json", asdict(changes))]
 
 
-def _written(path: Path, content: dict[str, Any]) -> Path:
-    text = json.dumps(_plain(content), indent=1, ensure_ascii=False, allow_nan=False)
+def _write_json(path: Path, content: dict[str, Any]) -> Path:
+    text = json.dumps(_finite(content), indent=1, ensure_ascii=False, allow_nan=False)
     path.write_text(text + "\n", encoding="utf-8", errors="replace")
     return path
 
 
-def _plain(value: Any) -> Any:
-    """Null for numbers that JSON has no spelling for."""
+def _finite(value: Any) -> Any:
+    """Replace numbers that JSON cannot spell, infinities and NaN, by None."""
     if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items()}
+        return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
+        return [_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,4 +1,4 @@
-"""The charts of the HTML report, without data: the page fills them with what its filters leave."""
+"""The charts of the HTML report, without data: the page fills in the rows that pass its filters."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from keeprate_reports.cost_chart import (
 
 _HEIGHT, _LOW_HEIGHT = 400, 260
 _INK, _PAPER = alt.param(name="ink", value="black"), alt.param(name="paper", value="white")
-"""The page's own colours, which it sets: dark on light or light on dark."""
+"""Colours of text and background; the page sets them for its light or dark mode."""
 _BARS = alt.param(name="bars", value=True)
 _DATUM = alt.TooltipContent(content="data")
 _FREE = alt.Scale(zero=False, padding=16)
 
 
 def accuracy_chart(cost: str, title: str, keys: Sequence[SeriesStyle]) -> dict[str, object]:
-    """Accuracy against the column `cost`: intervals, curves, points, and the front where asked."""
+    """Return the chart of accuracy against the column `cost`: intervals, curves, points, front."""
     x = alt.X(f"{cost}:Q", title=title, scale=_FREE)
     sources = Sources(*(alt.NamedData(name) for name in ("points", "lines", "front", "unpruned")))
     bars = alt.condition(_BARS, alt.value(0.45), alt.value(0))
     manner = Manner(ink=alt.expr("ink"), paper=alt.expr("paper"), bars=bars, tooltip=_DATUM)
-    chosen = (
+    focus_ring = (
         alt.Chart(alt.NamedData("focus"))
         .mark_point(size=420, filled=False, strokeWidth=3, stroke=manner.ink)
         .encode(x=x, y=accuracy("accuracy"))
     )
-    layers = [*accuracy_layers(x, keys, sources, manner), chosen]
-    return _finished(alt.LayerChart(layer=layers), _HEIGHT, _BARS)
+    layers = [*accuracy_layers(x, keys, sources, manner), focus_ring]
+    return _definition(alt.LayerChart(layer=layers), _HEIGHT, _BARS)
 
 
 def token_chart(keys: Sequence[SeriesStyle]) -> dict[str, object]:
-    """Mean tokens after each block, a line for each run."""
+    """Return the chart of mean tokens after each block, with a line for each run."""
     ink = alt.expr("ink")
     lines = alt.Chart(alt.NamedData("tokens")).encode(
         x=alt.X("block:Q", title="After block", axis=alt.Axis(tickMinStep=1, format="d")),
@@ -51,11 +51,11 @@ def token_chart(keys: Sequence[SeriesStyle]) -> dict[str, object]:
     marks = lines.mark_line(interpolate="step-before", strokeWidth=1.6, opacity=0.8)
     dots = lines.mark_point(size=26, filled=True, opacity=1, tooltip=_DATUM)
     layers = [marks.encode(strokeDash=dash(keys)), dots.encode(shape=shape(keys))]
-    return _finished(alt.LayerChart(layer=layers), _LOW_HEIGHT)
+    return _definition(alt.LayerChart(layer=layers), _LOW_HEIGHT)
 
 
 def published_chart(methods: Sequence[str]) -> dict[str, object]:
-    """What papers print, against the share of their own unpruned model."""
+    """Return the chart of what papers print, against the share of their own unpruned model."""
     keys = looks(methods, ())
     legend = alt.Legend(title=None, orient="bottom", columns=2, labelLimit=140)
     marks = published_marks(
@@ -65,15 +65,14 @@ def published_chart(methods: Sequence[str]) -> dict[str, object]:
         shape(keys, legend),
         _DATUM,
     )
-    return _finished(alt.LayerChart(layer=[marks]), _LOW_HEIGHT)
+    return _definition(alt.LayerChart(layer=[marks]), _LOW_HEIGHT)
 
 
-def _finished(picture: alt.LayerChart, height: int, *more: alt.Parameter) -> dict[str, object]:
-    """The definition for Vega-Lite, as wide as the page has room for."""
-    sized = picture.add_params(_INK, _PAPER, *more).properties(
+def _definition(chart: alt.LayerChart, height: int, *more: alt.Parameter) -> dict[str, object]:
+    """Return the definition for Vega-Lite; the chart is as wide as the page allows."""
+    sized = chart.add_params(_INK, _PAPER, *more).properties(
         width="container", height=height, autosize=alt.AutoSizeParams(type="fit-x")
     )
-    found: Mapping[str, object] = sized.to_dict(
-        validate=False
-    )  # checked by a test: it takes most of the time
-    return dict(found)
+    # validation takes most of the time, so a test does it
+    definition: Mapping[str, object] = sized.to_dict(validate=False)
+    return dict(definition)

@@ -1,4 +1,4 @@
-"""What the HTML report shows of the samples that methods disagree on: rows, and their pictures."""
+"""The samples that methods disagree on, as rows and pictures of the HTML report."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from keeprate.analysis.disagreement import DisagreedSample, Disagreement, Predic
 from keeprate_reports.html_packing import packed
 
 _MOST_BYTES = 12_000_000
-"""Pictures of a group that are put into the page; of others the table alone tells."""
+"""Most bytes of a group's pictures in the page, which a browser reads as a whole."""
 
 
 def disagreement_part(found: Disagreement | None, samples: str) -> dict[str, object] | None:
-    """Everything that the page's script reads of a group's disagreement; texts, none of it HTML.
+    """Return the disagreement of a group as the page's script reads it: texts, none of it HTML.
 
-    `samples` are "images" or "texts". A picture that cannot be read is left out.
+    `samples` are "images" or "texts". A picture that cannot be read is left out and counted.
     """
     if found is None:
         return None
@@ -27,7 +27,7 @@ def disagreement_part(found: Disagreement | None, samples: str) -> dict[str, obj
         "samples": samples,
         "images": found.images,
         "differing": found.differing,
-        "rows": packed([_row(each) for each in found.samples]),
+        "rows": packed([_row(sample) for sample in found.samples]),
         "pictures": pictures,
         "missing": missing,
         "command": found.command,
@@ -53,40 +53,40 @@ def _class(number: int, name: str) -> str:
     return f"{name} ({number})" if name else str(number)
 
 
-def _pictures(found: Disagreement) -> tuple[list[dict[str, object]], int]:
-    """The pictures that can be read and for which there is room, and how many are left out."""
+def _pictures(disagreement: Disagreement) -> tuple[list[dict[str, object]], int]:
+    """Return the pictures that can be read and have room, and how many are left out."""
     pictures: list[dict[str, object]] = []
-    left, missing = _MOST_BYTES, 0
-    for sample in (each for each in found.samples if each.picture):
+    bytes_left, missing = _MOST_BYTES, 0
+    for sample in (sample for sample in disagreement.samples if sample.picture):
         try:
             content = Path(sample.picture).read_bytes()
-        except OSError:
+        except OSError:  # a deleted picture must not cost the page
             content = b""
-        if not content or len(content) > left:
+        if not content or len(content) > bytes_left:
             missing += 1
             continue
-        left -= len(content)
-        pictures.append(_picture(sample, found.labels, content))
+        bytes_left -= len(content)
+        pictures.append(_picture(sample, disagreement.labels, content))
     return pictures, missing
 
 
 def _picture(sample: DisagreedSample, labels: tuple[str, ...], content: bytes) -> dict[str, object]:
     label = _class(sample.label, sample.label_name)
-    said = [
+    predictions = [
         f"{name}: {_class(guess.prediction, guess.name)}"
         for name, guess in zip(labels, sample.guesses, strict=True)
     ]
     return {
         "title": f"Labelled {label}: {sample.sample}",
         "alt": f"Which patches of {sample.sample} survive, run by run, and what is predicted: "
-        + "; ".join(said),
+        + "; ".join(predictions),
         "otherwise": _otherwise(sample, labels),
         "source": base64.b64encode(content).decode("ascii"),
     }
 
 
 def _otherwise(sample: DisagreedSample, labels: tuple[str, ...]) -> list[str]:
-    """A line for each run that predicts something else in the picture than in its rows."""
+    """Return a line for each run that predicts another class in the picture than in its rows."""
     names = [("unpruned", sample.unpruned), *zip(labels, sample.guesses, strict=True)]
     return [
         f"In the picture {name} predicts {guess.pictured}, in its rows "

@@ -1,4 +1,4 @@
-"""The HTML report as one text: templates, scripts and data put together, nothing fetched."""
+"""Build the HTML report as one text from templates, scripts and data; it fetches nothing."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ _STYLES = ("page", "parts", "disagreement")
 
 
 def page(findings: Findings) -> str:
-    """The whole page. Texts of the findings are escaped by the template or are JSON data."""
-    scripts = [_library(), _together(_SCRIPTS, "js")]
-    style = _together(_STYLES, "css")
+    """Return the whole page. The template escapes texts of the findings, or they are JSON data."""
+    scripts = [_library(), _joined_files(_SCRIPTS, "js")]
+    style = _joined_files(_STYLES, "css")
     return (
         _environment()
         .get_template("page.html.j2")
@@ -51,15 +51,16 @@ def page(findings: Findings) -> str:
 
 
 def page_bytes(findings: Findings) -> bytes:
-    """The page as a file holds it: UTF-8, whatever characters names are made of."""
+    """Return the page as UTF-8 bytes, whatever characters the names are made of."""
     return page(findings).encode("utf-8", "xmlcharrefreplace")
 
 
 def _policy(scripts: list[str], style: str) -> str:
-    """What the page may do: run its own scripts and styles, and load nothing from anywhere."""
-    allowed = " ".join(_hash(script) for script in scripts)
+    """Return the content policy: the page runs its own scripts and styles, and loads nothing."""
+    # names come from plugins and people: should one get past escaping, it still runs nothing
+    script_hashes = " ".join(_hash(script) for script in scripts)
     return (
-        f"default-src 'none'; script-src {allowed}; style-src {_hash(style)}; "
+        f"default-src 'none'; script-src {script_hashes}; style-src {_hash(style)}; "
         "img-src data: blob:; base-uri 'none'; form-action 'none'"
     )
 
@@ -71,14 +72,15 @@ def _hash(text: str) -> str:
 
 @cache
 def _library() -> str:
-    """Vega, Vega-Lite and Vega-Embed, as they come with vl-convert."""
+    """Return Vega, Vega-Lite and Vega-Embed, which come with vl-convert."""
+    # a browser reads CRLF as LF, and the hash of the policy is over what it reads
     from vl_convert import javascript_bundle
 
     return str(javascript_bundle("window.vegaEmbed = vegaEmbed;")).replace("\r\n", "\n")
 
 
 @cache
-def _together(names: tuple[str, ...], suffix: str) -> str:
+def _joined_files(names: tuple[str, ...], suffix: str) -> str:
     texts = [(_FOLDER / f"{name}.{suffix}").read_text(encoding="utf-8") for name in names]
     joined = "\n".join(texts)
     return f'"use strict";\n(() => {{\n{joined}}})();\n' if suffix == "js" else joined

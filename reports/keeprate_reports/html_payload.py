@@ -1,4 +1,4 @@
-"""Everything that the HTML report's own script is given: rows, looks and charts of every group."""
+"""The data for the HTML report's own script: rows, styles and charts of every group."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ _UNITS = (Unit("GMACs", 1e9), Unit("MMACs", 1e6), Unit("kMACs", 1e3))
 
 
 def payload(findings: Findings) -> dict[str, object]:
-    """What the page's script reads; all of it data, none of it HTML."""
+    """Return what the page's script reads; all of it is data, none of it HTML."""
     keys = _keys(findings)
     return {
         "level": findings.options.level,
         "groups": [_group(group, keys) for group in findings.groups],
-        "failures": packed([rows.failure_row(each) for each in findings.failures]),
+        "failures": packed([rows.failure_row(failure) for failure in findings.failures]),
     }
 
 
 def methods(findings: Findings) -> list[str]:
-    """The methods of all runs, by name."""
+    """Return the methods of all runs, in alphabetical order."""
     return sorted({point.method for point in _points(findings)})
 
 
 def unit_of(group: GroupFindings) -> Unit:
-    """The unit that gives the group's largest cost digits before the decimal point, or nearly."""
+    """Return the unit in which the group's largest cost is at least 0.2, or the smallest unit."""
     largest = max([point.macs for point in group.points], default=0.0)
     return next((unit for unit in _UNITS if largest >= 0.2 * unit.size), _UNITS[-1])
 
@@ -42,7 +42,7 @@ def _points(findings: Findings) -> Iterable[Point]:
 
 
 def _keys(findings: Findings) -> Mapping[str, str]:
-    """What each run is drawn as, by its id: its series, or where these are many its method."""
+    """Return, by run id, the key a run is drawn as: its series, or its method if there are many."""
     points = list(_points(findings))
     series = {point.series for point in points}
     return {
@@ -52,12 +52,13 @@ def _keys(findings: Findings) -> Mapping[str, str]:
     }
 
 
-def _looks(group: GroupFindings, keys: Mapping[str, str]) -> list[SeriesStyle]:
-    """Looks of all keys, so that a method looks the same in every group, cut to the group's."""
-    plain = {keys[point.run_id] for point in group.points if not point.reduces}
-    mine = {keys[point.run_id] for point in group.points}
-    found = looks(sorted({*keys.values()} - plain), sorted(plain))
-    return [look for look in found if look.key in mine]
+def _styles(group: GroupFindings, keys: Mapping[str, str]) -> list[SeriesStyle]:
+    """Return the styles of a group's keys; a method has the same style in every group."""
+    unpruned_keys = {keys[point.run_id] for point in group.points if not point.reduces}
+    group_keys = {keys[point.run_id] for point in group.points}
+    # styles go by the order of all keys, so they are chosen before the group's are picked out
+    styles = looks(sorted({*keys.values()} - unpruned_keys), sorted(unpruned_keys))
+    return [style for style in styles if style.key in group_keys]
 
 
 def _group(group: GroupFindings, keys: Mapping[str, str]) -> dict[str, object]:
@@ -69,17 +70,19 @@ def _group(group: GroupFindings, keys: Mapping[str, str]) -> dict[str, object]:
         "samples": group.samples,
         "unit": unit.name,
         "unpruned": group.unpruned.accuracy.value if group.unpruned else None,
-        "looks": [vars(look) for look in _looks(group, keys)],
-        "charts": _charts(group, unit, _looks(group, keys)),
-        "points": packed([rows.point_row(each, unit, keys[each.run_id]) for each in group.points]),
-        "published": packed([rows.published_row(each, unit) for each in group.published]),
+        "looks": [vars(style) for style in _styles(group, keys)],
+        "charts": _charts(group, unit, _styles(group, keys)),
+        "points": packed(
+            [rows.point_row(point, unit, keys[point.run_id]) for point in group.points]
+        ),
+        "published": packed([rows.published_row(point, unit) for point in group.published]),
         "equal_cost": _equal_cost(group, unit),
-        "curves": packed([rows.curve_row(each, unit) for each in group.curves]),
-        "areas": packed([rows.area_row(each, unit) for each in group.area_differences]),
+        "curves": packed([rows.curve_row(curve, unit) for curve in group.curves]),
+        "areas": packed([rows.area_row(area, unit) for area in group.area_differences]),
         "ablations": _ablations(group, unit),
         "disagreement": disagreement_part(group.disagreement, group.samples),
         "skipped": packed(rows.skipped_rows(group)),
-        "provenance": packed([rows.provenance_row(each) for each in group.provenance]),
+        "provenance": packed([rows.provenance_row(origin) for origin in group.provenance]),
     }
 
 
@@ -99,24 +102,28 @@ def _equal_cost(group: GroupFindings, unit: Unit) -> list[dict[str, object]]:
 def _ablations(group: GroupFindings, unit: Unit) -> list[dict[str, object]]:
     return [
         {
-            "method": each.method,
-            "factor": each.factor,
-            "fixed": each.fixed,
-            "budget": each.budget,
-            "settings": packed([rows.setting_row(one, each, unit) for one in each.settings]),
+            "method": ablation.method,
+            "factor": ablation.factor,
+            "fixed": ablation.fixed,
+            "budget": ablation.budget,
+            "settings": packed(
+                [rows.setting_row(setting, ablation, unit) for setting in ablation.settings]
+            ),
         }
-        for each in group.ablations
+        for ablation in group.ablations
     ]
 
 
-def _charts(group: GroupFindings, unit: Unit, found: list[SeriesStyle]) -> dict[str, object]:
-    """The charts that there is something to draw in."""
+def _charts(group: GroupFindings, unit: Unit, styles: list[SeriesStyle]) -> dict[str, object]:
+    """Return the charts of a group; those without anything to draw are left out."""
     charts: dict[str, object] = {
-        "cost": accuracy_chart("macs", cost_title(group.samples, unit.name), found),
-        "tokens": token_chart(found),
+        "cost": accuracy_chart("macs", cost_title(group.samples, unit.name), styles),
+        "tokens": token_chart(styles),
     }
     if any(point.images_per_second is not None for point in group.points):
-        charts["speed"] = accuracy_chart("speed", f"{group.samples.capitalize()} per second", found)
+        charts["speed"] = accuracy_chart(
+            "speed", f"{group.samples.capitalize()} per second", styles
+        )
     if group.published:
-        charts["published"] = published_chart(sorted({each.method for each in group.published}))
+        charts["published"] = published_chart(sorted({point.method for point in group.published}))
     return charts

@@ -1,4 +1,4 @@
-"""Everything about a store in one file that any browser opens, without a network."""
+"""Write everything about a store as one file that any browser opens, without a network."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ class HtmlReport(Report):
 
     def write(self, summary: Summary, folder: Path) -> list[Path]:
         """Write report.html."""
+        # jinja2 and altair take long to import, and start-up needs the class only
         from keeprate_reports.html_page import page_bytes
 
         path = folder / "report.html"

@@ -1,4 +1,4 @@
-"""What the tables and charts of the HTML report show, as flat rows: arranged, never computed."""
+"""Flat rows for the tables and charts of the HTML report; figures are arranged, not computed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Row = dict[str, object]
 
 
 def point_row(point: Point, unit: Unit, key: str) -> Row:
-    """A run of the main table and the charts; its runs of one seed are joined by `line`."""
+    """Return a run of the main table and the charts; runs with the same `line` are joined."""
     return {
         "run_id": point.run_id,
         "label": point.label,
@@ -47,7 +47,7 @@ def point_row(point: Point, unit: Unit, key: str) -> Row:
 
 
 def published_row(point: PublishedPoint, unit: Unit) -> Row:
-    """A result of a paper."""
+    """Return the row of a result that a paper prints."""
     return {
         "method": point.method,
         "key": point.method,
@@ -63,7 +63,7 @@ def published_row(point: PublishedPoint, unit: Unit) -> Row:
 
 
 def rival_row(rival: SeriesAtCost, table: EqualCost, unit: Unit) -> Row:
-    """A series at one budget."""
+    """Return the row of a series at one budget."""
     return {
         "runs": rival.run_ids,
         "series": rival.series,
@@ -75,13 +75,14 @@ def rival_row(rival: SeriesAtCost, table: EqualCost, unit: Unit) -> Row:
         "kl": rival.kl_nats,
         "ratio": rival.throughput_ratio,
         **_verdict(rival.verdict),
+        # "full": the same columns, against the unpruned model
         **{f"full_{name}": value for name, value in _verdict(rival.against_unpruned).items()},
         "standing": _standing(rival, table.rivals),
     }
 
 
 def setting_row(setting: Setting, ablation: Ablation, unit: Unit) -> Row:
-    """A value of an ablated parameter; `winner` where it is distinguishably the best."""
+    """Return the row of an ablated value; `winner` if it is distinguishably the best."""
     return {
         "runs": setting.run_ids,
         "value": setting.value,
@@ -95,7 +96,7 @@ def setting_row(setting: Setting, ablation: Ablation, unit: Unit) -> Row:
 
 
 def curve_row(curve: CurveFinding, unit: Unit) -> Row:
-    """A series over its costs, with what it reads at the budgets in words."""
+    """Return the row of a series over its costs, with its readings at the budgets."""
     return {
         "runs": curve.run_ids,
         "series": curve.series,
@@ -107,14 +108,18 @@ def curve_row(curve: CurveFinding, unit: Unit) -> Row:
         "over": _over(curve.area_macs, unit),
         "reason": curve.reason,
         "readings": [
-            [each.budget, *_ends(each.accuracy), each.reason if each.accuracy is None else ""]
-            for each in curve.readings
+            [
+                reading.budget,
+                *_ends(reading.accuracy),
+                reading.reason if reading.accuracy is None else "",
+            ]
+            for reading in curve.readings
         ],
     }
 
 
 def area_row(area: AreaDifference, unit: Unit) -> Row:
-    """Two curves compared."""
+    """Return the row of two compared curves."""
     return {
         "series": area.series,
         "against": area.against,
@@ -124,7 +129,7 @@ def area_row(area: AreaDifference, unit: Unit) -> Row:
 
 
 def provenance_row(origin: Provenance) -> Row:
-    """Where a run's figures come from; every value a text."""
+    """Return the row of a run's provenance; every value is a text."""
     return {
         "run_id": origin.run_id,
         "Run": origin.label,
@@ -154,7 +159,7 @@ def provenance_row(origin: Provenance) -> Row:
 
 
 def failure_row(failure: FailedRun) -> Row:
-    """A run that failed."""
+    """Return the row of a run that failed."""
     return {
         "label": failure.label,
         "id": failure.run_id,
@@ -165,8 +170,8 @@ def failure_row(failure: FailedRun) -> Row:
 
 
 def skipped_rows(group: GroupFindings) -> list[Row]:
-    """The samples of a group that were left out."""
-    return [{"sample": each.sample, "reason": each.reason} for each in group.skipped]
+    """Return the rows of the samples that a group left out."""
+    return [{"sample": sample.sample, "reason": sample.reason} for sample in group.skipped]
 
 
 def _interval(interval: Interval) -> Row:
@@ -178,9 +183,9 @@ def _ends(interval: Interval | None) -> list[float | None]:
 
 
 def _verdict(verdict: PairedDifference | None) -> Row:
-    found, low, high = _ends(verdict.difference if verdict else None)
+    difference, low, high = _ends(verdict.difference if verdict else None)
     return {
-        "difference": found,
+        "difference": difference,
         "difference_low": low,
         "difference_high": high,
         "adjusted": verdict.adjusted_p_value if verdict else None,
@@ -191,7 +196,7 @@ def _verdict(verdict: PairedDifference | None) -> Row:
 
 
 def _standing(rival: SeriesAtCost, rivals: Sequence[SeriesAtCost]) -> str:
-    """`best` alone only where all others are distinguishably behind."""
+    """Name a series' standing: it is "best" only where all others are distinguishably behind."""
     tied = any(other.level_with_best and not other.best for other in rivals)
     if rival.best:
         return "first" if tied else "best"

@@ -1,4 +1,4 @@
-"""The appendix in LaTeX: all runs, tokens, provenance, commands, and what is missing and why."""
+"""Write the appendix in LaTeX: all runs, tokens, provenance, commands, failures and problems."""
 
 from __future__ import annotations
 
@@ -23,41 +23,42 @@ _RUNS: Final = (
 
 
 def appendix(summary: Summary) -> str:
-    """All that backs the tables: paragraphs, tables over several pages, and commands."""
+    """Return all that supports the tables: paragraphs, tables over several pages, and commands."""
+    # the analysis imports scipy, which start-up does not need
     from keeprate.analysis.appendix import failed_commands, failures_table
 
-    found = summary.findings
-    parts = [HEAD, _paragraph("Overview", found.overview)]
-    parts.append(_paragraph("How the figures were computed", found.methods))
-    together = zip(summary.groups, found.groups, strict=False)
-    for number, (group, findings) in enumerate(together, 1):
-        parts += _group(group, findings, f"tab:keeprate-appendix-{number}")
-    failed = failures_table(found)
-    if failed:
-        parts.append(spanning(failed, "tab:keeprate-failed"))
-    parts += [_commands(each) for each in [failed_commands(found)] if each]
+    findings = summary.findings
+    parts = [HEAD, _paragraph("Overview", findings.overview)]
+    parts.append(_paragraph("How the figures were computed", findings.methods))
+    pairs = zip(summary.groups, findings.groups, strict=False)
+    for number, (group, group_findings) in enumerate(pairs, 1):
+        parts += _group(group, group_findings, f"tab:keeprate-appendix-{number}")
+    failed_table = failures_table(findings)
+    if failed_table:
+        parts.append(spanning(failed_table, "tab:keeprate-failed"))
+    parts += [_commands(commands) for commands in [failed_commands(findings)] if commands]
     if summary.problems:
         parts.append(_paragraph("Problems", summary.problems))
     return "\n".join(parts)
 
 
-def _group(group: Group, found: GroupFindings, label: str) -> Iterator[str]:
+def _group(group: Group, group_findings: GroupFindings, label: str) -> Iterator[str]:
     from keeprate.analysis.appendix import appendix_tables, group_commands
     from keeprate.analysis.run_table import table
     from keeprate.analysis.tables import FindingsTable, notes_of
 
-    yield _paragraph(group.title, (*found.overview, *notes_of(found)))
+    yield _paragraph(group.title, (*group_findings.overview, *notes_of(group_findings)))
     runs = FindingsTable("All runs", f"{group.title}. {_RUNS}", table(group))
-    for number, each in enumerate([runs, *appendix_tables(found)], 1):
-        yield spanning(each, f"{label}-{number}")
-    for commands in group_commands(found):
+    for number, appendix_table in enumerate([runs, *appendix_tables(group_findings)], 1):
+        yield spanning(appendix_table, f"{label}-{number}")
+    for commands in group_commands(group_findings):
         yield _commands(commands)
 
 
 def _paragraph(title: str, lines: Sequence[str]) -> str:
-    """A heading and sentences, each a line of its own."""
-    said = "\\par\n".join(breakable(line) for line in lines)
-    return _grouped(f"\\paragraph{{{breakable(title)}}} {said}\\par")
+    """Return a heading and sentences, each on a line of its own."""
+    sentences = "\\par\n".join(breakable(line) for line in lines)
+    return _grouped(f"\\paragraph{{{breakable(title)}}} {sentences}\\par")
 
 
 def _commands(commands: CommandList) -> str:
@@ -75,5 +76,5 @@ def _grouped(text: str) -> str:
 
 
 def _command(what: str, command: str) -> str:
-    named = f"{breakable(what)}: " if what else ""
-    return rf"\hangindent=1em {named}{code(command)}\par\smallskip"
+    introduction = f"{breakable(what)}: " if what else ""
+    return rf"\hangindent=1em {introduction}{code(command)}\par\smallskip"

@@ -21,14 +21,14 @@ _MARKS: Final = """\
 % Figures in bold are marked as the caption says; * is a difference that is distinguishable.
 """
 _PROSE: Final = frozenset({"Verdict"})
-"""Columns that a caption's marks and figures say already, too wide for a page."""
+"""Columns that are left out: too wide for a page, and the marks and figures say the same."""
 _MOST_ROWS: Final = 100
-"""Lines of a table for a paper; files for programs hold them all."""
+"""Most lines of a table for a paper; files for programs hold all of them."""
 _MOST_FLOATS: Final = 12
-"""Tables that LaTeX is made to hold at a time; it can hold few."""
+"""Most tables that wait for a page at a time: with more LaTeX stops at "too many floats"."""
 _FLUSH: Final = "\\clearpage % prints the tables that LaTeX holds\n"
 _FLOAT_LINES: Final = 48
-"""Lines of text that one page has room for, caption included."""
+"""Lines of text that one page has room for, with the caption."""
 
 
 class LatexTables(Report):
@@ -48,42 +48,45 @@ class LatexTables(Report):
 
 
 def document(findings: Findings) -> str:
-    """The tables of all comparisons, each with caption and label."""
+    """Return the tables of all comparisons, each with caption and label."""
     from keeprate.analysis.tables import tables_of
 
     parts = [HEAD + _MARKS, _comments((*findings.overview, *findings.methods))]
-    held = 0
+    held_floats = 0
     for number, group in enumerate(findings.groups, 1):
-        parts.append(_comments(_said(group)))
-        for n, table in enumerate(tables_of(group, findings.options.level), 1):
-            text, floats = _set(table, f"tab:keeprate-{number}-{n}")
-            if held and (not floats or held == _MOST_FLOATS):
+        parts.append(_comments(_notes(group)))
+        for position, table in enumerate(tables_of(group, findings.options.level), 1):
+            text, floats = _set(table, f"tab:keeprate-{number}-{position}")
+            # a table over several pages is set at once, so those that wait must go before it
+            if held_floats and (not floats or held_floats == _MOST_FLOATS):
                 parts.append(_FLUSH)
-                held = 0
-            held += floats
+                held_floats = 0
+            held_floats += floats
             parts.append(text)
     return "\n".join(parts)
 
 
 def _set(table: FindingsTable, label: str) -> tuple[str, bool]:
-    """The table, and whether it floats: one too long for a page runs over several instead."""
+    """Return the table, and whether it floats: a long one runs over several pages instead."""
     short = _shortened(table)
-    arranged = floating(short, label)
-    floats = arranged.lines <= _FLOAT_LINES
-    return (arranged.text if floats else spanning(short, label)), floats
+    float_table = floating(short, label)
+    floats = float_table.lines <= _FLOAT_LINES
+    return (float_table.text if floats else spanning(short, label)), floats
 
 
 def _shortened(table: FindingsTable) -> FindingsTable:
-    columns = [each for each in table.columns if each.heading not in _PROSE]
+    columns = [column for column in table.columns if column.heading not in _PROSE]
     rows = len(columns[0].texts)
     caption = table.caption
     if rows > _MOST_ROWS:
         caption += f" The first {_MOST_ROWS} of {rows:,} lines; comparisons.csv has all."
-    cut = tuple(replace(each, texts=each.texts[:_MOST_ROWS]) for each in columns)
-    return replace(table, caption=caption, columns=cut)
+    shortened_columns = tuple(
+        replace(column, texts=column.texts[:_MOST_ROWS]) for column in columns
+    )
+    return replace(table, caption=caption, columns=shortened_columns)
 
 
-def _said(group: GroupFindings) -> Iterator[str]:
+def _notes(group: GroupFindings) -> Iterator[str]:
     from keeprate.analysis.tables import notes_of
 
     yield group.title

@@ -1,4 +1,4 @@
-"""One table in LaTeX: as a float, or over as many pages as it needs."""
+"""Write one table in LaTeX: as a float, or over as many pages as it needs."""
 
 from __future__ import annotations
 
@@ -17,61 +17,64 @@ HEAD: Final = """\
 % Made for one column of at least 345 points, as in an article; \\input it where it shall stand.
 """
 _MOST_LETTERS: Final = 600
-"""Letters of a cell; of a longer text the beginning."""
+"""Most letters of a cell; of a longer text only the beginning is set."""
 _CAPTION_EM: Final = 32.0
-"""Width of a line of a caption, rather too small."""
+"""Width of a line of a caption in em, a little too small, so that lines are not undercounted."""
 
 
 @dataclass(frozen=True)
 class LatexTable:
-    """A table in LaTeX, and at most how many `lines` of text it has, the caption's included."""
+    """A table in LaTeX; `lines` is the most lines of text it may have, with its caption."""
 
     text: str
     lines: int
 
 
 def floating(table: FindingsTable, label: str) -> LatexTable:
-    """The table as a float; of one too wide for the page, parts under each other."""
-    found = layout(table.columns, bool(table.marked))
+    """Return the table as a float; parts of a table too wide for the page go below each other."""
+    page_layout = layout(table.columns, bool(table.marked))
     lines = [
         r"\begin{table}[tbp]",
         r"\sloppy\centering\setlength{\belowcaptionskip}{5pt}",
         rf"\caption{{{breakable(table.caption)}}}",
         rf"\label{{{label}}}",
-        _letters(found.size),
+        _letters(page_layout.size),
     ]
-    for number, part in enumerate(found.parts):
+    for number, part in enumerate(page_layout.parts):
         lines += [r"\par\medskip"] if number else []
-        lines += [rf"\begin{{tabular}}{{{_form(part)}}}", *_top(part, found.size)]
+        lines += [rf"\begin{{tabular}}{{{_form(part)}}}", *_top(part, page_layout.size)]
         lines += [*_rows(part, table.marked), r"\bottomrule", r"\end{tabular}"]
-    caption = int(width_em(table.caption) / _CAPTION_EM) + 2
-    return LatexTable("\n".join([*lines, r"\end{table}"]) + "\n", found.lines + caption)
+    caption_lines = int(width_em(table.caption) / _CAPTION_EM) + 2
+    return LatexTable("\n".join([*lines, r"\end{table}"]) + "\n", page_layout.lines + caption_lines)
 
 
 def spanning(table: FindingsTable, label: str) -> str:
-    """The table over several pages; of one too wide for a page, parts one after the other."""
-    found = layout(table.columns, bool(table.marked))
-    parts = [_spanning(table, found, number, label) for number in range(len(found.parts))]
+    """Return the table over several pages; one that is too wide comes in parts, in sequence."""
+    page_layout = layout(table.columns, bool(table.marked))
+    parts = [
+        _spanning(table, page_layout, number, label) for number in range(len(page_layout.parts))
+    ]
     return "\n".join(parts)
 
 
-def _spanning(table: FindingsTable, found: PageLayout, number: int, label: str) -> str:
-    part = found.parts[number]
+def _spanning(table: FindingsTable, page_layout: PageLayout, number: int, label: str) -> str:
+    part = page_layout.parts[number]
     caption = breakable(table.caption)
-    named = rf"\caption{{{caption}}}\label{{{label}}}"
+    caption_line = rf"\caption{{{caption}}}\label{{{label}}}"
     if number:
-        named = r"\caption[]{(further columns)}"
-    again = rf"\multicolumn{{{len(part)}}}{{@{{}}l@{{}}}}{{(continued)}} \\"
+        caption_line = r"\caption[]{(further columns)}"
+    continued = rf"\multicolumn{{{len(part)}}}{{@{{}}l@{{}}}}{{(continued)}} \\"
     lines = [
         r"\begingroup\sloppy\setlength{\LTcapwidth}{\linewidth}",
+        # every longtable counts as a table, but the parts are one
         *([r"\addtocounter{table}{-1}"] if number else []),
-        _letters(found.size),
+        _letters(page_layout.size),
         rf"\begin{{longtable}}{{{_form(part)}}}",
-        rf"{named} \\",
-        *_top(part, found.size),
+        rf"{caption_line} \\",
+        *_top(part, page_layout.size),
         r"\endfirsthead",
-        again,
-        *_top(part, found.size),
+        continued,
+        *_top(part, page_layout.size),
         r"\endhead",
         r"\bottomrule",
         r"\endfoot",
@@ -88,19 +91,20 @@ def _letters(size: Size) -> str:
 
 
 def _form(part: Sequence[Placed]) -> str:
-    return f"@{{}}{''.join(each.form for each in part)}@{{}}"
+    return f"@{{}}{''.join(placed.form for placed in part)}@{{}}"
 
 
 def _top(part: Sequence[Placed], size: Size) -> list[str]:
-    headings = " & ".join(heading(each, size) for each in part)
+    headings = " & ".join(heading(placed, size) for placed in part)
     return [r"\toprule", rf"{headings} \\", r"\midrule"]
 
 
 def _rows(part: Sequence[Placed], marked: Sequence[int]) -> Iterator[str]:
     bold = frozenset(marked)
-    for place, texts in enumerate(zip(*(each.column.texts for each in part), strict=True)):
-        cells = [_cell(text, each) for text, each in zip(texts, part, strict=True)]
-        first = rf"\textbf{{{cells[0]}}}" if place in bold else rf"{{}}{cells[0]}"
+    for row, texts in enumerate(zip(*(placed.column.texts for placed in part), strict=True)):
+        cells = [_cell(text, placed) for text, placed in zip(texts, part, strict=True)]
+        # {} goes before a cell: a "*" at the start of a row would belong to the \\ before it
+        first = rf"\textbf{{{cells[0]}}}" if row in bold else rf"{{}}{cells[0]}"
         yield rf"{' & '.join([first, *cells[1:]])} \\"
 
 

@@ -1,4 +1,4 @@
-"""Any text as LaTeX: set as it is, broken where there is no room, and how wide it comes out."""
+"""Turn any text into LaTeX that shows it as it is, break it, and estimate its width."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _SPECIAL: Final = {
     "]": "{]}",
 }
 _LIGATURE: Final = re.compile(r"(?<=-)(?=-)|(?<=')(?=')|(?<=,)(?=,)")
-"""Where T1 fonts would draw two characters as one."""
+"""The positions at which T1 fonts would draw two characters as one."""
 
 CELL_EM: Final = 6.9
-"""Words of a cell wider than this may be broken, behind punctuation or else into pieces."""
+"""Wider words of a cell may be broken, after punctuation or else into pieces; in em."""
 _PROSE_EM: Final = 18.0
 _PIECE_EM: Final = 3.0
 
@@ -45,17 +45,17 @@ _EM: Final = {
     )
     for letter in letters
 }
-"""At most how wide letters are, in em; others are 0.6 if small and 0.79 if capital."""
+"""Upper bounds of the widths of letters, in em; others are 0.6 if small and 0.79 if capital."""
 
 
 def escape(text: str) -> str:
-    """`text` so that LaTeX sets it as it is, on one line; what pdfTeX has no letter for as "?"."""
-    shown = re.sub(r"""[\\{}&%$#_~^<>|"`\[\]]""", lambda found: _SPECIAL[found[0]], _plain(text))
-    return _LIGATURE.sub("{}", shown)
+    """Escape `text` so that LaTeX sets it as it is, on one line; unknown letters become "?"."""
+    escaped = re.sub(r"""[\\{}&%$#_~^<>|"`\[\]]""", lambda match: _SPECIAL[match[0]], _plain(text))
+    return _LIGATURE.sub("{}", escaped)
 
 
 def breakable(text: str, most_em: float = _PROSE_EM) -> str:
-    """`text` as `escape` has it, with places to break the line in words wider than `most_em`."""
+    """Escape `text`, and allow line breaks within words that are wider than `most_em`."""
     return " ".join(
         r"\allowbreak{}".join(map(escape, _pieces(word, most_em)))
         for word in _plain(text).split(" ")
@@ -63,23 +63,25 @@ def breakable(text: str, most_em: float = _PROSE_EM) -> str:
 
 
 def code(text: str) -> str:
-    """`text` in typewriter letters, to be typed as it stands, with places to break the line."""
+    """Set `text` in typewriter letters, to be typed as it stands, and allow line breaks."""
+    # LaTeX sets ' as a typographic quote, which a shell does not take
     return rf"\texttt{{{breakable(text, CELL_EM)}}}".replace("'", r"\textquotesingle{}")
 
 
 @lru_cache(maxsize=100_000)
 def width_em(text: str) -> float:
-    """At most how wide `text` is in upright Computer Modern, in em of that size."""
+    """Return an upper bound of the width of `text` in upright Computer Modern, in em."""
     return sum(_EM.get(letter, 0.6 if letter.islower() else 0.79) for letter in _plain(text))
 
 
 def _plain(text: str) -> str:
+    # pdfTeX has letters for Latin-1 and stops at others
     flat = " ".join(text.split()).encode("latin-1", "replace").decode("latin-1")
     return "".join(letter if letter.isprintable() else "?" for letter in flat)
 
 
 def _pieces(word: str, most_em: float) -> Iterator[str]:
-    """A long word cut behind its punctuation, and into pieces where there is none."""
+    """Yield a long word cut after its punctuation, or into pieces where there is none."""
     if width_em(word) <= most_em:
         yield word
         return

@@ -1,4 +1,4 @@
-"""The comparison as Markdown tables, with what their figures mean and come from."""
+"""Write the comparison as Markdown tables, with the meaning and the origin of their figures."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ class MarkdownTable(Report):
 
     def write(self, summary: Summary, folder: Path) -> list[Path]:
         """Write table.md."""
-        found = summary.findings
-        parts = [_bullets(map(escape, found.overview))] if found.overview else []
+        findings = summary.findings
+        parts = [_bullets(map(escape, findings.overview))] if findings.overview else []
         parts += [_section(group) for group in summary.groups]
-        parts += [_comparisons(group, found.options.level) for group in found.groups]
-        if found.groups:
-            parts.append("## How it was computed\n\n" + _bullets(map(escape, found.methods)))
+        parts += [_comparisons(group, findings.options.level) for group in findings.groups]
+        if findings.groups:
+            parts.append("## How it was computed\n\n" + _bullets(map(escape, findings.methods)))
         parts.append("## What the figures mean\n\n" + _MEANING)
-        parts += [_origins(group) for group in found.groups]
-        parts += _failures(found)
+        parts += [_origins(group) for group in findings.groups]
+        parts += _failures(findings)
         if summary.problems:
             parts.append("## Problems\n\n" + _bullets(map(escape, summary.problems)))
         path = folder / "table.md"
@@ -69,8 +69,9 @@ class MarkdownTable(Report):
 
 
 def escape(text: str) -> str:
-    """`text` so that Markdown shows it as it is, on one line, also inside a table."""
+    """Escape `text` so that Markdown shows it as it is, on one line, also inside a table."""
     flat = " ".join(text.split())
+    # & goes first, as the other entities contain one
     entities = flat.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*\[\]|~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))", r"\\\1", entities)
 
@@ -81,26 +82,29 @@ def _section(group: Group) -> str:
 
 
 def _comparisons(group: GroupFindings, level: float) -> str:
+    # imported late here and below: the analysis imports scipy, which start-up does not need
     from keeprate.analysis.tables import notes_of, tables_of
 
-    said = _bullets(map(escape, (*group.overview, *notes_of(group))))
-    parts = [f"## Compared: {escape(group.title)}\n\n{said}"]
-    return "\n".join(parts + [_titled(each) for each in tables_of(group, level)])
+    sentences = _bullets(map(escape, (*group.overview, *notes_of(group))))
+    parts = [f"## Compared: {escape(group.title)}\n\n{sentences}"]
+    return "\n".join(
+        parts + [_titled(table_of_group) for table_of_group in tables_of(group, level)]
+    )
 
 
 def _origins(group: GroupFindings) -> str:
     from keeprate.analysis.appendix import appendix_tables, group_commands
 
     parts = [f"## Tokens and provenance: {escape(group.title)}\n"]
-    parts += [_titled(each) for each in appendix_tables(group)]
-    return "\n".join(parts + [_commands(each) for each in group_commands(group)])
+    parts += [_titled(appendix_table) for appendix_table in appendix_tables(group)]
+    return "\n".join(parts + [_commands(commands) for commands in group_commands(group)])
 
 
-def _failures(found: Findings) -> list[str]:
+def _failures(findings: Findings) -> list[str]:
     from keeprate.analysis.appendix import failed_commands, failures_table
 
-    failed, commands = failures_table(found), failed_commands(found)
-    return [_titled(failed, "##"), _commands(commands)] if failed and commands else []
+    failed_table, commands = failures_table(findings), failed_commands(findings)
+    return [_titled(failed_table, "##"), _commands(commands)] if failed_table and commands else []
 
 
 def _titled(table: FindingsTable, level: str = "###") -> str:
@@ -109,27 +113,27 @@ def _titled(table: FindingsTable, level: str = "###") -> str:
 
 
 def _commands(commands: CommandList) -> str:
-    """Each command as it is typed, under what it is for."""
+    """Return each command as it is typed, below the text on what it is for."""
     parts = [f"### {escape(commands.title)}\n\n{escape(commands.caption)}\n"]
     for what, command in commands.commands:
-        named = f"{escape(what)}:\n\n" if what else ""
-        parts.append(f"{named}{_fenced(command)}")
+        introduction = f"{escape(what)}:\n\n" if what else ""
+        parts.append(f"{introduction}{_fenced(command)}")
     return "\n".join(parts)
 
 
 def _fenced(text: str) -> str:
-    """`text` as it is, in a fence longer than any in it."""
+    """Return `text` as it is, in a fence that is longer than any fence in it."""
     flat = text.replace("\r", " ").strip("\n")
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", flat)), default=0))
     return f"{fence}console\n{flat}\n{fence}\n"
 
 
 def _markdown(columns: Sequence[Column], marked: Sequence[int] = ()) -> str:
-    """A table; the first cell of the rows at the places `marked` is set in bold."""
+    """Return a table; the first cell of the rows at the positions `marked` is set in bold."""
     headings = [escape(column.heading) for column in columns]
     rules = ["---:" if column.figures else "---" for column in columns]
     rows = zip(*(column.texts for column in columns), strict=True)
-    cells = [_cells(row, place in marked) for place, row in enumerate(rows)]
+    cells = [_cells(row, position in marked) for position, row in enumerate(rows)]
     return "".join(f"| {' | '.join(row)} |\n" for row in [headings, rules, *cells])
 
 
@@ -140,6 +144,7 @@ def _cells(row: Sequence[str], marked: bool) -> list[str]:
 
 def _facts(facts: Facts, unit: Unit) -> list[str]:
     height, width = facts.image_size
+    # a text has a row of tokens where an image has a height
     texts = height == 1
     size = f"texts of up to {width} tokens" if texts else f"{height} x {width} pixels"
     lines = [

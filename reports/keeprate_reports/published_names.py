@@ -1,4 +1,4 @@
-"""Where the names of published points go in a figure, so that none lies on another."""
+"""Place the names of published points in a figure so that none covers another."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from keeprate.analysis.model import PublishedPoint
 
 _LETTER, _HIGH, _MARK = 6.2, 12.0, 8.0
-"""Pixels: the width of a letter, the height of a line, the half of a mark with its margin."""
+"""In pixels: the width of a letter, the height of a line, half of a mark with its margin."""
 
 
 @dataclass(frozen=True)
@@ -23,27 +23,29 @@ class _Box:
 
 
 def sides(points: Sequence[PublishedPoint], width: int, height: int) -> list[str]:
-    """The side of each point its name is on, "" where neither is free; the accurate ones first.
+    """Return the side of each point that its name is on, "" where neither side is free.
 
-    `width` and `height` are the pixels that the points spread over.
+    The most accurate points choose first. `width` and `height` are the pixels that the points
+    spread over.
     """
     across = _pixels([point.share_percent for point in points], width)
     up = _pixels([point.top1_percent for point in points], height)
-    taken = [_Box(x - _MARK / 2, x + _MARK / 2, y) for x, y in zip(across, up, strict=True)]
-    found = [""] * len(points)
-    for at in sorted(range(len(points)), key=lambda each: -up[each]):
-        long = _LETTER * len(points[at].method)
-        x, y = across[at], up[at]
-        right = _Box(x + _MARK, x + _MARK + long, y)
-        left = _Box(x - _MARK - long, x - _MARK, y)
+    occupied = [_Box(x - _MARK / 2, x + _MARK / 2, y) for x, y in zip(across, up, strict=True)]
+    sides_of_points = [""] * len(points)
+    for index in sorted(range(len(points)), key=lambda index: -up[index]):
+        name_width = _LETTER * len(points[index].method)
+        x, y = across[index], up[index]
+        right = _Box(x + _MARK, x + _MARK + name_width, y)
+        left = _Box(x - _MARK - name_width, x - _MARK, y)
         for side, box in (("right", right), ("left", left)):
-            if box.left >= 0 and box.right <= width and not any(map(box.meets, taken)):
-                taken.append(box)
-                found[at] = side
+            if box.left >= 0 and box.right <= width and not any(map(box.meets, occupied)):
+                occupied.append(box)
+                sides_of_points[index] = side
                 break
-    return found
+    return sides_of_points
 
 
 def _pixels(values: Sequence[float], size: int) -> list[float]:
     low, high = min(values), max(values)
+    # equal values all go to the low end
     return [(value - low) / ((high - low) or 1.0) * size for value in values]
