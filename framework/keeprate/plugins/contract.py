@@ -1,4 +1,4 @@
-"""What a plugin must look like: its hooks, what they return, the API it states to be made for."""
+"""Check a plugin: its hooks, what they return, and the API version that it states."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PREFIX = f"{hookspecs.PROJECT}_"
 def check_api(stated: object) -> None:
     """Raise AuthorError if a plugin made for the API version `stated` cannot work here.
 
-    None, where nothing is stated, is accepted.
+    None, for a plugin that states no version, is accepted.
     """
     newest, oldest = hookspecs.API_VERSION, hookspecs.OLDEST_API_VERSION
     if stated is None:
@@ -34,24 +34,24 @@ def check_api(stated: object) -> None:
         raise AuthorError(
             f"{STATED} is {stated!r}, not a whole number", f"Write {STATED} = {newest}."
         )
-    here = f"keeprate {__version__} has API version {newest}"
+    current = f"keeprate {__version__} has API version {newest}"
     if stated > newest:
         raise AuthorError(
-            f"it is made for API version {stated}, but {here}",
+            f"it is made for API version {stated}, but {current}",
             "Update keeprate, or use an older version of the plugin.",
         )
     if stated < oldest:
         raise AuthorError(
-            f"it is made for API version {stated}, but {here} and supports none before {oldest}",
+            f"it is made for API version {stated}, but {current} and supports none before {oldest}",
             "Update the plugin: docs/plugins.md says what changed.",
         )
 
 
 def stated_api(source: str) -> object:
-    """Return what a plugin file's text gives as its API version, None if it gives none.
+    """Return the API version that the text of a plugin file states, None if it states none.
 
-    It is read before the file runs, so that one made for a newer keeprate is refused for that and
-    not for a name that it could not import.
+    It is read before the file runs. So a file made for a newer keeprate is refused for its version,
+    and not for a name that it could not import.
     """
     try:
         body = ast.parse(source).body
@@ -64,11 +64,11 @@ def stated_api(source: str) -> object:
 
 
 def check_hooks(plugin: object) -> None:
-    """Raise AuthorError for what was meant as a hook and is none, or if a plugin has none at all.
+    """Raise AuthorError for a hook that would not be called, or if a plugin has no hook at all.
 
-    That is: an unknown name, arguments that hooks do not have, a function without its mark.
+    Such a hook has an unknown name, arguments that hooks do not have, or lacks the mark.
     """
-    functions = dict(_members(plugin))
+    functions = dict(_hook_candidates(plugin))
     for name, value in functions.items():
         _check_mark(plugin, name, value)
     if not any(_is_marked(value) for value in functions.values()):
@@ -78,9 +78,9 @@ def check_hooks(plugin: object) -> None:
         )
 
 
-def _members(plugin: object) -> Iterator[tuple[str, Any]]:
+def _hook_candidates(plugin: object) -> Iterator[tuple[str, Any]]:
     names = vars(plugin) if isinstance(plugin, ModuleType) else dir(plugin)
-    for name in list(names):
+    for name in list(names):  # a copy: getattr may import, which adds names to a module
         value = getattr(plugin, name, None)
         if name.startswith(_PREFIX) or _is_marked(value):
             yield name, value
@@ -107,19 +107,20 @@ def _check_mark(plugin: object, name: str, value: Any) -> None:
 
 def _check_name(name: str, function: object) -> None:
     if name not in HOOKS:
-        raise AuthorError(f"unknown hook '{name}'", _nearest(name), function)
+        raise AuthorError(f"unknown hook '{name}'", _suggest_hook(name), function)
 
 
 def _check_arguments(name: str, function: Callable[..., object]) -> None:
-    """Refuse arguments without a default: hooks are called with none."""
-    named = [
-        each.name
-        for each in inspect.signature(function).parameters.values()
-        if each.default is each.empty and each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
+    """Refuse arguments without a default, because hooks are called without arguments."""
+    required_names = [
+        argument.name
+        for argument in inspect.signature(function).parameters.values()
+        if argument.default is argument.empty
+        and argument.kind not in (argument.VAR_POSITIONAL, argument.VAR_KEYWORD)
     ]
-    if named:
+    if required_names:
         raise AuthorError(
-            f"{name} has the argument '{named[0]}', and hooks are called without any",
+            f"{name} has the argument '{required_names[0]}', and hooks are called without any",
             f"Write def {name}().",
             function,
         )
@@ -127,33 +128,37 @@ def _check_arguments(name: str, function: Callable[..., object]) -> None:
 
 def _refuse_unmarked(plugin: object, name: str, function: Any) -> None:
     """Refuse a function of the plugin's own that looks like a hook and lacks the mark."""
+    # a function imported from elsewhere, such as a hook specification, is no mistake
     if function.__module__ != getattr(plugin, "__name__", None):
         return
     if name in HOOKS:
         raise AuthorError(
             f"{name} is not marked as a hook", "Write @keeprate.hookimpl above it.", function
         )
-    if _close(name):
+    if _similar_hooks(name):
         raise AuthorError(
             f"unknown hook '{name}'",
-            f"{_nearest(name)} Mark it with @keeprate.hookimpl.",
+            f"{_suggest_hook(name)} Mark it with @keeprate.hookimpl.",
             function,
         )
 
 
-def _close(name: str) -> list[str]:
-    ends = {hook.removeprefix(_PREFIX): hook for hook in HOOKS}
-    found = difflib.get_close_matches(name.removeprefix(_PREFIX), ends, n=1, cutoff=0.7)
-    return [ends[each] for each in found]
+def _similar_hooks(name: str) -> list[str]:
+    # without the prefix that all hooks share: it would make any two names look alike
+    hooks_by_suffix = {hook.removeprefix(_PREFIX): hook for hook in HOOKS}
+    matches = difflib.get_close_matches(
+        name.removeprefix(_PREFIX), hooks_by_suffix, n=1, cutoff=0.7
+    )
+    return [hooks_by_suffix[suffix] for suffix in matches]
 
 
-def _nearest(name: str) -> str:
-    close = _close(name)
-    return f"Did you mean '{close[0]}'?" if close else f"Known: {', '.join(HOOKS)}."
+def _suggest_hook(name: str) -> str:
+    similar = _similar_hooks(name)
+    return f"Did you mean '{similar[0]}'?" if similar else f"Known: {', '.join(HOOKS)}."
 
 
 def listed(hook: str, function: object, answer: object) -> list[Any]:
-    """Return as a list what a plugin's `function` for `hook` answered; AuthorError for no list."""
+    """Return as a list what a plugin's `function` answers to `hook`; AuthorError if it is none."""
     things = "paths" if hook == "keeprate_studies" else "classes"
     if isinstance(answer, type):
         name = answer.__name__
@@ -162,17 +167,18 @@ def listed(hook: str, function: object, answer: object) -> list[Any]:
             f"Write return [{name}].",
             function,
         )
+    # a text is iterable too, but its letters are no things to offer
     if answer is None or isinstance(answer, str | bytes) or not isinstance(answer, Iterable):
-        lacks = " Does it lack a return?" if answer is None else ""
+        hint = " Does it lack a return?" if answer is None else ""
         raise AuthorError(
-            f"{hook} returned {_shown(answer)}, not a list of {things}",
-            f"Return a list, also of one.{lacks}",
+            f"{hook} returned {_describe_answer(answer)}, not a list of {things}",
+            f"Return a list, also of one.{hint}",
             function,
         )
     return list(answer)
 
 
-def _shown(answer: object) -> str:
+def _describe_answer(answer: object) -> str:
     if answer is None or isinstance(answer, str | bytes | int | float):
         return repr(answer)
     return f"one {type(answer).__name__}"

@@ -1,4 +1,4 @@
-"""Where plugins come from, and how one is imported and asked, alone."""
+"""Find the sources of plugins; import each plugin alone and ask it what it offers."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def is_builtin(origin: str) -> bool:
 class Plugin:
     """One loaded plugin: its name, where it comes from, and its version ("" if it states none).
 
-    `api` is the API version it states to be made for, None if it states none; `module` is where its
-    hooks are, `seconds` what importing it took.
+    `api` is the API version that it states, None if it states none. `module` holds its hooks,
+    `seconds` is the time that its import took.
     """
 
     name: str
@@ -50,15 +50,16 @@ class Plugin:
     seconds: float = field(default=0.0, repr=False, compare=False)
 
     def ask(self, hook: str) -> list[Any]:
-        """Return what this plugin offers through `hook`; whatever it raises is passed on.
+        """Return what this plugin offers through `hook`.
 
-        Raises AuthorError for an answer that is no list.
+        Raises AuthorError for an answer that is no list, and whatever the plugin itself raises.
         """
-        answers = getattr(self.manager.hook, hook)()  # without those that are None
+        answers = getattr(self.manager.hook, hook)()
         function = self.function(hook)
+        # pluggy leaves out answers that are None, but a forgotten return must be reported
         if function is not None and not answers:
             answers = [None]
-        return [each for answer in answers for each in listed(hook, function, answer)]
+        return [offer for answer in answers for offer in listed(hook, function, answer)]
 
     def function(self, hook: str) -> object:
         """Return the plugin's own function for `hook`, None if it has none."""
@@ -75,8 +76,8 @@ class Plugin:
 class BrokenPlugin:
     """One plugin that failed to load or to register.
 
-    `cause` says in one line why, where, and how to mend it; `said`, `place` ("FILE:LINE", "" if
-    unknown) and `remedy` ("" if unknown) are its parts.
+    `cause` says in one line why, where, and how to mend it. Its parts are `said`, `place`
+    ("FILE:LINE", "" if unknown) and `remedy` ("" if unknown).
     """
 
     name: str
@@ -91,14 +92,27 @@ class BrokenPlugin:
     def of(
         cls, name: str, origin: str, error: BaseException, package: str = "", hook: object = None
     ) -> BrokenPlugin:
-        """Describe an error on the way through code of `package`, or about the function `hook`."""
-        said, remedy = describe_error(error)
-        written = getattr(error, "written", None)
-        place = definition_place(written) if written is not None else raise_place(error, package)
-        if not place and hook is not None:
-            place = definition_place(hook)
-        shown = f"line {place[len(origin) + 1 :]}" if place.startswith(f"{origin}:") else place
-        return cls(name, origin, sentence(said, shown, remedy), error, said, place, remedy)
+        """Describe an error that came through code of `package` or is about the function `hook`."""
+        message, remedy = describe_error(error)
+        definition = getattr(error, "written", None)
+        location = (
+            definition_place(definition) if definition is not None else raise_place(error, package)
+        )
+        if not location and hook is not None:
+            location = definition_place(hook)
+        # the message begins with the origin already: a file's path is not repeated
+        short_location = (
+            f"line {location[len(origin) + 1 :]}" if location.startswith(f"{origin}:") else location
+        )
+        return cls(
+            name,
+            origin,
+            sentence(message, short_location, remedy),
+            error,
+            message,
+            location,
+            remedy,
+        )
 
     def __str__(self) -> str:
         return f"{self.name} ({self.origin}) failed: {self.cause}"
@@ -108,8 +122,8 @@ class BrokenPlugin:
 class Source:
     """A plugin not yet imported: its name, where it comes from, and how to import it.
 
-    `target` is what is imported: a file's path, or "MODULE" of an entry point; "" for a name that
-    nothing has.
+    `target` is what is imported: a file's path, or "MODULE" of an entry point. It is "" for a name
+    that no plugin has.
     """
 
     name: str
@@ -131,16 +145,14 @@ class Source:
         return is_builtin(self.origin)
 
     def open(self) -> Plugin:
-        """Import the plugin and check its hooks; whatever it raises is passed on.
-
-        Each plugin gets a plugin manager of its own, so that none can spoil another's registration.
-        """
+        """Import the plugin and check its hooks. Raises whatever the plugin raises."""
         start = time.perf_counter()
         module = self.module()
         seconds = time.perf_counter() - start
         api = getattr(module, STATED, None)
         check_api(api)
         check_hooks(module)
+        # a manager for each plugin, so that none can spoil another's registration
         manager = pluggy.PluginManager(hookspecs.PROJECT)
         manager.add_hookspecs(hookspecs)
         manager.register(module, self.name)
@@ -151,10 +163,11 @@ class Source:
 
 @dataclass(frozen=True)
 class Survey:
-    """Where plugins can come from: those to load, in order, and what is left out or repeated.
+    """All sources of plugins: those to load, in order, and those left out.
 
-    `chosen` is what the environment limits plugins to, None if it does not; `left_out` are the
-    installed plugins that it leaves out; `files` are the plugin files as often as they are named.
+    `chosen` are the names that the environment limits plugins to, None if it does not. `left_out`
+    are the installed plugins that it leaves out. `files` are the plugin files; a file that was
+    named twice is in it twice.
     """
 
     sources: Sequence[Source]
@@ -164,56 +177,64 @@ class Survey:
 
     def by_name(self) -> dict[str, list[Source]]:
         """Return the installed plugins, loaded or not, by the names of their entry points."""
-        found: dict[str, list[Source]] = {}
-        for each in (*self.sources, *self.left_out):
-            if each.target and not _is_file(each.target):
-                found.setdefault(each.name, []).append(each)
-        return found
+        sources_by_name: dict[str, list[Source]] = {}
+        for source in (*self.sources, *self.left_out):
+            if source.target and not _is_file(source.target):
+                sources_by_name.setdefault(source.name, []).append(source)
+        return sources_by_name
 
 
 def survey(files: Sequence[Path], environ: Mapping[str, str], directory: Path) -> Survey:
-    """Return where plugins can come from, those of keeprate first, in the order of `plugins`."""
-    chosen = _chosen(environ)
-    installed = _installed()
-    found = [_from_entry_point(each) for each in installed if _wanted(each, chosen)]
-    left_out = [_from_entry_point(each) for each in installed if not _wanted(each, chosen)]
-    names = {each.name for each in installed}
-    absent = [item for item in chosen or () if not _is_file(item) and item not in names]
-    found += [_absent(item, names) for item in absent]
-    paths = [*_local_files(chosen, directory), *(path.resolve() for path in files)]
+    """Return the sources of plugins: keeprate's own first, then other packages, then files."""
+    allowed_names = _allowed_names(environ)
+    installed = _installed_entry_points()
+    sources = [_from_entry_point(entry) for entry in installed if _is_allowed(entry, allowed_names)]
+    left_out = [
+        _from_entry_point(entry) for entry in installed if not _is_allowed(entry, allowed_names)
+    ]
+    names = {entry.name for entry in installed}
+    absent_names = [
+        name for name in allowed_names or () if not _is_file(name) and name not in names
+    ]
+    sources += [_absent_source(name, names) for name in absent_names]
+    paths = [*_find_local_files(allowed_names, directory), *(path.resolve() for path in files)]
+    # dict.fromkeys: each file once, in the order in which they were named
     return Survey(
-        found + [_from_file(path) for path in dict.fromkeys(paths)], left_out, chosen, paths
+        sources + [_from_file(path) for path in dict.fromkeys(paths)],
+        left_out,
+        allowed_names,
+        paths,
     )
 
 
-def _chosen(environ: Mapping[str, str]) -> list[str] | None:
-    """Return what the environment limits plugins to, None if it does not."""
+def _allowed_names(environ: Mapping[str, str]) -> list[str] | None:
+    """Return the names that the environment limits plugins to, None if it does not."""
     if VARIABLE not in environ:
         return None
     return [item.strip() for item in environ[VARIABLE].split(",") if item.strip()]
 
 
-def _installed() -> list[EntryPoint]:
-    """Return the entry points, keeprate's own first, each once however often it is found."""
-    found = {(each.name, each.value): each for each in entry_points(group=hookspecs.PROJECT)}
-    return sorted(found.values(), key=lambda each: (not _is_builtin(each), each.value))
+def _installed_entry_points() -> list[EntryPoint]:
+    """Return the entry points, keeprate's own first, each once even if it is found twice."""
+    entries = {(entry.name, entry.value): entry for entry in entry_points(group=hookspecs.PROJECT)}
+    return sorted(entries.values(), key=lambda entry: (not _is_builtin(entry), entry.value))
 
 
 def _is_builtin(entry: EntryPoint) -> bool:
     return entry.dist is not None and entry.dist.name == hookspecs.PROJECT
 
 
-def _wanted(entry: EntryPoint, chosen: Collection[str] | None) -> bool:
-    return chosen is None or _is_builtin(entry) or entry.name in chosen
+def _is_allowed(entry: EntryPoint, allowed_names: Collection[str] | None) -> bool:
+    return allowed_names is None or _is_builtin(entry) or entry.name in allowed_names
 
 
 def _is_file(item: str) -> bool:
     return item.endswith(".py")
 
 
-def _local_files(chosen: Sequence[str] | None, directory: Path) -> Iterator[Path]:
-    if chosen is not None:
-        yield from (directory.joinpath(item).resolve() for item in chosen if _is_file(item))
+def _find_local_files(allowed_names: Sequence[str] | None, directory: Path) -> Iterator[Path]:
+    if allowed_names is not None:
+        yield from (directory.joinpath(item).resolve() for item in allowed_names if _is_file(item))
     elif (directory / LOCAL_FILE).is_file():
         yield (directory / LOCAL_FILE).resolve()
 
@@ -224,7 +245,7 @@ def _from_entry_point(entry: EntryPoint) -> Source:
     return Source(entry.name, f"{package} {version}".rstrip(), version, entry.load, entry.module)
 
 
-def _absent(name: str, installed: Collection[str]) -> Source:
+def _absent_source(name: str, installed: Collection[str]) -> Source:
     def module() -> object:
         remedy = f"{suggestion(name, installed)} A file's name ends in .py."
         raise AuthorError("no installed plugin has this name", remedy)
@@ -238,24 +259,26 @@ def _from_file(path: Path) -> Source:
 
 def _module_name(path: Path) -> str:
     """Return a module name that no other file has."""
+    # the stem alone would give two files of one name in two folders the same module
     digest = hashlib.sha256(str(path).encode()).hexdigest()[:12]
     return f"{re.sub(r'[^0-9A-Za-z_]', '_', path.stem)}_{digest}"
 
 
 def imported(path: Path) -> ModuleType:
-    """Import a plugin file, unless it says that it is made for another keeprate."""
+    """Import a plugin file. Raises AuthorError if it is missing or made for another keeprate."""
     if not path.is_file():
         raise AuthorError("no such file", "Look at the path, which starts in the working folder.")
     name = _module_name(path)
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise KeeprateError("not a Python file (.py)")
+    # before it runs: a file for a newer keeprate may already fail at its imports
     check_api(stated_api(path.read_bytes().decode(errors="replace")))
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
+    sys.modules[name] = module  # dataclasses and pickle look a class's module up here
     try:
         spec.loader.exec_module(module)
-    except BaseException:
+    except BaseException:  # half a module must not be found by a later import
         del sys.modules[name]
         raise
     return module

@@ -1,4 +1,4 @@
-"""What is wrong with the plugins of an environment, all of it, each with the remedy."""
+"""Find everything that is wrong with the plugins of an environment, each with its remedy."""
 
 from __future__ import annotations
 
@@ -31,74 +31,74 @@ if TYPE_CHECKING:
     from .doctor_checks import Imported
 
 SLOW_SECONDS = 0.5
-"""Importing a plugin may take this long before the doctor says so."""
+"""The doctor notes the import of a plugin that takes longer than this."""
 
 
 def examined(found: Registry, survey: Survey) -> list[Diagnostic]:
-    """Return what is to be said of the loaded plugins and of where they come from."""
+    """Return the findings about the loaded plugins and about their sources."""
     return [
-        *_failed(found),
-        *_clashes(found),
-        *_same_code(found),
-        *_repeated(survey),
-        *_limited(survey),
-        *_unstated(found),
-        *_undocumented(found),
-        *_forgetful(found),
+        *_failed_plugins(found),
+        *_clashing_names(found),
+        *_doubled_files(found),
+        *_repeated_plugins(survey),
+        *_left_out_plugins(survey),
+        *_unstated_apis(found),
+        *_undocumented_classes(found),
+        *_unusable_methods(found),
     ]
 
 
 def imports(imported: Mapping[Source, Imported]) -> Iterator[Diagnostic]:
-    """Yield what is to be said of how long plugins take to import, each in a process of its own."""
-    for source, what in imported.items():
-        if what.ended is not None:
-            said = f"importing it ends the process ({what.ended})"
-            yield problem(_named(source), said, "A plugin must leave the process alone.")
-        elif what.seconds > SLOW_SECONDS:
-            brings = f" ({', '.join(what.heavy)})" if what.heavy else ""
+    """Yield findings about the time that each plugin takes to import in a process of its own."""
+    for source, outcome in imported.items():
+        if outcome.ended is not None:
+            message = f"importing it ends the process ({outcome.ended})"
+            yield problem(_source_text(source), message, "A plugin must leave the process alone.")
+        elif outcome.seconds > SLOW_SECONDS:
+            brings = f" ({', '.join(outcome.heavy)})" if outcome.heavy else ""
             yield note(
-                _named(source),
-                f"importing it takes {what.seconds:.1f} s{brings}, more than {SLOW_SECONDS} s",
+                _source_text(source),
+                f"importing it takes {outcome.seconds:.1f} s{brings}, more than {SLOW_SECONDS} s",
                 "Import inside the functions that need it, as the package does that `keeprate new "
                 "--package` writes: keeprate list then starts at once.",
             )
 
 
-def _named(source: Source) -> str:
+def _source_text(source: Source) -> str:
     return f"plugin {source.name} ({source.origin})"
 
 
-def _failed(found: Registry) -> Iterator[Diagnostic]:
-    for each in found.broken:
-        remedy = each.remedy or "keeprate list plugins --traceback shows how it got there."
-        yield problem(f"plugin {each.name} ({each.origin})", each.said, remedy, each.place)
+def _failed_plugins(registry: Registry) -> Iterator[Diagnostic]:
+    for broken in registry.broken:
+        remedy = broken.remedy or "keeprate list plugins --traceback shows how it got there."
+        yield problem(f"plugin {broken.name} ({broken.origin})", broken.said, remedy, broken.place)
 
 
-def _clashes(found: Registry) -> Iterator[Diagnostic]:
+def _clashing_names(registry: Registry) -> Iterator[Diagnostic]:
     for kind in ALL_KINDS:
-        for one, other in combinations(found.offers(kind), 2):
+        for one, other in combinations(registry.offers(kind), 2):
             if one.name == other.name:
                 yield problem(f"{kind} {one.name}", clash(kind, one, other), RENAME)
 
 
-def _same_code(found: Registry) -> Iterator[Diagnostic]:
+def _doubled_files(registry: Registry) -> Iterator[Diagnostic]:
     """Find a file that loads twice: as a file, and as a module of an installed package."""
-    files = [(each, getattr(each.module, "__file__", None)) for each in found.plugins]
-    for (one, path), (other, again) in combinations(files, 2):
-        if path and again and Path(path).resolve() == Path(again).resolve():
-            said = f"{path} is loaded twice, by {one.name} ({one.origin}) and {other.name}"
-            said = f"{said} ({other.origin})"
-            yield problem(f"plugin {other.name}", said, "Leave out one of the two.")
+    files = [(plugin, getattr(plugin.module, "__file__", None)) for plugin in registry.plugins]
+    for (one, path), (other, other_path) in combinations(files, 2):
+        if path and other_path and Path(path).resolve() == Path(other_path).resolve():
+            message = f"{path} is loaded twice, by {one.name} ({one.origin}) and {other.name}"
+            message = f"{message} ({other.origin})"
+            yield problem(f"plugin {other.name}", message, "Leave out one of the two.")
 
 
-def _repeated(survey: Survey) -> Iterator[Diagnostic]:
-    for path, often in Counter(survey.files).items():
-        if often > 1:
-            said = f"{path} is named {often} times; it is loaded once"
-            yield note("plugin files", said, f"Name it once, by --plugin or in {VARIABLE}.")
+def _repeated_plugins(survey: Survey) -> Iterator[Diagnostic]:
+    for path, count in Counter(survey.files).items():
+        if count > 1:
+            message = f"{path} is named {count} times; it is loaded once"
+            yield note("plugin files", message, f"Name it once, by --plugin or in {VARIABLE}.")
     for name, entries in survey.by_name().items():
         if len(entries) > 1:
-            origins = " and ".join(each.origin for each in entries)
+            origins = " and ".join(source.origin for source in entries)
             yield problem(
                 f"plugin {name}",
                 f"two installed plugins have this name, of {origins}",
@@ -106,28 +106,28 @@ def _repeated(survey: Survey) -> Iterator[Diagnostic]:
             )
 
 
-def _limited(survey: Survey) -> Iterator[Diagnostic]:
+def _left_out_plugins(survey: Survey) -> Iterator[Diagnostic]:
     if survey.chosen is None:
         return
-    out = [f"{each.name} ({each.origin})" for each in survey.left_out]
-    said = f'is in force: "{",".join(survey.chosen)}"'
-    if out:
-        said = f"{said}; installed plugins that do not load: {', '.join(out)}"
-    yield note(VARIABLE, said, f"Unset it to load all: unset {VARIABLE}.")
+    left_out = [f"{source.name} ({source.origin})" for source in survey.left_out]
+    message = f'is in force: "{",".join(survey.chosen)}"'
+    if left_out:
+        message = f"{message}; installed plugins that do not load: {', '.join(left_out)}"
+    yield note(VARIABLE, message, f"Unset it to load all: unset {VARIABLE}.")
 
 
-def _unstated(found: Registry) -> Iterator[Diagnostic]:
-    for each in found.plugins:
-        if each.api is None and not is_builtin(each.origin):
+def _unstated_apis(registry: Registry) -> Iterator[Diagnostic]:
+    for plugin in registry.plugins:
+        if plugin.api is None and not is_builtin(plugin.origin):
             yield note(
-                f"plugin {each.name} ({each.origin})",
+                f"plugin {plugin.name} ({plugin.origin})",
                 "it does not state the API version it is made for",
                 "Write keeprate_api = 1 in it, so that a later keeprate can tell.",
             )
 
 
-def _undocumented(found: Registry) -> Iterator[Diagnostic]:
-    for offer in _classes(found):
+def _undocumented_classes(registry: Registry) -> Iterator[Diagnostic]:
+    for offer in _offered_classes(registry):
         if not offer.description:
             yield note(
                 f"{offer.name} ({offer.origin})",
@@ -146,37 +146,43 @@ def _undocumented(found: Registry) -> Iterator[Diagnostic]:
                 )
 
 
-def _lacks_types(written: Signature) -> bool:
-    arguments = list(written.parameters.values())[1:]
-    return any(each.annotation is each.empty for each in arguments)
+def _lacks_types(function_signature: Signature) -> bool:
+    arguments = list(function_signature.parameters.values())[1:]  # without self
+    return any(argument.annotation is argument.empty for argument in arguments)
 
 
-def _forgetful(found: Registry) -> Iterator[Diagnostic]:
-    """Find methods that cannot be made as they are, or do not keep their parameters."""
-    for offer in _classes(found):
-        if not issubclass(offer.cls, Method) or any(p.required for p in parameters_of(offer.cls)):
+def _unusable_methods(registry: Registry) -> Iterator[Diagnostic]:
+    """Find methods that cannot be made with their defaults or do not keep their parameters."""
+    for offer in _offered_classes(registry):
+        if not issubclass(offer.cls, Method) or any(
+            parameter.required for parameter in parameters_of(offer.cls)
+        ):
             continue
-        subject, place = f"method {offer.name} ({offer.origin})", definition_place(offer.cls)
+        subject, location = f"method {offer.name} ({offer.origin})", definition_place(offer.cls)
         try:
-            lost = forgotten(offer.cls())
-        except Exception as error:
-            said, remedy = describe_error(error)
-            place = raise_place(error, package_of(offer.cls)) or place
+            forgotten_names = forgotten(offer.cls())
+        except Exception as error:  # a plugin's __init__ may raise anything
+            message, remedy = describe_error(error)
+            location = raise_place(error, package_of(offer.cls)) or location
             remedy = remedy or "Mend __init__, or give the parameters no defaults."
-            yield problem(subject, f"it cannot be made with its defaults: {said}", remedy, place)
+            yield problem(
+                subject, f"it cannot be made with its defaults: {message}", remedy, location
+            )
         else:
-            for name in lost:
-                yield problem(subject, *not_kept(offer.cls, name), place)
+            for name in forgotten_names:
+                yield problem(subject, *not_kept(offer.cls, name), location)
 
 
-def _classes(found: Registry) -> Sequence[Registered[object]]:
-    offers = [each for kind in KINDS for each in found.offers(kind)]
-    return [each for each in offers if isinstance(each, Registered) and not is_builtin(each.origin)]
+def _offered_classes(registry: Registry) -> Sequence[Registered[object]]:
+    offers = [offer for kind in KINDS for offer in registry.offers(kind)]
+    return [
+        offer for offer in offers if isinstance(offer, Registered) and not is_builtin(offer.origin)
+    ]
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """The plugins that could be loaded, the machine, and all that was found."""
+    """The plugins that could be loaded, the machine, and all findings."""
 
     registry: Registry
     machine: Machine
@@ -185,7 +191,7 @@ class Diagnosis:
     @property
     def problems(self) -> list[Diagnostic]:
         """The findings that must be mended."""
-        return [each for each in self.findings if each.is_problem]
+        return [finding for finding in self.findings if finding.is_problem]
 
     def offered(self) -> dict[str, int]:
         """Return how many things of each kind are offered."""
@@ -197,19 +203,24 @@ def diagnose(
 ) -> Diagnosis:
     """Load every plugin the environment allows, and `files`, and return what is wrong with them.
 
-    Each is first imported in a process of its own; one that ends that process is not loaded here.
-    `runs` is the folder that results are to be kept in.
+    Each plugin is first imported in a process of its own. A plugin that ends that process is not
+    loaded here. `runs` is the folder for results.
     """
-    found = survey(files, environ, directory)
-    imported = import_times(found.sources)
-    ending = {source for source, what in imported.items() if what.ended is not None}
-    registry = Registry([each for each in found.sources if each not in ending])
-    here = machine()
+    plugin_survey = survey(files, environ, directory)
+    imported = import_times(plugin_survey.sources)
+    # these would end this process, too, before it can say anything
+    ending_sources = {source for source, outcome in imported.items() if outcome.ended is not None}
+    registry = Registry(
+        [source for source in plugin_survey.sources if source not in ending_sources]
+    )
+    this_machine = machine()
     findings = [
         *imports(imported),
-        *examined(registry, found),
-        *packages(found.sources),
-        *here.findings,
+        *examined(registry, plugin_survey),
+        *packages(plugin_survey.sources),
+        *this_machine.findings,
         *store(runs),
     ]
-    return Diagnosis(registry, here, sorted(findings, key=lambda each: not each.is_problem))
+    return Diagnosis(
+        registry, this_machine, sorted(findings, key=lambda finding: not finding.is_problem)
+    )

@@ -1,4 +1,4 @@
-"""Whether the packages that plugins come from, keeprate's own included, fit together."""
+"""Check what plugins need: packages, the machine, the results folder, time to import."""
 
 from __future__ import annotations
 
@@ -23,44 +23,47 @@ from .author_errors import describe_error
 from .discovery import Source
 
 _FOR_AUTHORS = frozenset({"dev", "develop", "test", "tests", "testing", "doc", "docs", "lint"})
-"""Extras that those who only use a package do not need."""
+"""Extras that users of a package do not need."""
 
 
 def packages(sources: Iterable[Source]) -> Iterator[Diagnostic]:
-    """Yield the requirements that are not met, of each package that offers a plugin."""
-    names = [each.origin.rpartition(" ")[0] for each in sources if not each.target.endswith(".py")]
+    """Yield the unmet requirements of each package that offers a plugin."""
+    names = [
+        source.origin.rpartition(" ")[0] for source in sources if not source.target.endswith(".py")
+    ]
     for name in dict.fromkeys(filter(None, names)):
         try:
-            found = distribution(name)
-        except PackageNotFoundError:
+            package = distribution(name)
+        except PackageNotFoundError:  # a source that is no package, such as an unknown name
             continue
-        yield from _unmet(found)
-        yield from _missing_extras(found)
+        yield from _unmet_requirements(package)
+        yield from _missing_extras(package)
 
 
-def _unmet(package: Distribution) -> Iterator[Diagnostic]:
-    for wanted in _requirements(package):
-        if wanted.marker is not None and not wanted.marker.evaluate({"extra": ""}):
+def _unmet_requirements(package: Distribution) -> Iterator[Diagnostic]:
+    for requirement in _requirements(package):
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
             continue
-        if not _is_met(wanted):
-            have = _version(wanted.name)
+        if not _is_met(requirement):
+            installed = _version(requirement.name)
             yield problem(
                 f"package {package.name} {package.version}",
-                f"it requires {_written(wanted)}, and {_there(wanted.name, have)}",
-                _remedy(package.name, wanted),
+                f"it requires {_requirement_text(requirement)}, and "
+                f"{_installed_text(requirement.name, installed)}",
+                _remedy(package.name, requirement),
             )
 
 
 def _missing_extras(package: Distribution) -> Iterator[Diagnostic]:
-    """Yield a note for every extra of which something is not installed, or not new enough."""
+    """Yield a note for each extra of which a package is missing or too old."""
     for extra in package.metadata.get_all("Provides-Extra") or ():
         missing = [
-            _written(each)
-            for each in _requirements(package)
-            if each.marker is not None
-            and each.marker.evaluate({"extra": extra})
-            and not each.marker.evaluate({"extra": ""})
-            and not _is_met(each)
+            _requirement_text(requirement)
+            for requirement in _requirements(package)
+            if requirement.marker is not None
+            and requirement.marker.evaluate({"extra": extra})
+            and not requirement.marker.evaluate({"extra": ""})
+            and not _is_met(requirement)
         ]
         if missing and extra not in _FOR_AUTHORS:
             yield note(
@@ -74,13 +77,14 @@ def _requirements(package: Distribution) -> Iterator[Requirement]:
     for text in package.requires or ():
         try:
             yield Requirement(text)
-        except InvalidRequirement:
+        except InvalidRequirement:  # pip has installed the package in spite of it
             continue
 
 
-def _is_met(wanted: Requirement) -> bool:
-    have = _version(wanted.name)
-    return have is not None and wanted.specifier.contains(have, prereleases=True)
+def _is_met(requirement: Requirement) -> bool:
+    installed = _version(requirement.name)
+    # a pre-release that somebody has installed is meant to be used
+    return installed is not None and requirement.specifier.contains(installed, prereleases=True)
 
 
 def _version(name: str) -> str | None:
@@ -90,23 +94,23 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _written(wanted: Requirement) -> str:
-    return f"{wanted.name}{wanted.specifier}"
+def _requirement_text(requirement: Requirement) -> str:
+    return f"{requirement.name}{requirement.specifier}"
 
 
-def _there(name: str, have: str | None) -> str:
-    return f"{name} is not installed" if have is None else f"{name} {have} is installed"
+def _installed_text(name: str, installed: str | None) -> str:
+    return f"{name} is not installed" if installed is None else f"{name} {installed} is installed"
 
 
-def _remedy(package: str, wanted: Requirement) -> str:
-    if canonicalize_name(wanted.name) == PROJECT:
+def _remedy(package: str, requirement: Requirement) -> str:
+    if canonicalize_name(requirement.name) == PROJECT:
         return f"Install a version of {package} that is made for it: pip install -U {package}."
-    return f"pip install '{_written(wanted)}'."
+    return f"pip install '{_requirement_text(requirement)}'."
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Versions by name, the device for people, and what is wrong with them."""
+    """Versions by name, the device as people call it, and the problems with both."""
 
     versions: dict[str, str]
     device: str
@@ -114,9 +118,10 @@ class Machine:
 
 
 def machine() -> Machine:
-    """Return what a run would run on; libraries that cannot be imported are a finding."""
+    """Return what a run would run on; a library that cannot be imported is a finding."""
     python = {"python": platform.python_version()}
     try:
+        # imported here, because torch itself may be what is broken
         from .._devices import device_name, device_of
         from ..results.environment import versions
 
@@ -127,29 +132,30 @@ def machine() -> Machine:
 
 
 def store(folder: Path) -> Iterator[Diagnostic]:
-    """Yield a problem if results could not be written into `folder`, which need not be there."""
+    """Yield a problem if results could not be written into `folder`, which need not exist."""
     remedy = "Name another with --runs FOLDER, or change its permissions."
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not there.is_dir():
-        yield problem(f"results in {folder}", f"{there} is not a folder", remedy)
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not existing.is_dir():
+        yield problem(f"results in {folder}", f"{existing} is not a folder", remedy)
         return
     try:
-        if there == folder:
+        if existing == folder:
+            # tried in earnest: permissions say little as root or on a network's file system
             with tempfile.TemporaryFile(dir=folder):
                 return
     except OSError as error:
         yield problem(f"results in {folder}", f"it cannot be written: {error.strerror}", remedy)
         return
-    if not os.access(there, os.W_OK | os.X_OK):
-        yield problem(f"results in {folder}", f"it cannot be made in {there}", remedy)
+    if not os.access(existing, os.W_OK | os.X_OK):
+        yield problem(f"results in {folder}", f"it cannot be made in {existing}", remedy)
 
 
 TIMEOUT_SECONDS = 120
-"""A plugin that has not been imported after so long is given up."""
+"""The doctor stops waiting for the import of a plugin after this time."""
 
 
 HEAVY = ("altair", "lightning", "numpy", "polars", "scipy", "timm", "torch", "transformers")
-"""Libraries that are worth naming where a plugin imports them."""
+"""Large libraries that are named where a plugin imports them."""
 
 
 _CODE = """
@@ -165,9 +171,9 @@ print("\\n" + json.dumps(told), flush=True)
 
 @dataclass(frozen=True)
 class Imported:
-    """What importing a plugin took: seconds, the heavy libraries it brought, how it ended if not.
+    """What the import of a plugin took: seconds, and the heavy libraries that it imported.
 
-    `ended` is None where the import came back, with or without an error.
+    `ended` says how the import ended the process, None if it came back with or without an error.
     """
 
     seconds: float
@@ -176,12 +182,16 @@ class Imported:
 
 
 def import_times(sources: Iterable[Source]) -> dict[Source, Imported]:
-    """Import every plugin that is not keeprate's own, one after another, each in a new process."""
-    return {each: _import_time(each) for each in sources if each.target and not each.is_builtin}
+    """Import each plugin that is not keeprate's own, one after another, in a new process each."""
+    return {
+        source: _import_time(source)
+        for source in sources
+        if source.target and not source.is_builtin
+    }
 
 
 def import_here(target: str) -> dict[str, object]:
-    """Import a plugin file or a module in this process and say what that took."""
+    """Import a plugin file or a module in this process and return what that took."""
     import time
     from importlib import import_module
     from pathlib import Path
@@ -189,17 +199,17 @@ def import_here(target: str) -> dict[str, object]:
     from .discovery import imported
 
     start = time.perf_counter()
-    with suppress(Exception, SystemExit):  # told by whoever loads the plugin
+    with suppress(Exception, SystemExit):  # loading the plugin later reports it
         imported(Path(target)) if target.endswith(".py") else import_module(target)
     seconds = time.perf_counter() - start
     return {"seconds": seconds, "heavy": [name for name in HEAVY if name in sys.modules]}
 
 
 def _import_time(source: Source) -> Imported:
-    asked = json.dumps({"path": sys.path, "target": source.target})
+    request = json.dumps({"path": sys.path, "target": source.target})
     try:
-        done = subprocess.run(
-            [sys.executable, "-c", _CODE, asked],
+        process = subprocess.run(
+            [sys.executable, "-c", _CODE, request],
             capture_output=True,
             text=True,
             timeout=TIMEOUT_SECONDS,
@@ -207,13 +217,14 @@ def _import_time(source: Source) -> Imported:
     except subprocess.TimeoutExpired:
         return Imported(TIMEOUT_SECONDS, ended=f"not done after {TIMEOUT_SECONDS} s")
     try:
-        said = json.loads(done.stdout.splitlines()[-1])
-        return Imported(said["seconds"], tuple(said["heavy"]))
+        # the last line: the plugin may print as well
+        reply = json.loads(process.stdout.splitlines()[-1])
+        return Imported(reply["seconds"], tuple(reply["heavy"]))
     except (IndexError, ValueError, TypeError, KeyError):
-        return Imported(0.0, ended=_status(done.returncode))
+        return Imported(0.0, ended=_exit_text(process.returncode))
 
 
-def _status(code: int) -> str:
+def _exit_text(code: int) -> str:
     return f"signal {signal.Signals(-code).name}" if code < 0 else f"status {code}"
 
 
@@ -221,7 +232,7 @@ def _status(code: int) -> str:
 class Diagnostic:
     """One thing the doctor found: a problem, or a note on what works and could be better.
 
-    `place` is "FILE:LINE" or "", `remedy` what to do about it.
+    `place` is "FILE:LINE" or ""; `remedy` says what to do about it.
     """
 
     is_problem: bool

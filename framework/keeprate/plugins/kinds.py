@@ -1,4 +1,4 @@
-"""What plugins offer: the kinds of thing, and what makes an offered class acceptable."""
+"""Define the kinds of things that plugins offer, and check the classes that they offer."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ T_co = TypeVar("T_co", covariant=True)
 RESERVED = frozenset(
     {"model", "method", "schedule", "budget", "image_size", "empty_last_mlp", "trace"}
 )
-"""Arguments of `keeprate.reduce`, beside which a method's parameters stand: no names for those."""
+"""Arguments of `keeprate.reduce`: a method's parameters stand beside them under other names."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True)
 class PluginKind:
-    """One kind of thing plugins offer: its word, its hook, and the class it is derived from."""
+    """One kind of thing that plugins offer: its word, its hook, and its base class."""
 
     word: str
     hook: str
@@ -47,7 +47,7 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Registered(Generic[T_co]):
-    """A class offered under a name: by which plugin, from where, which version ("" if unknown)."""
+    """A class that a plugin offers under a name, and the plugin's origin and version (or "")."""
 
     name: str
     cls: type[T_co]
@@ -58,24 +58,25 @@ class Registered(Generic[T_co]):
     @property
     def description(self) -> str:
         """The first sentence of the class's docstring, "" if it has none."""
-        written = inspect.cleandoc(self.cls.__doc__ or "")
-        if written.startswith(f"{self.cls.__name__}("):  # what dataclasses put in its place
+        docstring = inspect.cleandoc(self.cls.__doc__ or "")
+        if docstring.startswith(f"{self.cls.__name__}("):  # what dataclasses put in its place
             return ""
-        paragraph = " ".join(written.split("\n\n")[0].split())
+        paragraph = " ".join(docstring.split("\n\n")[0].split())
         sentence = re.match(r".+?[.!?](?=\s+[A-Z]|$)", paragraph)
         return sentence[0] if sentence else paragraph
 
 
 def check_class(kind: PluginKind, cls: object) -> str:
-    """Return the name of `cls`; raise AuthorError, saying why, if it is no `kind` to offer."""
+    """Return the name of `cls`. Raises AuthorError with the reason if it cannot be a `kind`."""
     if not isinstance(cls, type):
-        raise _no_class(kind, cls)
-    name = _checked_name(cls)
+        raise _not_a_class(kind, cls)
+    name = _check_name(cls)
+    # imported only here, because some interfaces import torch, which takes long
     interface = getattr(import_module(f"keeprate.{kind.module}"), kind.interface)
     if not issubclass(cls, interface):
         raise AuthorError(
-            f"{cls.__name__} is not a subclass of {_public(kind)}",
-            f"Write class {cls.__name__}({kind.interface}), from {_public(kind)}.",
+            f"{cls.__name__} is not a subclass of {_import_name(kind)}",
+            f"Write class {cls.__name__}({kind.interface}), from {_import_name(kind)}.",
             cls,
         )
     missing = sorted(getattr(cls, "__abstractmethods__", ()))
@@ -90,22 +91,23 @@ def check_class(kind: PluginKind, cls: object) -> str:
     return name
 
 
-def _no_class(kind: PluginKind, offered: object) -> AuthorError:
-    of = type(offered)
-    if of.__module__ == "builtins":
+def _not_a_class(kind: PluginKind, offered: object) -> AuthorError:
+    cls = type(offered)
+    # a value such as a text has no class of the author's that the remedy could name
+    if cls.__module__ == "builtins":
         return AuthorError(f"{kind.hook} must return classes, not {offered!r}", "Name the class.")
     return AuthorError(
-        f"{kind.hook} must return classes, not an instance of {of.__name__}",
-        f"Write {of.__name__}, not {of.__name__}(...).",
+        f"{kind.hook} must return classes, not an instance of {cls.__name__}",
+        f"Write {cls.__name__}, not {cls.__name__}(...).",
     )
 
 
-def _checked_name(cls: type) -> str:
+def _check_name(cls: type) -> str:
     name = getattr(cls, "name", None)
     if name is None:
-        words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", cls.__name__).lower().strip("_")
+        suggested = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", cls.__name__).lower().strip("_")
         raise AuthorError(
-            f"{cls.__name__} has no name", f'Write name = "{words}" in the class.', cls
+            f"{cls.__name__} has no name", f'Write name = "{suggested}" in the class.', cls
         )
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         allowed = "letters, digits, '.', '_' and '-'"
@@ -117,20 +119,23 @@ def _checked_name(cls: type) -> str:
     return name
 
 
-def _public(kind: PluginKind) -> str:
-    """Return the name a plugin's author imports the interface by."""
-    import keeprate
+def _import_name(kind: PluginKind) -> str:
+    """Return the name by which a plugin's author imports the interface."""
+    import keeprate  # the package itself imports this module
 
-    short = kind.interface in keeprate.__all__
-    return f"keeprate.{kind.interface}" if short else f"keeprate.{kind.module}.{kind.interface}"
+    is_exported = kind.interface in keeprate.__all__
+    return (
+        f"keeprate.{kind.interface}" if is_exported else f"keeprate.{kind.module}.{kind.interface}"
+    )
 
 
 def _check_parameters(kind: PluginKind, cls: type) -> None:
-    names = {each.name for each in parameters_of(cls)}
-    taken = sorted(names & RESERVED) if kind is KINDS["methods"] else []
-    if taken:
+    names = {parameter.name for parameter in parameters_of(cls)}
+    reserved_names = sorted(names & RESERVED) if kind is KINDS["methods"] else []
+    if reserved_names:
         raise AuthorError(
-            f"{cls.__name__} has a parameter {taken[0]}, a name keeprate.reduce keeps for itself",
+            f"{cls.__name__} has a parameter {reserved_names[0]}, a name keeprate.reduce "
+            "keeps for itself",
             "Give it another name.",
             cls,
         )
@@ -143,7 +148,7 @@ SUFFIXES = (".yaml", ".yml")
 
 @dataclass(frozen=True)
 class RegisteredStudy:
-    """A study file offered under its stem: by which plugin, from where, which version."""
+    """A study file that a plugin offers under its stem, and the plugin's origin and version."""
 
     name: str
     path: Path
@@ -153,7 +158,7 @@ class RegisteredStudy:
 
 
 def check_study(path: object) -> str:
-    """Return the name of the study file at `path`; KeeprateError, saying why, if it is none."""
+    """Return the name of the study file at `path`. Raises KeeprateError if it is none."""
     if not isinstance(path, Path):
         raise KeeprateError(f"keeprate_studies must return paths, not {path!r}")
     if path.suffix not in SUFFIXES or not path.is_file():

@@ -1,4 +1,4 @@
-"""Code that is in no file: typed into a notebook or a session, hashed with all it refers to."""
+"""Spell code that is in no file, typed into a notebook or a session, with all it refers to."""
 
 from __future__ import annotations
 
@@ -20,21 +20,22 @@ _MADE_IN_PYTHON = 1 << 9
 
 
 def module_of(thing: type | FunctionType) -> str:
-    """Return the module a class or function is of, "" where it was run by `exec` in none."""
+    """Return the module of a class or function, "" where `exec` ran the code in no module."""
     module = thing.__module__ or ""
-    made = not isinstance(thing, type) or bool(thing.__flags__ & _MADE_IN_PYTHON)
-    return "" if module == "builtins" and made else module
+    # what `exec` makes without a module's name also says "builtins"
+    is_python_made = not isinstance(thing, type) or bool(thing.__flags__ & _MADE_IN_PYTHON)
+    return "" if module == "builtins" and is_python_made else module
 
 
 class TypedCode:
-    """What some classes without a file consist of, as texts that change when the code does.
+    """The code of classes without a file, as texts that change when the code changes.
 
-    Each class and function counts by its source, as `inspect` finds it (IPython keeps that of its
-    cells), or else by its bytecode and constants; so do the functions and classes of the session
-    that it uses, and the values of the variables that it reads. `is_library` tells which modules,
-    by name, count by their name alone; those of other modules are collected in `modules`. What
-    cannot be looked into, an object of any other kind, gets a text that never comes again: such a
-    run is not the same as another one.
+    Each class and function counts by its source, as `inspect` finds it (IPython keeps the source of
+    its cells), or else by its bytecode and constants. The functions and classes of the session that
+    it uses count in the same way, and so do the values of the variables that it reads.
+    `is_library` tells, by name, which modules count by their name alone; other modules that have a
+    file are collected in `modules`. An object of any other kind cannot be read and gets a text that
+    never comes again, so that such a run is never taken for another one.
     """
 
     def __init__(self, is_library: Callable[[str], bool], has_file: Callable[[str], bool]) -> None:
@@ -44,9 +45,9 @@ class TypedCode:
         self._seen: set[int] = set()
 
     def add(self, thing: object) -> None:
-        """Take a class or function of the session in, with all it refers to, once."""
+        """Add a class or function of the session, with all it refers to, once."""
         if id(thing) in self._seen:
-            return
+            return  # functions may refer to themselves and to each other
         self._seen.add(id(thing))
         if isinstance(thing, type):
             self._add_class(thing)
@@ -56,39 +57,45 @@ class TypedCode:
     def _add_class(self, cls: type) -> None:
         self.texts.append(f"{cls.__qualname__} {_source(cls) or ''}")
         for name in sorted(vars(cls)):
-            value = _inner(vars(cls)[name])
+            value = _unwrap(vars(cls)[name])
+            # Python keeps caches and counters of its own in the other names
             if isinstance(value, FunctionType) or not name.startswith(("__", "_abc_")):
-                self.texts.append(f"{name} {self._spelled(value)}")
+                self.texts.append(f"{name} {self._value_text(value)}")
         for base in cls.__bases__:
-            self._spelled(base)
+            self._value_text(base)
 
     def _add_function(self, function: FunctionType) -> None:
         code = function.__code__
-        self.texts.append(f"{function.__qualname__} {_source(function) or self._bytecode(code)}")
-        self.texts.append(self._spelled([function.__defaults__, function.__kwdefaults__]))
-        for name, value in _used(function):
-            self.texts.append(f"{name} {self._spelled(value)}")
+        self.texts.append(
+            f"{function.__qualname__} {_source(function) or self._bytecode_text(code)}"
+        )
+        self.texts.append(self._value_text([function.__defaults__, function.__kwdefaults__]))
+        for name, value in _outer_variables(function):
+            self.texts.append(f"{name} {self._value_text(value)}")
 
-    def _spelled(self, value: object) -> str:
-        """Return a value as text; classes, functions and modules are named, and taken in."""
+    def _value_text(self, value: object) -> str:
+        """Return a value as text; add the classes and functions in it."""
         if isinstance(value, Enum):
             return str(value)
         if isinstance(value, _PLAIN):
             return repr(value)
         if isinstance(value, list | tuple | set | frozenset):
-            parts = [self._spelled(each) for each in value]
+            parts = [self._value_text(item) for item in value]
+            # the order of a set of texts differs from process to process
             ordered = sorted(parts) if isinstance(value, set | frozenset) else parts
             return f"{type(value).__name__}({', '.join(ordered)})"
         if isinstance(value, dict):
-            pairs = [f"{self._spelled(k)}: {self._spelled(v)}" for k, v in value.items()]
+            pairs = [
+                f"{self._value_text(key)}: {self._value_text(item)}" for key, item in value.items()
+            ]
             return f"dict({', '.join(pairs)})"
         if is_dataclass(value) and not isinstance(value, type):
-            parts = [self._spelled(getattr(value, each.name)) for each in fields(value)]
-            return f"{self._named(type(value))}({', '.join(parts)})"
-        return self._named(value) or _array(value) or uuid4().hex
+            parts = [self._value_text(getattr(value, field.name)) for field in fields(value)]
+            return f"{self._name_and_add(type(value))}({', '.join(parts)})"
+        return self._name_and_add(value) or _array_text(value) or uuid4().hex
 
-    def _named(self, value: object) -> str | None:
-        """The name of a module, class or function, which is taken in; None for anything else."""
+    def _name_and_add(self, value: object) -> str | None:
+        """Return the name of a module, class or function and add it; None for anything else."""
         if isinstance(value, BuiltinFunctionType):
             return f"{value.__module__}.{value.__qualname__}"
         if isinstance(value, ModuleType):
@@ -105,18 +112,20 @@ class TypedCode:
             self.add(value)
         return f"{module}.{name}"
 
-    def _bytecode(self, code: CodeType) -> str:
-        """What a function does where its source is not to be had."""
+    def _bytecode_text(self, code: CodeType) -> str:
+        """Return what a function does, where its source cannot be found."""
         constants = [
-            self._bytecode(each) if isinstance(each, CodeType) else self._spelled(each)
-            for each in code.co_consts
+            self._bytecode_text(constant)
+            if isinstance(constant, CodeType)
+            else self._value_text(constant)
+            for constant in code.co_consts
         ]
         names = (code.co_names, code.co_varnames, code.co_freevars, code.co_argcount)
         return repr((code.co_code.hex(), constants, names))
 
 
-def _inner(value: object) -> object:
-    """The function inside a static or class method or a property."""
+def _unwrap(value: object) -> object:
+    """Return the function, or functions, inside a static or class method or a property."""
     if isinstance(value, staticmethod | classmethod):
         return value.__func__
     if isinstance(value, property):
@@ -125,45 +134,49 @@ def _inner(value: object) -> object:
 
 
 def _source(thing: type | FunctionType) -> str | None:
-    """The source, if it can be found and is of this thing: a file may have changed its lines."""
+    """Return the source of a class or function, None if it cannot be found."""
     try:
-        found = inspect.getsource(thing)
+        source = inspect.getsource(thing)
     except (OSError, TypeError, IndexError, SyntaxError):
         return None
-    return found if thing.__name__.strip("<>") in found else None
+    # a file may have changed since: then its lines are no longer those of this thing
+    return source if thing.__name__.strip("<>") in source else None
 
 
-def _used(function: FunctionType) -> Iterator[tuple[str, object]]:
-    """Variables outside the function that it reads, by name, with their values now."""
-    yield from _read_from(_globals_of(function.__code__), function.__globals__)
+def _outer_variables(function: FunctionType) -> Iterator[tuple[str, object]]:
+    """Yield the variables outside the function that it reads: names and present values."""
+    yield from _find_variables(_globals_of(function.__code__), function.__globals__)
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         try:
             yield name, cell.cell_contents
-        except ValueError:  # not set yet
+        except ValueError:  # the variable has no value yet
             yield name, None
 
 
-def _read_from(names: set[str], space: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+def _find_variables(names: set[str], space: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
     for name in sorted(names):
         if name in space:
             yield name, space[name]
 
 
 def _globals_of(code: CodeType) -> set[str]:
-    """Names of globals that a function and those inside it read."""
-    found = {each.argval for each in dis.get_instructions(code) if each.opname in _GLOBAL}
-    for each in code.co_consts:
-        if isinstance(each, CodeType):
-            found |= _globals_of(each)
-    return found
+    """Return the names of the globals that a function, and the functions inside it, read."""
+    names = {step.argval for step in dis.get_instructions(code) if step.opname in _GLOBAL}
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            names |= _globals_of(constant)
+    return names
 
 
-def _array(value: object) -> str | None:
-    """A tensor or array by its type, shape and bytes; None for anything else."""
+def _array_text(value: object) -> str | None:
+    """Return a tensor or array as its type, shape and hash; None for anything else."""
+    # where nobody has imported torch, there is no tensor, and nothing is imported for the check
     torch, numpy = sys.modules.get("torch"), sys.modules.get("numpy")
     if torch is not None and isinstance(value, torch.Tensor):
+        # as bytes, because NumPy has no bfloat16
         flat = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
         return f"{value.dtype} {tuple(value.shape)} {sha256(flat.numpy().tobytes()).hexdigest()}"
+    # the bytes of an array of objects are addresses, which tell nothing
     if numpy is not None and isinstance(value, numpy.ndarray) and not value.dtype.hasobject:
         return f"{value.dtype} {value.shape} {sha256(value.tobytes()).hexdigest()}"
     return None

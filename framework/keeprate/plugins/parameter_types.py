@@ -1,4 +1,4 @@
-"""Values of parameters and their types: what a type takes, from text or as it stands."""
+"""Convert parameter values, texts or typed values, to the types that parameters declare."""
 
 from __future__ import annotations
 
@@ -12,27 +12,28 @@ _TRUTH |= {"false": False, "no": False, "off": False, "0": False}
 
 
 def converted(value: object, hint: Any) -> object:
-    """Return `value` as the type `hint` takes it; ValueError if it does not fit."""
+    """Return `value` converted to the type `hint`. Raises ValueError if it does not fit."""
     origin, members = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
-        return _member(value, members)
+        return _convert_union(value, members)
     if origin is Literal:
-        return _option(value, members)
+        return _find_option(value, members)
     if origin is tuple:
-        return _tuple(value, members)
+        return _convert_tuple(value, members)
     if isinstance(value, str) and hint is not str:
-        return _parsed(value, hint)
-    return _checked(value, hint)
+        return _parse(value, hint)
+    return _check(value, hint)
 
 
-def _parsed(text: str, hint: Any) -> object:
+def _parse(text: str, hint: Any) -> object:
     if hint not in _FROM_TEXT:
         raise ValueError(text)
     return _FROM_TEXT[hint](text)
 
 
-def _checked(value: object, hint: Any) -> object:
+def _check(value: object, hint: Any) -> object:
     """Return a typed `value` if it is of type `hint`; an int also serves as a float."""
+    # bool is a subclass of int, but True is a mistake where a number is meant
     if isinstance(value, bool) and hint in (int, float):
         raise ValueError(value)
     if hint is float and isinstance(value, int):
@@ -43,7 +44,7 @@ def _checked(value: object, hint: Any) -> object:
 
 
 def fits(value: object, hint: Any) -> bool:
-    """Tell whether a default is of the type `hint` as it stands; text is not read as a number."""
+    """Tell whether a default is of the type `hint`. Unlike `converted`, it never parses text."""
     origin, members = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
         return any(fits(value, member) for member in members)
@@ -52,7 +53,7 @@ def fits(value: object, hint: Any) -> bool:
     if origin is tuple:
         return isinstance(value, list | tuple) and _fits_each(value, members)
     try:
-        _checked(value, hint)
+        _check(value, hint)
     except ValueError:
         return False
     return True
@@ -61,13 +62,16 @@ def fits(value: object, hint: Any) -> bool:
 def _fits_each(values: Sequence[object], members: tuple[Any, ...]) -> bool:
     if members[-1:] == (Ellipsis,):
         members = (members[0],) * len(values)
-    fit = len(values) == len(members)
-    return fit and all(fits(value, each) for value, each in zip(values, members, strict=True))
+    same_length = len(values) == len(members)
+    return same_length and all(
+        fits(value, member) for value, member in zip(values, members, strict=True)
+    )
 
 
-def _member(value: object, hints: tuple[Any, ...]) -> object:
-    """Return `value` as the first member of a union that takes it, None tried before all others."""
-    for hint in sorted(hints, key=lambda each: each is not NoneType):
+def _convert_union(value: object, hints: tuple[Any, ...]) -> object:
+    """Return `value` as the first member of a union that takes it."""
+    # None is tried first: `str | None` would otherwise take "none" as a text
+    for hint in sorted(hints, key=lambda member: member is not NoneType):
         try:
             return converted(value, hint)
         except ValueError:
@@ -75,10 +79,10 @@ def _member(value: object, hints: tuple[Any, ...]) -> object:
     raise ValueError(value)
 
 
-def _tuple(value: object, members: tuple[Any, ...]) -> tuple[object, ...]:
-    """Return text such as "30,5,1" or "(30, 5, 1)", or a list or tuple, as a tuple of `members`."""
+def _convert_tuple(value: object, members: tuple[Any, ...]) -> tuple[object, ...]:
+    """Return a list, a tuple or a text ("30,5,1" or "(30, 5, 1)") as a tuple of `members`."""
     if isinstance(value, str):
-        inner = value.strip("()[] ").removesuffix(",")
+        inner = value.strip("()[] ").removesuffix(",")  # Python writes a tuple of one as (5,)
         value = [part.strip() for part in inner.split(",")] if inner else []
     if not isinstance(value, list | tuple):
         raise ValueError(value)
@@ -89,35 +93,35 @@ def _tuple(value: object, members: tuple[Any, ...]) -> tuple[object, ...]:
     return tuple(converted(part, member) for part, member in zip(value, members, strict=True))
 
 
-def _option(value: object, options: tuple[object, ...]) -> object:
+def _find_option(value: object, options: tuple[object, ...]) -> object:
     for option in options:
-        if value == option or value == str(option):
+        if value == option or value == str(option):  # the command line gives 2 as "2"
             return option
     raise ValueError(value)
 
 
-def _truth(text: str) -> bool:
+def _parse_bool(text: str) -> bool:
     if text.lower() not in _TRUTH:
         raise ValueError(text)
     return _TRUTH[text.lower()]
 
 
-def _none(text: str) -> None:
+def _parse_none(text: str) -> None:
     if text.lower() != "none":
         raise ValueError(text)
 
 
 _FROM_TEXT: dict[Any, Callable[[str], object]] = {
-    bool: _truth,
+    bool: _parse_bool,
     int: int,
     float: float,
     Path: lambda text: Path(text).expanduser(),
-    NoneType: _none,
+    NoneType: _parse_none,
 }
 
 
 def wanted(hint: Any) -> str:
-    """Say in words which values the type `hint` takes."""
+    """Return in words which values the type `hint` takes, for example "a path or none"."""
     origin, members = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
         return " or ".join(wanted(member) for member in members)

@@ -1,7 +1,8 @@
 """Typed constructor arguments and their text form: how methods and data sets take parameters.
 
-The arguments of a class's constructor are its parameters: name, type and default are read from the
-signature. Types: bool, int, float, str, Path, Literal, `X | None`, `tuple[int, ...]` and the like.
+The arguments of a class's constructor are its parameters. Their names, types and defaults are read
+from the signature. Types are bool, int, float, str, Path, Literal, `X | None`, `tuple[int, ...]`
+and the like.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _ASSIGNMENT = re.compile(r"([^\W\d]\w*)\s*=\s*(.*)", re.DOTALL)
 
 @dataclass(frozen=True)
 class Parameter:
-    """One constructor argument: its name, its type, its default if not `required`."""
+    """One constructor argument: its name, its type, and its default if it is not `required`."""
 
     name: str
     annotation: str
@@ -40,17 +41,17 @@ class Parameter:
     def text(self) -> str:
         """The parameter as a signature shows it: "iterations: tuple[int, ...] = (30, 5, 1)"."""
         declared = f"{self.name}: {self.annotation}"
-        return declared if self.required else f"{declared} = {_shown(self.default)}"
+        return declared if self.required else f"{declared} = {_default_text(self.default)}"
 
 
 def parameters_of(cls: type) -> tuple[Parameter, ...]:
-    """Read the parameters of a class from its constructor's signature, in order.
+    """Return the parameters of a class, in the order of its constructor's signature.
 
     Raises KeeprateError for arguments that have no type or no name of their own (*args, **kwargs).
     """
     arguments = signature(cls).parameters.values()
     types = _types(cls) if arguments else {}
-    return tuple(_parameter(cls, each, types) for each in arguments)
+    return tuple(_parameter(cls, argument, types) for argument in arguments)
 
 
 def parse_spec(text: str) -> tuple[str, dict[str, str]]:
@@ -66,8 +67,8 @@ def parse_spec(text: str) -> tuple[str, dict[str, str]]:
         raise KeeprateError(f"'{text}' names nothing; write name or name:parameter=value.")
     values: dict[str, str] = {}
     for part in _NEXT_PARAMETER.split(rest) if rest else ():
-        found = _ASSIGNMENT.fullmatch(part)
-        key, value = found.groups() if found else ("", part)
+        match = _ASSIGNMENT.fullmatch(part)
+        key, value = match.groups() if match else ("", part)
         if key in values:
             raise KeeprateError(f"Parameter '{key}' is given twice in '{text}'.")
         values[key] = value
@@ -77,42 +78,51 @@ def parse_spec(text: str) -> tuple[str, dict[str, str]]:
 def build(kind: str, cls: type[T], values: Mapping[str, object]) -> T:
     """Construct a `cls` from parameter values, checked against the types of its constructor.
 
-    Text is converted to the parameter's type; other values must already be of it. The key ""
-    stands for the first parameter. Raises KeeprateError, naming `kind` ("method", "data set") and
-    the class's name, for unknown, missing and unfit values and for what the constructor refuses.
+    Text is converted to the parameter's type; other values must already be of this type. The key ""
+    stands for the first parameter. Raises KeeprateError for unknown, missing and unfit values and
+    for values that the constructor refuses; it names `kind` ("method", "data set") and the class.
     """
-    known = {each.name: each for each in parameters_of(cls)}
+    parameters = {parameter.name: parameter for parameter in parameters_of(cls)}
     label = f"{kind.capitalize()} '{_name(cls)}'"
-    given = _named(kind, cls, list(known), values)
-    missing = [name for name, each in known.items() if each.required and name not in given]
+    named_values = _name_values(kind, cls, list(parameters), values)
+    missing = [
+        name
+        for name, parameter in parameters.items()
+        if parameter.required and name not in named_values
+    ]
     if missing:
         example = f"{_name(cls)}:{','.join(f'{name}=...' for name in missing)}"
         raise KeeprateError(f"{label} needs {' and '.join(missing)}: write {example}.")
-    types = _types(cls) if given else {}
-    fit = {name: _fit(label, name, value, types[name]) for name, value in given.items()}
+    types = _types(cls) if named_values else {}
+    converted_values = {
+        name: _convert(label, name, value, types[name]) for name, value in named_values.items()
+    }
     try:
-        return cls(**fit)
+        return cls(**converted_values)
     except (ValueError, KeeprateError) as error:
         raise KeeprateError(f"{label}: {error}") from error
     except Exception as error:
-        place = raise_place(error, package_of(cls))
-        if not place:
+        location = raise_place(error, package_of(cls))
+        if not location:  # no code of the plugin raised it: a bug of keeprate keeps its traceback
             raise
-        said, remedy = describe_error(error)
-        raise KeeprateError(sentence(f"{label} cannot be made: {said}", place, remedy)) from error
+        message, remedy = describe_error(error)
+        raise KeeprateError(
+            sentence(f"{label} cannot be made: {message}", location, remedy)
+        ) from error
 
 
 def check_defaults(cls: type) -> None:
-    """Raise AuthorError for a parameter whose default is not of the type it declares."""
-    declared = parameters_of(cls)
-    types = _types(cls) if declared else {}
-    for each in declared:
-        if not each.required and not fits(each.default, types[each.name]):
-            kind = "None" if each.default is None else type(each.default).__name__
+    """Raise AuthorError for a parameter whose default is not of its declared type."""
+    parameters = parameters_of(cls)
+    types = _types(cls) if parameters else {}
+    for parameter in parameters:
+        if not parameter.required and not fits(parameter.default, types[parameter.name]):
+            kind = "None" if parameter.default is None else type(parameter.default).__name__
             raise AuthorError(
-                f"{cls.__name__} has the parameter {each.name}: {each.annotation} with the "
-                f"default {_shown(each.default)}, which is of another type",
-                f"Give it another default, or declare {each.name}: {each.annotation} | {kind}.",
+                f"{cls.__name__} has the parameter {parameter.name}: {parameter.annotation} with "
+                f"the default {_default_text(parameter.default)}, which is of another type",
+                f"Give it another default, or declare {parameter.name}: {parameter.annotation} | "
+                f"{kind}.",
                 cls,
             )
 
@@ -121,26 +131,30 @@ def values_of(instance: object) -> dict[str, JsonValue]:
     """Return the parameter values of a built instance by name, fit for JSON.
 
     A Path becomes text and a tuple a list; `build` accepts both again. Raises KeeprateError if the
-    instance does not keep a parameter as an attribute of the same name, or keeps what JSON cannot
-    say.
+    instance does not keep a parameter as an attribute of the same name, or keeps a value that JSON
+    cannot hold.
     """
     cls = type(instance)
     for name in forgotten(instance):
-        said, remedy = not_kept(cls, name)
-        raise KeeprateError(sentence(said, definition_place(cls), remedy))
-    names = [each.name for each in parameters_of(cls)]
-    return {name: _plain(f"{cls.__name__}.{name}", getattr(instance, name)) for name in names}
+        message, remedy = not_kept(cls, name)
+        raise KeeprateError(sentence(message, definition_place(cls), remedy))
+    names = [parameter.name for parameter in parameters_of(cls)]
+    return {name: _to_json(f"{cls.__name__}.{name}", getattr(instance, name)) for name in names}
 
 
 def forgotten(instance: object) -> list[str]:
     """Return the parameters that a built instance does not keep as attributes."""
-    return [p.name for p in parameters_of(type(instance)) if not hasattr(instance, p.name)]
+    return [
+        parameter.name
+        for parameter in parameters_of(type(instance))
+        if not hasattr(instance, parameter.name)
+    ]
 
 
 def not_kept(cls: type, name: str) -> tuple[str, str]:
-    """Say that a class does not keep a parameter, and the remedy."""
-    said = f"{cls.__name__} must keep its parameter {name} as an attribute of that name"
-    return said, f"Write self.{name} = {name} in __init__."
+    """Return the message that a class does not keep a parameter, and the remedy."""
+    message = f"{cls.__name__} must keep its parameter {name} as an attribute of that name"
+    return message, f"Write self.{name} = {name} in __init__."
 
 
 def _parameter(cls: type, argument: Argument, types: Mapping[str, Any]) -> Parameter:
@@ -163,33 +177,35 @@ def _parameter(cls: type, argument: Argument, types: Mapping[str, Any]) -> Param
 
 
 def _declaration(argument: Argument) -> str:
-    """Return how an argument is written with a type: that of its default, or else a float."""
+    """Return how to write an argument with a type: the type of its default, or else float."""
     if argument.default is Argument.empty:
         return f"{argument.name}: float"
     kind = type(argument.default).__name__.replace("NoneType", "float | None")
-    return f"{argument.name}: {kind} = {_shown(argument.default)}"
+    return f"{argument.name}: {kind} = {_default_text(argument.default)}"
 
 
 def _name(cls: type) -> str:
     return str(getattr(cls, "name", cls.__name__))
 
 
-def _named(
-    kind: str, cls: type, known: list[str], values: Mapping[str, object]
+def _name_values(
+    kind: str, cls: type, parameter_names: list[str], values: Mapping[str, object]
 ) -> dict[str, object]:
-    """Replace the key "" by the first parameter's name and refuse keys that name no parameter."""
-    if values and not known:
+    """Replace the key "" by the first parameter's name; refuse keys that name no parameter."""
+    if values and not parameter_names:
         raise KeeprateError(f"{kind.capitalize()} '{_name(cls)}' has no parameters.")
-    given: dict[str, object] = {}
+    named_values: dict[str, object] = {}
     for key, value in values.items():
-        name = key or known[0]
-        if name not in known:
+        name = key or parameter_names[0]
+        if name not in parameter_names:
             where = f"in {kind} '{_name(cls)}'"
-            raise KeeprateError(f"No parameter '{name}' {where}. {suggestion(name, known)}")
-        if name in given:
+            raise KeeprateError(
+                f"No parameter '{name}' {where}. {suggestion(name, parameter_names)}"
+            )
+        if name in named_values:
             raise KeeprateError(f"{kind.capitalize()} '{_name(cls)}': {name} is given twice.")
-        given[name] = value
-    return given
+        named_values[name] = value
+    return named_values
 
 
 def _types(cls: type) -> dict[str, Any]:
@@ -200,6 +216,7 @@ def _types(cls: type) -> dict[str, Any]:
     """
     unresolved = None
     constructor = cls.__init__  # type: ignore[misc]
+    # the constructor first: hints of the class itself are those of its attributes
     for source in (constructor, cls) if is_dataclass(cls) else (constructor,):
         try:
             return get_type_hints(source)
@@ -212,23 +229,25 @@ def _types(cls: type) -> dict[str, Any]:
     )
 
 
-def _fit(label: str, name: str, value: object, hint: Any) -> object:
+def _convert(label: str, name: str, value: object, hint: Any) -> object:
     try:
         return converted(value, hint)
     except ValueError:
-        shown = f"'{value}'" if isinstance(value, str) else repr(value)
-        raise KeeprateError(f"{label}: {name} must be {wanted(hint)}, not {shown}.") from None
+        value_text = f"'{value}'" if isinstance(value, str) else repr(value)
+        raise KeeprateError(f"{label}: {name} must be {wanted(hint)}, not {value_text}.") from None
 
 
-def _shown(default: object) -> str:
+def _default_text(default: object) -> str:
     return repr(str(default)) if isinstance(default, Path) else repr(default)
 
 
-def _plain(what: str, value: object) -> JsonValue:
+def _to_json(attribute: str, value: object) -> JsonValue:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, list | tuple):
-        return [_plain(what, each) for each in value]
-    raise KeeprateError(f"{what} holds a {type(value).__name__}, which a result cannot record.")
+        return [_to_json(attribute, item) for item in value]
+    raise KeeprateError(
+        f"{attribute} holds a {type(value).__name__}, which a result cannot record."
+    )

@@ -1,4 +1,4 @@
-"""What a new plugin is called: as a name, as a module and as a class; what cannot be a name."""
+"""Derive the module and the class of a new plugin from its name; refuse unusable names."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Final
 from ..errors import KeeprateError
 
 MOST_CHARACTERS: Final = 30
-"""How long a name may be: longer ones would not fit into the lines that they are written in."""
+"""Longest name in characters: longer ones would not fit into the lines of the templates."""
 
 _NAME: Final = re.compile(r"[A-Za-z]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 _PYTEST: Final = re.compile(r"test.*|.*_test|conftest")
@@ -39,26 +39,26 @@ class Names:
 def names_of(name: str, word: str) -> Names:
     """Derive module and class from the name of a new `word`, "method" for example.
 
-    Raises KeeprateError, with the remedy, for a name that cannot be registered, or whose module
-    Python or pytest would take for another.
+    Raises KeeprateError, with the remedy, for a name that cannot be registered or that makes a
+    module which Python or pytest would mistake for another.
     """
     _check_spelling(name)
     module = re.sub(r"[._-]", "_", name).lower()
     if keyword.iskeyword(module):
-        raise _refused(name, f"'{module}' is a word of Python's own")
+        raise _refusal(name, f"'{module}' is a word of Python's own")
     if _PYTEST.fullmatch(module) or module == "setup":
-        raise _refused(name, f"{module}.py would be taken for something else by pytest or pip")
+        raise _refusal(name, f"{module}.py would be taken for something else by pytest or pip")
     return Names(name, module, _class_name(name, word))
 
 
 def check_not_importable(names: Names, folder: Path) -> None:
-    """Raise KeeprateError for a name whose module Python has already.
+    """Raise KeeprateError for a name whose module Python can import already.
 
     Modules in `folder` or the working directory do not count.
     """
-    found = _found(names.module, {folder.resolve(), Path.cwd()})
-    if found:
-        raise _refused(names.name, f"there is a module '{names.module}' already ({found})")
+    location = _find_module(names.module, {folder.resolve(), Path.cwd()})
+    if location:
+        raise _refusal(names.name, f"there is a module '{names.module}' already ({location})")
 
 
 def _check_spelling(name: str) -> None:
@@ -75,21 +75,23 @@ def _check_spelling(name: str) -> None:
 
 
 def _class_name(name: str, word: str) -> str:
-    """Return the name's words joined, each with a capital, and what it is if it means another."""
-    words = re.split(r"[._-]+", name)
-    cls = "".join(each[0].upper() + each[1:] for each in words)
-    taken = cls in _USED.split() or hasattr(builtins, cls) or keyword.iskeyword(cls)
-    return cls + word.title().replace(" ", "") if taken else cls
+    """Return the name in CamelCase, with the kind behind it if the class name is used already."""
+    parts = re.split(r"[._-]+", name)
+    cls = "".join(part[0].upper() + part[1:] for part in parts)
+    is_used = cls in _USED.split() or hasattr(builtins, cls) or keyword.iskeyword(cls)
+    return cls + word.title().replace(" ", "") if is_used else cls
 
 
-def _found(module: str, apart: Collection[Path]) -> str:
-    """Return where Python finds a module, "" if it does not; mere folders do not count."""
+def _find_module(module: str, ignored: Collection[Path]) -> str:
+    """Return where Python finds a module, "" if it does not; a folder without code is none."""
+    # these need no file on the path, so the search below would miss some of them
     if module in sys.stdlib_module_names or module in sys.builtin_module_names:
         return "Python's own"
-    places = [each for each in sys.path if Path(each).resolve() not in apart]
-    spec = PathFinder.find_spec(module, places)
+    folders = [folder for folder in sys.path if Path(folder).resolve() not in ignored]
+    # PathFinder looks without importing anything
+    spec = PathFinder.find_spec(module, folders)
     return spec.origin or "" if spec is not None else ""
 
 
-def _refused(name: str, why: str) -> KeeprateError:
+def _refusal(name: str, why: str) -> KeeprateError:
     return KeeprateError(f"'{name}' cannot be the name: {why}. Choose another one.")
