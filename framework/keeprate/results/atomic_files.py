@@ -13,6 +13,7 @@ from typing import Final
 
 from ..errors import KeeprateError
 
+# a younger temporary file may belong to a process that is still writing it
 _ABANDONED_AFTER_SECONDS: Final = 24 * 3600
 _REMEDIES: Final = {
     errno.ENOSPC: "Free some space there, or choose another folder",
@@ -23,28 +24,29 @@ _REMEDIES: Final = {
 
 
 def write_together(contents: Mapping[Path, bytes]) -> None:
-    """Write files of one folder, of which the last vouches for the others.
+    """Write files of one folder; the last of them vouches for the others.
 
-    Everything is on the disk under temporary names before any name is taken; the last file is
-    taken away first and put back last. So no reader ever finds half a file, nor a last file
-    beside others of another time. Temporary files of writers that were killed are removed.
+    All files are on the disk under temporary names before any gets its own name. The old last file
+    is removed first, the new one is renamed last. So no reader ever finds half a file, or a last
+    file beside others of another time. Temporary files of writers that were killed are removed.
     Raises KeeprateError, in one line, for a folder that cannot be written to or is full.
     """
     targets = list(contents)
     folder = targets[-1].parent
-    waiting = {target: _temporary(target) for target in targets}
+    temporaries = {target: _temporary_path(target) for target in targets}
     with explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        _sweep(folder, targets)
+        _remove_leftovers(folder, targets)
         try:
             for target, content in contents.items():
-                _write_through(waiting[target], content)
+                _write_through(temporaries[target], content)
+            # a single file has no others to vouch for: it is replaced without a gap
             if len(targets) > 1:
                 targets[-1].unlink(missing_ok=True)
-            for target, temporary in waiting.items():
+            for target, temporary in temporaries.items():
                 os.replace(temporary, target)
         finally:
-            for temporary in waiting.values():
+            for temporary in temporaries.values():
                 temporary.unlink(missing_ok=True)
         _sync_folder(folder)
 
@@ -55,34 +57,36 @@ def explained(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        # some errors have no number
         remedy = _REMEDIES.get(error.errno or 0, "Choose a folder you may write to")
         reason = error.strerror or str(error)
         raise KeeprateError(f"Cannot write to {folder}: {reason}. {remedy}.") from error
 
 
-def _temporary(target: Path) -> Path:
+def _temporary_path(target: Path) -> Path:
     return target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
 
 
-def _sweep(folder: Path, targets: Iterable[Path]) -> None:
-    """Remove what killed writers left of these files, and of any others long ago."""
-    ours = tuple(f".{target.name}." for target in targets)
+def _remove_leftovers(folder: Path, targets: Iterable[Path]) -> None:
+    """Remove temporary files that killed writers left: of these targets, and all old ones."""
+    prefixes = tuple(f".{target.name}." for target in targets)
     oldest = time.time() - _ABANDONED_AFTER_SECONDS
     for path in folder.glob(".*.tmp"):
-        with suppress(OSError):
-            if path.name.startswith(ours) or path.stat().st_mtime < oldest:
+        with suppress(OSError):  # two processes may be clearing up at a time
+            if path.name.startswith(prefixes) or path.stat().st_mtime < oldest:
                 path.unlink()
 
 
 def _write_through(path: Path, content: bytes) -> None:
     with path.open("xb") as file:
         file.write(content)
+        # without fsync, a power cut could leave a renamed file without its content
         file.flush()
         os.fsync(file.fileno())
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the new names last; only POSIX systems open folders for this."""
+    """Make the new names survive a power cut; only POSIX systems can open folders for this."""
     if os.name != "posix":
         return
     descriptor = os.open(folder, os.O_RDONLY)

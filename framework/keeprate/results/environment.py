@@ -1,4 +1,4 @@
-"""What a run ran on."""
+"""Describe what a run ran on: versions, device, commit."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ OPTIONAL = ("transformers", "tokenizers")
 def environment(
     started: str, device: str, batch_size: int, workers: int, notes: tuple[str, ...] = ()
 ) -> Environment:
-    """Describe what a run that `started` at an ISO 8601 time ran on: versions, device, commit.
+    """Return what a run ran on: versions, device, commit.
 
-    `device` is its name for people.
+    `started` is an ISO 8601 time, `device` the name of the device for people.
     """
     return Environment(
         versions={"python": platform.python_version(), **versions()},
@@ -35,6 +35,7 @@ def environment(
 
 def versions() -> dict[str, str]:
     """Return the version of every package that matters to a run, by its name."""
+    # a run that has not imported an optional package cannot depend on its version
     packages = [*VERSIONED, *(name for name in OPTIONAL if name in sys.modules)]
     return {name: version(name) for name in packages}
 
@@ -42,9 +43,9 @@ def versions() -> dict[str, str]:
 def git_revision(folder: Path) -> str | None:
     """Return the commit checked out in `folder`, None outside a repository or without git."""
     try:
-        found = subprocess.run(
+        process = subprocess.run(
             ["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=True
         )
     except (OSError, subprocess.CalledProcessError):
         return None
-    return found.stdout.strip()
+    return process.stdout.strip()

@@ -1,4 +1,4 @@
-"""Every run of a store in a line: what it is, what came out of it, how far it came."""
+"""List every run of a store: what it is, how far it came and what came out of it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from .store import Store
 
 @dataclass(frozen=True)
 class Listed:
-    """One run. What is not known of it, because it is not finished or not described, is None.
+    """One run. Values that are not known yet, because the run is not finished, are None.
 
-    `state` is "finished", "failed" or "partial"; `macs` are multiply-accumulates per image,
-    `share` what they are of the unpruned model's (0 to 1); `images` are those that there are rows
-    of, `started` is an ISO 8601 time, `error` why a failed run failed.
+    `state` is "finished", "failed" or "partial". `macs` are multiply-accumulates per image, `share`
+    is their share of the unpruned model's (0 to 1). `images` is the number of images that have
+    rows, `started` an ISO 8601 time, `error` the reason why a failed run failed.
     """
 
     id: str
@@ -35,27 +35,38 @@ class Listed:
 
 
 def listed(store: Store) -> tuple[list[Listed], list[str]]:
-    """Return all runs of a store, by id, and in a line each what cannot be read."""
+    """Return all runs of a store, sorted by id, and a line for each file that cannot be read."""
     results, problems = store.results()
-    failures, more = store.failures()
-    begun = images_done(store)
-    finished = {each.id: each for each in results}
-    failed = {each.id: each for each in failures if each.id not in finished}
-    runs = [*(each.run for each in finished.values()), *(each.run for each in failed.values())]
-    labels = labels_of(runs)
-    lines = [_finished(each, labels[name]) for name, each in finished.items()]
-    lines += [_failed(each, labels[name], begun.get(name, 0)) for name, each in failed.items()]
+    failures, failure_problems = store.failures()
+    image_counts = images_done(store)
+    finished = {result.id: result for result in results}
+    # a run that failed once and was finished later counts as finished
+    failed = {failure.id: failure for failure in failures if failure.id not in finished}
+    runs = [
+        *(result.run for result in finished.values()),
+        *(failure.run for failure in failed.values()),
+    ]
+    labels = labels_of(runs)  # of all at once: a label names what differs from the others
+    lines = [_list_finished(result, labels[name]) for name, result in finished.items()]
+    lines += [
+        _list_failed(failure, labels[name], image_counts.get(name, 0))
+        for name, failure in failed.items()
+    ]
     described = finished.keys() | failed.keys()
-    lines += [Listed(name, "partial", n) for name, n in begun.items() if name not in described]
-    return sorted(lines, key=lambda line: line.id), problems + more
+    lines += [
+        Listed(name, "partial", count)
+        for name, count in image_counts.items()
+        if name not in described
+    ]
+    return sorted(lines, key=lambda line: line.id), problems + failure_problems
 
 
 def compared_with(store: Store, ids: Collection[str]) -> dict[str, int]:
-    """By id, how many finished runs that are not among `ids` are compared with an unpruned one."""
+    """Return, for each unpruned run in `ids`, how many finished runs not in `ids` refer to it."""
     results, _ = store.results()
-    stay = Counter(_setting(each.run) for each in results if each.id not in ids)
-    unpruned = (each for each in results if each.id in ids and not each.run.reduces)
-    counts = {each.id: stay[_setting(each.run)] for each in unpruned}
+    remaining = Counter(_setting(result.run) for result in results if result.id not in ids)
+    unpruned = (result for result in results if result.id in ids and not result.run.reduces)
+    counts = {result.id: remaining[_setting(result.run)] for result in unpruned}
     return {name: count for name, count in counts.items() if count}
 
 
@@ -67,7 +78,7 @@ def _label(run: RunInfo, label: str) -> str:
     return f"{label} {run.budget or run.schedule}".rstrip()
 
 
-def _finished(result: Result, label: str) -> Listed:
+def _list_finished(result: Result, label: str) -> Listed:
     run, measured = result.run, result.measured
     return Listed(
         id=result.id,
@@ -83,7 +94,7 @@ def _finished(result: Result, label: str) -> Listed:
     )
 
 
-def _failed(failure: Failure, label: str, images: int) -> Listed:
+def _list_failed(failure: Failure, label: str, images: int) -> Listed:
     run = failure.run
     return Listed(
         id=failure.id,

@@ -1,4 +1,4 @@
-"""What can be done with a store besides filling it: find, remove and merge its runs."""
+"""Find, remove and merge the runs of stores."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from .records import ROW_COLUMNS, Result
 from .store import Store, run_files
 
 _SUFFIXES: Final = (".json", ".parquet", ".npy")
-"""Files of a finished run. The first says that it is finished, so it goes first and comes last."""
+"""Files of a finished run. The first marks it as finished: it is removed first, written last."""
 
 _ID: Final = re.compile(r"[A-Za-z0-9_-]+-[0-9a-f]{12}")
-"""Names of the files of runs; others in the folder are not touched."""
+"""Names of the files of runs; other files in the folder are never touched."""
 
 
 @dataclass(frozen=True)
 class Merged:
     """What became of one run of `source`.
 
-    It was "copied", or was there before and is "kept" or "replaced"; then `difference` says in a
-    line how its rows differ from the source's, "" if they do not. Of a run that is finished nowhere
-    the "failure" was copied.
+    A run that was new was "copied". A run that was there before is "kept" or "replaced"; then
+    `difference` says in a line how its rows differ from those of the source, "" if they do not. Of
+    a run that is finished nowhere, the "failure" was copied.
     """
 
     id: str
@@ -44,18 +44,18 @@ class Merged:
 
 @dataclass(frozen=True)
 class MergeReport:
-    """What `merge` did, and in a line each what could not be read and was left out."""
+    """What `merge` did, and a line for each file that could not be read and was left out."""
 
     runs: tuple[Merged, ...]
     problems: tuple[str, ...]
 
     def ids(self, what: str) -> list[str]:
-        """The runs that were "copied", "kept" or "replaced", or whose "failure" was copied."""
+        """Return the ids of the runs with this outcome: "copied", "kept", "replaced", "failure"."""
         return [run.id for run in self.runs if run.what == what]
 
     @property
     def conflicts(self) -> list[Merged]:
-        """The runs whose rows differ."""
+        """The runs whose rows differ between the stores."""
         return [run for run in self.runs if run.difference]
 
 
@@ -65,15 +65,15 @@ def open_store(folder: Path) -> Store:
         return Store(folder)
     if folder.exists():
         raise KeeprateError(f"{folder} is a file, not a folder of results.")
-    beside = folder.parent.iterdir() if folder.parent.is_dir() else ()
-    stores = sorted(str(path) for path in beside if path.is_dir() and run_files(path))
+    siblings = folder.parent.iterdir() if folder.parent.is_dir() else ()
+    stores = sorted(str(path) for path in siblings if path.is_dir() and run_files(path))
     if not stores:
         raise KeeprateError(f"No results folder '{folder}'. `keeprate compare` makes one.")
     raise unknown_name("results folder", str(folder), stores)
 
 
 def known(store: Store) -> list[str]:
-    """The ids of all runs of which anything is stored: finished, failed, unreadable or begun."""
+    """Return the ids of all runs that have any file: finished, failed, unreadable or begun."""
     finished = (path for suffix in _SUFFIXES for path in store.folder.glob(f"*{suffix}"))
     failed = store.folder.glob("failed/*.json")
     stems = {path.stem for path in (*finished, *failed) if _ID.fullmatch(path.stem)}
@@ -81,9 +81,10 @@ def known(store: Store) -> list[str]:
 
 
 def images_done(store: Store) -> dict[str, int]:
-    """By run id, the number of images that rows of unfinished runs are saved of."""
+    """Return, by id of each unfinished run, the number of images that have saved rows."""
     positions: dict[str, set[int]] = defaultdict(set)
     for path in store.folder.glob("partial/*.rows.parquet"):
+        # another process may just be removing the file, because its runs are finished
         with suppress(OSError, pl.exceptions.PolarsError):
             for (run,), part in pl.read_parquet(path, columns=["run", "place"]).group_by("run"):
                 positions[str(run)].update(part["place"])
@@ -91,32 +92,33 @@ def images_done(store: Store) -> dict[str, int]:
 
 
 def find(store: Store, pattern: str) -> list[str]:
-    """Return the ids that a pattern means: an id, the beginning of one, or with `*`, `?`, `[` all.
+    """Return the ids that a pattern means: an id, the beginning of one id, or a glob.
 
-    Raises KeeprateError if there is none, or for a beginning that several have.
+    A glob, with `*`, `?` or `[`, means all ids that match. Raises KeeprateError if there is none,
+    or for a beginning that several ids have.
     """
     ids = known(store)
     if pattern in ids:
         return [pattern]
     if re.search(r"[*?[]", pattern):
-        found = [each for each in ids if fnmatchcase(each, pattern)]
+        matches = [run_id for run_id in ids if fnmatchcase(run_id, pattern)]
     else:
-        found = [each for each in ids if pattern and each.startswith(pattern)]
-        if len(found) > 1:
+        matches = [run_id for run_id in ids if pattern and run_id.startswith(pattern)]
+        if len(matches) > 1:
             raise KeeprateError(
-                f"{len(found)} runs begin with '{pattern}': {', '.join(found)}. "
+                f"{len(matches)} runs begin with '{pattern}': {', '.join(matches)}. "
                 f"Type more of the one, or '{pattern}*' for all."
             )
-    if not found:
+    if not matches:
         raise unknown_name("run", pattern, ids)
-    return found
+    return matches
 
 
 def remove(store: Store, ids: Collection[str]) -> None:
-    """Remove everything stored of these runs; what is not there is no error.
+    """Remove all files of these runs; a file that does not exist is no error.
 
-    Whenever it is stopped, a run is there whole or does not count as finished. Raises KeeprateError
-    for a store that another process writes to or that cannot be written to.
+    Whenever it is stopped, a run is whole or does not count as finished. Raises KeeprateError for a
+    store that another process writes to or that cannot be written to.
     """
     with locked(store.folder, "wait for it"), explained(store.folder):
         for run_id in ids:
@@ -127,28 +129,29 @@ def remove(store: Store, ids: Collection[str]) -> None:
 
 
 def merge(target: Store, sources: Sequence[Store], *, prefer_source: bool = False) -> MergeReport:
-    """Copy the finished and the failed runs of other stores into `target`, which need not be there.
+    """Copy the finished and the failed runs of other stores into `target`, which need not exist.
 
-    A run that is in both is kept as it is in `target`, but where its rows differ `prefer_source`
-    takes the source's. Each run appears whole or not at all. Unfinished rows are not copied. Raises
-    KeeprateError for a target that another process writes to or that cannot be written to, and for
-    a source that is the target.
+    A run that is in both stays as it is in `target`. If its rows differ, `prefer_source` takes
+    those of the source. Each run appears whole or not at all. Unfinished rows are not copied.
+    Raises KeeprateError for a target that another process writes to or that cannot be written to,
+    and for a source that is the target.
     """
     for source in sources:
         if source.folder.resolve() == target.folder.resolve():
             raise KeeprateError(f"{source.folder} cannot be merged into itself: name another one.")
-    told: list[Merged | str] = []
+    outcomes: list[Merged | str] = []
     with locked(target.folder, "wait for it"), explained(target.folder):
         for source in sources:
-            told += _merge_finished(target, source, prefer_source)
+            outcomes += _merge_finished(target, source, prefer_source)
+        # after all finished runs: what failed in one source may be finished in another
         for source in sources:
-            told += _merge_failed(target, source)
-    runs = tuple(each for each in told if isinstance(each, Merged))
-    return MergeReport(runs, tuple(each for each in told if isinstance(each, str)))
+            outcomes += _merge_failed(target, source)
+    runs = tuple(outcome for outcome in outcomes if isinstance(outcome, Merged))
+    return MergeReport(runs, tuple(outcome for outcome in outcomes if isinstance(outcome, str)))
 
 
 def _merge_finished(target: Store, source: Store, prefer_source: bool) -> Iterator[Merged | str]:
-    """Copy finished runs; yield what became of each, and in a line what cannot be read."""
+    """Copy finished runs; yield the outcome of each, and a line for each unreadable file."""
     results, unreadable = source.results()
     yield from (str(source.folder / problem) for problem in unreadable)
     for result in results:
@@ -159,42 +162,46 @@ def _merge_finished(target: Store, source: Store, prefer_source: bool) -> Iterat
 
 
 class _Unreadable(Exception):
-    """A run of a source that is left out, in one line."""
+    """The reason, in one line, why a run of a source is left out."""
 
 
 def _merge_run(target: Store, source: Store, result: Result, prefer_source: bool) -> Merged:
-    files, theirs = _read(source, result)
-    ours = _rows(target, result.id)
+    files, theirs = _read_run(source, result)
+    ours = _target_rows(target, result.id)
     if ours is None:
-        _write(target, result.id, files)
+        _write_run(target, result.id, files)
         return Merged(result.id, source.folder, "copied")
-    difference = _difference(ours, theirs)
+    difference = _compare_rows(ours, theirs)
     if difference and prefer_source:
-        _write(target, result.id, files)
+        _write_run(target, result.id, files)
         return Merged(result.id, source.folder, "replaced", difference)
     logits = target.path_of(result.id, ".npy")
+    # the target may have the same rows without their logits
     if not difference and ".npy" in files and not logits.exists():
         write_together({logits: files[".npy"]})
     return Merged(result.id, source.folder, "kept", difference)
 
 
-def _read(source: Store, result: Result) -> tuple[dict[str, bytes], pl.DataFrame]:
-    """The files of a finished run, by suffix, and its rows. Raises _Unreadable."""
+def _read_run(source: Store, result: Result) -> tuple[dict[str, bytes], pl.DataFrame]:
+    """Return the files of a finished run, by suffix, and its rows. Raises _Unreadable."""
     paths = {suffix: source.path_of(result.id, suffix) for suffix in _SUFFIXES}
     try:
         files = {suffix: path.read_bytes() for suffix, path in paths.items() if path.exists()}
         rows = source.rows(result.id)
         if ".npy" in files:
+            # only to see that they can be read and have every sample
             source.read_logits(result.id, rows["sample"].to_list())
-        again = source.read(result.id)
+        # another process may have replaced the run while its files were read
+        reread = source.read(result.id)
     except (OSError, KeeprateError) as error:
         raise _Unreadable(str(error)) from error
-    if rows.height != result.measured.images or again != result:
+    if rows.height != result.measured.images or reread != result:
         raise _Unreadable(f"{paths['.json']}: its figures are not those of its rows")
     return files, rows
 
 
-def _write(target: Store, run_id: str, files: Mapping[str, bytes]) -> None:
+def _write_run(target: Store, run_id: str, files: Mapping[str, bytes]) -> None:
+    # logits that are left from the replaced run would be of other rows
     if ".npy" not in files:
         target.path_of(run_id, ".npy").unlink(missing_ok=True)
     ordered = [suffix for suffix in reversed(_SUFFIXES) if suffix in files]
@@ -202,19 +209,20 @@ def _write(target: Store, run_id: str, files: Mapping[str, bytes]) -> None:
     target.forget_failure(run_id)
 
 
-def _rows(target: Store, run_id: str) -> pl.DataFrame | None:
-    """The rows of a run in `target`, None if it is not finished there or cannot be read."""
+def _target_rows(target: Store, run_id: str) -> pl.DataFrame | None:
+    """Return the rows of a run in `target`, None if it is not finished there or unreadable."""
     try:
         return target.rows(run_id) if target.has(run_id) else None
     except KeeprateError:
         return None
 
 
-def _difference(ours: pl.DataFrame, theirs: pl.DataFrame) -> str:
-    """How the rows of a run differ from those of the same run, "" if they do not."""
+def _compare_rows(ours: pl.DataFrame, theirs: pl.DataFrame) -> str:
+    """Return in one line how the rows of a run in two stores differ, "" if they do not."""
     ours, theirs = ours.sort("sample"), theirs.sort("sample")
     if not ours["sample"].equals(theirs["sample"]):
         return "its rows are of other images"
+    # ne_missing: two values that are both missing are equal
     unequal = pl.DataFrame([ours[name].ne_missing(theirs[name]) for name in ROW_COLUMNS])
     images = unequal.select(pl.any_horizontal(pl.all())).to_series().sum()
     if not images:
@@ -223,11 +231,11 @@ def _difference(ours: pl.DataFrame, theirs: pl.DataFrame) -> str:
 
 
 def _merge_failed(target: Store, source: Store) -> Iterator[Merged | str]:
-    """Copy failures of runs of which `target` has neither a result nor a failure."""
+    """Copy failures of runs that have neither a result nor a failure in `target`."""
     failures, unreadable = source.failures()
     yield from (str(source.folder / problem) for problem in unreadable)
-    there = {failure.id for failure in target.failures()[0]}
+    failed_ids = {failure.id for failure in target.failures()[0]}
     for failure in failures:
-        if failure.id not in there and not target.has(failure.id):
+        if failure.id not in failed_ids and not target.has(failure.id):
             target.write_failure(failure)
             yield Merged(failure.id, source.folder, "failure")

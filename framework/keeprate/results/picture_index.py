@@ -1,4 +1,4 @@
-"""The file that says what the pictures of a store show: `pictures/pictures.report.json`."""
+"""The index of the pictures of a store: `pictures/pictures.report.json`."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from .records import Record
 FOLDER: Final = "pictures"
 INDEX: Final = "pictures.report.json"
 INDEX_VERSION: Final = 1
-"""Of the names in the index and their meaning; raised when one changes."""
+"""Version of the index; raised when one of its names or their meaning changes."""
 
 
 class PicturedGuess(Record):
-    """What one run predicts in a picture, by the class's number and name; `stored` in its rows.
+    """The class that one run predicts in a picture, by number and name.
 
-    `stored` is None for the unpruned model where it is not among the runs.
+    `stored` is the prediction in the run's rows, None for an unpruned model that is not among the
+    runs.
     """
 
     run: str
@@ -34,8 +35,8 @@ class PicturedGuess(Record):
 class Pictured(Record):
     """A sample and the `file`, beside the index, that shows it.
 
-    `different_percent` is the share of pairs of runs whose predictions differ, `kl_spread_nats`
-    the largest less the smallest KL divergence; `predictions` are in the order of the runs.
+    `different_percent` is the share of pairs of runs whose predictions differ. `kl_spread_nats` is
+    the largest minus the smallest KL divergence. `predictions` are in the order of the runs.
     """
 
     id: str
@@ -45,6 +46,7 @@ class Pictured(Record):
     kl_spread_nats: float
     unpruned: PicturedGuess
     predictions: tuple[PicturedGuess, ...]
+    # a plain file name: an index from elsewhere must not lead out of the folder
     file: Annotated[str, Field(pattern=r"^[^./\\:][^/\\:]*\.png$")]
 
 
@@ -59,24 +61,25 @@ class PicturedGroup(Record):
     samples: tuple[Pictured, ...]
 
     def class_names(self) -> dict[int, str]:
-        """Return the names of the classes that are known here, by number."""
-        names = {each.label: each.label_name for each in self.samples}
+        """Return the names of the classes of this group, by number."""
+        names = {sample.label: sample.label_name for sample in self.samples}
         for sample in self.samples:
-            names |= {each.prediction: each.name for each in sample.predictions}
+            names |= {guess.prediction: guess.name for guess in sample.predictions}
             names[sample.unpruned.prediction] = sample.unpruned.name
         return names
 
 
 class PictureIndex(Record):
-    """All groups of a store of which pictures were drawn."""
+    """All groups of a store that have pictures."""
 
     version: Literal[1] = INDEX_VERSION
     groups: tuple[PicturedGroup, ...] = ()
 
     def of_group(self, ids: Collection[str]) -> PicturedGroup | None:
-        """Return what was drawn of the group whose runs have these ids, if anything was."""
-        drawn = (each for each in self.groups if len(each.runs) == len(set(each.labels)) > 1)
-        return next((each for each in drawn if set(each.runs) <= set(ids)), None)
+        """Return the pictured group whose runs are among these ids, None if there is none."""
+        # where two runs share a label, a reader could not tell them apart
+        groups = (group for group in self.groups if len(group.runs) == len(set(group.labels)) > 1)
+        return next((group for group in groups if set(group.runs) <= set(ids)), None)
 
     def files(self) -> set[str]:
         """Return the names of all files."""
@@ -91,37 +94,39 @@ def picture_path(folder: Path, file: str) -> Path:
 def read_index(folder: Path) -> tuple[PictureIndex, list[str]]:
     """Return the index in the folder of pictures, an empty one if there is none.
 
-    And a line about what is wrong with it, if anything is.
+    The second value holds a line about what is wrong with the index, and is empty if nothing is.
     """
     path = folder / INDEX
     if not path.is_file():
         return PictureIndex(), []
     try:
-        return _parsed(path.read_bytes()), []
+        return _parse(path.read_bytes()), []
     except (OSError, ValueError) as error:
-        said = next(iter(str(error).splitlines()), type(error).__name__)
-        return PictureIndex(), [f"{folder.name}/{INDEX}: {said}; draw the pictures again"]
+        message = next(iter(str(error).splitlines()), type(error).__name__)
+        return PictureIndex(), [f"{folder.name}/{INDEX}: {message}; draw the pictures again"]
 
 
 def write_index(folder: Path, index: PictureIndex, pictures: dict[str, bytes]) -> list[Path]:
     """Write pictures by file name, then the index; return their paths, the index last.
 
-    Pictures that the index before named and this one does not are removed. Raises KeeprateError
-    for a folder that cannot be written to.
+    Pictures that only the old index names are removed. Raises KeeprateError for a folder that
+    cannot be written to.
     """
-    before, _ = read_index(folder)
+    old_index, _ = read_index(folder)
     text = index.model_dump_json(indent=1) + "\n"
     contents = {folder / name: content for name, content in pictures.items()}
+    # last, so that it vouches for the pictures; "replace": class names may hold half a character
     contents[folder / INDEX] = text.encode("utf-8", "replace")
     write_together(contents)
-    for name in before.files() - index.files():
+    for name in old_index.files() - index.files():
         (folder / name).unlink(missing_ok=True)
     return list(contents)
 
 
-def _parsed(data: bytes) -> PictureIndex:
-    """Raises ValueError saying in one line what is wrong."""
+def _parse(data: bytes) -> PictureIndex:
+    """Parse an index. Raises ValueError that says in one line what is wrong."""
     content = from_json(data)
+    # first: an index of another version would fail with a message about some field
     version = content.get("version") if isinstance(content, dict) else None
     if version != INDEX_VERSION:
         raise ValueError(f"has version {version}, this keeprate reads {INDEX_VERSION}")

@@ -1,4 +1,4 @@
-"""What was asked of a run and what came out of it: typed, frozen, versioned."""
+"""Records of runs, what was asked and what came out: typed, frozen, versioned."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, JsonValue, Positive
 FORMAT_VERSION: Final = 2
 
 ROWS_VERSION: Final = 1
-"""Part of every run's id: raised whenever keeprate itself changes what a run's rows are."""
+"""Part of every run's id: raised whenever a change in keeprate itself changes the rows."""
 
 
 ROW_COLUMNS: Final[dict[str, pl.DataType | type[pl.DataType]]] = {
@@ -34,18 +34,19 @@ ROW_SCHEMA: Final = pl.Schema({"sample": pl.String, **ROW_COLUMNS})
 """The per-image rows of a run: one row per image, see `Store.write`."""
 
 
-def _plain(value: object) -> object:
-    """Lists for tuples, and the texts that `float` reads for numbers JSON has no spelling for."""
+def _to_json(value: object) -> object:
+    """Replace tuples by lists, and numbers that JSON cannot hold by texts that `float` reads."""
+    # so that a record equals the one that is read back from its JSON
     if isinstance(value, float) and not math.isfinite(value):
         return str(float(value))
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: _to_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [_to_json(item) for item in value]
     return value
 
 
-Values = Annotated[dict[str, JsonValue], BeforeValidator(_plain)]
+Values = Annotated[dict[str, JsonValue], BeforeValidator(_to_json)]
 """Free-form values by name. Infinities and NaN are kept as the texts `inf`, `-inf` and `nan`."""
 
 
@@ -56,11 +57,11 @@ class Record(BaseModel):
 
 
 class BackboneInfo(Record):
-    """Which model ran: `cls` is its class, `image_size` is (height, width) in pixels.
+    """The model that ran: `cls` is its class, `image_size` is (height, width) in pixels.
 
     `structure_sha256` is a hash of how it is built, `weights_sha256` of its weights.
 
-    Of a model of texts `image_size` is 1 and the tokens that a text has at most.
+    For a model of texts, `image_size` is (1, the largest number of tokens of a text).
     """
 
     name: str
@@ -78,10 +79,10 @@ class BackboneInfo(Record):
 
 
 class DataInfo(Record):
-    """Which images or texts were shown, how they were prepared; `skipped` maps id to reason.
+    """The images or texts that ran and how they were prepared; `skipped` maps id to reason.
 
-    `parameters` are the data set's but for its paths, which are in `places`; `fingerprint` is a
-    hash of all samples, used or not.
+    `parameters` are those of the data set without its paths, which are in `places`. `fingerprint`
+    is a hash of all samples, used or not.
     """
 
     name: str
@@ -94,7 +95,7 @@ class DataInfo(Record):
 
 
 class StageInfo(Record):
-    """After block `block` (from 0), `keep` patch tokens were to be left, of the longest text."""
+    """A stage: after `block` (from 0), `keep` patch tokens are left (of the longest text)."""
 
     block: int
     keep: int
@@ -104,18 +105,18 @@ _NAMES_AND_SPELLINGS: Final = (
     *("method_origin", "backbone_origin", "data_origin"),
     *("schedule", "budget", "seed"),
 )
-"""What of a description is told by the rest of it, or is no part of what is computed."""
+"""Fields of a description that follow from the others or do not change what is computed."""
 
 
 class RunInfo(Record):
     """The full description of what was asked; two runs that ask the same have the same `id`.
 
     `sources` are hashes (SHA-256, hex) of the code that a plugin brought for the "method", the
-    "backbone" and the "data set", so that a run whose code was changed is another one.
-    `stages_sha256` is a hash of the stages for all sizes of sample, where there are several.
-    `reduces` is False for the unpruned reference, `empty_last_mlp` says whether the last block's
-    MLP ran on the class token alone. The origins say which plugin, or which file of one, brought
-    the method, the backbone and the data set, "" where that was not kept.
+    "backbone" and the "data set", so that changed code makes another run. `stages_sha256` is a
+    hash of the stages for all sizes of sample, "" if there is one size. `reduces` is False for the
+    unpruned reference. `empty_last_mlp` says whether the last block's MLP ran on the class token
+    alone. The origins name the plugin, or the file of one, that brought the method, the backbone
+    and the data set, "" where that was not kept.
     """
 
     method: str
@@ -143,12 +144,14 @@ class RunInfo(Record):
         Names that people gave, places where files lie, the spelling of schedule and budget and the
         machine are left out.
         """
-        content = {**self._what_counts(), "rows_version": ROWS_VERSION}
+        content = {**self._hashed_content(), "rows_version": ROWS_VERSION}
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        # file systems allow 255 bytes, of which digits, suffixes and temporary names need some
         method = re.sub(r"[^A-Za-z0-9_-]", "_", self.method)[:80]
         return f"{method}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
-    def _what_counts(self) -> dict[str, JsonValue]:
+    def _hashed_content(self) -> dict[str, JsonValue]:
+        # what is left out of model and data follows from hashes that stay in
         content: dict[str, Any] = self.model_dump(
             mode="json",
             exclude={
@@ -157,6 +160,7 @@ class RunInfo(Record):
                 "data": {"name", "places"},
             },
         )
+        # the ids alone: reasons are messages of libraries, which other versions spell differently
         content["data"]["skipped"] = sorted(content["data"]["skipped"])
         return content
 
@@ -171,7 +175,7 @@ class Macs(Record):
 
 
 class Throughput(Record):
-    """Images per second beside the unpruned model's, and what they were measured on."""
+    """Images per second, those of the unpruned model, and what they were measured on."""
 
     images_per_second: float
     unpruned_images_per_second: float
@@ -183,10 +187,10 @@ class Throughput(Record):
 
 
 class Measured(Record):
-    """What came out. Shares (`top1`, `top5`, `agreement`) are from 0 to 1.
+    """The measurements of a run. Shares (`top1`, `top5`, `agreement`) are from 0 to 1.
 
     `kl` is the mean Kullback-Leibler divergence of the reduced from the unpruned prediction in
-    nats; `tokens` the mean number of patch and prefix tokens after each block.
+    nats. `tokens` is the mean number of patch and prefix tokens after each block.
     """
 
     images: PositiveInt
@@ -203,7 +207,7 @@ class Measured(Record):
 class Environment(Record):
     """What the run ran on; `started` is an ISO 8601 time.
 
-    `batch_size` is what was asked for; `notes` say where it was not kept, for lack of memory.
+    `batch_size` is the size asked for; `notes` say where memory did not suffice for it.
     """
 
     versions: dict[str, str]
@@ -216,7 +220,7 @@ class Environment(Record):
 
 
 class Result(Record):
-    """One finished run: what was asked, what came out, and where."""
+    """One finished run: what was asked, what came out, and what it ran on."""
 
     format_version: Literal[2] = FORMAT_VERSION
     run: RunInfo
@@ -253,6 +257,8 @@ PARTIAL_ROW_SCHEMA: Final = pl.Schema(
         "seconds": pl.Float64,
     }
 )
-"""Columns of unfinished rows: those of `ROW_SCHEMA` without the sample's id, and the run they
-belong to, the place of the sample in the comparison's samples, what of `macs` the method itself
-spent, and the row's share of the time."""
+"""Columns of unfinished rows: those of `ROW_SCHEMA` without the sample's id, and four more.
+
+`run` is the run's id, `place` the position of the sample in the comparison's samples, `overhead`
+the part of `macs` that the method itself spent, and `seconds` the row's share of the time.
+"""

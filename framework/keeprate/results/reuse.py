@@ -1,4 +1,4 @@
-"""Finished runs are taken over: from the store itself, or from another one beside it."""
+"""Reuse finished runs of the store itself, or of another store beside it."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from .store import Store
 
 
 def reuse(store: Store, run: RunInfo, ids: Sequence[str] | None, *, write: bool) -> Path | None:
-    """Return the folder that a finished run was found in, and see that `store` has it.
+    """Return the folder in which a finished run was found, None if there is none.
 
-    The stores in the folders beside this one are searched, too. The run is then described as it was
-    asked for here, whatever names it had. `ids` are the samples whose logits are needed: without
-    them the run does not count as finished. With `write=False` nothing is copied.
+    The store itself is searched, then the stores in the folders beside it. The run is copied into
+    `store`, under the names that `run` gives it. `ids` are the samples whose logits are needed: a
+    run that has no logits for them does not count as finished. With `write=False` nothing is
+    copied.
     """
     for source in _stores(store):
         if source.has(run.id) and _has_logits(source, run.id, ids):
             if write:
-                _take_over(store, source, run, ids)
+                _copy_run(store, source, run, ids)
             return source.folder
     return None
 
@@ -44,13 +45,14 @@ def _has_logits(source: Store, run_id: str, ids: Sequence[str] | None) -> bool:
     return True
 
 
-def _take_over(store: Store, source: Store, run: RunInfo, ids: Sequence[str] | None) -> None:
+def _copy_run(store: Store, source: Store, run: RunInfo, ids: Sequence[str] | None) -> None:
     result = source.read(run.id)
-    described = result.model_copy(update={"run": run})
+    renamed = result.model_copy(update={"run": run})
+    # logits first: the JSON that `write` leaves says that the run is finished
     if source.folder != store.folder:
         if ids is not None:
             store.write_logits(run.id, ids, source.read_logits(run.id, ids))
-        store.write(described, source.rows(run.id))
-    elif described != result:
-        store.write(described, source.rows(run.id))
+        store.write(renamed, source.rows(run.id))
+    elif renamed != result:  # only names differ: the id is the same
+        store.write(renamed, source.rows(run.id))
     store.forget_failure(run.id)

@@ -1,4 +1,4 @@
-"""The folder that keeps what was asked of each run, what came out of it, and its rows."""
+"""The folder that keeps the results of runs: records, per-image rows, failures, logits."""
 
 from __future__ import annotations
 
@@ -25,14 +25,15 @@ from .records import (
 R = TypeVar("R", Result, Failure)
 
 REPORT_SUFFIX: Final = ".report.json"
-"""How JSON files end that reports write beside the runs, so that they are not taken for runs."""
+"""Ending of the JSON files that reports write beside the runs: these are not taken for runs."""
 
 
 class Store:
     """A folder of finished runs: `<id>.json` and `<id>.parquet` for each.
 
-    Files appear whole or not at all, and a run's JSON appears last, so that a JSON means finished.
-    `failed/<id>.json` tells of a run that failed, `partial/` holds the rows of unfinished ones.
+    Files appear whole or not at all, and the JSON of a run appears last: a run with a JSON is
+    finished. `failed/<id>.json` describes a run that failed, `partial/` holds the rows of
+    unfinished runs.
     """
 
     def __init__(self, folder: Path | str) -> None:
@@ -45,11 +46,11 @@ class Store:
         probe.unlink(missing_ok=True)
 
     def path_of(self, run_id: str, suffix: str) -> Path:
-        """The file of a run with a suffix such as `.json`, whether or not it exists."""
+        """Return the path of a run's file with a suffix such as `.json`; it need not exist."""
         return self.folder / f"{run_id}{suffix}"
 
     def has(self, run_id: str) -> bool:
-        """Whether the run is finished and readable by this version."""
+        """Tell whether the run is finished and readable by this version."""
         try:
             self._load(run_id)
         except (OSError, ValueError):
@@ -57,27 +58,27 @@ class Store:
         return True
 
     def read(self, run_id: str) -> Result:
-        """The result of a run. Raises KeeprateError if it is missing or cannot be read."""
+        """Return the result of a run. Raises KeeprateError if it is missing or cannot be read."""
         try:
             return self._load(run_id)
         except FileNotFoundError:
-            known = (path.stem for path in run_files(self.folder))
-            raise unknown_name("run", run_id, known) from None
+            run_ids = (path.stem for path in run_files(self.folder))
+            raise unknown_name("run", run_id, run_ids) from None
         except (OSError, ValueError) as error:
             raise KeeprateError(f"{self.path_of(run_id, '.json')}: {error}.") from error
 
     def results(self) -> tuple[list[Result], list[str]]:
-        """All readable results, by id, and in a line each what is wrong with the other files."""
-        found, problems = [], []
+        """Return all readable results, sorted by id, and a line for each file with a problem."""
+        results, problems = [], []
         for path in run_files(self.folder):
             try:
-                found.append(self._load(path.stem))
+                results.append(self._load(path.stem))
             except (OSError, ValueError) as error:
                 problems.append(f"{path.name}: {error}")
-        return found, problems
+        return results, problems
 
     def rows(self, run_id: str, columns: Sequence[str] | None = None) -> pl.DataFrame:
-        """The per-image rows (columns of `ROW_SCHEMA`). Raises KeeprateError if unreadable."""
+        """Return the rows of a run (columns of `ROW_SCHEMA`); KeeprateError if unreadable."""
         path = self.path_of(run_id, ".parquet")
         try:
             return pl.read_parquet(path, columns=list(columns or ROW_SCHEMA))
@@ -85,7 +86,7 @@ class Store:
             raise KeeprateError(f"{path}: {_first_line(error)}") from error
 
     def write(self, result: Result, rows: pl.DataFrame) -> None:
-        """Store a finished run, replacing what an earlier one with the same id left.
+        """Store a finished run; it replaces an earlier one with the same id.
 
         Raises ValueError for rows that do not have the columns of `ROW_SCHEMA` or are not one per
         image, KeeprateError for a folder that cannot be written to.
@@ -97,6 +98,7 @@ class Store:
         buffer = io.BytesIO()
         rows.write_parquet(buffer)
         text = result.model_dump_json(indent=2) + "\n"
+        # the JSON last: it says that the run is finished
         parts = {".parquet": buffer.getvalue(), ".json": text.encode()}
         write_together({self.path_of(result.id, suffix): part for suffix, part in parts.items()})
 
@@ -106,24 +108,24 @@ class Store:
         write_together({self._failure_path(failure.id): text.encode()})
 
     def forget_failure(self, run_id: str) -> None:
-        """Remove what is stored of a run's failure, if anything is."""
+        """Remove the record of a run's failure, if there is one."""
         self._failure_path(run_id).unlink(missing_ok=True)
 
     def failures(self) -> tuple[list[Failure], list[str]]:
-        """The runs that failed, by id, and in a line each what is wrong with other files there."""
-        found, problems = [], []
+        """Return the failures, sorted by id, and a line for each file with a problem."""
+        failures, problems = [], []
         for path in sorted(self.folder.glob("failed/*.json")):
             try:
-                found.append(_parse(Failure, path.read_bytes()))
+                failures.append(_parse(Failure, path.read_bytes()))
             except (OSError, ValueError) as error:
                 problems.append(f"failed/{path.name}: {error}")
-        return found, problems
+        return failures, problems
 
     def _failure_path(self, run_id: str) -> Path:
         return self.folder / "failed" / f"{run_id}.json"
 
     def write_logits(self, run_id: str, ids: Sequence[str], logits: NDArray[Any]) -> None:
-        """Store logits (N, classes) of N sample ids beside a run, for later runs to compare with.
+        """Store logits (N, classes) of N samples beside a run, so that later runs can be compared.
 
         Raises ValueError unless there is one id per row, KeeprateError as `write` does.
         """
@@ -134,11 +136,12 @@ class Store:
         table = np.empty(len(ids), dtype=fields)
         table["sample"], table["logits"] = names, logits
         buffer = io.BytesIO()
+        # pickle would run code of whoever wrote the file when it is read
         np.save(buffer, table, allow_pickle=False)
         write_together({self.path_of(run_id, ".npy"): buffer.getvalue()})
 
     def read_logits(self, run_id: str, ids: Sequence[str] | None = None) -> NDArray[Any]:
-        """Stored logits (N, classes), in the order of `ids`, or as they were written without.
+        """Return stored logits (N, classes), in the order of `ids`, or as written if None.
 
         Raises KeeprateError if they are missing, unreadable, or lack one of the ids.
         """
@@ -156,14 +159,16 @@ class Store:
             raise KeeprateError(f"{path}: {_first_line(error)}") from error
 
     def _load(self, run_id: str) -> Result:
-        """Raises OSError, or ValueError saying in one line what is wrong."""
+        """Read a result. Raises OSError, or ValueError that says in one line what is wrong."""
         result = _parse(Result, self.path_of(run_id, ".json").read_bytes())
+        # a file that somebody renamed or edited
         if result.id != run_id:
             raise ValueError(f"holds the run {result.id}, not the one it is named after")
         rows = self.path_of(run_id, ".parquet")
         if not rows.is_file():
             raise ValueError(f"its rows, {rows.name}, are missing")
         try:
+            # the schema alone: reading all rows of all runs would take long
             missing = set(ROW_SCHEMA) - set(pl.read_parquet_schema(rows))
         except pl.exceptions.PolarsError as error:
             raise ValueError(f"its rows, {rows.name}, are broken: {_first_line(error)}") from error
@@ -173,14 +178,15 @@ class Store:
 
 
 def run_files(folder: Path) -> list[Path]:
-    """The JSON files in `folder` that should be of runs, by name."""
-    found = folder.glob("*.json")
-    return sorted(path for path in found if not path.name.endswith(REPORT_SUFFIX))
+    """Return the JSON files in `folder` that should be of runs, sorted by name."""
+    paths = folder.glob("*.json")
+    return sorted(path for path in paths if not path.name.endswith(REPORT_SUFFIX))
 
 
 def _parse(kind: type[R], data: bytes) -> R:
-    """Raises ValueError saying in one line what is wrong."""
+    """Parse a record. Raises ValueError that says in one line what is wrong."""
     content = from_json(data)
+    # first: a record of another version would fail with a message about some field
     version = content.get("format_version") if isinstance(content, dict) else None
     if version != FORMAT_VERSION:
         raise ValueError(f"has format_version {version}, this keeprate reads {FORMAT_VERSION}")
