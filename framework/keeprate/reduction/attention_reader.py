@@ -1,4 +1,4 @@
-"""Reads a block's attention where the model itself computes it, and changes what must change."""
+"""Reads a block's attention where the model computes it, and adds masks and positions to it."""
 
 from __future__ import annotations
 
@@ -23,10 +23,9 @@ from .method_calls import checked_score, score_in_chunks
 class AttentionReader:
     """Stands between one block and its fused attention calls.
 
-    It adds `mask` (B, 1, 1, N) to the logits, looks relative positions up for the tokens that are
-    left, and shows queries, keys and values to the method of a `stage`. Where none of that is
-    needed the block runs untouched. A block makes `maps` fused calls: one, or as many as it
-    computes attention maps.
+    It adds `mask` (B, 1, 1, N) to the logits, looks up the relative positions of the tokens that
+    remain, and shows queries, keys and values to the method of a `stage`. Where none of these is
+    needed, the block runs unchanged. A block makes `maps` fused calls, one for each attention map.
     """
 
     def __init__(
@@ -49,17 +48,19 @@ class AttentionReader:
         """Return a context for calling the module `attention` on x_pre (B, N, C).
 
         `relative` says that the module hands a table of relative positions (1, H, M, M), made for
-        all tokens, to its fused attention call. A module whose `fused_attn` is switched off is
-        switched on inside the context, since its attention could not be reached otherwise.
+        all tokens, to its fused attention call. The context switches `fused_attn` on if it is off,
+        because the attention can only be reached in a fused call.
         """
         position = self.tokens.position if relative else None
         if self.method is None and self.mask is None and position is None:
+            # the block then runs exactly the model's own code, bit for bit
             yield
             return
-        before = len(self.calls)
+        earlier_calls = len(self.calls)
         with switched_on(attention), _FusedCalls(self, x_pre, position):
             yield
-        if len(self.calls) == before:
+        # attention that was computed in another way would silently ignore the mask
+        if len(self.calls) == earlier_calls:
             where = "" if self.stage is None else f" of block {self.stage.block}"
             raise KeeprateError(
                 f"The attention{where} ({type(attention).__name__}) made no call of "
@@ -68,7 +69,7 @@ class AttentionReader:
 
     @property
     def seen(self) -> Attention:
-        """The attention that was read, of several maps with their heads side by side.
+        """The attention that was read; the heads of several maps stand side by side.
 
         Raises KeeprateError unless the block made as many fused calls as its family says.
         """
@@ -81,39 +82,42 @@ class AttentionReader:
             )
         if self.maps == 1:
             return self.calls[0]
-        joined = _joined(self.calls)
+        joined = _join_maps(self.calls)
+        # scores combine all heads, so they can only be computed after the last map was read
         if has_score(self.method) and not self.method.scores_block_output:
             joined.given_score = score_in_chunks(self.method, self.tokens, joined, self.stage)
         return joined
 
     def attend(self, seen: Attention, dropout_p: float) -> Tensor:
-        """Answer one fused call: its output (B, H, N, d), with scores on the way if asked for."""
+        """Return the output (B, H, N, d) of one fused call; compute the method's scores with it."""
         self.calls.append(seen)
         method, stage = self.method, self.stage
         if method is None or stage is None or self.maps > 1 or method.scores_block_output:
-            return _fused(seen, dropout_p)
-        if method.needs < Needs.WEIGHTS:
-            out = _fused(seen, dropout_p)
+            return _run_fused(seen, dropout_p)
+        if method.needs < Needs.WEIGHTS:  # the fused kernel is faster than explicit weights
+            out = _run_fused(seen, dropout_p)
             if has_score(method):
                 seen.given_score = checked_score(method, self.tokens, seen, stage)
             return out
         if has_score(method):
-            return self._in_chunks(seen, dropout_p, method, stage)
-        return _weighted(seen, dropout_p)
+            return self._attend_in_chunks(seen, dropout_p, method, stage)
+        return _weighted_values(seen, dropout_p)
 
-    def _in_chunks(self, seen: Attention, dropout_p: float, method: Method, stage: Stage) -> Tensor:
-        """Compute weights, output and scores for as many images at a time as stay in the cache."""
-        out, score = [], []
-        for images in chunks(seen.q):
-            part = seen.rows(images)
-            out.append(_weighted(part, dropout_p))
-            score.append(checked_score(method, self.tokens.rows(images), part, stage))
-        seen.given_score = torch.cat(score)
-        return torch.cat(out)
+    def _attend_in_chunks(
+        self, attention: Attention, dropout_p: float, method: Method, stage: Stage
+    ) -> Tensor:
+        """Compute weights, output and scores of a few images at a time, which fit the cache."""
+        outputs, scores = [], []
+        for images in chunks(attention.q):
+            part = attention.rows(images)
+            outputs.append(_weighted_values(part, dropout_p))
+            scores.append(checked_score(method, self.tokens.rows(images), part, stage))
+        attention.given_score = torch.cat(scores)
+        return torch.cat(outputs)
 
 
 class _FusedCalls(TorchFunctionMode):
-    """Takes over the fused attention calls inside it; lets everything else pass."""
+    """Answers the fused attention calls made inside it; all other functions run as usual."""
 
     def __init__(self, reader: AttentionReader, x_pre: Tensor, position: Tensor | None) -> None:
         super().__init__()
@@ -140,40 +144,44 @@ class _FusedCalls(TorchFunctionMode):
         if is_causal:
             raise KeeprateError("Causal attention has no importance scores: it is not supported.")
         if enable_gqa:
+            # methods expect as many heads of keys as of queries
             groups = query.shape[1] // key.shape[1]
-            key, value = (each.repeat_interleave(groups, dim=1) for each in (key, value))
-        actual = query.shape[-1] ** -0.5 if scale is None else scale
+            key, value = (tensor.repeat_interleave(groups, dim=1) for tensor in (key, value))
+        # the default of scaled_dot_product_attention
+        actual_scale = query.shape[-1] ** -0.5 if scale is None else scale
+        # without a table from the model there is nothing to look positions up in
         position = None if attn_mask is None else self.position
         bias = AttentionBias(attn_mask, position, self.reader.mask)
         needs = Needs.NOTHING if self.reader.method is None else self.reader.method.needs
-        seen = Attention(query, key, value, actual, bias, self.x_pre, needs)
-        return self.reader.attend(seen, dropout_p)
+        attention = Attention(query, key, value, actual_scale, bias, self.x_pre, needs)
+        return self.reader.attend(attention, dropout_p)
 
 
-def _fused(seen: Attention, dropout_p: float) -> Tensor:
+def _run_fused(attention: Attention, dropout_p: float) -> Tensor:
     """Run the fused kernel; a few images at a time where each has a table of positions."""
-    if seen.bias is not None and seen.bias.is_looked_up:
-        parts = [seen.rows(images) for images in chunks(seen.q)]
-        return torch.cat([_kernel(part, dropout_p) for part in parts])
-    return _kernel(seen, dropout_p)
+    if attention.bias is not None and attention.bias.is_looked_up:
+        # the tables of a whole batch, (B, H, N, N), would fill memory
+        parts = [attention.rows(images) for images in chunks(attention.q)]
+        return torch.cat([_run_kernel(part, dropout_p) for part in parts])
+    return _run_kernel(attention, dropout_p)
 
 
-def _kernel(seen: Attention, dropout_p: float) -> Tensor:
+def _run_kernel(attention: Attention, dropout_p: float) -> Tensor:
     return F.scaled_dot_product_attention(
-        seen.q, seen.k, seen.v, seen.mask, dropout_p, scale=seen.scale
+        attention.q, attention.k, attention.v, attention.mask, dropout_p, scale=attention.scale
     )
 
 
-def _weighted(seen: Attention, dropout_p: float) -> Tensor:
-    weights = seen.weights
-    return (F.dropout(weights, dropout_p) if dropout_p else weights) @ seen.v
+def _weighted_values(attention: Attention, dropout_p: float) -> Tensor:
+    weights = attention.weights
+    return (F.dropout(weights, dropout_p) if dropout_p else weights) @ attention.v
 
 
-def _joined(calls: list[Attention]) -> Attention:
+def _join_maps(calls: list[Attention]) -> Attention:
     """Put the heads of several maps side by side: q, k and v (B, H * maps, N, d).
 
-    Maps that share their values (differential attention, whose values are wider) get an equal part
-    of the channels each.
+    Maps may share their values, which are then wider (differential attention): each map gets an
+    equal part of the channels.
     """
     first = calls[0]
     if first.bias is not None and first.bias.given is not None:

@@ -11,11 +11,12 @@ from ..errors import KeeprateError
 from ..method import Stage
 
 _LARGEST_SCALE = 2.0**16
+"""Far beyond the scale at which a schedule has removed all that it can."""
 
 
 @dataclass(frozen=True)
 class Solution:
-    """The stages found, what they cost, and the next cost above (None if nothing costs more)."""
+    """The stages found, their cost, and the next higher cost (None if nothing costs more)."""
 
     stages: tuple[Stage, ...]
     macs: int
@@ -24,7 +25,7 @@ class Solution:
 
     @property
     def note(self) -> str | None:
-        """Say so where token counts are too coarse, or too few, to come within the tolerance."""
+        """A sentence for the user if the cost is outside the tolerance, else None."""
         if self.macs > self.budget_macs:
             return f"{gmacs(self.budget_macs)} is out of reach: {gmacs(self.macs)} is used."
         if self.macs >= (1 - TOLERANCE) * self.budget_macs:
@@ -46,10 +47,10 @@ def solve(
 ) -> Solution:
     """Return the costliest stages that cost at most `allowed` multiply-accumulates.
 
-    `make` gives the stages at a scale (0 = nothing removed, more removes more), `price` their total
-    MACs, overhead included; `what` names the schedule in errors. Raises KeeprateError if the budget
-    is out of reach, naming the costs that can be reached; with `or_cheapest` it returns the
-    cheapest stages instead.
+    `make` gives the stages at a scale (0 removes nothing, a larger scale removes more), `price`
+    their total MACs, overhead included; `what` names the schedule in errors. Raises KeeprateError
+    if the budget is out of reach; the error names the costs that can be reached. With `or_cheapest`
+    the function returns the cheapest stages instead of raising this error.
     """
 
     priced = cache(price)  # most scales tried make stages that were tried before
@@ -60,16 +61,18 @@ def solve(
     if or_cheapest and at(_LARGEST_SCALE) > allowed:
         return Solution(make(_LARGEST_SCALE), at(_LARGEST_SCALE), None, allowed)
     low, high = _bracket(at, allowed, what)
-    for _ in range(64):
+    for _ in range(64):  # a float64 has 53 bits: more halvings change nothing
         middle = (low + high) / 2
         low, high = (low, middle) if at(middle) <= allowed else (middle, high)
+    # `low` ends as the nearest scale that costs too much: its cost is the next one above
     return Solution(make(high), at(high), at(low) if low < high else None, allowed)
 
 
 def _bracket(at: Callable[[float], int], allowed: int, what: str) -> tuple[float, float]:
-    """Return scales whose costs lie above and not above `allowed`."""
+    """Return two scales: the first costs more than `allowed`, the second does not."""
     dearest = at(0.0)
     if dearest <= allowed:
+        # a budget far above the whole model is a mistake, as 65 GMACs written for 65%
         if dearest < (1 - TOLERANCE) * allowed:
             raise KeeprateError(
                 f"A budget of {gmacs(allowed)} is more than {what} can spend: "

@@ -1,4 +1,4 @@
-"""A method as one plain function, in a notebook cell, a script or a plugin file."""
+"""Makes a method from one plain function in a notebook cell, a script or a plugin file."""
 
 from __future__ import annotations
 
@@ -19,39 +19,39 @@ if TYPE_CHECKING:
     from ..attention import Attention
     from ..tokens import Tokens
 
-_GIVEN: Final = ["tokens", "attention", "stage"]
+_FIRST: Final = ["tokens", "attention", "stage"]
 Returns = Literal["scores", "tokens"]
 
 
 class FunctionMethod(Method):
-    """A method whose one verb is a function; `as_method` makes its subclasses."""
+    """A method that calls a function to score or reduce; `as_method` makes its subclasses."""
 
     function: ClassVar[Callable[..., Any]]
     counted: ClassVar[Callable[[Shape, Stage], int] | None]
 
     def overhead_macs(self, shape: Shape, stage: Stage) -> int:
-        """Return what the author's own count says, 0 where there is none."""
+        """Return the result of the author's count, 0 where the author gave none."""
         counted = type(self).counted
         return 0 if counted is None else counted(shape, stage)
 
-    def _called(self, tokens: Tokens, attention: Attention, stage: Stage) -> Any:
+    def _call_function(self, tokens: Tokens, attention: Attention, stage: Stage) -> Any:
         cls = type(self)
-        values = {each.name: getattr(self, each.name) for each in parameters_of(cls)}
+        values = {parameter.name: getattr(self, parameter.name) for parameter in parameters_of(cls)}
         return cls.function(tokens, attention, stage, **values)
 
 
 class _Scoring(FunctionMethod):
     def score(self, tokens: Tokens, attention: Attention, stage: Stage) -> Tensor:
-        """Return the function's scores (B, N)."""
-        found: Tensor = self._called(tokens, attention, stage)
-        return found
+        """Return the scores (B, N) that the function computes."""
+        scores: Tensor = self._call_function(tokens, attention, stage)
+        return scores
 
 
 class _Reducing(FunctionMethod):
     def reduce(self, tokens: Tokens, attention: Attention, stage: Stage) -> Tokens:
-        """Return the function's tokens."""
-        found: Tokens = self._called(tokens, attention, stage)
-        return found
+        """Return the tokens that the function returns."""
+        reduced: Tokens = self._call_function(tokens, attention, stage)
+        return reduced
 
 
 _BASES: Final[Mapping[str, type[FunctionMethod]]] = {"scores": _Scoring, "tokens": _Reducing}
@@ -88,16 +88,16 @@ def as_method(
     proportional_attention: bool = False,
     overhead_macs: Callable[[Shape, Stage], int] | None = None,
 ) -> type[Method] | Callable[[Callable[..., Any]], type[Method]]:
-    """Make a class of method of a function of tokens, attention and stage.
+    """Make a class of method from a function of tokens, attention and stage.
 
     The function returns importance scores (B, N), higher = keep, or, with `returns="tokens"`, the
-    tokens reduced to `stage.keep` patch tokens. Arguments after the three, each with a type, become
-    the parameters of the method. Its name is the function's with dashes, unless `name` says
-    another. `overhead_macs` counts the multiply-accumulates per image that the function spends at
-    one stage; without it they count as 0. The rest is as in `keeprate.Method`.
+    tokens reduced to `stage.keep` patch tokens. Further arguments, each with a type, become the
+    parameters of the method. The method's name is `name`, or else the function's name with dashes.
+    `overhead_macs` counts the multiply-accumulates per image that the function spends at one stage;
+    without it they count as 0. The other arguments are explained at `keeprate.Method`.
 
-    Raises KeeprateError for a function with other arguments, an argument without a type, and a name
-    that cannot be one.
+    Raises KeeprateError for a function with other arguments, for an argument without a type, and
+    for a name that no method may have.
 
     Example: `@keeprate.as_method(needs=keeprate.Needs.KEYS)` before
     `def key_norm(tokens, attention, stage, power: float = 1.0): ...`.
@@ -105,20 +105,22 @@ def as_method(
     if returns not in _BASES:
         raise KeeprateError(f"returns must be one of {', '.join(_BASES)}, not {returns!r}.")
 
-    def made(function: Callable[..., Any]) -> type[Method]:
+    def make(function: Callable[..., Any]) -> type[Method]:
         declared = {
             "needs": needs,
             "place": place,
             "requires_class_token": requires_class_token,
             "proportional_attention": proportional_attention,
+            # staticmethod: as a plain attribute it would be called with `self`
             "counted": None if overhead_macs is None else staticmethod(overhead_macs),
         }
-        return _class_of(function, name, _BASES[returns], declared)
+        return _make_class(function, name, _BASES[returns], declared)
 
-    return made if function is None else made(function)
+    # without a function this is `@as_method(...)`, with one it is `@as_method`
+    return make if function is None else make(function)
 
 
-def _class_of(
+def _make_class(
     function: Callable[..., Any],
     name: str | None,
     base: type[FunctionMethod],
@@ -138,19 +140,24 @@ def _class_of(
 
 
 def _own_arguments(function: Callable[..., Any]) -> list[Argument]:
-    """The arguments after the three that every method is given."""
+    """Return the arguments after the three that every method is called with."""
     arguments = list(signature(function).parameters.values())
-    if [each.name for each in arguments[:3]] != _GIVEN:
+    if [argument.name for argument in arguments[:3]] != _FIRST:
         raise KeeprateError(
-            f"'{function.__name__}' must take {', '.join(_GIVEN)} first, in this order, and its "
+            f"'{function.__name__}' must take {', '.join(_FIRST)} first, in this order, and its "
             f"own parameters after them."
         )
-    taken = {*dir(FunctionMethod), *Method.__annotations__, *FunctionMethod.__annotations__}
-    for each in arguments[3:]:
-        if each.name in taken:
+    # parameters become attributes: they must not replace an attribute that methods have
+    reserved_names = {
+        *dir(FunctionMethod),
+        *Method.__annotations__,
+        *FunctionMethod.__annotations__,
+    }
+    for argument in arguments[3:]:
+        if argument.name in reserved_names:
             raise KeeprateError(
-                f"'{function.__name__}' has a parameter {each.name}, a name that every method has "
-                "a meaning for: choose another."
+                f"'{function.__name__}' has a parameter {argument.name}, a name that every method "
+                "has a meaning for: choose another."
             )
     return arguments[3:]
 
@@ -159,28 +166,34 @@ def _constructor(
     function: Callable[..., Any], arguments: Sequence[Argument]
 ) -> Callable[..., None]:
     """Return an `__init__` that takes the arguments and keeps each as an attribute."""
-    taken = Signature([Argument("self", Argument.POSITIONAL_OR_KEYWORD), *arguments])
+    accepted = Signature([Argument("self", Argument.POSITIONAL_OR_KEYWORD), *arguments])
 
     def __init__(self: Any, *args: object, **kwargs: object) -> None:
-        bound = taken.bind(self, *args, **kwargs)
+        bound = accepted.bind(self, *args, **kwargs)
         bound.apply_defaults()
-        for each in arguments:
-            setattr(self, each.name, bound.arguments[each.name])
+        for argument in arguments:
+            setattr(self, argument.name, bound.arguments[argument.name])
 
-    __init__.__signature__ = taken  # type: ignore[attr-defined]
-    __init__.__annotations__ = _types(function, arguments)
+    # parameters of methods are read from the constructor's signature and annotations
+    __init__.__signature__ = accepted  # type: ignore[attr-defined]
+    __init__.__annotations__ = _resolve_types(function, arguments)
     __init__.__qualname__ = f"{function.__qualname__}.__init__"
     return __init__
 
 
-def _types(function: Callable[..., Any], arguments: Sequence[Argument]) -> dict[str, Any]:
-    """Resolve the types of the arguments alone: those of the first three may be unknown here."""
-    written = {
-        each.name: each.annotation for each in arguments if each.annotation is not Argument.empty
+def _resolve_types(function: Callable[..., Any], arguments: Sequence[Argument]) -> dict[str, Any]:
+    """Return the type of each argument, by name.
+
+    The first three arguments are left out: their types may only be imported for type checkers.
+    """
+    annotations = {
+        argument.name: argument.annotation
+        for argument in arguments
+        if argument.annotation is not Argument.empty
     }
     try:
         return get_type_hints(
-            SimpleNamespace(__annotations__=written), getattr(function, "__globals__", {})
+            SimpleNamespace(__annotations__=annotations), getattr(function, "__globals__", {})
         )
     except NameError as error:
         raise KeeprateError(

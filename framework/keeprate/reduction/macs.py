@@ -1,8 +1,8 @@
-"""The ruler: multiply-accumulates per image, from the tokens that are really there.
+"""Counts the multiply-accumulates per image from the number of tokens in each block.
 
-One multiply-accumulate counts as one (what the literature's "GFLOPs" count). Counted are
+One multiply-accumulate counts as one, as in the "GFLOPs" of the literature. The count includes
 convolutions, linear layers and both matrix products of attention, fused or not; a method's own
-products are counted apart, as overhead. Norms, activations, softmax and sorting count nothing.
+products are counted separately, as overhead. Norms, activations, softmax and sorting count 0.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ class Costs:
     head: int
     overhead: int = 0
     fixed: int = 0
-    """What is computed once per forward pass and image size: tables of relative positions."""
+    """Cost that does not depend on the tokens, as of tables of relative positions."""
 
     @property
     def model(self) -> int:
-        """What the model itself computes."""
+        """Cost of the model without the method's overhead."""
         parts = self.embedding, self.projections, self.attention, self.mlp, self.fixed, self.head
         return sum(parts)
 
@@ -63,7 +63,7 @@ class Costs:
 
 @runtime_checkable
 class KnowsCosts(Protocol):
-    """A model that works out its own costs, as a reduced one does from its schedule."""
+    """A model that computes its own costs: a reduced model does so from its schedule."""
 
     def costs(self, image_size: int | tuple[int, int] | None = None) -> Costs:
         """Return the multiply-accumulates of one image, part by part."""
@@ -80,7 +80,7 @@ def macs(model: nn.Module, image_size: int | tuple[int, int] | None = None) -> i
 
 
 def costs(model: nn.Module, image_size: int | tuple[int, int] | None = None) -> Costs:
-    """Return the parts `macs` sums up."""
+    """Return the multiply-accumulates per image, part by part; arguments and errors as `macs`."""
     if isinstance(model, KnowsCosts):
         return model.costs(image_size)
     backbone = adapt(model)
@@ -88,7 +88,7 @@ def costs(model: nn.Module, image_size: int | tuple[int, int] | None = None) -> 
 
 
 def pixels(backbone: Backbone, image_size: int | tuple[int, int] | None) -> tuple[int, int]:
-    """Return (height, width) in pixels, the backbone's own where none is given."""
+    """Return (height, width) in pixels; without `image_size`, the backbone's own size."""
     if image_size is None:
         return backbone.image_size
     return (image_size, image_size) if isinstance(image_size, int) else image_size
@@ -133,6 +133,7 @@ def tokens_per_block(
     for block in range(backbone.depth):
         attention.append(left)
         reduced = keep.get(block, left)
+        # tokens removed after the attention never reach the MLP of the same block
         between = reduced if place is Place.AFTER_ATTENTION else left
         if empty_last_mlp and block == backbone.depth - 1:
             between = reduced = backbone.num_prefix
@@ -143,7 +144,10 @@ def tokens_per_block(
 
 
 def overhead(backbone: Backbone, method: Method, stages: Sequence[Stage], patches: int) -> int:
-    """Return what the method itself spends on an image; stages that remove nothing are skipped."""
+    """Return the MACs of the method itself for one image.
+
+    Stages that remove nothing count nothing, because a run skips them.
+    """
     spent, left = 0, patches
     for stage in stages:
         if stage.keep < left:
@@ -154,36 +158,38 @@ def overhead(backbone: Backbone, method: Method, stages: Sequence[Stage], patche
 
 
 def shape_of(backbone: Backbone, patches: int) -> Shape:
-    """Return the sizes a stage works on."""
+    """Return the sizes that a stage with `patches` patch tokens works on."""
     return Shape(patches, backbone.num_prefix, backbone.heads, backbone.head_dim, backbone.channels)
 
 
 def projections_macs(backbone: Backbone, tokens: Sequence[Count]) -> Count:
     """Return the cost of all attention projections, for the tokens entering each block."""
-    return _total([backbone.block_cost(i).attention_per_token * n for i, n in enumerate(tokens)])
+    return _sum_counts(
+        [backbone.block_cost(i).attention_per_token * n for i, n in enumerate(tokens)]
+    )
 
 
 def attention_macs(backbone: Backbone, tokens: Sequence[Count]) -> Count:
     """Return the cost of all attention matrices, for the tokens entering each block."""
-    return _total([backbone.block_cost(i).per_pair * n * n for i, n in enumerate(tokens)])
+    return _sum_counts([backbone.block_cost(i).per_pair * n * n for i, n in enumerate(tokens)])
 
 
 def mlp_macs(backbone: Backbone, tokens: Sequence[Count]) -> Count:
     """Return the cost of all feed-forward halves, for the tokens entering each."""
-    return _total([backbone.block_cost(i).mlp_per_token * n for i, n in enumerate(tokens)])
+    return _sum_counts([backbone.block_cost(i).mlp_per_token * n for i, n in enumerate(tokens)])
 
 
 def fixed_macs(backbone: Backbone) -> int:
-    """Return the cost of what does not depend on the tokens that are left."""
+    """Return the cost of all blocks that does not depend on the number of tokens."""
     return sum(backbone.block_cost(block).fixed for block in range(backbone.depth))
 
 
 def head_macs(backbone: Backbone, pooled: Count) -> Count:
     """Return the cost of pooling and classifier, for the tokens that reach them."""
     head = backbone.head_cost()
-    seen = pooled if head.reads_prefix else pooled - backbone.num_prefix
-    return seen * head.per_token + head.fixed
+    tokens_read = pooled if head.reads_prefix else pooled - backbone.num_prefix
+    return tokens_read * head.per_token + head.fixed
 
 
-def _total(parts: Sequence[Count]) -> Count:
+def _sum_counts(parts: Sequence[Count]) -> Count:
     return sum(parts[1:], start=parts[0])

@@ -1,4 +1,4 @@
-"""What a reduced model will do: a method, a schedule and perhaps a budget, made into stages."""
+"""Plans what a reduced model will do: turns a method, a schedule and a budget into stages."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from .schedule import Schedule, parse_schedule
 
 @dataclass
 class Plan:
-    """The stages of `method` on `backbone`, worked out once for every image size met.
+    """The stages of `method` on `backbone`, computed once for each image size.
 
-    A budget must be within reach at the model's own size. A shorter text, whose tokens may be too
-    few for it, takes the cheapest stages there are.
+    The budget must be reachable at the model's own size. A shorter text may have too few tokens to
+    reach it; then the cheapest stages are used.
     """
 
     backbone: Backbone
@@ -34,13 +34,13 @@ class Plan:
         Raises KeeprateError for a schedule the model or method cannot follow, or a budget out of
         reach.
         """
-        found = self._found(image_size)
-        return found.stages if isinstance(found, Solution) else found
+        solution = self._solution(image_size)
+        return solution.stages if isinstance(solution, Solution) else solution
 
     def note(self, image_size: tuple[int, int]) -> str | None:
-        """Return what a user should know about how the budget was met, if anything."""
-        found = self._found(image_size)
-        return found.note if isinstance(found, Solution) else None
+        """Return a sentence for the user if the budget was not met closely, else None."""
+        solution = self._solution(image_size)
+        return solution.note if isinstance(solution, Solution) else None
 
     def costs(self, image_size: tuple[int, int]) -> Costs:
         """Return the costs of one image, part by part.
@@ -52,27 +52,28 @@ class Plan:
                 f"Method '{self.method.name}' keeps a different number of tokens in every image: "
                 "run images and read macs_per_image."
             )
-        return self._priced(image_size, self.stages(image_size))
+        return self._price(image_size, self.stages(image_size))
 
-    def _found(self, image_size: tuple[int, int]) -> Solution | tuple[Stage, ...]:
+    def _solution(self, image_size: tuple[int, int]) -> Solution | tuple[Stage, ...]:
         if image_size not in self._solved:
-            self._solved[image_size] = self._work_out(image_size)
+            self._solved[image_size] = self._solve(image_size)
         return self._solved[image_size]
 
-    def _work_out(self, image_size: tuple[int, int]) -> Solution | tuple[Stage, ...]:
+    def _solve(self, image_size: tuple[int, int]) -> Solution | tuple[Stage, ...]:
+        # a text without patch tokens has nothing to reduce
         if self.schedule is None or not self.backbone.num_patches(image_size):
             return ()
         if self.budget is None:
-            return self._made(image_size, None)
+            return self._make_stages(image_size, None)
         return solve(
-            make=lambda scale: self._made(image_size, scale),
-            price=lambda stages: self._priced(image_size, stages).total,
+            make=lambda scale: self._make_stages(image_size, scale),
+            price=lambda stages: self._price(image_size, stages).total,
             allowed=self.budget.of(count(self.backbone, image_size).total),
             what=f"method '{self.method.name}' with schedule '{self.schedule.text}'",
             or_cheapest=bool(self.backbone.text_inputs) and image_size != self.backbone.image_size,
         )
 
-    def _made(self, image_size: tuple[int, int], scale: float | None) -> tuple[Stage, ...]:
+    def _make_stages(self, image_size: tuple[int, int], scale: float | None) -> tuple[Stage, ...]:
         assert self.schedule is not None
         patches = self.backbone.num_patches(image_size)
         depth = self.backbone.depth
@@ -81,7 +82,7 @@ class Plan:
             return tuple(stage for stage in stages if stage.block < depth - 1)
         return stages
 
-    def _priced(self, image_size: tuple[int, int], stages: tuple[Stage, ...]) -> Costs:
+    def _price(self, image_size: tuple[int, int], stages: tuple[Stage, ...]) -> Costs:
         return count(
             self.backbone, image_size, self.method, stages, empty_last_mlp=self.empty_last_mlp
         )
@@ -95,10 +96,10 @@ def make_plan(
     *,
     empty_last_mlp: bool = False,
 ) -> Plan:
-    """Check that `method` suits `backbone` and that its schedule or budget can be followed.
+    """Return the plan, after checks that `method` suits `backbone` and can follow the schedule.
 
-    Raises KeeprateError before anything is computed: a class token that is missing, a schedule of
-    another form, explicit counts with a budget, a budget out of reach.
+    Raises KeeprateError before any image is computed: for a missing class token, a wrong schedule,
+    explicit counts together with a budget, or a budget out of reach.
     """
     refuse_unsuited(backbone, method)
     if empty_last_mlp and Place.AFTER_ATTENTION not in backbone.places:
@@ -117,21 +118,23 @@ def make_plan(
                 f"Method '{method.name}' reduces nothing: drop schedule and budget."
             )
         return Plan(backbone, method, None, empty_last_mlp=empty_last_mlp)
-    parsed = None if budget is None else parse_budget(budget)
-    if backbone.text_inputs and parsed is not None and parsed.share is None:
+    parsed_budget = None if budget is None else parse_budget(budget)
+    if backbone.text_inputs and parsed_budget is not None and parsed_budget.share is None:
         raise KeeprateError(
-            f"Budget '{parsed.text}' is one cost for texts of all lengths: give a share, as 65%."
+            f"Budget '{parsed_budget.text}' is one cost for texts of all lengths: "
+            "give a share, as 65%."
         )
-    chosen = _chosen_schedule(method, schedule, parsed)
-    plan = Plan(backbone, method, chosen, parsed, empty_last_mlp)
+    parsed_schedule = _resolve_schedule(method, schedule, parsed_budget)
+    plan = Plan(backbone, method, parsed_schedule, parsed_budget, empty_last_mlp)
+    # raises now what would otherwise be raised at the first batch
     plan.stages(backbone.image_size)
     return plan
 
 
 def refuse_unsuited(backbone: Backbone, method: Method) -> None:
-    """Raise KeeprateError if `method` does nothing, or needs what `backbone` has not.
+    """Raise KeeprateError if `method` does nothing or cannot act on `backbone`.
 
-    That is a class token, or a place between a block's halves.
+    A backbone may lack a class token, or a place between the two halves of its blocks.
     """
     if method.reduces and not has_score(method) and type(method).reduce is Method.reduce:
         raise KeeprateError(
@@ -165,7 +168,7 @@ def preset_of(method: type[Method], schedule: str | None) -> Preset | None:
     return None if schedule is None else method.presets.get(schedule)
 
 
-def _chosen_schedule(method: Method, schedule: str | None, budget: Budget | None) -> Schedule:
+def _resolve_schedule(method: Method, schedule: str | None, budget: Budget | None) -> Schedule:
     if schedule is None and budget is None:
         raise KeeprateError(
             f"Method '{method.name}' needs a schedule (r=13, keep=0.7) or a budget (65%)."
@@ -175,6 +178,7 @@ def _chosen_schedule(method: Method, schedule: str | None, budget: Budget | None
     try:
         parsed = parse_schedule(text)
     except KeeprateError:
+        # a plain word is more likely a misspelled preset than a schedule
         if method.presets and text.replace("-", "").isalnum() and not text.isdigit():
             raise unknown_name("schedule or preset", text, method.presets) from None
         raise
@@ -187,14 +191,15 @@ def _chosen_schedule(method: Method, schedule: str | None, budget: Budget | None
 
 
 def _after_block() -> list[str]:
+    # imported here: the registry loads every plugin, which only this error message needs
     from ..plugins.registry import registry
 
-    offers = registry().methods.values()
-    return [o.name for o in offers if o.cls.reduces and o.cls.place is Place.AFTER_BLOCK]
+    methods = registry().methods.values()
+    return [m.name for m in methods if m.cls.reduces and m.cls.place is Place.AFTER_BLOCK]
 
 
 def _without_class_token() -> list[str]:
     from ..plugins.registry import registry
 
-    offers = registry().methods.values()
-    return [o.name for o in offers if o.cls.reduces and not o.cls.requires_class_token]
+    methods = registry().methods.values()
+    return [m.name for m in methods if m.cls.reduces and not m.cls.requires_class_token]

@@ -1,8 +1,8 @@
-"""Proof that a backbone runs its model right: against the model itself, whole and masked.
+"""Proves that a backbone runs its model correctly, by comparison with the model itself.
 
-Keeping every token must give the plain model's logits. A run that drops tokens must give those of
-the plain model, run whole by its own code, in which every later attention masks the dropped tokens
-as keys and the pooling leaves them out.
+A run that keeps every token must give the plain model's logits. A run that drops tokens must give
+the logits of the plain model, run on all tokens by its own code, in which every later attention
+masks the dropped tokens as keys and the pooling leaves them out.
 """
 
 from __future__ import annotations
@@ -52,13 +52,14 @@ def probed(
 
 
 def relative_error(ours: Tensor, expected: Tensor) -> float:
-    """Return the largest difference over the largest expected value."""
+    """Return the largest difference, divided by the largest expected value."""
+    # logits that are all zero must not give 0 / 0
     scale = expected.abs().max().clamp(min=torch.finfo(expected.dtype).tiny)
     return float((ours - expected).abs().max() / scale)
 
 
 def identity_error(backbone: Backbone, inputs: Inputs) -> float:
-    """Return how far keeping every token is from the plain model: 0.0 where bit-identical."""
+    """Return the relative error of a run that keeps every token: 0.0 for identical bits."""
     with torch.no_grad():
         ours = probed(backbone, "keep=1@0")(inputs)
         return relative_error(ours, backbone.plain(inputs))
@@ -67,7 +68,7 @@ def identity_error(backbone: Backbone, inputs: Inputs) -> float:
 def oracle_error(
     backbone: Backbone, inputs: Inputs, schedule: str, place: Place, needs: Needs
 ) -> float:
-    """Return how far a reduced run is from the masked plain model."""
+    """Return the relative error of a reduced run against the masked plain model."""
     reduced = probed(backbone, schedule, place, needs)
     with torch.no_grad():
         ours = reduced(inputs)
@@ -75,48 +76,49 @@ def oracle_error(
 
 
 def masked_logits(backbone: Backbone, inputs: Inputs, survivors: Sequence[Survivors]) -> Tensor:
-    """Return the logits (B, K) of the plain model without what was dropped after each stage.
+    """Return the logits (B, K) of the plain model without the tokens that each stage dropped.
 
-    The model's own forward runs on every token; from the block after a stage on, dropped tokens are
-    masked as keys, and what leaves the last block is only what survived it. `inputs` are of one
-    size, and every image must have as many survivors.
+    The model's own forward runs on every token. Blocks after a stage mask the dropped tokens as
+    keys, and only the surviving tokens leave the last block. All `inputs` have one size, and every
+    image must have the same number of survivors.
     """
-    alive = {stage.block: _alive(stage.owner, backbone.num_prefix) for stage in survivors}
+    alive = {stage.block: _alive_tokens(stage.owner, backbone.num_prefix) for stage in survivors}
     mode = _MaskedKeys()
-    with switched_on(backbone.model), _hooked(backbone, alive, mode), mode:
+    with switched_on(backbone.model), _block_hooks(backbone, alive, mode), mode:
         return backbone.plain(inputs)
 
 
 def key_counts(backbone: Backbone, reduced: ReducedModel, inputs: Inputs) -> list[int]:
-    """Return the keys that each fused attention call of a reduced run really saw, in order.
+    """Return the number of keys in each fused attention call of a reduced run, in order.
 
-    Calls before the first block, as of an earlier stage with attention, are left out.
+    Calls before the first block are left out: the embedding of some families has attention, too.
     """
     mode = _MaskedKeys()
     with switched_on(backbone.model), mode:
         backbone.embed(inputs)
         earlier = len(mode.counts)
         reduced(inputs)
-    return mode.counts[2 * earlier :]
+    return mode.counts[2 * earlier :]  # the reduced run embeds once more
 
 
 def counted_macs(backbone: Backbone, model: Any, inputs: Inputs) -> int:
-    """Return what torch's flop counter counts of `model(inputs)`, in multiply-accumulates.
+    """Return the multiply-accumulates of `model(inputs)` that torch's flop counter counts.
 
-    The gradients of the backbone's parameters are switched off for good: the counter cannot follow
-    them.
+    The function switches off the gradients of the backbone's parameters and leaves them off,
+    because the counter cannot follow them.
     """
+    # imported here: only checks of a backbone need it
     from torch.utils.flop_counter import FlopCounterMode
 
     backbone.model.requires_grad_(False)
     counter = FlopCounterMode(display=False)
     with switched_on(backbone.model), counter, torch.no_grad():
         model(inputs)
-    return int(counter.get_total_flops()) // 2
+    return int(counter.get_total_flops()) // 2  # torch counts a multiplication and an addition
 
 
 class _MaskedKeys(TorchFunctionMode):
-    """Masks keys that are not alive in every fused attention call, and counts the keys."""
+    """Masks the keys that are not alive in every fused attention call, and counts all keys."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -133,11 +135,13 @@ class _MaskedKeys(TorchFunctionMode):
         options |= dict(zip(names, args, strict=False))
         self.counts.append(options["key"].shape[-2])
         if self.alive is not None:
-            options["attn_mask"] = _masked(options.get("attn_mask"), self.alive, options["query"])
+            options["attn_mask"] = _add_key_mask(
+                options.get("attn_mask"), self.alive, options["query"]
+            )
         return func(**options)
 
 
-def _masked(mask: Tensor | None, alive: Tensor, query: Tensor) -> Tensor:
+def _add_key_mask(mask: Tensor | None, alive: Tensor, query: Tensor) -> Tensor:
     keys = alive[:, None, None, :]
     if mask is None:
         return keys
@@ -147,10 +151,10 @@ def _masked(mask: Tensor | None, alive: Tensor, query: Tensor) -> Tensor:
 
 
 @contextmanager
-def _hooked(backbone: Backbone, alive: dict[int, Tensor], mode: _MaskedKeys) -> Iterator[None]:
-    """Tell `mode` after each block which tokens are alive; take the others from the last output.
+def _block_hooks(backbone: Backbone, alive: dict[int, Tensor], mode: _MaskedKeys) -> Iterator[None]:
+    """Tell `mode` after each block which tokens are alive; drop the others after the last block.
 
-    Where the head is said to read prefix tokens only they stay, so that it shows if it does not.
+    They stay if the head is declared to read prefix tokens only: a wrong declaration then shows.
     """
 
     def after(block: int) -> Any:
@@ -158,12 +162,13 @@ def _hooked(backbone: Backbone, alive: dict[int, Tensor], mode: _MaskedKeys) -> 
             mode.alive = alive.get(block, mode.alive)
             if block < backbone.depth - 1 or mode.alive is None:
                 return None
-            left, mode.alive = mode.alive, None
+            # pooling may attend as well, and the output below has only the tokens alive
+            alive_last, mode.alive = mode.alive, None
             if backbone.head_reads_prefix_only:
                 return None
             if isinstance(output, Tensor):
-                return _taken(output, left)
-            return (_taken(output[0], left), *output[1:])
+                return _select_tokens(output, alive_last)
+            return (_select_tokens(output[0], alive_last), *output[1:])
 
         return hook
 
@@ -175,46 +180,46 @@ def _hooked(backbone: Backbone, alive: dict[int, Tensor], mode: _MaskedKeys) -> 
             handle.remove()
 
 
-def _taken(x: Tensor, left: Tensor) -> Tensor:
-    """Return the tokens of x (B, N, C) that are left (B, N); of a grid (B, H, W, C) as a column."""
-    tokens = x.flatten(1, -2)[left].reshape(len(x), -1, x.shape[-1])
+def _select_tokens(x: Tensor, alive: Tensor) -> Tensor:
+    """Return the `alive` (B, N) tokens of x (B, N, C), or of a grid (B, H, W, C) as a column."""
+    tokens = x.flatten(1, -2)[alive].reshape(len(x), -1, x.shape[-1])
     return tokens if x.dim() == 3 else tokens[:, :, None]
 
 
-def _alive(owner: Tensor, num_prefix: int) -> Tensor:
-    """Return which tokens (B, N) of the original sequence are left, prefix included."""
+def _alive_tokens(owner: Tensor, num_prefix: int) -> Tensor:
+    """Return which tokens (B, N) of the original sequence are alive, prefix included."""
     return F.pad(owner >= 0, (num_prefix, 0), value=True)
 
 
 EXACT, HALF = (1e-5, 1e-4), (0.02, 0.1)
-"""Largest errors that pass, with every token kept and with some dropped, in float32 and float64 and
-in half precision."""
+"""Largest errors that pass with every token kept and with some dropped: `EXACT` for float32 and
+float64, `HALF` for half precision."""
 
 _FOUND: dict[object, str] = {}
-"""What the proof of each kind of model found in this process: "" for nothing wrong."""
+"""The fault that the proof of each kind of model found in this process, "" for none."""
 
 _SILENT: WeakSet[nn.Module] = WeakSet()
-"""Models whose proof said nothing, neither for them nor for others of their kind."""
+"""Models whose logits proved nothing; weak references, so that the models can be freed."""
 
 
 class SaysNothing(Exception):
-    """The logits of a model cannot tell right from wrong: not finite, or moved by no token."""
+    """The logits of a model prove nothing: they are not finite, or no token changes them."""
 
 
 def require_proof(backbone: Backbone) -> None:
-    """Prove the kind of model `backbone` runs, the first time in this process.
+    """Prove the kind of model that `backbone` runs, once in this process.
 
     Two random images go through the plain model, the backbone with every token kept, the backbone
     with half of them dropped in the first block, and the masked model. Models without values (on
-    the meta device) are left out; a model whose logits say nothing, such as a fresh one with a
-    head of zeros, proves nothing about others of its kind. Raises KeeprateError naming family and
-    class if anything differs.
+    the meta device) are not proved. A model whose logits prove nothing, such as a new one with a
+    head of zeros, leaves others of its kind unproved. Raises KeeprateError, with family and class,
+    if anything differs.
     """
     model = backbone.model
     parameter = next(model.parameters(), None)
     if parameter is None or parameter.is_meta or model in _SILENT:
         return
-    kind = _kind(backbone)
+    kind = _model_kind(backbone)
     if kind not in _FOUND:
         try:
             _FOUND[kind] = _objection(backbone)
@@ -230,8 +235,8 @@ def require_proof(backbone: Backbone) -> None:
         )
 
 
-def _kind(backbone: Backbone) -> object:
-    """Return what models that share a proof have in common."""
+def _model_kind(backbone: Backbone) -> object:
+    """Return a key that is equal for models that one proof serves."""
     model = backbone.model
     precision = next(model.parameters()).dtype
     pool = getattr(model, "global_pool", None)
@@ -241,7 +246,7 @@ def _kind(backbone: Backbone) -> object:
 
 
 def _objection(backbone: Backbone) -> str:
-    """Return in a sentence what is wrong, "" for nothing; raises SaysNothing."""
+    """Return a sentence that says what is wrong, "" for nothing; raises SaysNothing."""
     with _evaluating(backbone.model), torch.no_grad():
         inputs = backbone.example(2)
         expected = backbone.plain(inputs)
@@ -250,7 +255,7 @@ def _objection(backbone: Backbone) -> str:
         exact = expected.dtype in (torch.float32, torch.float64)
         kept, dropped = EXACT if exact else HALF
         error = identity_error(backbone, inputs)
-        if not error <= kept:
+        if not error <= kept:  # "not", so that an error of NaN does not pass
             return f"With every token kept its logits differ by {error:.1e} of the largest."
         if backbone.num_patches(backbone.input_size(inputs)) < 2:
             raise SaysNothing
@@ -261,14 +266,16 @@ def _reduction_objection(
     backbone: Backbone, inputs: Inputs, plain: Tensor, tolerance: float
 ) -> str:
     reduced = probed(backbone, "keep=0.5@0")
-    seen = key_counts(backbone, reduced, inputs)
-    before, after = seen[0], seen[backbone.maps : backbone.maps * backbone.depth]
-    if any(count >= before for count in after) or len(seen) < backbone.maps * backbone.depth:
-        return f"Half of the tokens were dropped in block 0, and attention saw {seen} keys."
+    counts = key_counts(backbone, reduced, inputs)
+    first, later = counts[0], counts[backbone.maps : backbone.maps * backbone.depth]
+    # equal logits alone would not show a backbone that computes all tokens and masks them
+    if any(count >= first for count in later) or len(counts) < backbone.maps * backbone.depth:
+        return f"Half of the tokens were dropped in block 0, and attention saw {counts} keys."
     ours = reduced(inputs)
     error = relative_error(ours, masked_logits(backbone, inputs, reduced.survivors))
     if not error <= tolerance:
         return f"With half of the tokens dropped its logits differ by {error:.1e} of the largest."
+    # where dropping half of the tokens changes nothing, agreement proves nothing
     if backbone.depth > 1 and relative_error(ours, plain) <= 10 * tolerance:
         raise SaysNothing
     return ""
@@ -276,7 +283,8 @@ def _reduction_objection(
 
 @contextmanager
 def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Put every module into evaluation mode, and back afterwards."""
+    """Put every module into evaluation mode, and restore the earlier modes afterwards."""
+    # `train()` would set every module alike, also those that were in evaluation mode
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:

@@ -1,4 +1,4 @@
-"""Random numbers that depend on the seed and the image alone, on every device."""
+"""Random numbers that depend only on the seed and the image, equal on every device."""
 
 from __future__ import annotations
 
@@ -6,28 +6,30 @@ import torch
 from torch import Tensor
 
 _MIX = (-4658895280553007687, -7723592293110705685)  # SplitMix64's multipliers as signed 64 bits
-_STEP = -7046029254386353131
+_STEP = -7046029254386353131  # SplitMix64's increment, 2^64 divided by the golden ratio
 
 
 def uniform(image: Tensor, count: int, *, seed: int, stream: int = 0) -> Tensor:
-    """Return (B, count) float32 numbers in [0, 1), the same for an image in any batch.
+    """Return float32 numbers in [0, 1), (B, count), the same for an image in any batch.
 
-    `image` (B,) int64 are the images' indices; `stream` separates independent uses (a block number,
-    for example). No global random state is read or written. Source: the SplitMix64 generator
-    (Steele, Lea, Flood 2014), used as a hash of (seed, stream, image, position).
+    `image` (B,) int64 are the images' indices; `stream` separates independent uses, for example by
+    the number of a block. No global random state is read or written. Source: the SplitMix64
+    generator (Steele, Lea, Flood 2014), used as a hash of (seed, stream, image, position).
     """
     position = torch.arange(count, device=image.device)
-    state = _mixed(torch.full_like(image, seed) * _STEP + stream)
-    state = _mixed(state + image * _STEP)[:, None] + position * _STEP
-    return (_shift(_mixed(state), 40)).to(torch.float32) / 2**24
+    state = _mix(torch.full_like(image, seed) * _STEP + stream)
+    state = _mix(state + image * _STEP)[:, None] + position * _STEP
+    # float32 holds 24 bits exactly, so no number is rounded up to 1
+    return (_shift_right(_mix(state), 40)).to(torch.float32) / 2**24
 
 
-def _mixed(state: Tensor) -> Tensor:
-    state = (state ^ _shift(state, 30)) * _MIX[0]
-    state = (state ^ _shift(state, 27)) * _MIX[1]
-    return state ^ _shift(state, 31)
+def _mix(state: Tensor) -> Tensor:
+    """Apply the output function of SplitMix64 to each number."""
+    state = (state ^ _shift_right(state, 30)) * _MIX[0]
+    state = (state ^ _shift_right(state, 27)) * _MIX[1]
+    return state ^ _shift_right(state, 31)
 
 
-def _shift(state: Tensor, bits: int) -> Tensor:
-    """Shift right without the sign (int64 only has the arithmetic shift)."""
+def _shift_right(state: Tensor, bits: int) -> Tensor:
+    """Shift right and fill with zeros (torch's shift of int64 repeats the sign bit)."""
     return (state >> bits) & ((1 << (64 - bits)) - 1)

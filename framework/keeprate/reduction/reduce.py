@@ -29,35 +29,36 @@ def reduce(
     trace: bool = False,
     **parameters: object,
 ) -> ReducedModel:
-    """Return a copy of `model` in which `method` reduces the tokens; the original is left as it is.
+    """Return a copy of `model` in which `method` reduces the tokens; `model` is not changed.
 
     `model` is a module of timm, of transformers or of a plugin's family, or a name (`hf:...` for
-    transformers; its published weights are then loaded). Forward hooks on the copy or its blocks
-    are refused, and blocks put into it afterwards are not run: alter the model first. `method` is a
-    registered name or a class of method with its `parameters`, or a `Method`. `schedule` is a
-    spelling of `keeprate.reduction.schedule` or a preset of the method; with `budget` (GMACs per
-    image, or "65%") its scale is solved so that the total cost fits. `empty_last_mlp` drops all
-    patch tokens before the last MLP of models whose head reads only the class token; `trace`
-    records where every patch goes.
+    transformers); a name loads the published weights. Change the model before this call: forward
+    hooks on the copy or its blocks are refused, and blocks put into it later are not run. `method`
+    is a registered name or a class of method with its `parameters`, or a `Method`. `schedule` is a
+    spelling of `keeprate.reduction.schedule` or a preset of the method; `budget` (GMACs per image,
+    or "65%") solves its scale so that the total cost fits. `empty_last_mlp` drops all patch tokens
+    before the last MLP of models whose head reads only the class token; `trace` records where every
+    patch goes.
 
     Example: `keeprate.reduce(vit, "tome", "r=8", proportional_attention=True)`.
     Raises KeeprateError for unknown names, unsuited models, schedules or budgets, and for a model
-    that its backbone does not compute right (`keeprate.reduction.proof`).
+    that its backbone does not compute correctly (`keeprate.reduction.proof`).
     """
     if isinstance(model, str):
         model = load_model(model).model
-    chosen = resolve_method(method, schedule, parameters)
+    resolved_method = resolve_method(method, schedule, parameters)
     backbone = adapt(copied(model))
-    plan = make_plan(backbone, chosen, schedule, budget, empty_last_mlp=empty_last_mlp)
+    plan = make_plan(backbone, resolved_method, schedule, budget, empty_last_mlp=empty_last_mlp)
+    # after the plan, whose mistakes are found without running the model
     require_proof(backbone)
     return ReducedModel(backbone, plan, trace=trace)
 
 
 def resolve_method_class(method: object) -> type[Method]:
-    """Return the class of a registered name, or the class itself.
+    """Return the class of method registered under a name, or the class itself.
 
-    Raises KeeprateError for an unknown name, for a class that could not be offered, and for what is
-    no method, an undecorated function, for example.
+    Raises KeeprateError for an unknown name, for a class that no plugin could offer, and for
+    anything that is not a method, for example an undecorated function.
     """
     if isinstance(method, str):
         return registry().method(method)
@@ -73,10 +74,10 @@ def resolve_method_class(method: object) -> type[Method]:
 def resolve_method(
     method: Method | type[Method] | str, schedule: str | None, parameters: Mapping[str, object]
 ) -> Method:
-    """Return the method with its parameters, and those that a preset named by `schedule` sets.
+    """Return the method with its parameters, and those of the preset that `schedule` names.
 
-    Raises KeeprateError for unknown names, parameters that do not fit, and parameters beside a
-    `Method` that has its own.
+    Raises KeeprateError for unknown names, for parameters that do not fit, and for parameters given
+    together with a `Method`, which has its own.
     """
     if isinstance(method, Method):
         preset = preset_of(type(method), schedule)
@@ -87,12 +88,13 @@ def resolve_method(
         return method
     cls = resolve_method_class(method)
     preset = preset_of(cls, schedule)
-    given = parameters if preset is None else {**preset.parameters, **parameters}
-    return build("method", cls, given)
+    # explicit parameters win over those of the preset
+    values = parameters if preset is None else {**preset.parameters, **parameters}
+    return build("method", cls, values)
 
 
 def copied(model: nn.Module) -> nn.Module:
-    """Return a deep copy of a model; KeeprateError, with the remedy, where it has none."""
+    """Return a deep copy of a model; raise KeeprateError, with the remedy, if it has none."""
     try:
         return copy.deepcopy(model)
     except RuntimeError as error:

@@ -22,9 +22,9 @@ from .trace import ForwardTrace, MacsPerImage, Survivors, gathered, gathered_sur
 class ReducedModel(nn.Module):
     """A backbone whose tokens a method reduces at the stages of a plan.
 
-    Call it with images (B, 3, H, W), or with what a tokenizer returns, to get logits (B, K).
-    Afterwards `token_counts`, `macs_per_image` and, with `trace`, `survivors` tell what the last
-    call did. Nothing is run when it is made: who makes one of a model that nobody proved yet calls
+    Call it with images (B, 3, H, W), or with the output of a tokenizer, to get logits (B, K).
+    Afterwards `token_counts`, `macs_per_image` and, with `trace`, `survivors` describe the last
+    call. The constructor runs nothing: callers with a model that is not yet proved must call
     `keeprate.reduction.proof.require_proof` first, as `reduce` does.
     """
 
@@ -36,20 +36,20 @@ class ReducedModel(nn.Module):
         self.plan = plan
         self.trace = trace
         self.records: list[ForwardTrace] = []
-        """What the last call did, for each size of its inputs."""
+        """Traces of the last call, one for each size of its inputs."""
         self.watch: Callable[[Tokens, Attention, Stage], object] | None = None
-        """Called at every stage with what the method is given there, before it reduces."""
+        """A function called at every stage with the method's arguments, before it reduces."""
 
     def forward(
         self, inputs: Inputs | None = None, index: Tensor | None = None, **named: Tensor
     ) -> Tensor:
-        """Return logits (B, K) for images (B, 3, H, W), or for tensors by name, B rows each.
+        """Return logits (B, K) for images (B, 3, H, W), or for tensors by name with B rows each.
 
         Tensors may be named as the model names them: `reduced(pixel_values=images)`,
         `reduced(**tokenizer(texts, return_tensors="pt", padding=True))`. `index` (B,) int64, the
-        images' numbers in their data set, makes random methods repeat whatever the batch; it
-        defaults to 0, 1, 2, ... Rows of different lengths run at their own lengths, each with the
-        schedule for it.
+        images' numbers in their data set, makes random methods give the same results in any batch;
+        it defaults to 0, 1, 2, ... Texts of different lengths run at their own lengths, each with
+        the schedule for its length.
         """
         inputs = named if inputs is None else inputs
         refuse_to_export(self.method)
@@ -68,21 +68,22 @@ class ReducedModel(nn.Module):
     ) -> list[tuple[Tensor, Inputs, Tensor | None]]:
         """Split a batch into inputs of one size, each with its rows and its share of `index`."""
         batch = batch_size(inputs)
-        every = torch.arange(batch)
+        all_rows = torch.arange(batch)
+        # at every call, because a hook may be registered at any time
         refuse_hooked(self.backbone)
         if index is not None and index.shape[0] != batch:
             raise KeeprateError(f"index names {len(index)} images of a batch of {batch}.")
         return [
             (rows, part, None if index is None else index[rows.to(index.device)])
-            for rows, part in self.backbone.parts(inputs) or [(every, inputs)]
+            for rows, part in self.backbone.parts(inputs) or [(all_rows, inputs)]
         ]
 
     def begin(
         self, inputs: Inputs, rows: Tensor, index: Tensor | None
     ) -> tuple[Tokens, ForwardTrace]:
-        """Embed inputs of one size, the given rows of the batch, and open their record."""
+        """Embed inputs of one size, the `rows` of the batch, and start their trace."""
         image_size = self.backbone.input_size(inputs)
-        self.plan.stages(image_size)  # refuses a size there can be none for, before it is embedded
+        self.plan.stages(image_size)  # refuses an impossible size before it is embedded
         x = self.backbone.embed(inputs)
         tokens = Tokens.of(
             x,
@@ -96,11 +97,11 @@ class ReducedModel(nn.Module):
         return tokens, ForwardTrace(rows, image_size, tokens.owner)
 
     def stages_by_block(self, record: ForwardTrace) -> dict[int, Stage]:
-        """Return the stages for the inputs of a record, by block."""
+        """Return the stages for the inputs of a trace, by block."""
         return {stage.block: stage for stage in self.plan.stages(record.image_size)}
 
     def finish(self, tokens: Tokens, record: ForwardTrace) -> Tensor:
-        """Keep the record of what was done and return the logits of the tokens that are left."""
+        """Store the trace and return the logits of the remaining tokens."""
         self.records.append(record)
         return self.backbone.classify(tokens, self._mask(tokens))
 
@@ -111,7 +112,7 @@ class ReducedModel(nn.Module):
 
     @property
     def macs_per_image(self) -> MacsPerImage:
-        """Multiply-accumulates of each image of the last call, from its actual token counts."""
+        """Multiply-accumulates of each image of the last call, from its real token counts."""
         records = self._last()
         return MacsPerImage(
             gathered(records, lambda record: record.model_macs(self.backbone)),
@@ -141,13 +142,15 @@ class ReducedModel(nn.Module):
     def run_block(
         self, block: int, tokens: Tokens, stage: Stage | None, record: ForwardTrace
     ) -> Tokens:
-        """Run one block with its stage, if it has one, and write it down in the record."""
+        """Run one block with its stage, if it has one, and record it in the trace."""
+        # the block then computes exactly what the plain model computes
         if stage is not None and not self.removes(tokens, stage):
             stage = None
         record.attention.append(tokens.counts)
         tokens, reader = self._attend(block, tokens, stage)
         if stage is not None and self.method.place is Place.AFTER_ATTENTION:
             tokens = self._reduce(tokens, reader, stage, record)
+        # no later attention reads the patch tokens, so their last MLP changes no logits
         if self.plan.empty_last_mlp and block == self.backbone.depth - 1:
             tokens = tokens.keep_top(tokens.size, 0)
         record.feed_forward.append(tokens.counts)
@@ -174,6 +177,7 @@ class ReducedModel(nn.Module):
         self, tokens: Tokens, reader: AttentionReader, stage: Stage, record: ForwardTrace
     ) -> Tokens:
         attention = reader.seen
+        # these scores need the tokens that the whole block returns, which exist only now
         if self.method.scores_block_output:
             attention.given_score = score_in_chunks(self.method, tokens, attention, stage)
         if self.watch is not None:
@@ -185,7 +189,7 @@ class ReducedModel(nn.Module):
         return reduced
 
     def _overhead(self, tokens: Tokens, stage: Stage) -> int | Tensor:
-        """Return what the method spends on each image, from the tokens the image really has."""
+        """Return the MACs of the method for each image, from the image's real token count."""
         if tokens.valid is None:
             return self.method.overhead_macs(
                 shape_of(self.backbone, tokens.num_patch_tokens), stage
@@ -195,25 +199,26 @@ class ReducedModel(nn.Module):
         return torch.tensor(spent, device=tokens.x.device)
 
     def _mask(self, tokens: Tokens) -> Tensor | None:
-        """Return what enters the attention logits of every key, (B, 1, 1, N), or None."""
-        sized = self.method.proportional_attention and tokens.has_merged
-        if not sized and tokens.valid is None:
+        """Return what is added to the attention logits of every key, (B, 1, 1, N), or None."""
+        # before the first merge every size is 1, whose logarithm adds nothing
+        weighs_size = self.method.proportional_attention and tokens.has_merged
+        if not weighs_size and tokens.valid is None:
             return None
-        bias = tokens.size.log() if sized else torch.zeros_like(tokens.size)
+        bias = tokens.size.log() if weighs_size else torch.zeros_like(tokens.size)
         if tokens.valid is not None:
             bias = bias.masked_fill(~tokens.valid, -torch.inf)
         return bias[:, None, None, :].to(tokens.x.dtype)
 
 
 def in_order(logits: Sequence[Tensor], rows: Sequence[Tensor]) -> Tensor:
-    """Put the logits of a batch's parts, each with its rows, in the order of the batch."""
+    """Put the logits of the parts in the order of the batch; `rows` are each part's rows."""
     if len(logits) == 1:
         return logits[0]
     return torch.cat(list(logits))[torch.cat(list(rows)).argsort().to(logits[0].device)]
 
 
 def batch_size(inputs: Inputs) -> int:
-    """Return the rows of a batch; raise KeeprateError where there are no inputs to speak of."""
+    """Return the number of rows of a batch; raise KeeprateError if `inputs` are no inputs."""
     if isinstance(inputs, Tensor):
         return inputs.shape[0]
     if not isinstance(inputs, Mapping) or not inputs:

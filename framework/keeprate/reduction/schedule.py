@@ -1,4 +1,4 @@
-"""From what a user writes to the one internal form: patch tokens kept at each stage.
+"""Parses a user's schedule into the one internal form: patch tokens kept at each stage.
 
 Spellings (blocks count from 0):
 
@@ -12,10 +12,11 @@ Spellings (blocks count from 0):
 - `137@3,96@6,67@9`: explicit counts after the stage.
 - the name of one of the method's presets.
 
-A method that can remove only so many tokens at once (`Method.most_removed`) caps the `r` and
-profile forms; a keep rate or count beyond the cap is an error. With a budget the numbers of a form
-only give its proportions (and may be left out: `keep@3,6,9`, `r`, `depth`): a keep rate is raised
-to the free scale, a number of tokens multiplied by it with the running total rounded down.
+Some methods limit how many tokens they remove at once (`Method.most_removed`): the `r` and profile
+forms then remove no more; a keep rate or count beyond the limit is an error. With a budget, the
+numbers of a form only give its proportions and may be left out (`keep@3,6,9`, `r`, `depth`): the
+free scale is the exponent of a keep rate, or the factor of a number of tokens, whose running total
+is rounded down.
 """
 
 from __future__ import annotations
@@ -32,17 +33,18 @@ from ..errors import KeeprateError
 from ..method import Method, Place, Stage
 
 _FREE_RATE = Fraction(exp(-1))
+"""Keep rate of an open schedule; any rate below 1 would do, since a budget solves the exponent."""
 _STAGGER = 1e-6
-"""Added to running totals before rounding: as the scale grows, no two blocks gain at once."""
+"""Added to running totals before rounding: as the scale grows, one block at a time removes more."""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """A parsed schedule: `text` as written, and how to turn it into stages.
+    """A parsed schedule: `text` as the user wrote it, and how to turn it into stages.
 
     `form` is "keep", "remove" or "count"; `values` are keep rates, removals per block or counts;
-    `blocks` is None where the method or the depth decides; `is_linear` marks two values as the ends
-    of a line.
+    `blocks` is None if the method or the depth decides; `is_linear` says that two values are the
+    ends of a line.
     """
 
     text: str
@@ -54,12 +56,12 @@ class Schedule:
 
     @property
     def is_open(self) -> bool:
-        """Whether a budget is needed to make stages of it."""
+        """Whether the schedule has no numbers and needs a budget."""
         return not self.values
 
     @property
     def is_scalable(self) -> bool:
-        """Whether a budget can be solved for it."""
+        """Whether a budget can be solved with the schedule."""
         return self.form != "count"
 
     def stages(
@@ -77,8 +79,8 @@ class Schedule:
             return tuple(Stage(block, keep, depth) for block, keep in enumerate(keeps))
         blocks = self._blocks(method, depth)
         keeps = self._keeps_by_rate(patches, len(blocks), scale)
-        if scale is not None:
-            keeps = _capped(method, patches, keeps)
+        if scale is not None:  # the solver chose the counts, so they are limited, not refused
+            keeps = _limit_removals(method, patches, keeps)
         stages = tuple(Stage(b, k, depth) for b, k in zip(blocks, keeps, strict=True))
         self._check(method, patches, stages)
         return stages
@@ -101,6 +103,7 @@ class Schedule:
             raise KeeprateError(
                 f"Schedule '{self.text}' gives {len(rates)} keep rates for {count} blocks."
             )
+        # products of fractions are exact: as floats, 0.29 * 100 would round down to 28
         products = accumulate(rates, lambda a, b: a * b)
         if scale is None:
             return [max(1, floor(patches * product)) for product in products]
@@ -111,7 +114,7 @@ class Schedule:
     ) -> list[int]:
         removals = self._removals(depth)
         if scale is not None or self.profile is not None:
-            removals = _staggered(removals, 1.0 if scale is None else scale)
+            removals = _stagger_rounding(removals, 1.0 if scale is None else scale)
         keeps, left = [], patches
         for removal in removals:
             left -= min(floor(removal), method.most_removed(left))
@@ -124,7 +127,7 @@ class Schedule:
             return [mean * weight for weight in self.profile(depth)]
         values = [float(value) for value in self.values] or [1.0]
         if self.is_linear:
-            return _linear(self.values[0], self.values[1], depth)
+            return _linear_removals(self.values[0], self.values[1], depth)
         if len(values) not in (1, depth):
             raise KeeprateError(
                 f"Schedule '{self.text}' gives {len(values)} removals for {depth} blocks."
@@ -149,14 +152,14 @@ class Schedule:
 
 
 def parse_schedule(text: str) -> Schedule:
-    """Parse one of the spellings above.
+    """Parse one of the spellings that this module's docstring lists.
 
-    Raises KeeprateError quoting `text` and listing the spellings if it is none of them.
+    Raises KeeprateError, with `text` and the list of spellings, if `text` is none of them.
     """
     name, _, value = text.strip().partition("=")
     if re.fullmatch(r"\d+@\d+(,\d+@\d+)*", text.strip()):
         pairs = [part.split("@") for part in text.strip().split(",")]
-        blocks = _ascending(text, [int(block) for _, block in pairs])
+        blocks = _check_ascending(text, [int(block) for _, block in pairs])
         return Schedule(text, "count", tuple(Fraction(keep) for keep, _ in pairs), blocks)
     if keep := _KEEP.fullmatch(text.strip()):
         return _keep_rates(text, keep[1] or "", keep[2] or "")
@@ -165,48 +168,49 @@ def parse_schedule(text: str) -> Schedule:
     if name == "r" and re.fullmatch(r"|\d+\.\.\d+|\d+(,\d+)*", value):
         values = _fractions(value.replace("..", ","))
         return Schedule(text, "remove", values, is_linear=".." in value)
-    raise _not_a_schedule(text)
+    raise _unknown_schedule(text)
 
 
 def _keep_rates(text: str, rates: str, at: str) -> Schedule:
     values = _fractions(rates)
     if any(not 0 < value <= 1 for value in values):
         raise KeeprateError(f"Schedule '{text}': a keep rate is over 0 and at most 1.")
-    blocks = _ascending(text, [int(block) for block in at.split(",")]) if at else None
+    blocks = _check_ascending(text, [int(block) for block in at.split(",")]) if at else None
     return Schedule(text, "keep", values, blocks)
 
 
 def scaled_blocks(method: Method, depth: int) -> tuple[int, ...]:
-    """Return the method's default blocks, given for 12, at the same relative depth of `depth`.
+    """Return the method's default blocks, scaled from 12 blocks to `depth` blocks.
 
-    A method that acts after the block keeps the relative depth of the block's end, any other that
-    of its start; never the end of the first block.
+    A method that acts after the block keeps the relative depth of the block's end, and never acts
+    at the end of the first block; any other method keeps the relative depth of the block's start.
     """
     end = 1 if method.place is Place.AFTER_BLOCK else 0
-    places = (floor((block + end) * depth / 12 + 0.5) - end for block in method.default_blocks)
-    return tuple(sorted({min(max(place, end), depth - 1) for place in places}))
+    # + 0.5 rounds halves up; `round` would round them to even numbers
+    blocks = (floor((block + end) * depth / 12 + 0.5) - end for block in method.default_blocks)
+    return tuple(sorted({min(max(block, end), depth - 1) for block in blocks}))
 
 
-def _linear(first: Fraction, last: Fraction, depth: int) -> list[float]:
-    steps = max(depth - 1, 1)
+def _linear_removals(first: Fraction, last: Fraction, depth: int) -> list[float]:
+    steps = max(depth - 1, 1)  # a model of one block has no step
     return [floor(first + (last - first) * block / steps) for block in range(depth)]
 
 
-def _staggered(removals: Sequence[float], scale: float) -> list[float]:
+def _stagger_rounding(removals: Sequence[float], scale: float) -> list[float]:
     totals = [floor(scale * total + _STAGGER) for total in accumulate(removals)]
-    return [after - before for before, after in zip([0, *totals], totals, strict=False)]
+    return [total - previous for previous, total in zip([0, *totals], totals, strict=False)]
 
 
-def _capped(method: Method, patches: int, keeps: Sequence[int]) -> list[int]:
-    left, capped = patches, []
+def _limit_removals(method: Method, patches: int, keeps: Sequence[int]) -> list[int]:
+    left, limited = patches, []
     for keep in keeps:
         left = min(left, max(keep, left - method.most_removed(left)))
-        capped.append(left)
-    return capped
+        limited.append(left)
+    return limited
 
 
-def _growing(power: float, depth: int) -> tuple[float, ...]:
-    """Return what each block removes, growing with its number to a power; the mean is 1."""
+def _growing_weights(power: float, depth: int) -> tuple[float, ...]:
+    """Return how much each block removes: its number (from 1) to a power, scaled to mean 1."""
     weights = [float(block + 1) ** power for block in range(depth)]
     return tuple(weight * depth / sum(weights) for weight in weights)
 
@@ -215,13 +219,13 @@ def _fractions(text: str) -> tuple[Fraction, ...]:
     return tuple(Fraction(part) for part in text.split(",")) if text else ()
 
 
-def _ascending(text: str, blocks: list[int]) -> tuple[int, ...]:
+def _check_ascending(text: str, blocks: list[int]) -> tuple[int, ...]:
     if blocks != sorted(set(blocks)):
         raise KeeprateError(f"Schedule '{text}': blocks must ascend, each once.")
     return tuple(blocks)
 
 
-def _not_a_schedule(text: str) -> KeeprateError:
+def _unknown_schedule(text: str) -> KeeprateError:
     return KeeprateError(
         f"'{text}' is not a schedule. Write keep=0.7@3,6,9, r=13, r=16..0, r=8,8,6,... (one per "
         "block), depth=13, sqrt-depth=13, 137@3,96@6, or a preset of the method."
@@ -231,4 +235,4 @@ def _not_a_schedule(text: str) -> KeeprateError:
 _N = r"(?:\d+\.?\d*|\.\d+)"
 _NUMBER = re.compile(_N)
 _KEEP = re.compile(rf"keep(?:=({_N}(?:,{_N})*)?)?(?:@(\d+(?:,\d+)*))?")
-PROFILES = {"depth": partial(_growing, 1.0), "sqrt-depth": partial(_growing, 0.5)}
+PROFILES = {"depth": partial(_growing_weights, 1.0), "sqrt-depth": partial(_growing_weights, 0.5)}

@@ -1,4 +1,4 @@
-"""Several runs of one model on one batch: what they share is computed once."""
+"""Computes several runs of one model on one batch, and the blocks that they share only once."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ from .method_calls import refuse_stateful
 from .reduced_model import ReducedModel, in_order
 from .trace import ForwardTrace
 
+# what the allocators of torch say in a plain RuntimeError
 _NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
 
 @dataclass
 class Outputs:
-    """What a batch gave: `logits` (B, K) by run, and the runs that raised, with the reason."""
+    """Results of a batch: `logits` (B, K) by run, and the error of each run that failed."""
 
     logits: dict[str, Tensor] = field(default_factory=dict)
     failed: dict[str, RunError] = field(default_factory=dict)
@@ -33,7 +34,7 @@ class Outputs:
 
 @dataclass(frozen=True)
 class _SharedPass:
-    """One part of a batch on its way through the blocks: `stages` of each run, logits so far."""
+    """State of one part of a batch in the blocks: `stages` and finished `logits` of each run."""
 
     stages: Mapping[str, Mapping[int, Stage]]
     logits: dict[str, Tensor]
@@ -41,24 +42,23 @@ class _SharedPass:
 
 
 class SharedForward:
-    """Runs reduced models of one backbone together, as a tree whose trunk they have in common.
+    """Runs reduced models of one backbone together; their blocks form a tree with a common trunk.
 
-    Runs go together until one of them reduces its tokens and another does not, or does it in
-    another way; equal leading stages of one method are shared, too. Every run sees exactly the
-    operations that it would see alone, in the same order, so that its logits are the same bits.
-    One branch is finished before the next begins: however many runs there are, only the tokens at
-    the forks on the way are kept.
+    Runs share blocks until they reduce their tokens differently; equal first stages of one method
+    are shared, too. Every run performs exactly the operations that it would perform alone, in the
+    same order, so its logits have the same bits. One branch is finished before the next begins, so
+    only the tokens at the open forks stay in memory, for any number of runs.
     """
 
     def __init__(self, models: Mapping[str, ReducedModel]) -> None:
         self.models = dict(models)
-        self._keys = {name: _key(model) for name, model in models.items()}
+        self._keys = {name: _method_key(model) for name, model in models.items()}
 
     def __call__(self, inputs: Inputs, index: Tensor, names: Sequence[str]) -> Outputs:
-        """Return the logits of the runs `names` for one batch, or why they failed.
+        """Return the logits of the runs `names` for one batch, or the errors of those that failed.
 
-        `index` (B,) are the images' numbers in their data set. Raises what the memory's end raises;
-        any other error is that of the runs it happened to.
+        `index` (B,) are the images' numbers in their data set. Raises OutOfMemoryError when memory
+        runs out; any other error belongs to the runs in which it happened.
         """
         outputs = Outputs()
         for name in names:
@@ -67,23 +67,26 @@ class SharedForward:
             self._run(inputs, index, names, outputs)
         except Exception as error:
             refuse_out_of_memory(error)
-            _fail(names, error, outputs.failed)
-        outputs.logits = {k: v for k, v in outputs.logits.items() if k not in outputs.failed}
+            _record_failure(names, error, outputs.failed)
+        # a run may fail in one part of a batch after another part was finished
+        outputs.logits = {
+            name: logits for name, logits in outputs.logits.items() if name not in outputs.failed
+        }
         return outputs
 
     def _run(self, inputs: Inputs, index: Tensor, names: Sequence[str], outputs: Outputs) -> None:
         first = self.models[names[0]]
-        parts, found = first.parts(inputs, index), []
+        parts, part_logits = first.parts(inputs, index), []
         for rows, part, images in parts:
             tokens, record = first.begin(part, rows, images)
             stages = {name: self.models[name].stages_by_block(record) for name in names}
-            walk = _SharedPass(stages, {}, outputs.failed)
-            self._descend(names, 0, tokens, record, walk)
-            found.append(walk.logits)
+            shared_pass = _SharedPass(stages, {}, outputs.failed)
+            self._descend(names, 0, tokens, record, shared_pass)
+            part_logits.append(shared_pass.logits)
         order = [rows for rows, _, _ in parts]
         for name in names:
             if name not in outputs.failed:
-                outputs.logits[name] = in_order([part[name] for part in found], order)
+                outputs.logits[name] = in_order([logits[name] for logits in part_logits], order)
 
     def _descend(
         self,
@@ -91,21 +94,21 @@ class SharedForward:
         start: int,
         tokens: Tokens,
         record: ForwardTrace,
-        walk: _SharedPass,
+        shared_pass: _SharedPass,
     ) -> None:
-        """Take runs whose tokens are the same so far through the blocks from `start`."""
+        """Run the blocks from `start` for runs whose tokens are equal up to there."""
         depth = self.models[names[0]].backbone.depth
         for block in range(start, depth):
-            forks = self._forks(names, block, tokens, walk)
+            forks = self._forks(names, block, tokens, shared_pass)
             if len(forks) > 1:
-                self._fork(forks, block, tokens, record, walk)
+                self._fork(forks, block, tokens, record, shared_pass)
                 return
-            model, stage = self.models[names[0]], walk.stages[names[0]].get(block)
-            before = dict(vars(model.method))
+            model, stage = self.models[names[0]], shared_pass.stages[names[0]].get(block)
+            attributes = dict(vars(model.method))
             tokens = model.run_block(block, tokens, stage, record)
-            refuse_stateful(model.method, before)
+            refuse_stateful(model.method, attributes)
         for name in names:
-            walk.logits[name] = self.models[name].finish(tokens, record)
+            shared_pass.logits[name] = self.models[name].finish(tokens, record)
 
     def _fork(
         self,
@@ -113,63 +116,64 @@ class SharedForward:
         block: int,
         tokens: Tokens,
         record: ForwardTrace,
-        walk: _SharedPass,
+        shared_pass: _SharedPass,
     ) -> None:
-        """Take each branch to its end; one that raises does not stop the others."""
+        """Run each branch to its end; a branch that raises does not stop the others."""
         for branch in forks:
-            ours = tokens if branch is forks[-1] else tokens.copy()  # whatever it does to them
+            # a method may write into its tokens, so that all but the last branch get a copy
+            branch_tokens = tokens if branch is forks[-1] else tokens.copy()
             try:
-                self._descend(branch, block, ours, record.fork(), walk)
+                self._descend(branch, block, branch_tokens, record.fork(), shared_pass)
             except Exception as error:
                 refuse_out_of_memory(error)
-                _fail(branch, error, walk.failed)
+                _record_failure(branch, error, shared_pass.failed)
 
     def _forks(
-        self, names: Sequence[str], block: int, tokens: Tokens, walk: _SharedPass
+        self, names: Sequence[str], block: int, tokens: Tokens, shared_pass: _SharedPass
     ) -> list[list[str]]:
-        """Split runs by what they do at `block`."""
+        """Group the runs that do the same at `block`."""
         groups: dict[tuple[object, ...], list[str]] = {}
         for name in names:
-            model, stage = self.models[name], walk.stages[name].get(block)
+            model, stage = self.models[name], shared_pass.stages[name].get(block)
             acts = stage is not None and model.removes(tokens, stage)
             last = block == model.backbone.depth - 1
-            does = (self._keys[name], stage) if acts else ()
-            key = (*does, last and model.plan.empty_last_mlp)
+            action = (self._keys[name], stage) if acts else ()
+            key = (*action, last and model.plan.empty_last_mlp)
             groups.setdefault(key, []).append(name)
         return list(groups.values())
 
 
 def shared_macs(models: Sequence[ReducedModel]) -> int:
-    """Return the multiply-accumulates of one image in all runs together, what they share once.
+    """Return the multiply-accumulates of one image in all runs; shared blocks count once.
 
-    Of a method that keeps a different number of tokens in every image the most is counted.
+    A method that keeps a different number of tokens in every image counts with its largest number.
     """
     backbone = models[0].backbone
     size = backbone.image_size
     blocks: dict[tuple[object, ...], int] = {}
     total = backbone.embed_macs(size)
     for model in models:
-        tokens = _passage(model, size)
-        blocks.update(_blocks(model, size, tokens))
+        tokens = _token_counts(model, size)
+        blocks.update(_block_macs(model, size, tokens))
         total += int(head_macs(backbone, tokens.pooled))
     return total + sum(blocks.values())
 
 
-def _passage(model: ReducedModel, size: tuple[int, int]) -> Passage:
+def _token_counts(model: ReducedModel, size: tuple[int, int]) -> Passage:
     plan, backbone = model.plan, model.backbone
     stages, empty = plan.stages(size), plan.empty_last_mlp
     patches = backbone.num_patches(size)
     return tokens_per_block(backbone, patches, model.method.place, stages, empty_last_mlp=empty)
 
 
-def _blocks(
+def _block_macs(
     model: ReducedModel, size: tuple[int, int], tokens: Passage
 ) -> dict[tuple[object, ...], int]:
-    """Return what each block costs, by all that the run has done to its tokens up to there."""
-    backbone, key = model.backbone, _key(model)
-    found: dict[tuple[object, ...], int] = {}
+    """Return the cost of each block; its key holds all that the run did to its tokens before."""
+    backbone, key = model.backbone, _method_key(model)
+    costs: dict[tuple[object, ...], int] = {}
     stages = {stage.block: stage for stage in model.plan.stages(size)}
-    left, done = backbone.num_patches(size), []
+    left, reductions = backbone.num_patches(size), []
     for block, (attended, fed) in enumerate(
         zip(tokens.attention, tokens.feed_forward, strict=True)
     ):
@@ -178,32 +182,33 @@ def _blocks(
         macs += cost.mlp_per_token * fed + cost.fixed
         if stage is not None and stage.keep < left:
             macs += model.method.overhead_macs(shape_of(backbone, left), stage)
-            done.append((key, stage))
+            reductions.append((key, stage))
             left = stage.keep
         last = block == backbone.depth - 1
-        found[block, tuple(done), last and model.plan.empty_last_mlp] = macs
-    return found
+        costs[block, tuple(reductions), last and model.plan.empty_last_mlp] = macs
+    return costs
 
 
-def _key(model: ReducedModel) -> tuple[type, str]:
-    """Equal for methods that do the same at equal stages."""
+def _method_key(model: ReducedModel) -> tuple[type, str]:
+    """Return a key that is equal for methods that do the same at equal stages."""
     method = model.method
     return type(method), json.dumps(values_of(method), sort_keys=True)
 
 
-def _fail(names: Iterable[str], error: Exception, failed: dict[str, RunError]) -> None:
-    said = " ".join(str(error).split())
+def _record_failure(names: Iterable[str], error: Exception, failed: dict[str, RunError]) -> None:
+    message = " ".join(str(error).split())  # in one line, as it is shown
     kind = "" if isinstance(error, KeeprateError) else f"{type(error).__name__}: "
     trace = "".join(traceback.format_exception(error))
     for name in names:
-        failed.setdefault(name, RunError(f"{kind}{said}", trace))
+        # the first error is the cause
+        failed.setdefault(name, RunError(f"{kind}{message}", trace))
 
 
 def refuse_out_of_memory(error: Exception) -> None:
-    """Raise the error again, as OutOfMemoryError, if it says that the memory does not suffice."""
+    """Raise the error again, as OutOfMemoryError, if it says that memory ran out."""
     if isinstance(error, OutOfMemoryError):
         raise error
     if isinstance(error, MemoryError | RuntimeError):
-        said = str(error).lower()
-        if isinstance(error, MemoryError) or any(words in said for words in _NO_MEMORY):
+        message = str(error).lower()
+        if isinstance(error, MemoryError) or any(words in message for words in _NO_MEMORY):
             raise OutOfMemoryError(str(error) or "out of memory") from error

@@ -1,4 +1,4 @@
-"""What a forward pass of a reduced model did: tokens per block, costs, where patches went."""
+"""Records of a forward pass of a reduced model: tokens per block, costs, where patches went."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from .macs import attention_macs, fixed_macs, head_macs, mlp_macs, projections_m
 class Survivors:
     """Where the patches of the input are after one stage.
 
-    `owner` (B, P) int64: for every patch of the image the position, in the sequence that leaves the
-    stage, of the token it lives in; -1 if it was dropped. Patches with one owner have merged.
+    `owner` (B, P) int64 gives for every patch of the image the position of its token in the
+    sequence that leaves the stage, or -1 if it was dropped. Patches with the same owner have
+    merged.
     """
 
     block: int
@@ -40,9 +41,9 @@ class MacsPerImage:
 
 @dataclass
 class ForwardTrace:
-    """One part of a forward pass, whose images have one size: what went through each half block.
+    """Token counts of each half block in one part of a forward pass, whose images have one size.
 
-    `rows` (B,) int64 are the part's places in the batch, `owner` (B, P) where the patches were
+    `rows` (B,) int64 are the part's rows in the batch, `owner` (B, P) the positions of the patches
     before the first stage (None unless traced).
     """
 
@@ -56,7 +57,7 @@ class ForwardTrace:
     survivors: list[Survivors] = field(default_factory=list)
 
     def fork(self) -> ForwardTrace:
-        """Return a copy that goes its own way from here."""
+        """Return a copy for another branch; both can then be continued independently."""
         return replace(
             self,
             attention=list(self.attention),
@@ -68,6 +69,7 @@ class ForwardTrace:
     def per_image(self, number: int | Tensor) -> Tensor:
         """Return `number` for each image, int64 (B,) on the CPU."""
         if isinstance(number, Tensor):
+            # one wait for the device after the pass, not one at every block
             return number.cpu()
         return torch.full((len(self.rows),), number)
 
@@ -76,7 +78,7 @@ class ForwardTrace:
         return torch.stack([self.per_image(tokens) for tokens in self.after], dim=1)
 
     def model_macs(self, backbone: Backbone) -> Tensor:
-        """Return what the model spent on each image, int64 (B,)."""
+        """Return the multiply-accumulates of the model for each image, int64 (B,)."""
         return self.per_image(
             projections_macs(backbone, self.attention)
             + attention_macs(backbone, self.attention)
@@ -88,15 +90,15 @@ class ForwardTrace:
 
 
 def gathered(records: Sequence[ForwardTrace], column: Callable[[ForwardTrace], Tensor]) -> Tensor:
-    """Put a column (B, ...) of every part in the order of the batch."""
+    """Return a column (B, ...) of all parts in the order of the batch."""
     order = torch.cat([record.rows for record in records]).argsort()
     return torch.cat([column(record) for record in records])[order]
 
 
 def gathered_survivors(records: Sequence[ForwardTrace]) -> list[Survivors]:
-    """Put the survivors of all parts in the order of the batch, a stage of any part at a time.
+    """Return the survivors of all parts in the order of the batch, for each stage of any part.
 
-    Rows are as long as the part with most patches; the patches that others lack are -1.
+    Rows are as long as those of the part with most patches; missing patches are -1.
     """
     if len(records) == 1:
         return records[0].survivors
@@ -115,5 +117,5 @@ def _owners_after(records: Sequence[ForwardTrace], block: int) -> Tensor:
 def _owner_after(record: ForwardTrace, block: int) -> Tensor:
     """Return where the patches of one part were after `block`."""
     assert record.owner is not None
-    stages = [stage.owner for stage in record.survivors if stage.block <= block]
-    return stages[-1] if stages else record.owner
+    owners = [stage.owner for stage in record.survivors if stage.block <= block]
+    return owners[-1] if owners else record.owner
