@@ -1,4 +1,4 @@
-"""From what is asked for by name to the things themselves: data sets, models, methods."""
+"""Build data sets, models, methods and engines from the names that a request gives."""
 
 from __future__ import annotations
 
@@ -23,25 +23,30 @@ from .comparison import Comparison, MethodAtCost
 def prepare(request: Request, bad: Mapping[str, str] | None = None) -> Comparison:
     """Load the data set and the model, build the methods, check everything.
 
-    Nothing of the data is computed; the model is proved on random inputs, once per kind.
+    No sample is computed; the model is proved on random inputs, once per kind.
 
-    `bad` are the samples that cannot be used, with reasons, where they are known already. Raises
-    KeeprateError for whatever is unknown, missing or does not fit.
+    `bad` are the samples that cannot be used, with reasons, if they are known already. Raises
+    KeeprateError for everything that is unknown, missing or does not fit.
     """
     data = build_data(request.data)
-    wanted = [build_run(spec, request.options.seed) for spec in request.runs]
+    methods_at_cost = [build_run(spec, request.options.seed) for spec in request.runs]
     loaded = build_model(request.model, data)
     if request.only_fitting:
         backbone = adapt(loaded.model)
-        wanted = [each for each in wanted if suits(backbone, each.method)]
-    named = request if request.is_by_name else None
-    comparison = Comparison(loaded, data, wanted, request.options, named, bad)
+        methods_at_cost = [
+            method_at_cost
+            for method_at_cost in methods_at_cost
+            if suits(backbone, method_at_cost.method)
+        ]
+    request_by_name = request if request.is_by_name else None
+    comparison = Comparison(loaded, data, methods_at_cost, request.options, request_by_name, bad)
+    # last: it runs the model, and every other mistake should show before that
     require_proof(comparison.backbone)
     return comparison
 
 
 def build_data(spec: DataSpec) -> DataSet:
-    """Return the data set named, or the one that ships with its own classifier.
+    """Return the data set that `spec` names, or the one that ships with its own classifier.
 
     Raises KeeprateError for unknown names and parameters that do not fit.
     """
@@ -53,9 +58,9 @@ def build_data(spec: DataSpec) -> DataSet:
 
 
 def build_model(spec: ModelSpec, data: DataSet) -> LoadedModel:
-    """Return the model named, or the data set's own classifier.
+    """Return the model that `spec` names, or the data set's own classifier.
 
-    Raises KeeprateError where there is neither, or the weights do not fit.
+    Raises KeeprateError if there is neither, or if the weights do not fit.
     """
     if spec.built is not None:
         return spec.built
@@ -72,7 +77,7 @@ def build_model(spec: ModelSpec, data: DataSet) -> LoadedModel:
 
 
 def build_run(spec: RunSpec, seed: int) -> MethodAtCost:
-    """Return the method named at its cost; `seed` is for methods that have one and name none.
+    """Return the method that `spec` names, at its cost; `seed` is the default of its seed.
 
     Raises KeeprateError for unknown names and parameters that do not fit.
     """
@@ -80,10 +85,13 @@ def build_run(spec: RunSpec, seed: int) -> MethodAtCost:
         return MethodAtCost(resolve_method(spec.given, spec.cost.schedule, {}), spec.cost)
     cls = spec.given or registry().method(spec.method)
     preset = preset_of(cls, spec.cost.schedule)
-    given: Mapping[str, object] = {} if preset is None else preset.parameters
+    preset_values: Mapping[str, object] = {} if preset is None else preset.parameters
     takes_seed = any(parameter.name == "seed" for parameter in parameters_of(cls))
-    start = {"seed": seed} if takes_seed else {}
-    return MethodAtCost(build("method", cls, {**start, **spec.values, **given}), spec.cost)
+    # the later ones win: the seed of the loop, values of the run, parameters of the preset
+    seed_values = {"seed": seed} if takes_seed else {}
+    return MethodAtCost(
+        build("method", cls, {**seed_values, **spec.values, **preset_values}), spec.cost
+    )
 
 
 def build_engine(spec: str | None) -> Engine:

@@ -1,4 +1,4 @@
-"""Check the runs of a study on shapes alone: models without weights, nothing computed."""
+"""Check the runs of a study on shapes alone: models have no weights, nothing is computed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def check_pairs(
 ) -> None:
     """Note every run that its model, its data set or its cost makes impossible.
 
-    With `ask_hub` also the weights that cannot be had from there.
+    With `ask_hub`, note also weights that the hub does not have.
     """
     several = len({pair.model.path for pair in pairs}) > 1
     checking = _Checking(content, ledger, several, ask_hub)
@@ -48,7 +48,7 @@ class _Checking:
     def pair(self, pair: Pair) -> None:
         """Check a model on a data set, then its runs."""
         data = None if pair.data is None else pair.data.make()
-        loaded = self._loaded(pair.model, data)
+        loaded = self._load(pair.model, data)
         if loaded is None:
             return
         with self.ledger.at(pair.model.path):
@@ -58,60 +58,70 @@ class _Checking:
                 classes = classes_of(loaded)
                 with self.ledger.at(pair.data.path):
                     data.bind(*classes)
-            self._plans(pair, loaded.name, backbone)
+            self._check_plans(pair, loaded.name, backbone)
 
-    def _loaded(self, model: NamedModel, data: DataSet | None) -> LoadedModel | None:
-        """The model's shapes, or the data set's own classifier where no model is named."""
+    def _load(self, model: NamedModel, data: DataSet | None) -> LoadedModel | None:
+        """Return the model without weights, or the data set's classifier if none is named."""
         if model.spec.name is not None:
+            # kept for all data sets, a failure as None, too: it is reported once
             if model.path not in self._outlines:
-                outlined = _outlined(model, self.ledger, ask_hub=self.ask_hub)
+                outlined = _outline(model, self.ledger, ask_hub=self.ask_hub)
                 self._outlines[model.path] = outlined
             return self._outlines[model.path]
         if data is None:
             return None
-        own = data.classifier()
-        if own is None:
+        classifier = data.classifier()
+        if classifier is None:
             self.ledger.add(model.path, f"Data set '{data.name}' ships no classifier: name models.")
             return None
-        return LoadedModel(own, f"{data.name} classifier", f"shipped with {data.name}", "")
+        return LoadedModel(classifier, f"{data.name} classifier", f"shipped with {data.name}", "")
 
-    def _plans(self, pair: Pair, name: str, backbone: Backbone) -> None:
-        """Make the plan of every run, which solves its budget."""
-        empty = self.content.empty_last_mlp and self._can_empty(backbone)
+    def _check_plans(self, pair: Pair, name: str, backbone: Backbone) -> None:
+        """Make the plan of every run; this solves its budget and notes what is impossible."""
+        empty_last_mlp = self.content.empty_last_mlp and self._can_empty(backbone)
         for point in pair.points:
             run = (name, backbone.image_size, point.key)
+            # another data set at the same image size has the same plans
             if run in self._seen:
                 continue
             self._seen.add(run)
             try:
                 refuse_unsuited(backbone, point.method)
             except KeeprateError as error:
+                # who names no methods asks for those that suit the model
                 if self.content.methods is not None:
-                    self.ledger.add(point.entry, self._with(name, error))
+                    self.ledger.add(point.entry, self._message(name, error))
                 continue
             cost = point.spec.cost
             try:
-                make_plan(backbone, point.method, cost.schedule, cost.budget, empty_last_mlp=empty)
+                make_plan(
+                    backbone,
+                    point.method,
+                    cost.schedule,
+                    cost.budget,
+                    empty_last_mlp=empty_last_mlp,
+                )
             except KeeprateError as error:
                 is_schedule = cost.budget is None or str(error).startswith("Schedule")
                 path = point.schedule if is_schedule else point.budget
-                self.ledger.add(path, self._with(name, error))
+                self.ledger.add(path, self._message(name, error))
 
     def _can_empty(self, backbone: Backbone) -> bool:
         offers = registry().methods.values()
         unpruned = [offer.cls for offer in offers if not offer.cls.reduces]
+        # tried once on the plain model: else every run would report the same problem
         with self.ledger.at(("empty_last_mlp",)):
             for cls in unpruned[:1]:
                 make_plan(backbone, cls(), None, None, empty_last_mlp=True)
             return True
         return False
 
-    def _with(self, name: str, error: KeeprateError) -> str:
+    def _message(self, name: str, error: KeeprateError) -> str:
         return f"{name}: {error}" if self.has_several_models else str(error)
 
 
-def _outlined(model: NamedModel, ledger: Problems, *, ask_hub: bool) -> LoadedModel | None:
-    """The model's shapes, None if it cannot be had; what is wrong is noted."""
+def _outline(model: NamedModel, ledger: Problems, *, ask_hub: bool) -> LoadedModel | None:
+    """Return the model without weights; note the problem and return None if there is one."""
     spec, path = model.spec, model.path
     assert spec.name is not None
     if spec.weights is not None and not spec.weights.is_file():
@@ -121,22 +131,24 @@ def _outlined(model: NamedModel, ledger: Problems, *, ask_hub: bool) -> LoadedMo
         if not spec.name.startswith(PREFIX):
             check_name(spec.name)
         try:
-            found = outline(spec.name, weights=spec.weights, image_size=spec.image_size)
+            outlined = outline(spec.name, weights=spec.weights, image_size=spec.image_size)
             if ask_hub and spec.weights is None:
-                find_published(spec.name, config_of(found.model))
-            return found
+                find_published(spec.name, config_of(outlined.model))
+            return outlined
         except KeeprateError as error:
-            ledger.add((*path, _blamed(model, str(error))), _as_keys(str(error)))
+            ledger.add((*path, _blamed_key(model, str(error))), _as_keys(str(error)))
     return None
 
 
-def _blamed(model: NamedModel, said: str) -> str:
-    """The key of a model's entry that an error is about."""
-    if model.spec.image_size is not None and "mage size" in said:
+def _blamed_key(model: NamedModel, message: str) -> str:
+    """Return the key of a model's entry that an error is about."""
+    if model.spec.image_size is not None and "mage size" in message:
         return "image_size"
     return "name" if model.spec.weights is None else "weights"
 
 
-def _as_keys(said: str) -> str:
-    """Write the options an error advises ("--image-size PIXELS") as keys of a study."""
-    return re.sub(r"--([a-z-]+) (?=[A-Z])", lambda found: f"{found[1].replace('-', '_')}: ", said)
+def _as_keys(message: str) -> str:
+    """Rewrite options in an error message ("--image-size PIXELS") as keys of a study."""
+    return re.sub(
+        r"--([a-z-]+) (?=[A-Z])", lambda match: f"{match[1].replace('-', '_')}: ", message
+    )

@@ -34,7 +34,7 @@ class MethodAtCost:
 
 @dataclass(frozen=True)
 class Run:
-    """One run ready to go: its model, its description and a label for people."""
+    """One run that can start: its model, its description and a label for people."""
 
     model: ReducedModel
     info: RunInfo
@@ -47,10 +47,10 @@ class Run:
 
 
 class Comparison:
-    """Everything checked and worked out, nothing computed yet: `jobs`, the unpruned one first.
+    """The runs of a comparison, checked and planned but not computed: `jobs`, unpruned first.
 
-    `request` is what was asked for by name, if it was, so that it can be asked for on another
-    machine; `bad` are its unusable samples, with reasons, where they were looked for before.
+    `request` names what was asked for, so that another machine can be asked for it; it is None if
+    something has no name. `bad` are the unusable samples, with reasons, if they are known already.
     `reference` are the unpruned model's logits (N, K) for `samples`, once they are known.
     """
 
@@ -69,13 +69,18 @@ class Comparison:
         self.backbone = adapt(loaded.model)
         prepares = preparation(loaded, self.backbone, data)
         data.bind(*classes_of(loaded))
-        plans = [self._plan(each) for each in [MethodAtCost(unpruned_method()), *wanted]]
+        # the unpruned model comes first: agreement and divergence of the others refer to its logits
+        plans = [
+            self._make_plan(method_at_cost)
+            for method_at_cost in [MethodAtCost(unpruned_method()), *wanted]
+        ]
         self.prepared, self.skipped = self._prepared(prepares, bad)
         self.samples = self.prepared.samples
         self.fingerprint = data.fingerprint()
-        notes = [self.prepared.note, *(self._note(plan) for plan in plans)]
+        notes = [self.prepared.note, *(self._budget_note(plan) for plan in plans)]
         self.notes = [note for note in dict.fromkeys(notes) if note is not None]
-        jobs = [self._job(plan) for plan in plans]
+        jobs = [self._make_run(plan) for plan in plans]
+        # two spellings of one schedule or budget are one run
         self.jobs = list({job.id: job for job in jobs}.values())
 
     @property
@@ -85,7 +90,7 @@ class Comparison:
 
     @property
     def unpruned(self) -> Run:
-        """The run that all others are compared with."""
+        """The unpruned run, with which all others are compared."""
         return self.jobs[0]
 
     def sample_ids(self) -> list[str]:
@@ -94,21 +99,25 @@ class Comparison:
         return [samples[index].id for index in self.samples.indices]
 
     def unpruned_macs(self) -> int:
-        """Return what the unpruned model spends on a sample, in the mean."""
+        """Return the unpruned model's mean multiply-accumulates per sample."""
         return round(self.prepared.mean(lambda size: count(self.backbone, size).total))
 
-    def _plan(self, wanted: MethodAtCost) -> Plan:
-        method, cost = wanted.method, wanted.cost
-        empty = self.options.empty_last_mlp and method.reduces
-        return make_plan(self.backbone, method, cost.schedule, cost.budget, empty_last_mlp=empty)
+    def _make_plan(self, method_at_cost: MethodAtCost) -> Plan:
+        method, cost = method_at_cost.method, method_at_cost.cost
+        # the unpruned model stays as it was published
+        empty_last_mlp = self.options.empty_last_mlp and method.reduces
+        return make_plan(
+            self.backbone, method, cost.schedule, cost.budget, empty_last_mlp=empty_last_mlp
+        )
 
-    def _note(self, plan: Plan) -> str | None:
-        """Say how a plan misses its budget, if it does; refuse sizes that it cannot be made for."""
+    def _budget_note(self, plan: Plan) -> str | None:
+        """Return how a plan misses its budget, None if it does not; refuse impossible sizes."""
         notes = [plan.note(size) for size in self.prepared.sizes]
         if not self.backbone.text_inputs:
-            return notes[0]
+            return notes[0]  # all images have one size
         if plan.budget is None or plan.budget.share is None or plan.method.keeps_per_image:
             return None
+        # texts have many lengths: only their mean has to meet the budget
         spent = self.prepared.mean(lambda size: plan.costs(size).total)
         share = spent / self.prepared.mean(lambda size: count(self.backbone, size).total)
         if abs(share / plan.budget.share - 1) <= TOLERANCE:
@@ -119,26 +128,30 @@ class Comparison:
         )
 
     def _prepared(
-        self, prepares: ImagePreparation | TextPreparation, known: Mapping[str, str] | None
+        self,
+        sample_preparation: ImagePreparation | TextPreparation,
+        known_bad: Mapping[str, str] | None,
     ) -> tuple[Preprocessed, dict[str, str]]:
         samples = self.data.samples()
-        bad = dict(self.data.bad_samples() if known is None else known)
+        bad = dict(self.data.bad_samples() if known_bad is None else known_bad)
         if bad and not self.options.skip_bad:
-            listed = "".join(f"\n  {name}: {reason}" for name, reason in sorted(bad.items()))
+            lines = "".join(f"\n  {name}: {reason}" for name, reason in sorted(bad.items()))
             raise KeeprateError(
                 f"{len(bad)} of {len(samples)} samples of '{self.data.name}' cannot be used "
-                f"(--skip-bad leaves them out):{listed}"
+                f"(--skip-bad leaves them out):{lines}"
             )
+        # the rows of a run find their samples by id
         if len({sample.id for sample in samples}) < len(samples):
             raise KeeprateError(f"Data set '{self.data.name}' gives several samples one id.")
-        good = [i for i, sample in enumerate(samples) if sample.id not in bad]
-        limit = min(self.options.limit or len(good), len(good))
-        chosen = [good[place * len(good) // limit] for place in range(limit)]
-        if not chosen:
+        usable = [index for index, sample in enumerate(samples) if sample.id not in bad]
+        limit = min(self.options.limit or len(usable), len(usable))
+        # evenly spread: the first samples of a sorted folder would be of a few classes
+        indices = [usable[position * len(usable) // limit] for position in range(limit)]
+        if not indices:
             raise KeeprateError(f"Data set '{self.data.name}' has no sample that can be used.")
-        return prepares.prepare(chosen, self.options.cache_decoded), bad
+        return sample_preparation.prepare(indices, self.options.cache_decoded), bad
 
-    def _job(self, plan: Plan) -> Run:
+    def _make_run(self, plan: Plan) -> Run:
         model = ReducedModel(self.backbone, plan)
         info = describe(self, plan)
         return Run(model, info, label_of(plan.method, info))

@@ -1,4 +1,4 @@
-"""The full description of a run, from what a comparison worked out."""
+"""Describe a run in full, from what its comparison has planned."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def describe(comparison: Comparison, plan: Plan) -> RunInfo:
 
 
 def label_of(method: Method, info: RunInfo) -> str:
-    """Name a run for people: the method, the parameters that are not its defaults, the cost."""
+    """Return a run's name for people: method, parameters that are not defaults, cost."""
     changed = [
         f"{parameter.name}={getattr(method, parameter.name)}"
         for parameter in parameters_of(type(method))
@@ -59,22 +59,24 @@ def label_of(method: Method, info: RunInfo) -> str:
 
 
 def _origin(offers: Mapping[str, Registered[Any]], cls: type) -> str:
-    """Return where a class comes from: its plugin, or the module that it was handed over from."""
+    """Return the origin of a class: its plugin, or its module if no plugin offers it."""
     origins = (offer.origin for offer in offers.values() if offer.cls is cls)
     return next(origins, f"given ({cls.__module__})")
 
 
 def _sources(comparison: Comparison, method: Method) -> dict[str, str]:
-    """Return a hash of the code of everything that a plugin may have brought."""
-    brought = {"method": method, "backbone": comparison.backbone, "data set": comparison.data}
-    hashes = {name: source_sha256(type(each)) for name, each in brought.items()}
-    return {name: found for name, found in hashes.items() if found}
+    """Return hashes of the code of everything that a plugin may have brought."""
+    things = {"method": method, "backbone": comparison.backbone, "data set": comparison.data}
+    hashes = {name: source_sha256(type(thing)) for name, thing in things.items()}
+    # keeprate's own classes have no hash: their code counts as ROWS_VERSION
+    return {name: digest for name, digest in hashes.items() if digest}
 
 
 def _stages_sha256(plan: Plan, sizes: Mapping[tuple[int, int], int]) -> str:
-    """Return a hash of the stages for every size of sample, "" where all have one size."""
+    """Return a hash of the stages for every size of sample, "" if all have one size."""
     if len(sizes) == 1:
         return ""
+    # sorted, so that the order of the samples does not count
     text = repr([(size, plan.stages(size)) for size in sorted(sizes)])
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -95,11 +97,12 @@ def _backbone_info(loaded: LoadedModel, backbone: Backbone) -> BackboneInfo:
 def _data_info(comparison: Comparison) -> DataInfo:
     data = comparison.data
     values = values_of(data)
-    places = {name for name in values if isinstance(getattr(data, name), Path)}
+    # kept apart, because where the files lie is no part of the run's id
+    path_names = {name for name in values if isinstance(getattr(data, name), Path)}
     return DataInfo(
         name=data.name,
-        parameters={name: value for name, value in values.items() if name not in places},
-        places={name: value for name, value in values.items() if name in places},
+        parameters={name: value for name, value in values.items() if name not in path_names},
+        places={name: value for name, value in values.items() if name in path_names},
         images=len(comparison.samples),
         fingerprint=comparison.fingerprint,
         transform=dict(comparison.prepared.transform),

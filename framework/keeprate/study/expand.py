@@ -1,4 +1,4 @@
-"""The runs that a call of `keeprate.compare` asks for: methods, costs and seeds, crossed."""
+"""Expand the arguments of `keeprate.compare` to runs: every method at every cost and seed."""
 
 from __future__ import annotations
 
@@ -22,49 +22,54 @@ SEED: Final = "seed"
 
 @dataclass(frozen=True)
 class RequestedMethod:
-    """One of the methods asked for: its class, its values, itself where it was given as it is."""
+    """One of the methods asked for: its class, its parameter values, and the object as given."""
 
     cls: type[Method]
     values: dict[str, object]
     given: Method | type[Method] | None
 
     def runs(self, costs: Sequence[Cost], seeds: Sequence[int]) -> Iterator[RunSpec]:
-        """Every seed at every cost; none for what reduces nothing."""
-        takes_seed = any(each.name == SEED for each in parameters_of(self.cls))
+        """Yield a run for every seed at every cost; none for a method that reduces nothing."""
+        takes_seed = any(parameter.name == SEED for parameter in parameters_of(self.cls))
+        # an instance, or a seed among the values, has its seed already
         varies = takes_seed and SEED not in self.values and not isinstance(self.given, Method)
         for cost in costs if self.cls.reduces else ():
-            for brought in [{SEED: seed} for seed in seeds] if varies else [{}]:
-                yield RunSpec(self.cls.name, {**brought, **self.values}, cost, self.given)
+            for seed_values in [{SEED: seed} for seed in seeds] if varies else [{}]:
+                yield RunSpec(self.cls.name, {**seed_values, **self.values}, cost, self.given)
 
 
 def entries_of(methods: Named | Sequence[Named] | None) -> list[RequestedMethod]:
     """Return the methods asked for, all registered ones for None.
 
-    Raises KeeprateError for unknown names, what is no method, and two methods of one name.
+    Raises KeeprateError for unknown names, objects that are no method, and two methods of one name.
     """
-    known = registry().methods
+    offers = registry().methods
     if methods is None:
-        return [RequestedMethod(each.cls, {}, None) for each in known.values()]
-    found = [_entry(each) for each in _listed(methods)]
-    by_name: dict[str, type[Method]] = {name: offer.cls for name, offer in known.items()}
-    for each in found:
-        if by_name.setdefault(each.cls.name, each.cls) is not each.cls:
+        return [RequestedMethod(offer.cls, {}, None) for offer in offers.values()]
+    requested = [_parse_method(method) for method in _as_list(methods)]
+    by_name: dict[str, type[Method]] = {name: offer.cls for name, offer in offers.items()}
+    # reports tell methods apart by their names alone
+    for entry in requested:
+        if by_name.setdefault(entry.cls.name, entry.cls) is not entry.cls:
             raise KeeprateError(
-                f"Two methods are named '{each.cls.name}': give {each.cls.__name__} another name."
+                f"Two methods are named '{entry.cls.name}': give {entry.cls.__name__} another name."
             )
-    return found
+    return requested
 
 
-def _entry(method: object) -> RequestedMethod:
+def _parse_method(method: object) -> RequestedMethod:
     if isinstance(method, str):
         name, values = parse_spec(method)
         cls = registry().method(name)
-        first = next((each.name for each in parameters_of(cls)), "")
-        return RequestedMethod(cls, {key or first: value for key, value in values.items()}, None)
+        first_name = next((parameter.name for parameter in parameters_of(cls)), "")
+        return RequestedMethod(
+            cls, {key or first_name: value for key, value in values.items()}, None
+        )
     if isinstance(method, Method):
         return RequestedMethod(type(method), {}, method)
     cls = resolve_method_class(method)
     offer = registry().methods.get(cls.name)
+    # a registered class goes by its name, so that the run can be asked for on another machine
     return RequestedMethod(cls, {}, None if offer is not None and offer.cls is cls else cls)
 
 
@@ -73,20 +78,25 @@ def costs_of(
     budgets: str | float | Sequence[str | float] | None,
     chosen: Sequence[RequestedMethod],
 ) -> list[Cost]:
-    """Return every schedule at every budget; KeeprateError for one that cannot be read."""
-    texts = [str(each) for each in _listed(budgets)]
-    for budget in texts:
+    """Return every schedule at every budget. Raises KeeprateError for one that is malformed."""
+    budget_texts = [str(budget) for budget in _as_list(budgets)]
+    for budget in budget_texts:
         parse_budget(budget)
-    forms = [str(each) for each in _listed(schedules)]
-    for schedule in forms:
-        if not any(preset_of(each.cls, schedule) for each in chosen):
+    schedule_texts = [str(schedule) for schedule in _as_list(schedules)]
+    for schedule in schedule_texts:
+        if not any(preset_of(method.cls, schedule) for method in chosen):
             parse_schedule(schedule)
-    asked = texts or (() if forms else DEFAULT_BUDGETS)
-    return [Cost(schedule, budget) for schedule in forms or (None,) for budget in asked or (None,)]
+    # a schedule alone says how much is kept: the default budgets are for calls with neither
+    budget_list = budget_texts or (() if schedule_texts else DEFAULT_BUDGETS)
+    return [
+        Cost(schedule, budget)
+        for schedule in schedule_texts or (None,)
+        for budget in budget_list or (None,)
+    ]
 
 
-def _listed(value: Any) -> list[Any]:
-    """One thing or several, as a list."""
+def _as_list(value: Any) -> list[Any]:
+    """Return one value, or several, as a list; an empty list for None."""
     if value is None:
         return []
     return list(value) if isinstance(value, list | tuple) else [value]
@@ -94,7 +104,8 @@ def _listed(value: Any) -> list[Any]:
 
 def seeds_of(seeds: Sequence[int] | int) -> list[int]:
     """Return one or several seeds as a list; KeeprateError for anything else."""
-    found = _listed(seeds)
-    if not found or any(type(each) is not int for each in found):
+    seed_list = _as_list(seeds)
+    # the exact type, because True is an int as well
+    if not seed_list or any(type(seed) is not int for seed in seed_list):
         raise KeeprateError(f"seeds must be one or more whole numbers, not {seeds!r}.")
-    return found
+    return seed_list

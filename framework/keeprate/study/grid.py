@@ -1,4 +1,4 @@
-"""The runs a study spells out: methods times parameters times costs times seeds."""
+"""Expand a study to its runs: methods times parameters times costs times seeds."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SEED = "seed"
 
 @dataclass(frozen=True)
 class GridRun:
-    """One run of the grid: its method as built, and where method, schedule and budget stand."""
+    """One run of the grid: its method, and the key paths of method, schedule and budget."""
 
     spec: RunSpec
     method: Method
@@ -41,7 +41,7 @@ class GridRun:
 
     @property
     def key(self) -> str:
-        """The same for two points that are the same run."""
+        """A text that is equal for two points that are the same run."""
         cost = self.spec.cost
         return json.dumps([self.spec.method, dict(self.values), cost.schedule, cost.budget])
 
@@ -54,36 +54,36 @@ class _Costed:
 
 
 def points_of(content: StudyContent, ledger: Problems) -> list[GridRun]:
-    """Return the runs of a study in the order they are written, each once.
+    """Return the runs of a study in the order in which they are written, each once.
 
-    What cannot be a run is noted in the ledger and left out.
+    Impossible runs are noted in the ledger and left out.
     """
-    found: dict[str, GridRun] = {}
+    runs_by_key: dict[str, GridRun] = {}
     for path, entry in _entries(content):
         with ledger.at((*path, "name")):
             name, texts = parse_spec(entry.name)
             cls = registry().method(name)
             for point in _Expansion(cls, texts, entry, path, content, ledger).points():
-                found.setdefault(point.key, point)
-    return list(found.values())
+                runs_by_key.setdefault(point.key, point)
+    return list(runs_by_key.values())
 
 
 def _entries(content: StudyContent) -> list[tuple[KeyPath, MethodEntry]]:
-    """The methods written down, or all that reduce tokens."""
+    """Return the methods of the study with their key paths, or all that reduce tokens."""
     if content.methods is None:
         offers = registry().methods.values()
         names = [offer.name for offer in offers if offer.cls.reduces]
         return [(("methods",), MethodEntry(name=name)) for name in names]
     return [
-        (("methods", place), entry)
-        for place, entry in enumerate(content.methods)
-        if entry is not None
+        (("methods", index), entry)
+        for index, entry in enumerate(content.methods)
+        if entry is not None  # None stands for an item that was refused
     ]
 
 
 @dataclass(frozen=True)
 class _Expansion:
-    """One entry of `methods` and all it stands for."""
+    """One entry of `methods` and all runs that it stands for."""
 
     cls: type[Method]
     texts: Mapping[str, str]
@@ -93,87 +93,89 @@ class _Expansion:
     ledger: Problems
 
     def points(self) -> list[GridRun]:
-        """Every combination of parameters and seeds at every cost."""
+        """Return a run for every combination of parameters and seeds at every cost."""
         costs = self._costs()
         return [
             point
             for values in self._settings()
             for costed in costs
-            if (point := self._point(values, costed)) is not None
+            if (point := self._make_run(values, costed)) is not None
         ]
 
-    def _point(self, values: Mapping[str, object], costed: _Costed) -> GridRun | None:
+    def _make_run(self, values: Mapping[str, object], costed: _Costed) -> GridRun | None:
         preset = preset_of(self.cls, costed.cost.schedule)
-        brought = {} if preset is None else preset.parameters
-        own = {name: value for name, value in values.items() if name not in brought}
+        preset_values = {} if preset is None else preset.parameters
+        # a preset is a schedule with its parameters: they win over those of the entry
+        own_values = {name: value for name, value in values.items() if name not in preset_values}
         with self.ledger.at(self.path):
-            method = build("method", self.cls, {**own, **brought})
-            spec = RunSpec(self.cls.name, own, costed.cost)
-            where = (self.path, costed.schedule, costed.budget)
-            return GridRun(spec, method, values_of(method), *where)
+            method = build("method", self.cls, {**own_values, **preset_values})
+            spec = RunSpec(self.cls.name, own_values, costed.cost)
+            key_paths = (self.path, costed.schedule, costed.budget)
+            return GridRun(spec, method, values_of(method), *key_paths)
         return None
 
     def _settings(self) -> list[dict[str, object]]:
-        """Every combination of parameter values that the method takes."""
+        """Return every combination of parameter values that the method takes."""
         axes = self._axes()
         with self.ledger.at((*self.path, "zip")):
-            found = combinations(axes, self.entry.zip)
-            return [values for values in found if self._is_sound(values, axes)]
+            settings = combinations(axes, self.entry.zip)
+            return [values for values in settings if self._is_sound(values, axes)]
         return []
 
     def _axes(self) -> dict[str, list[object]]:
         values = named_values("method", self.cls, self.texts, self.entry, self.ledger, self.path)
-        known = {each.name: each for each in parameters_of(self.cls)}
+        parameters_by_name = {parameter.name: parameter for parameter in parameters_of(self.cls)}
         axes = {}
         for name, value in values.items():
             with self.ledger.at((*self.path, "parameters", name)):
-                listed = axis_of(known[name], value)
-                axes[name] = [value] if listed is None else listed
-        if SEED in known and SEED not in values:
+                axis = axis_of(parameters_by_name[name], value)
+                axes[name] = [value] if axis is None else axis
+        if SEED in parameters_by_name and SEED not in values:
             axes[SEED] = [seed for seed in self.content.seeds if seed is not None]
         return axes
 
     def _is_sound(self, values: Mapping[str, object], axes: Mapping[str, Sequence[object]]) -> bool:
-        """Tell whether the method takes these values; what it does not take is noted."""
+        """Tell whether the method takes these values; note those that it refuses."""
         problems = refused("method", self.cls, values)
-        for name, said in problems:
+        for name, message in problems:
             path = self.path if name is None else (*self.path, "parameters", name)
+            # of several values, the problem belongs to the one that is refused
             if name is not None and len(axes[name]) > 1:
                 path = (*path, axes[name].index(values[name]))
-            self.ledger.add(path, said)
+            self.ledger.add(path, message)
         return not problems
 
     def _costs(self) -> list[_Costed]:
-        """Schedules and budgets crossed: those of the entry, if it has any, or of the study."""
-        own = self.entry.budgets is not None or self.entry.schedules is not None
+        """Return every schedule at every budget: those of the entry, or else of the study."""
+        has_own = self.entry.budgets is not None or self.entry.schedules is not None
         if not self.cls.reduces:
-            if own:
+            if has_own:
                 self.ledger.add(self.path, "reduces nothing: leave out budgets and schedules.")
             return []
-        source, path = (self.entry, self.path) if own else (self.content, ())
+        source, path = (self.entry, self.path) if has_own else (self.content, ())
         budgets, schedules = source.budgets, source.schedules
         if budgets is None and schedules is None:
             budgets = DEFAULT_BUDGETS
         return [
             _Costed(Cost(schedule, budget), at_schedule, at_budget)
-            for at_schedule, schedule in self._sound((*path, "schedules"), schedules)
-            for at_budget, budget in self._sound((*path, "budgets"), budgets)
+            for at_schedule, schedule in self._sound_texts((*path, "schedules"), schedules)
+            for at_budget, budget in self._sound_texts((*path, "budgets"), budgets)
         ]
 
-    def _sound(
+    def _sound_texts(
         self, path: KeyPath, texts: Sequence[str | None] | None
     ) -> list[tuple[KeyPath, str | None]]:
-        """Those schedules or budgets that can be read, each with its place; one None for none."""
+        """Return the valid schedules or budgets with their key paths; one None if none is given."""
         if texts is None:
             return [(path, None)]
         check = self._check_schedule if path[-1] == "schedules" else parse_budget
-        found: list[tuple[KeyPath, str | None]] = []
-        for place, text in enumerate(texts):
+        sound: list[tuple[KeyPath, str | None]] = []
+        for index, text in enumerate(texts):
             if text is not None:
-                with self.ledger.at((*path, place)):
+                with self.ledger.at((*path, index)):
                     check(text)
-                    found.append(((*path, place), text))
-        return found
+                    sound.append(((*path, index), text))
+        return sound
 
     def _check_schedule(self, text: str) -> None:
         """Raise KeeprateError for what is neither a schedule nor a preset of the method."""
@@ -192,8 +194,8 @@ class _Expansion:
 def axis_of(parameter: Parameter, value: object) -> list[object] | None:
     """Return the values that `value` lists for a parameter, None where it is a single one.
 
-    A list is an axis. Where the parameter's type is a tuple, a list of lists is, or a list of texts
-    that each spell a tuple. Raises KeeprateError for a list of nothing.
+    A list is an axis. If the parameter's type is a tuple, only a list of lists is an axis, or a
+    list of texts that each spell a tuple. Raises KeeprateError for an empty list.
     """
     if not isinstance(value, list):
         return None
@@ -211,22 +213,23 @@ def axis_of(parameter: Parameter, value: object) -> list[object] | None:
 def combinations(
     axes: Mapping[str, Sequence[object]], zips: Sequence[Sequence[str]]
 ) -> list[dict[str, object]]:
-    """Return every combination of the axes' values; those of a zip advance together.
+    """Return every combination of the axes' values; the axes of a zip advance together.
 
     Raises KeeprateError for a zip that names no axis, one twice, or axes of different lengths.
     """
     zipped = list(chain.from_iterable(zips))
     for name in zipped:
         if name not in axes:
-            several = [axis for axis, values in axes.items() if len(values) > 1]
+            long_axes = [axis for axis, values in axes.items() if len(values) > 1]
             raise KeeprateError(
                 f"zips '{name}', which lists no values under parameters. "
-                f"{suggestion(name, several)}"
+                f"{suggestion(name, long_axes)}"
             )
         if zipped.count(name) > 1:
             raise KeeprateError(f"names '{name}' twice. An axis advances with one zip.")
     groups = [*zips, *([name] for name in axes if name not in zipped)]
-    choices = [_rows(names, axes) for names in groups]
+    choices = [_zip_rows(names, axes) for names in groups]
+    # the parameters stay in the order of the file, whatever is zipped
     order = list(axes)
     return [
         dict(sorted(chain.from_iterable(row), key=lambda pair: order.index(pair[0])))
@@ -234,13 +237,17 @@ def combinations(
     ]
 
 
-def _rows(
+def _zip_rows(
     names: Sequence[str], axes: Mapping[str, Sequence[object]]
 ) -> list[list[tuple[str, object]]]:
-    """The values that axes take together, as (name, value) pairs."""
+    """Return the values that the axes take together, as (name, value) pairs."""
     lengths = [len(axes[name]) for name in names]
     if len(set(lengths)) > 1:
-        told = ", ".join(f"{name} {length}" for name, length in zip(names, lengths, strict=True))
-        raise KeeprateError(f"zips axes of different lengths ({told}). List equally many values.")
+        lengths_text = ", ".join(
+            f"{name} {length}" for name, length in zip(names, lengths, strict=True)
+        )
+        raise KeeprateError(
+            f"zips axes of different lengths ({lengths_text}). List equally many values."
+        )
     rows = zip(*(axes[name] for name in names), strict=True)
     return [list(zip(names, row, strict=True)) for row in rows]

@@ -1,4 +1,4 @@
-"""Models times data sets of a study, and which runs of the grid each pair has."""
+"""Pair the models of a study with its data sets, and choose the runs of each pair."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .yaml_lines import KeyPath
 
 @dataclass(frozen=True)
 class NamedModel:
-    """A model by name, and where in the study it stands."""
+    """A model by name, and its key path in the study."""
 
     spec: ModelSpec
     path: KeyPath
@@ -29,14 +29,14 @@ class NamedModel:
 
 @dataclass(frozen=True)
 class NamedData:
-    """A data set by name, its class, and where in the study it stands."""
+    """A data set by name, its class, and its key path in the study."""
 
     spec: DataSpec
     cls: type[DataSet]
     path: KeyPath
 
     def make(self) -> DataSet:
-        """Construct it: cheap, nothing is read."""
+        """Construct the data set. This is cheap: nothing is read."""
         return build("data set", self.cls, self.spec.values)
 
 
@@ -44,7 +44,7 @@ class NamedData:
 class Pair:
     """A model on a data set, with the runs that are not excluded.
 
-    Without data, the study has none that could be used, and the model is checked alone.
+    `data` is None if no data set of the study can be used; then the model is checked alone.
     """
 
     model: NamedModel
@@ -53,82 +53,90 @@ class Pair:
 
 
 def pairs_of(content: StudyContent, points: Sequence[GridRun], ledger: Problems) -> list[Pair]:
-    """Return every model on every data set. What cannot be, and idle exclusions, are noted."""
-    models, datas = _models(content), _datas(content, ledger) or [None]
-    exclusions = [(i, each) for i, each in enumerate(content.exclude) if each is not None]
+    """Return every model on every data set. Note impossible ones and idle exclusions."""
+    models, datas = _models(content), _data_sets(content, ledger) or [None]
+    exclusions = [
+        (index, exclusion)
+        for index, exclusion in enumerate(content.exclude)
+        if exclusion is not None
+    ]
     idle = dict(exclusions)
     pairs = []
     for model in models:
         for data in datas:
-            left = []
+            remaining = []
             for point in points:
-                hits = [i for i, each in exclusions if _excludes(each, model, data, point)]
-                left += [] if hits else [point]
-                for place in hits:
-                    idle.pop(place, None)
-            if left or not points:
-                pairs.append(Pair(model, data, tuple(left)))
-    if not ledger.problems:  # what is left out for its mistakes cannot be matched
-        for place in idle:
-            ledger.add(("exclude", place), "matches no run. Mend it or take it out.")
+                matching = [
+                    index
+                    for index, exclusion in exclusions
+                    if _excludes(exclusion, model, data, point)
+                ]
+                remaining += [] if matching else [point]
+                for index in matching:
+                    idle.pop(index, None)
+            if remaining or not points:
+                pairs.append(Pair(model, data, tuple(remaining)))
+    if not ledger.problems:  # a run that is left out for its mistakes matches no exclusion
+        for index in idle:
+            ledger.add(("exclude", index), "matches no run. Mend it or take it out.")
         if models and not pairs:
             ledger.add(("exclude",), "leaves nothing to run. Exclude less.")
     return pairs
 
 
 def _models(content: StudyContent) -> list[NamedModel]:
-    """The models written down; one without a name is the data set's own classifier."""
+    """Return the models of the study; one without a name is the data set's own classifier."""
     if content.models is None:
         return [NamedModel(ModelSpec(), ("models",))]
-    found: dict[ModelSpec, NamedModel] = {}
-    for place, each in enumerate(content.models):
-        if each is not None:
-            spec = ModelSpec(each.name, each.weights, each.image_size)
-            found.setdefault(spec, NamedModel(spec, ("models", place)))
-    return list(found.values())
+    models_by_spec: dict[ModelSpec, NamedModel] = {}
+    for index, entry in enumerate(content.models):
+        if entry is not None:
+            spec = ModelSpec(entry.name, entry.weights, entry.image_size)
+            models_by_spec.setdefault(spec, NamedModel(spec, ("models", index)))
+    return list(models_by_spec.values())
 
 
-def _datas(content: StudyContent, ledger: Problems) -> list[NamedData | None]:
+def _data_sets(content: StudyContent, ledger: Problems) -> list[NamedData | None]:
     if content.data is None:
         with ledger.at(("data",)):
             return [NamedData(DataSpec(), registry().embedded_dataset(), ("data",))]
         return []
-    found: list[NamedData | None] = []
-    for place, entry in enumerate(content.data):
-        data = None if entry is None else _data(entry, ("data", place), ledger)
-        if data is not None and data.spec not in [each.spec for each in found if each]:
-            found.append(data)
-    return found
+    named_data: list[NamedData | None] = []
+    for index, entry in enumerate(content.data):
+        data = None if entry is None else _look_up_data(entry, ("data", index), ledger)
+        if data is not None and data.spec not in [other.spec for other in named_data if other]:
+            named_data.append(data)
+    return named_data
 
 
-def _data(entry: DataEntry, path: KeyPath, ledger: Problems) -> NamedData | None:
-    """Look a data set up and check its parameters, and that the files it needs are there."""
+def _look_up_data(entry: DataEntry, path: KeyPath, ledger: Problems) -> NamedData | None:
+    """Look up a data set; check its parameters, and that the files that it needs exist."""
     with ledger.at((*path, "name")):
         name, texts = parse_spec(entry.name)
         cls = registry().dataset(name)
         values = named_values("data set", cls, texts, entry, ledger, path)
-        if lacking := missing(cls, values):
-            ledger.add(path, _how_to_give(cls, lacking, ledger, path, alone=not values))
+        if lacking_names := missing(cls, values):
+            ledger.add(path, _explain_lacking(cls, lacking_names, ledger, path, alone=not values))
             return None
         problems = refused("data set", cls, values)
-        for blamed, said in problems:
-            ledger.add(path if blamed is None else (*path, "parameters", blamed), said)
-        found = NamedData(DataSpec(name, values), cls, path)
-        if not problems and _has_its_files(found, ledger):
-            return found
+        for blamed, message in problems:
+            ledger.add(path if blamed is None else (*path, "parameters", blamed), message)
+        named_data = NamedData(DataSpec(name, values), cls, path)
+        if not problems and _files_exist(named_data, ledger):
+            return named_data
     return None
 
 
-def _how_to_give(
-    cls: type[Any], lacking: Sequence[str], ledger: Problems, path: KeyPath, *, alone: bool
+def _explain_lacking(
+    cls: type[Any], lacking_names: Sequence[str], ledger: Problems, path: KeyPath, *, alone: bool
 ) -> str:
-    """Say how to give a data set the parameters it cannot do without."""
-    needs = f"Data set '{cls.name}' needs {' and '.join(lacking)}:"
-    parameters = {each.name: each for each in parameters_of(cls)}
+    """Return a message that says how to give a data set the parameters that it lacks."""
+    needs = f"Data set '{cls.name}' needs {' and '.join(lacking_names)}:"
+    parameters = {parameter.name: parameter for parameter in parameters_of(cls)}
     key = ".".join(map(str, ledger.written(path)))
-    if alone and len(lacking) == 1:
-        return f"{needs} --set {key}={cls.name}:{_placeholder(parameters[lacking[0]])}."
-    lines = ", ".join(f"{name}: {_placeholder(parameters[name])}" for name in lacking)
+    if alone and len(lacking_names) == 1:
+        return f"{needs} --set {key}={cls.name}:{_placeholder(parameters[lacking_names[0]])}."
+    lines = ", ".join(f"{name}: {_placeholder(parameters[name])}" for name in lacking_names)
     return f"{needs} write parameters: {{{lines}}}."
 
 
@@ -138,38 +146,41 @@ def _placeholder(parameter: Parameter) -> str:
     return "FILE" if "file" in parameter.name else "FOLDER"
 
 
-def _has_its_files(data: NamedData, ledger: Problems) -> bool:
-    """Tell whether the paths a data set cannot do without are there."""
-    made, there = data.make(), True
-    for each in parameters_of(data.cls):
-        place = getattr(made, each.name, None)
-        if each.required and isinstance(place, Path) and not place.exists():
-            said = f"There is no '{place}'. Relative paths begin at the working directory."
-            ledger.add((*data.path, "parameters", each.name), said)
-            there = False
-    return there
+def _files_exist(data: NamedData, ledger: Problems) -> bool:
+    """Tell whether the required paths of a data set exist."""
+    data_set, all_exist = data.make(), True
+    for parameter in parameters_of(data.cls):
+        file = getattr(data_set, parameter.name, None)
+        if parameter.required and isinstance(file, Path) and not file.exists():
+            message = f"There is no '{file}'. Relative paths begin at the working directory."
+            ledger.add((*data.path, "parameters", parameter.name), message)
+            all_exist = False
+    return all_exist
 
 
-def _excludes(each: Exclusion, model: NamedModel, data: NamedData | None, point: GridRun) -> bool:
-    """Tell whether everything that an exclusion says is so."""
+def _excludes(
+    exclusion: Exclusion, model: NamedModel, data: NamedData | None, point: GridRun
+) -> bool:
+    """Tell whether a run matches every key of an exclusion."""
     cost = point.spec.cost
-    said = [
-        (each.method, point.spec.method),
-        (each.model, model.spec.name),
-        (each.data, None if data is None else data.cls.name),
-        (each.budget, cost.budget),
-        (each.schedule, cost.schedule),
-        (each.seed, point.values.get(SEED)),
+    conditions = [
+        (exclusion.method, point.spec.method),
+        (exclusion.model, model.spec.name),
+        (exclusion.data, None if data is None else data.cls.name),
+        (exclusion.budget, cost.budget),
+        (exclusion.schedule, cost.schedule),
+        (exclusion.seed, point.values.get(SEED)),
     ]
-    return all(wanted is None or value in wanted for wanted, value in said) and all(
-        _has(point, name, value) for name, value in each.parameters.items()
+    return all(values is None or value in values for values, value in conditions) and all(
+        _has_value(point, name, value) for name, value in exclusion.parameters.items()
     )
 
 
-def _has(point: GridRun, name: str, value: object) -> bool:
+def _has_value(point: GridRun, name: str, value: object) -> bool:
     """Tell whether a run's parameter has this value, however it is spelled."""
     if name not in point.values:
         return False
+    # built, because "30,5" and [30, 5] are one value only after conversion
     try:
         method = build("method", type(point.method), {**point.values, name: value})
     except KeeprateError:

@@ -1,4 +1,4 @@
-"""Read a study: from a file or a ready study's name to requests, or to all of its problems."""
+"""Read a study file, or a ready study by name, to requests or to a list of its problems."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .validate import validated
 
 @dataclass(frozen=True)
 class Study:
-    """A study that can be run: one request for each model on each data set, in the file's order."""
+    """A study that can run: a request for each model on each data set, in the file's order."""
 
     name: str
     description: str
@@ -35,15 +35,16 @@ def read_study(study: str, overrides: Sequence[str] = (), *, ask_hub: bool = Fal
     """Read the file, or the ready study, that `study` names, and check all of it.
 
     `overrides` are KEY=VALUE texts, with dotted keys and YAML values. Models are built as shapes
-    without weights; nothing is computed. With `ask_hub`, weights must be on this machine or to be
-    had from the hub. Raises StudyProblems that lists everything wrong, each
-    with line, key and remedy, and KeeprateError for a study that is not there.
+    without weights; nothing is computed. With `ask_hub`, weights must be on this machine or on the
+    hub. Raises StudyProblems that lists all problems, each with line, key and remedy, and
+    KeeprateError for a study that does not exist.
     """
-    path, shown = _found(study)
-    ledger = Problems.of(shown, read_text(path), overrides)
+    path, display_name = _find_study(study)
+    ledger = Problems.of(display_name, read_text(path), overrides)
     content = validated(ledger)
     pairs = pairs_of(content, points_of(content, ledger), ledger)
     check_pairs(content, pairs, ledger, ask_hub=ask_hub)
+    # built only to check it: the engine that runs is built from its name again
     if content.engine is not None:
         with ledger.at(("engine",)):
             name, values = parse_spec(content.engine)
@@ -56,6 +57,7 @@ def read_study(study: str, overrides: Sequence[str] = (), *, ask_hub: bool = Fal
             data=pair.data.spec,
             runs=tuple(point.spec for point in pair.points),
             options=_options(content, pair.data),
+            # "all methods" means all that suit the model; a method that is named must suit it
             only_fitting=content.methods is None,
         )
         for pair in pairs
@@ -66,9 +68,10 @@ def read_study(study: str, overrides: Sequence[str] = (), *, ask_hub: bool = Fal
     return Study(content.name or path.stem, description, requests, content.engine, loggers)
 
 
-def _found(study: str) -> tuple[Path, str]:
-    """Return the file of a study and how to call it in messages."""
+def _find_study(study: str) -> tuple[Path, str]:
+    """Return the file of a study, and its name for messages."""
     path = Path(study).expanduser()
+    # a name with a folder or an ending is a path: ready studies have neither
     if path.suffix in SUFFIXES or path.name != study:
         if not path.is_file():
             raise KeeprateError(

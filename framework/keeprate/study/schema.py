@@ -1,4 +1,4 @@
-"""What a study file may say: its keys, their types and their defaults, as pydantic models."""
+"""The keys of a study file, their types and their defaults, as pydantic models."""
 
 from __future__ import annotations
 
@@ -12,51 +12,55 @@ from ..request import Accelerator, Precision, plain_folder
 T = TypeVar("T")
 
 
-def _listed(value: object) -> object:
-    """One value stands for a list of it."""
+def _as_list(value: object) -> object:
+    """Return a single value as a list of one."""
     return value if isinstance(value, list | tuple) else [value]
 
 
-def _text(value: object) -> object:
-    """A number stands for its text: a budget of 0.8, a schedule."""
+def _number_to_text(value: object) -> object:
+    """Return a number as its text, because budgets and schedules are texts."""
+    # True is an int, but no budget
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return str(value) if is_number else value
 
 
-def _path(value: object) -> object:
+def _expand_path(value: object) -> object:
     return Path(value).expanduser() if isinstance(value, str) else value
 
 
-def _pixels(value: object) -> object:
-    """384, "384x288" or [384, 288], height first, as (height, width)."""
+def _parse_pixels(value: object) -> object:
+    """Return 384, "384x288" or [384, 288], height first, as (height, width) in pixels."""
     if isinstance(value, str):
         value = [int(side) if side.isdecimal() else 0 for side in value.split("x")]
+    # one number is the side of a square
     sides = value * (2 // len(value)) if isinstance(value, list) and value else [value, value]
     if len(sides) != 2 or not all(type(side) is int and side > 0 for side in sides):
         raise ValueError("must be pixels, as 384, or HEIGHTxWIDTH, as 384x288.")
     return tuple(sides)
 
 
-def _zipped(value: object) -> object:
-    """One list of names stands for a list of it."""
+def _as_zips(value: object) -> object:
+    """Return a single list of names as a list of one such list."""
     is_one = isinstance(value, list) and all(isinstance(name, str) for name in value)
     return [value] if is_one else value
 
 
-def _devices(value: object) -> object:
+def _check_devices(value: object) -> object:
+    # the exact type, because True is an int as well
     if value != "auto" and not (type(value) is int and value > 0):
         raise ValueError("must be a number of devices from 1, or auto.")
     return value
 
 
+# strict: pydantic would take true for 1 and "64" for 64
 Count = Annotated[int, Field(strict=True, ge=1)]
-File = Annotated[Path, BeforeValidator(_path)]
-Text = Annotated[str, BeforeValidator(_text)]
-ImageSize = Annotated[tuple[int, int], BeforeValidator(_pixels)]
-Devices = Annotated[int | str, BeforeValidator(_devices)]
-Zips = Annotated[tuple[tuple[str, ...], ...], BeforeValidator(_zipped)]
-Some = Annotated[tuple[T | None, ...], BeforeValidator(_listed)]
-"""One or several; None stands for an item that was refused, so that the others keep their place."""
+File = Annotated[Path, BeforeValidator(_expand_path)]
+Text = Annotated[str, BeforeValidator(_number_to_text)]
+ImageSize = Annotated[tuple[int, int], BeforeValidator(_parse_pixels)]
+Devices = Annotated[int | str, BeforeValidator(_check_devices)]
+Zips = Annotated[tuple[tuple[str, ...], ...], BeforeValidator(_as_zips)]
+Some = Annotated[tuple[T | None, ...], BeforeValidator(_as_list)]
+"""One or several; a refused item becomes None, so that the others keep their position."""
 Items = Annotated[Some[T], Field(min_length=1)]
 
 
@@ -67,7 +71,7 @@ class StudyEntry(BaseModel):
 
 
 class Named(StudyEntry):
-    """Something named, with more to say of it; where there is nothing more, a text is enough."""
+    """Something with a name and more keys; the name alone, as a text, is enough."""
 
     name: str
 
@@ -100,7 +104,7 @@ class MethodEntry(Named):
 
 
 class Exclusion(StudyEntry):
-    """Runs to leave out: those for which everything said here is so."""
+    """Runs to leave out: those that match all keys given here."""
 
     method: Items[str] | None = None
     model: Items[str] | None = None
@@ -120,12 +124,14 @@ class StudyContent(StudyEntry):
         "methods": MethodEntry,
         "exclude": Exclusion,
     }
-    """What the items of these keys are."""
+    """The types of the items of these keys."""
     lists: ClassVar[frozenset[str]] = frozenset(
         {*entries, "budgets", "schedules", "seeds", "logger"}
     )
 
-    name: Annotated[str, BeforeValidator(_text), AfterValidator(plain_folder)] | None = None
+    name: Annotated[str, BeforeValidator(_number_to_text), AfterValidator(plain_folder)] | None = (
+        None
+    )
     description: str = ""
     models: Items[ModelEntry] | None = None
     data: Items[DataEntry] | None = None

@@ -1,4 +1,4 @@
-"""Check the data of a study against its pydantic models, and go on with what is sound of it."""
+"""Check the data of a study against its pydantic models, and keep the sound part of it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .problems import Problems
 from .schema import DataEntry, MethodEntry, StudyContent
 from .yaml_lines import KeyPath
 
-_LONGEST = 40
+_LONGEST = 40  # characters of a value that a message of one line can show
 _WORDS = {
     "Input ": "",
     "should be": "must be",
@@ -29,40 +29,41 @@ _WORDS = {
     "a valid boolean": "true or false",
     "a valid tuple": "a list",
 }
-"""pydantic's words, and ours for them."""
+"""Words of pydantic's messages, and keeprate's words for them."""
 
 
 def validated(ledger: Problems) -> StudyContent:
-    """Return what the study says, without what does not fit: that is noted in the ledger.
+    """Return the sound part of the study; the rest is noted in the ledger.
 
-    A refused item of a list is None; a refused key is as if it were not there.
+    A refused item of a list becomes None; a refused key is left out.
     """
-    data = _prepared(ledger)
+    data = _prepare(ledger)
+    # each time without the refused parts, so that all problems of the rest show at once
     while True:
         try:
             return StudyContent.model_validate(data)
         except ValidationError as error:
-            found = error.errors()
-        for each in found:
-            ledger.add(_path(each), _said(each))
-            _take_out(data, each)
+            details = error.errors()
+        for detail in details:
+            ledger.add(_error_path(detail), _explain(detail))
+            _take_out(data, detail)
 
 
-def _prepared(ledger: Problems) -> dict[str, Any]:
-    """A copy of the data without keys left empty, single values made lists of one."""
+def _prepare(ledger: Problems) -> dict[str, Any]:
+    """Return a copy of the data without empty keys; single values become lists of one."""
     filled = {key: value for key, value in ledger.data.items() if value is not None}
     data = copy.deepcopy(filled)
     for key in StudyContent.lists & data.keys():
         if not isinstance(data[key], list):
             data[key] = [data[key]]
-        for place, item in enumerate(data[key]):
+        for index, item in enumerate(data[key]):
             if item is None:
-                ledger.add((key, place), "is an empty item. Fill it or take it out.")
+                ledger.add((key, index), "is an empty item. Fill it or take it out.")
     return data
 
 
 def _take_out(data: dict[str, Any], error: ErrorDetails) -> None:
-    """Remove what an error is about: an unknown key alone, otherwise the item or the whole key."""
+    """Remove what an error is about: an unknown key alone, else the item or the whole key."""
     key, *rest = error["loc"]
     if str(key) not in StudyContent.lists:
         del data[str(key)]
@@ -70,17 +71,18 @@ def _take_out(data: dict[str, Any], error: ErrorDetails) -> None:
         data[str(key)] = [None]
     elif error["type"] != "extra_forbidden":
         data[str(key)][rest[0]] = None
+    # an earlier error may have taken out the whole item
     elif data[str(key)][rest[0]] is not None:
         del data[str(key)][rest[0]][rest[1]]
 
 
-def _path(error: ErrorDetails) -> KeyPath:
+def _error_path(error: ErrorDetails) -> KeyPath:
     path = error["loc"]
     return path[:-1] if error["type"] == "missing" else path
 
 
-def _said(error: ErrorDetails) -> str:
-    """Say in words of ours what pydantic found."""
+def _explain(error: ErrorDetails) -> str:
+    """Return in keeprate's words what pydantic found."""
     kind, value, path = error["type"], error["input"], error["loc"]
     if kind == "extra_forbidden":
         return f"is no key here. {suggestion(str(path[-1]), _keys_beside(path))}"
@@ -91,20 +93,20 @@ def _said(error: ErrorDetails) -> str:
     if kind == "too_short":
         return "is an empty list. Name something, or leave the key out."
     if kind in ("model_type", "dict_type"):
-        return f"must be key: value lines, not {_shown(value)}."
-    said = error["msg"]
+        return f"must be key: value lines, not {_value_text(value)}."
+    message = error["msg"]
     for theirs, ours in _WORDS.items():
-        said = said.replace(theirs, ours)
-    return f"{said}, not {_shown(value)}."
+        message = message.replace(theirs, ours)
+    return f"{message}, not {_value_text(value)}."
 
 
 def _keys_beside(path: KeyPath) -> list[str]:
-    """The keys there could have been in the place of an unknown one."""
+    """Return the keys that are possible where an unknown one stands."""
     model = StudyContent if len(path) == 1 else StudyContent.entries[str(path[0])]
     return list(model.model_fields)
 
 
-def _shown(value: object) -> str:
+def _value_text(value: object) -> str:
     if isinstance(value, dict | list) or len(repr(value)) > _LONGEST:
         return {"dict": "key: value lines", "list": "a list"}.get(type(value).__name__, "this")
     return "nothing" if value is None else repr(value)
@@ -120,20 +122,24 @@ def named_values(
 ) -> dict[str, object]:
     """Return the values of an entry by parameter, those written behind the name first.
 
-    What names no parameter, or one for the second time, is noted and left out.
+    Unknown parameters, and parameters that are given twice, are noted and left out.
     """
-    known = [each.name for each in parameters_of(cls)]
+    parameter_names = [parameter.name for parameter in parameters_of(cls)]
     values: dict[str, object] = {}
-    written = [(key or next(iter(known), ""), value) for key, value in texts.items()]
-    for key, value in [*written, *entry.parameters.items()]:
-        inside = (*path, "parameters", key)
-        if not known:
-            ledger.add(inside, f"{kind.capitalize()} '{cls.name}' has no parameters.")
-        elif key not in known:
+    values_behind_name = [
+        (key or next(iter(parameter_names), ""), value) for key, value in texts.items()
+    ]
+    for key, value in [*values_behind_name, *entry.parameters.items()]:
+        key_path = (*path, "parameters", key)
+        if not parameter_names:
+            ledger.add(key_path, f"{kind.capitalize()} '{cls.name}' has no parameters.")
+        elif key not in parameter_names:
             where = f"in {kind} '{cls.name}'"
-            ledger.add(inside, f"No parameter '{key}' {where}. {suggestion(key, known)}")
+            ledger.add(
+                key_path, f"No parameter '{key}' {where}. {suggestion(key, parameter_names)}"
+            )
         elif key in values:
-            ledger.add(inside, "is given twice: behind the name and here. Leave one out.")
+            ledger.add(key_path, "is given twice: behind the name and here. Leave one out.")
         else:
             values[key] = value
     return values
@@ -142,28 +148,34 @@ def named_values(
 def refused(
     kind: str, cls: type[Any], values: Mapping[str, object]
 ) -> list[tuple[str | None, str]]:
-    """Return what speaks against constructing a `cls` from `values`.
+    """Return every reason why a `cls` cannot be constructed from `values`.
 
-    Each with the parameter to blame, None where no single one is.
+    Each reason comes with the parameter to blame, None if it is no single one.
     """
-    required = {each.name for each in parameters_of(cls) if each.required}
-    found: list[tuple[str | None, str]] = []
-    left = dict(values)
+    required = {parameter.name for parameter in parameters_of(cls) if parameter.required}
+    reasons: list[tuple[str | None, str]] = []
+    remaining = dict(values)
+    # `build` stops at the first problem: the blamed value is left out, and it is tried again
     while True:
         try:
-            build(kind, cls, left)
+            build(kind, cls, remaining)
         except KeeprateError as error:
-            said = str(error)
+            message = str(error)
         else:
-            return found
-        begins = re.match(r"[^:]*: (\w+)", said)
-        blamed = begins[1] if begins and begins[1] in left else None
-        found.append((blamed, said))
-        if blamed is None or blamed in required:
-            return found
-        del left[blamed]
+            return reasons
+        # `build` begins a message with the label and the parameter, "Method 'tome': r must be"
+        match = re.match(r"[^:]*: (\w+)", message)
+        blamed = match[1] if match and match[1] in remaining else None
+        reasons.append((blamed, message))
+        if blamed is None or blamed in required:  # no value can be left out
+            return reasons
+        del remaining[blamed]
 
 
 def missing(cls: type[Any], values: Mapping[str, object]) -> list[str]:
     """Return the names of the parameters that need a value and have none."""
-    return [each.name for each in parameters_of(cls) if each.required and each.name not in values]
+    return [
+        parameter.name
+        for parameter in parameters_of(cls)
+        if parameter.required and parameter.name not in values
+    ]

@@ -1,7 +1,7 @@
-"""YAML as plain values, with the line that each of them stands on and everything that is wrong.
+"""Read YAML as plain values, with the line of each value and everything that is wrong.
 
-Plain scalars are read as YAML 1.2 reads them: only `true` and `false` are truth values, so that
-`none`, `on` and `I'-S` stay texts.
+Plain scalars are read as in YAML 1.2: only `true` and `false` are truth values, so that `none`,
+`on` and `I'-S` remain texts.
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ import yaml
 from ..errors import KeeprateError
 
 KeyPath: TypeAlias = tuple[str | int, ...]
-"""Where a value stands: keys of mappings and places in lists, from the top."""
+"""The path to a value: keys of mappings and positions in lists, from the top."""
 
+# no study needs nearly as much; a few lines with aliases can stand for billions of values
 _DEEPEST = 16
 _MOST_VALUES = 100_000
 
 
 @dataclass(frozen=True)
 class Flaw:
-    """Something wrong with the text of a document, at a line (from 1) and under a key."""
+    """A mistake in the text of a document, at a line (from 1) and under a key."""
 
     line: int
     path: KeyPath
@@ -34,7 +35,7 @@ class Flaw:
 
 @dataclass(frozen=True)
 class Document:
-    """What a YAML text says: its mapping, None where it cannot be read, and the lines (from 1)."""
+    """A YAML text that was read: its mapping, None if it is unreadable, and lines (from 1)."""
 
     data: dict[str, Any] | None
     lines: Mapping[KeyPath, int]
@@ -42,6 +43,7 @@ class Document:
 
 
 class _Loader(yaml.SafeLoader):
+    # PyYAML reads YAML 1.1: its rules, such as `on` for true, are replaced by those below
     yaml_implicit_resolvers: dict[Any, Any] = {}  # noqa: RUF012  declared so by PyYAML
 
 
@@ -52,33 +54,33 @@ _SCALARS: dict[str, tuple[str, Callable[[str], object]]] = {
     "float": (r"[-+]?(?:\d+\.\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?\d+[eE][-+]?\d+", float),
     "str": (r".+", str),
 }
-_TAG = "tag:yaml.org,2002:"
+_TAG = "tag:yaml.org,2002:"  # prefix of the standard tags
 for _name, (_pattern, _) in _SCALARS.items():
     _Loader.add_implicit_resolver(_TAG + _name, re.compile(rf"(?:{_pattern})\Z", re.DOTALL), None)
 
 
 def read_document(text: str) -> Document:
-    """Read a YAML text whose top is a mapping; what is wrong with it is among its flaws."""
+    """Read a YAML text whose top is a mapping; mistakes are among the flaws of the document."""
     try:
         node = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
-        return _unread(_line(error), _reason(error))
+        return _unreadable(_error_line(error), _explain_error(error))
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        return _unread(line, f"character {chr(error.character)!r} has no place in YAML.")
+        return _unreadable(line, f"character {chr(error.character)!r} has no place in YAML.")
     except RecursionError:
-        return _unread(1, "is nested too deep.")
+        return _unreadable(1, "is nested too deep.")
     if node is None:
-        return _unread(1, "is empty. Write at least one key, as methods: [NAME].")
+        return _unreadable(1, "is empty. Write at least one key, as methods: [NAME].")
     if not isinstance(node, yaml.MappingNode):
-        return _unread(node.start_mark.line + 1, "is no mapping. Write key: value lines.")
+        return _unreadable(node.start_mark.line + 1, "is no mapping. Write key: value lines.")
     reading = _Reading()
     data = reading.mapping(node, ())
     return Document(data, reading.lines, tuple(reading.flaws))
 
 
 def read_value(text: str) -> object:
-    """Read the YAML of one value, as typed on a command line.
+    """Read the YAML of one value that was typed on a command line.
 
     Raises KeeprateError for text that is not YAML.
     """
@@ -90,7 +92,7 @@ def read_value(text: str) -> object:
 
 @dataclass
 class _Reading:
-    """Turns nodes into values, and notes lines and flaws on the way."""
+    """Turn nodes into values, and note their lines and flaws."""
 
     lines: dict[KeyPath, int] = field(default_factory=dict)
     flaws: list[Flaw] = field(default_factory=list)
@@ -121,10 +123,11 @@ class _Reading:
         if isinstance(node, yaml.MappingNode):
             return self.mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
-            return [self._item(each, (*path, place)) for place, each in enumerate(node.value)]
+            return [self._item(item, (*path, index)) for index, item in enumerate(node.value)]
         return self._scalar(node, path)
 
     def _item(self, node: yaml.Node, path: KeyPath) -> object:
+        # a mapping notes the lines of its keys; an item of a list has only its own
         self.lines[path] = node.start_mark.line + 1
         return self.value(node, path)
 
@@ -136,35 +139,35 @@ class _Reading:
             return None
         try:
             return _SCALARS[name][1](node.value)
-        except ValueError:
+        except ValueError:  # an explicit tag on a text of another kind, such as `!!int abc`
             text = f"'{node.value}' is no {name}."
             self.flaws.append(Flaw(node.start_mark.line + 1, path, text))
             return None
 
 
-def _unread(line: int, text: str) -> Document:
+def _unreadable(line: int, text: str) -> Document:
     return Document(None, {}, (Flaw(line, (), text),))
 
 
-def _line(error: yaml.MarkedYAMLError) -> int:
+def _error_line(error: yaml.MarkedYAMLError) -> int:
     mark = error.problem_mark or error.context_mark
     return 1 if mark is None else int(mark.line) + 1
 
 
-def _reason(error: yaml.MarkedYAMLError) -> str:
-    """Say in one line what the parser did not like, and what to do about what happens often."""
-    said = " ".join(str(error.problem or error.context).split())
-    if "'\\t'" in said:
+def _explain_error(error: yaml.MarkedYAMLError) -> str:
+    """Return in one line what the parser refused, with the remedy for frequent mistakes."""
+    message = " ".join(str(error.problem or error.context).split())
+    if "'\\t'" in message:
         return "a tab cannot indent in YAML. Use spaces."
     if "single document" in str(error.context):
         return "a second document begins here. One file holds one study: remove the '---'."
-    if "mapping values are not allowed" in said:
+    if "mapping values are not allowed" in message:
         return "is not YAML: ': ' inside a value. Put quotes around it, or mend the indent."
-    return f"is not YAML: {said}. Put texts with special characters in quotes."
+    return f"is not YAML: {message}. Put texts with special characters in quotes."
 
 
 def description_in(path: Path) -> str:
-    """Return what a study file says under `description`, "" if nothing or it cannot be read."""
+    """Return the `description` of a study file, "" if it has none or cannot be read."""
     try:
         data = read_document(path.read_text(encoding="utf-8")).data or {}
     except (OSError, UnicodeDecodeError):
