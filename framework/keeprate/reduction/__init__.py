@@ -1,1 +1,1 @@
-"""TODO-package."""
+"""A model whose tokens a method reduces: schedule, cost, block loop and proof."""

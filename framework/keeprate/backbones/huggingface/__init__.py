@@ -1,1 +1,1 @@
-"""TODO-package."""
+"""Families of models of transformers, one module each."""

@@ -1,1 +1,1 @@
-"""TODO-package."""
+"""Families of models of timm, one module each."""
