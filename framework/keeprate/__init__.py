@@ -56,6 +56,7 @@ __all__ = [
     "uniform",
 ]
 
+# one name a line, as above: type checkers read the imports, a run reads this table
 _HOME = {
     "Attention": "attention",
     "Backbone": "backbone",

@@ -6,7 +6,8 @@ import torch
 
 
 def device_of(accelerator: str) -> torch.device:
-    """Return the device Lightning would pick: a GPU where there is one, unless told otherwise."""
+    """Return the device Lightning would pick: a GPU if there is one and `accelerator` allows it."""
+    # the same order as Lightning's: CUDA, then MPS, then the CPU
     if accelerator in ("gpu", "cuda") or (accelerator == "auto" and torch.cuda.is_available()):
         return torch.device("cuda")
     if accelerator == "mps" or (accelerator == "auto" and torch.backends.mps.is_available()):

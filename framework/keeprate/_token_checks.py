@@ -1,8 +1,8 @@
-"""What is refused of positions and scores that a method hands to its tokens.
+"""Checks the positions and scores that a method passes to its tokens.
 
-Shapes, types and devices cost nothing to compare. Values are looked at once per call, for all that
-can be wrong with them together: on a GPU one short wait (the method's own call is what it waits
-for). Scores that were looked at before are not looked at again.
+Comparing shapes, types and devices costs nothing. Values are checked once per call, for all faults
+together, because reading them from a GPU waits until the method's own work is done. Scores that
+were checked before are not checked again.
 """
 
 from __future__ import annotations
@@ -12,11 +12,15 @@ from torch import Tensor
 
 from .errors import KeeprateError
 
-_SEEN = "keeprate_numbers_in_version"
+_CHECKED_VERSION = "keeprate_numbers_in_version"
+"""The attribute of a tensor of scores that holds the version in which it had no NaN."""
 
 
 def check_positions(what: str, index: object, batch: int, device: torch.device) -> None:
-    """Raise KeeprateError unless `index` is an int64 tensor (B, K) on `device`; values unseen."""
+    """Raise KeeprateError unless `index` is an int64 tensor (B, K) on `device`.
+
+    The values are not read.
+    """
     if not isinstance(index, Tensor):
         raise KeeprateError(
             f"{what} must be a tensor of positions, int64 (B, K), not a {type(index).__name__}."
@@ -45,10 +49,11 @@ def check_kept(index: Tensor, count: int, counted: Tensor | None) -> None:
     """
     if not _has_values(index):
         return
-    inside, seen = _seen(index, count, counted)
-    if bool((inside != index).any() | (seen > 1).any()):
+    inside, times = _count_positions(index, count, counted)
+    # one conversion to bool for all faults: each waits for the device
+    if bool((inside != index).any() | (times > 1).any()):
         _refuse_outside("tokens.keep: index", index, count)
-        image, position = _first(seen > 1)
+        image, position = _find_first(times > 1)
         raise KeeprateError(
             f"tokens.keep: index names position {position} of image {image} more than once: a "
             "token can be kept once. Where that is padding, say so: keep(index, valid=...)."
@@ -56,24 +61,26 @@ def check_kept(index: Tensor, count: int, counted: Tensor | None) -> None:
 
 
 def check_merged(source: Tensor, into: Tensor, order: Tensor, count: int) -> None:
-    """Raise KeeprateError unless every token of `count` is once in `source` (B, R) or `order`.
+    """Raise KeeprateError unless a merge names every token of `count` once.
 
-    And unless `into` (B, R) names tokens of `order` (B, N - R) only.
+    Each token must be in `source` (B, R) or in `order` (B, N - R), and `into` (B, R) must name only
+    tokens of `order`.
     """
     if not _has_values(source) and not _has_values(order):
         return
-    named = torch.cat([source, order], dim=1)
-    inside, seen = _seen(named, count, None)
-    goes = torch.zeros_like(seen).scatter(1, inside[:, : source.shape[1]], 1)
+    positions = torch.cat([source, order], dim=1)
+    inside, times = _count_positions(positions, count, None)
+    is_source = torch.zeros_like(times).scatter(1, inside[:, : source.shape[1]], 1)
+    # positions outside would be an error of the device, after which CUDA answers nothing more
     target = into.clamp(0, count - 1)
-    wrong = (inside != named).any() | (target != into).any() | (seen > 1).any()
-    if bool(wrong | goes.gather(1, target).any()):
+    wrong = (inside != positions).any() | (target != into).any() | (times > 1).any()
+    if bool(wrong | is_source.gather(1, target).any()):
         for what, index in (("source", source), ("into", into), ("order", order)):
             _refuse_outside(f"tokens.merge: {what}", index, count)
-        _refuse_twice(seen, source)
-        image, place = _first(goes.gather(1, target) > 0)
+        _refuse_twice(times, source)
+        image, column = _find_first(is_source.gather(1, target) > 0)
         raise KeeprateError(
-            f"tokens.merge: into names position {int(into[image, place])} of image {image}, which "
+            f"tokens.merge: into names position {int(into[image, column])} of image {image}, which "
             "is in source itself: merge into tokens that stay."
         )
 
@@ -82,19 +89,19 @@ def check_source(source: Tensor, count: int) -> None:
     """Raise KeeprateError unless `source` (B, R) names tokens of `count`, each at most once."""
     if not _has_values(source):
         return
-    inside, seen = _seen(source, count, None)
-    if bool((inside != source).any() | (seen > 1).any()):
+    inside, times = _count_positions(source, count, None)
+    if bool((inside != source).any() | (times > 1).any()):
         _refuse_outside("tokens.merge: source", source, count)
-        _refuse_twice(seen, source)
+        _refuse_twice(times, source)
 
 
 def check_scores(score: object, shape: tuple[int, int], device: torch.device) -> Tensor:
-    """Return `score`; KeeprateError unless it is floating-point, of `shape` (B, N), on `device`."""
+    """Return `score`, a floating-point tensor of `shape` (B, N) on `device`, or KeeprateError."""
     what = "tokens.top: score"
     if not isinstance(score, Tensor) or tuple(score.shape) != shape:
-        found = tuple(score.shape) if isinstance(score, Tensor) else f"a {type(score).__name__}"
+        actual = tuple(score.shape) if isinstance(score, Tensor) else f"a {type(score).__name__}"
         raise KeeprateError(
-            f"{what} must be one number per token, prefix tokens included, {shape}, not {found}."
+            f"{what} must be one number per token, prefix tokens included, {shape}, not {actual}."
         )
     if not score.is_floating_point():
         raise KeeprateError(
@@ -111,8 +118,8 @@ def check_amount(k: int, patches: int) -> None:
 
 
 def check_numbers(score: Tensor, ranked: Tensor) -> None:
-    """Raise KeeprateError where `ranked`, the part of `score` that counts, is not a number."""
-    if not _has_values(ranked) or getattr(score, _SEEN, None) == _version(score):
+    """Raise KeeprateError if `ranked`, the part of `score` that counts, has a NaN."""
+    if not _has_values(ranked) or getattr(score, _CHECKED_VERSION, None) == _version(score):
         return
     if bool(ranked.isnan().any()):
         raise KeeprateError(
@@ -121,14 +128,15 @@ def check_numbers(score: Tensor, ranked: Tensor) -> None:
 
 
 def mark_numbers(score: Tensor) -> Tensor:
-    """Return `score`, marked as looked at: there is no NaN in it as long as nothing is written."""
+    """Return `score`, marked as free of NaN as long as nothing is written into it."""
+    # a compiled graph has no attributes of tensors
     if not torch.compiler.is_compiling():
-        setattr(score, _SEEN, _version(score))
+        setattr(score, _CHECKED_VERSION, _version(score))
     return score
 
 
 def _version(tensor: Tensor) -> int:
-    """Return how often a tensor was written to; one made for inference alone does not count."""
+    """Return how often a tensor was written to, 0 for inference tensors, which do not count it."""
     return 0 if tensor.is_inference() else tensor._version
 
 
@@ -144,8 +152,8 @@ def _has_values(index: Tensor) -> bool:
     return not without_values(index) and index.numel() > 0
 
 
-def _seen(index: Tensor, count: int, counted: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Return the positions (B, K), those outside moved inside, and how often each is named."""
+def _count_positions(index: Tensor, count: int, counted: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return the positions (B, K), clamped to those that exist, and how often each is named."""
     if not count:
         raise KeeprateError("There are no tokens left to keep or merge.")
     inside = index.clamp(0, count - 1)
@@ -156,29 +164,32 @@ def _seen(index: Tensor, count: int, counted: Tensor | None) -> tuple[Tensor, Te
 def _refuse_outside(what: str, index: Tensor, count: int) -> None:
     outside = (index < 0) | (index >= count)
     if bool(outside.any()):
-        image, place = _first(outside)
+        image, column = _find_first(outside)
         raise KeeprateError(
-            f"{what} names position {int(index[image, place])} of image {image}, which has "
+            f"{what} names position {int(index[image, column])} of image {image}, which has "
             f"{count} tokens: positions are 0 to {count - 1}, prefix tokens first."
         )
 
 
-def _refuse_twice(seen: Tensor, source: Tensor) -> None:
-    if bool((seen > 1).any()):
-        image, position = _first(seen > 1)
-        named = int((source[image] == position).sum())
-        where = ("twice in order", "in source and in order", "twice in source")[min(named, 2)]
+def _refuse_twice(times: Tensor, source: Tensor) -> None:
+    if bool((times > 1).any()):
+        image, position = _find_first(times > 1)
+        times_in_source = int((source[image] == position).sum())
+        where = ("twice in order", "in source and in order", "twice in source")[
+            min(times_in_source, 2)
+        ]
         raise KeeprateError(
             f"tokens.merge: position {position} of image {image} is {where}: a token stays or "
             "merges, once."
         )
 
 
-def _first(wrong: Tensor) -> tuple[int, int]:
-    image, place = wrong.nonzero()[0].tolist()
-    return image, place
+def _find_first(wrong: Tensor) -> tuple[int, int]:
+    """Return row and column of the first True of `wrong` (B, K)."""
+    image, column = wrong.nonzero()[0].tolist()
+    return image, column
 
 
 def without_values(x: Tensor) -> bool:
-    """Tell whether `x` stands for a tensor whose numbers are not known (yet)."""
+    """Tell whether the numbers of `x` cannot be read: on the meta device, or during an export."""
     return x.is_meta or torch.compiler.is_exporting()

@@ -1,4 +1,4 @@
-"""`keeprate.compare`: a comparison asked for from Python, with names or with things at hand."""
+"""`keeprate.compare`: runs a comparison from Python, on names or on objects."""
 
 from __future__ import annotations
 
@@ -68,34 +68,34 @@ def compare(  # noqa: PLR0913  the options of `keeprate compare`
     folder: Path | str | None = None,
     progress: bool = True,
 ) -> ComparisonTable:
-    """Run methods at equal cost on a model and a data set; return a table of what came out.
+    """Run methods at equal cost on a model and a data set; return a table of the results.
 
     `model` is a name as in `keeprate compare --model` (with `weights` and `image_size` in pixels),
-    or a module: a copy of it is compared, in eval mode, and its images are prepared as its
-    `pretrained_cfg` says. `data` is a name with parameters ("imagenet:FOLDER") or a data set. Left
-    out, they are those that ship with keeprate. `methods` are names with parameters
+    or a module: a copy of it is compared, in eval mode, and its `pretrained_cfg` says how images
+    are prepared. `data` is a name with parameters ("imagenet:FOLDER") or a data set. The default
+    model and data set ship with keeprate. `methods` are names with parameters
     ("zero-tprune:pattern=I'-S"), classes of method, as `keeprate.as_method` makes them, or methods;
-    by default all registered ones that suit the model. Each runs at every budget (GMACs per image,
-    or a share as "65%") with every schedule, and with every seed if it has one.
+    the default is all registered methods that suit the model. Each runs at every budget (GMACs per
+    image, or a share as "65%") with every schedule, and with every seed if it has one.
 
-    Runs are stored in `folder`, by default runs/NAME, and those that are there, or in a folder
-    beside it, are not computed again. The unpruned model always goes along. Of the other arguments
-    docs/python.md tells more. Nothing is printed but the progress, on standard error.
+    Runs are stored in `folder`, by default runs/NAME. Runs that are already there, or in a folder
+    beside it, are not computed again. The unpruned model always runs, too. docs/python.md explains
+    the other arguments. Only the progress is printed, on standard error.
 
-    Raises KeeprateError, before anything is computed, for whatever is unknown, missing or does not
-    fit, and where no run of a method could be finished; KeyboardInterrupt once Ctrl-C has stopped
-    it: the same call goes on from there.
+    Raises KeeprateError, before anything is computed, if an argument is unknown, missing or does
+    not fit, and KeeprateError if no run of a method could be finished. Raises KeyboardInterrupt
+    after Ctrl-C; the same call then continues where it stopped.
     """
-    chosen = entries_of(methods)
+    entries = entries_of(methods)
     _check(accelerator, precision, batch_size=batch_size, limit=limit, workers=workers)
-    costs = costs_of(schedules, budgets, chosen)
+    costs = costs_of(schedules, budgets, entries)
     data_spec = _data_spec(data)
     if workers is None:
         workers = default_workers(_data_class(data_spec))
     request = Request(
         model=_model_spec(model, weights, image_size),
         data=data_spec,
-        runs=tuple(run for each in chosen for run in each.runs(costs, seeds_of(seeds))),
+        runs=tuple(run for entry in entries for run in entry.runs(costs, seeds_of(seeds))),
         options=Options(
             loop=LoopOptions(batch_size, workers, precision, accelerator),
             seed=seeds_of(seeds)[0],
@@ -108,8 +108,8 @@ def compare(  # noqa: PLR0913  the options of `keeprate compare`
         ),
         only_fitting=methods is None,
     )
-    place = _folder(name, folder, request)
-    return _table(place, _executed(request, place, engine, shown=progress))
+    location = _store_folder(name, folder, request)
+    return _table(location, _execute(request, location, engine, shown=progress))
 
 
 def _model_spec(
@@ -126,7 +126,7 @@ def _model_spec(
 
 
 def _loaded(model: nn.Module) -> LoadedModel:
-    """Return a copy of a module, to be moved and cast, under the name it calls itself."""
+    """Return a copy of a module, which a run may move and cast, under the module's own name."""
     config = config_of(model)
     if not config and not hasattr(model, "config"):
         raise KeeprateError(
@@ -135,8 +135,8 @@ def _loaded(model: nn.Module) -> LoadedModel:
             '(0.5, 0.5, 0.5), "interpolation": "bicubic", "crop_pct": 0.9}.'
         )
     parts = [config.get("architecture") or type(model).__name__, config.get("tag")]
-    mine = copied(model).eval()
-    return LoadedModel(mine, ".".join(filter(None, parts)), "given", weights_sha256(mine))
+    copy = copied(model).eval()
+    return LoadedModel(copy, ".".join(filter(None, parts)), "given", weights_sha256(copy))
 
 
 def _data_spec(data: DataSet | str | None) -> DataSpec:
@@ -150,23 +150,24 @@ def _data_spec(data: DataSet | str | None) -> DataSpec:
 def _data_class(spec: DataSpec) -> type[DataSet]:
     if spec.built is not None:
         return type(spec.built)
-    known = registry()
-    return known.embedded_dataset() if spec.name is None else known.dataset(spec.name)
+    plugins = registry()
+    return plugins.embedded_dataset() if spec.name is None else plugins.dataset(spec.name)
 
 
 def _check(accelerator: str, precision: str, **counts: int | None) -> None:
-    """Raise KeeprateError for a setting of the loop that there is not."""
+    """Raise KeeprateError for a setting of the loop that does not exist."""
     if accelerator not in ACCELERATORS:
         raise unknown_name("accelerator", accelerator, ACCELERATORS)
     if precision not in PRECISIONS:
         raise unknown_name("precision", precision, PRECISIONS)
     for name, count in counts.items():
         least = 0 if name == "workers" else 1
+        # an exact match, because a bool is an int as well
         if count is not None and (type(count) is not int or count < least):
             raise KeeprateError(f"{name} must be a whole number from {least}, not {count!r}.")
 
 
-def _folder(name: str | None, folder: Path | str | None, request: Request) -> Path:
+def _store_folder(name: str | None, folder: Path | str | None, request: Request) -> Path:
     if folder is not None:
         if name is not None:
             raise KeeprateError("name and folder both say where results go: leave one out.")
@@ -181,23 +182,24 @@ def _folder(name: str | None, folder: Path | str | None, request: Request) -> Pa
         raise KeeprateError(f"name {error}") from error
 
 
-def _executed(request: Request, place: Path, engine: str | None, *, shown: bool) -> StudyOutcome:
+def _execute(request: Request, location: Path, engine: str | None, *, shown: bool) -> StudyOutcome:
     from .evaluation.event_log import LOG
     from .evaluation.progress.plain import progress
 
-    chosen, stop = build_engine(engine), StopSwitch()
-    say: Callable[[str], None] = _say if shown else _unsaid
-    with stop.on_signals(say), progress(place) if shown else nullcontext(_unheard) as listen:
-        heard: Listener = to_all([listen, EventLog(place / LOG)])
-        tally = execute([request], Store(place), chosen, heard, stop)
+    built_engine, stop = build_engine(engine), StopSwitch()
+    say: Callable[[str], None] = _say if shown else _say_nothing
+    # the first Ctrl-C lets the batches in progress be saved, before it is raised below
+    with stop.on_signals(say), progress(location) if shown else nullcontext(_ignore) as listen:
+        listener: Listener = to_all([listen, EventLog(location / LOG)])
+        outcome = execute([request], Store(location), built_engine, listener, stop)
     if stop.is_set:
-        raise KeyboardInterrupt(f"{len(tally.left)} runs left; the same call goes on from here.")
-    return tally
+        raise KeyboardInterrupt(f"{len(outcome.left)} runs left; the same call goes on from here.")
+    return outcome
 
 
-def _table(place: Path, tally: StudyOutcome) -> ComparisonTable:
-    table = ComparisonTable(place, [*tally.finished, *tally.reused, *tally.failed])
-    if tally.failed and not table.frame["reduces"].any():
+def _table(location: Path, outcome: StudyOutcome) -> ComparisonTable:
+    table = ComparisonTable(location, [*outcome.finished, *outcome.reused, *outcome.failed])
+    if outcome.failed and not table.frame["reduces"].any():
         raise KeeprateError(f"No run could be finished: {table.problems[0]}")
     return table
 
@@ -206,9 +208,9 @@ def _say(line: str) -> None:
     click.echo(line, err=True)
 
 
-def _unsaid(line: str) -> None:
-    """Nothing is printed."""
+def _say_nothing(line: str) -> None:
+    """Print nothing."""
 
 
-def _unheard(event: Event) -> None:
-    """Nothing is shown."""
+def _ignore(event: Event) -> None:
+    """Show nothing."""

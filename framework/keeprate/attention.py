@@ -1,4 +1,4 @@
-"""What a method may look at: the attention of one block, computed once and only if asked for."""
+"""The attention of one block as a method reads it: computed once, and only if it is needed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .errors import KeeprateError
 from .method import Needs
 
 CHUNK_BYTES = {"cpu": 4 * 2**20, "cuda": 32 * 2**20}
-"""Explicit attention matrices computed at a time: what stays in the cache of each device type."""
+"""Bytes of explicit attention matrices per chunk: they stay in the cache of each device type."""
 
 
 @dataclass
@@ -21,8 +21,8 @@ class Attention:
     """Queries, keys and values (B, H, N, d) of a block, after norms and position rotation.
 
     `bias` is added to the attention logits, None for nothing; `x_pre` (B, N, C) is what q, k and v
-    were projected from. `weights` and `class_row` are there for methods that declare the
-    need; `score` (B, N) is what the method's own `score` returned. In a block that computes several
+    were projected from. `weights` and `class_row` exist only for methods that declare them in
+    `needs`; `score` (B, N) is the result of the method's own `score`. If a block computes several
     attention maps, their heads stand side by side.
     """
 
@@ -38,7 +38,7 @@ class Attention:
 
     @property
     def mask(self) -> Tensor | None:
-        """What is added to the logits, that broadcasts to (B, H, N, N); boolean: True = attend."""
+        """The bias of the logits; it broadcasts to (B, H, N, N); boolean: True = attend."""
         return None if self.bias is None else self.bias.dense()
 
     @property
@@ -60,14 +60,14 @@ class Attention:
 
     @property
     def score(self) -> Tensor:
-        """What the method's `score` returned, (B, N)."""
+        """The scores (B, N) that the method's `score` returned."""
         if self.given_score is None:
             raise KeeprateError(
                 "attention.score is what the method's score returned, and here is none: keeprate "
                 "gives it to reduce, for methods that implement score. In a test of your own, call "
                 "tokens.keep_top(score, stage.keep)."
             )
-        return mark_numbers(self.given_score)  # whoever gave it has looked at it
+        return mark_numbers(self.given_score)  # whoever set it has checked it
 
     def rows(self, images: slice) -> Attention:
         """Return the attention of some images of the batch."""
@@ -92,6 +92,7 @@ class Attention:
 
 def explicit_weights(q: Tensor, k: Tensor, scale: float, mask: Tensor | None) -> Tensor:
     """Return softmax(scale q k^T + mask), (B, H, M, N), for q (B, H, M, d) and k (B, H, N, d)."""
+    # q is scaled, not the logits, so that products in float16 stay finite
     logits = (q * scale) @ k.transpose(-2, -1)
     if mask is not None and mask.dtype == torch.bool:
         logits = logits.masked_fill(~mask, -torch.inf)
@@ -106,19 +107,20 @@ def chunks(q: Tensor) -> Iterator[slice]:
     if torch.compiler.is_exporting():  # one program for batches of any size
         yield slice(None)
         return
+    # on other devices the whole batch is one chunk
     limit = CHUNK_BYTES.get(q.device.type, batch * heads * count * count * q.element_size())
     step = max(1, limit // (heads * count * count * q.element_size()))
-    for start in range(0, max(batch, 1), step):
+    for start in range(0, max(batch, 1), step):  # one chunk for an empty batch, too
         yield slice(start, start + step)
 
 
 @dataclass(frozen=True)
 class AttentionBias:
-    """The sum of what a model gives its attention and what a reduced model adds.
+    """The bias that a model gives its attention, plus the bias that a reduced model adds.
 
-    `given` broadcasts to (B, H, N, N), additive or boolean (True = attend). With `position` (B, N)
-    it was made for the sequence that entered the first block, and row and column of every token are
-    looked up: a table of relative positions, whose copy for a whole batch would fill memory, so
+    `given` broadcasts to (B, H, N, N), additive or boolean (True = attend). With `position` (B, N),
+    `given` is a table of relative positions for the sequence that entered the first block, and the
+    row and column of every token are looked up in it. A copy for a whole batch would fill memory:
     take `rows` of a few images first. `extra` (B, 1, 1, N) is added for every key: the logarithm of
     token sizes, minus infinity for padding.
     """
@@ -135,6 +137,7 @@ class AttentionBias:
     def rows(self, images: slice) -> AttentionBias:
         """Return the part for some images of the batch."""
         given = self.given
+        # a bias of one row broadcasts over the batch and stays whole
         if given is not None and self.position is None and given.dim() == 4 and len(given) > 1:
             given = given[images]
         return AttentionBias(
@@ -144,7 +147,7 @@ class AttentionBias:
         )
 
     def first_query(self) -> AttentionBias:
-        """Return the part that the first token's row of the attention needs."""
+        """Return the part for the first query, which is the class token."""
         if self.given is None or self.given.shape[-2] == 1:
             return self
         if self.position is None:
@@ -152,10 +155,10 @@ class AttentionBias:
         return AttentionBias(_first_row(self.given, self.position), None, self.extra)
 
     def dense(self) -> Tensor | None:
-        """Return what is added to the logits, that broadcasts to (B, H, N, N); None for nothing."""
+        """Return the bias of the logits, which broadcasts to (B, H, N, N); None for no bias."""
         given = self.given
         if given is not None and self.position is not None:
-            given = _looked_up(given, self.position)
+            given = _look_up(given, self.position)
         if given is None or self.extra is None:
             return given if self.extra is None else self.extra
         if given.dtype == torch.bool:
@@ -163,11 +166,11 @@ class AttentionBias:
         return given + self.extra
 
 
-def _looked_up(table: Tensor, position: Tensor) -> Tensor:
+def _look_up(table: Tensor, position: Tensor) -> Tensor:
     """Return rows and columns of a table (1, H, M, M) at position (B, N), as (B, H, N, N)."""
     table = table.reshape(table.shape[-3:])
-    chosen = table[:, position[:, :, None], position[:, None, :]]  # (H, B, N, N)
-    return chosen.transpose(0, 1)
+    entries = table[:, position[:, :, None], position[:, None, :]]  # (H, B, N, N)
+    return entries.transpose(0, 1)
 
 
 def _first_row(table: Tensor, position: Tensor) -> Tensor:

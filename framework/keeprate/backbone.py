@@ -24,9 +24,9 @@ B rows each. A family says which it takes."""
 class BlockCost:
     """Multiply-accumulates of one block.
 
-    `attention_per_token` for its projections, `per_pair` for each (query, key) pair of the
-    attention matrix and its product with the values, `mlp_per_token` for the feed-forward half,
-    `fixed` for what does not depend on the tokens left (a table of relative positions).
+    `attention_per_token` counts its projections, `per_pair` each (query, key) pair of the attention
+    matrix and its product with the values, `mlp_per_token` the feed-forward half, and `fixed` the
+    work that does not depend on the number of tokens (a table of relative positions).
     """
 
     attention_per_token: int
@@ -48,9 +48,9 @@ class HeadCost:
 class Backbone(ABC):
     """Runs a model of one family in pieces: embed, each block's two halves, classify.
 
-    Its pieces in a row must compute exactly what the model computes. `model` is used, never
-    changed. The constructor sets the attributes below; those with a value here may stay as they
-    are.
+    Its pieces, run one after another, must compute exactly what the model computes. They use
+    `model` and never change it. The constructor sets the attributes below; an attribute with a
+    default here may keep it.
     """
 
     name: ClassVar[str]
@@ -67,12 +67,12 @@ class Backbone(ABC):
     head_reads_prefix_only: bool
     """Whether the logits depend on prefix tokens alone (class-token heads)."""
     places: frozenset[Place] = frozenset(Place)
-    """Where methods may act: after-block only, where a block's halves run side by side."""
+    """Where methods may act: only after the block, if the two halves of a block run in parallel."""
     follows_positions: bool = False
     """Whether blocks look up the position of each token (rotary embeddings, position tables)."""
     text_inputs: ClassVar[tuple[str, ...]] = ()
-    """The names of the tensors a model of texts reads; () for models of images. Texts differ in
-    length: the size of one is (1, tokens), its "patches" are the tokens but the class token."""
+    """The names of the tensors that a model of texts reads; () for models of images. The size of a
+    text is (1, tokens), and its "patches" are all tokens except the class token."""
     maps: int = 1
     """Attention maps a block computes, each in a fused call of its own; their heads are counted
     together in `heads`."""
@@ -83,9 +83,9 @@ class Backbone(ABC):
     @classmethod
     @abstractmethod
     def refusal(cls, model: nn.Module) -> str | None:
-        """Return None if this family runs `model`; otherwise what is missing.
+        """Return None if this family runs `model`; otherwise say what is missing.
 
-        An empty text says that the model is of another family altogether.
+        An empty text says that the model belongs to another family.
         """
 
     def plain(self, inputs: Inputs) -> Tensor:
@@ -101,12 +101,13 @@ class Backbone(ABC):
         shape = (batch, getattr(self.model, "in_chans", 3), *self.image_size)
         if parameter.is_meta:
             return torch.empty(shape, device="meta", dtype=parameter.dtype)
+        # drawn on the CPU: generators of other devices give other numbers
         images = torch.randn(shape, generator=torch.Generator().manual_seed(0))
         return images.to(parameter)
 
     @classmethod
     def examples(cls) -> Mapping[str, Callable[[], nn.Module]]:
-        """Return how to build small models of the family, by name, to prove it on."""
+        """Return functions, by name, that build small models on which the family is proved."""
         return {}
 
     @abstractmethod
@@ -114,9 +115,9 @@ class Backbone(ABC):
         """Return the tokens (B, N, C) that enter the first block, for images (B, 3, H, W)."""
 
     def context(self, inputs: Inputs) -> object:
-        """Return what the blocks need besides the tokens, the same for every image of the batch.
+        """Return data that the blocks need besides the tokens, the same for all images of a batch.
 
-        It reaches them as `tokens.context`: a rotary embedding, for example.
+        The blocks read it as `tokens.context`: a rotary embedding, for example.
         """
         return None
 
@@ -125,9 +126,9 @@ class Backbone(ABC):
         """Run a block's first half, residual included, and return (B, N, C).
 
         The attention module must run inside `with reader.around(x_pre, module):`, where x_pre
-        (B, N, C) is the input of its projections. The reader adds masks and position biases. Where
-        `tokens.position` is not None, tokens have moved, and whatever belongs to a token's place
-        must be looked up there.
+        (B, N, C) is the input of its projections. The reader adds masks and position biases. If
+        `tokens.position` is not None, tokens have moved: look up there whatever depends on a
+        token's position.
         """
 
     @abstractmethod
@@ -138,8 +139,8 @@ class Backbone(ABC):
     def classify(self, tokens: Tokens, mask: Tensor | None) -> Tensor:
         """Return logits (B, K) from the tokens that leave the last block.
 
-        Averages weigh each token by its size; padding takes no part. `mask` (B, 1, 1, N) is what
-        attention pooling adds to its logits.
+        Averages weigh each token by its size and leave padding out. Attention pooling adds `mask`
+        (B, 1, 1, N) to its logits.
         """
 
     def input_size(self, inputs: Inputs) -> tuple[int, int]:
@@ -150,19 +151,19 @@ class Backbone(ABC):
     def parts(self, inputs: Inputs) -> Sequence[tuple[Tensor, Inputs]]:
         """Split inputs of several sizes into (rows int64, inputs of one size).
 
-        An empty list says that all are of one size.
+        An empty list says that all inputs have one size.
         """
         return []
 
     @abstractmethod
     def num_patches(self, image_size: tuple[int, int]) -> int:
-        """Return how many patch tokens an image of `image_size` (height, width) pixels gives."""
+        """Return the number of patch tokens of an image of (height, width) pixels."""
 
     def grid(self, image_size: tuple[int, int]) -> tuple[int, int] | None:
         """Return the rows and columns of the patches of an image of (height, width) pixels.
 
-        Patch tokens come row by row, and rows and columns part the image evenly. None where they
-        do not, or where there are none: such images cannot be drawn.
+        Patch tokens come row by row, and rows and columns divide the image evenly. Return None if
+        they do not, or if there is no grid: such images cannot be drawn.
         """
         return None
 
@@ -172,8 +173,8 @@ class Backbone(ABC):
 
     @abstractmethod
     def block_cost(self, block: int) -> BlockCost:
-        """Return what one block costs."""
+        """Return the cost of one block."""
 
     @abstractmethod
     def head_cost(self) -> HeadCost:
-        """Return what pooling and classifier cost."""
+        """Return the cost of pooling and classifier."""

@@ -60,44 +60,48 @@ class ComparisonTable:
     `frame` has a row for each run, the cheapest first: `macs_*` are multiply-accumulates per image,
     `*_percent` shares in per cent, `difference_*` percentage points against the unpruned model,
     with 95 % intervals, `kl_nats` a mean divergence in nats. docs/python.md explains every column.
-    `summary` is what reports are written from, `folder` the store that the runs are in.
+    Reports are written from `summary`; `folder` is the store that holds the runs.
     """
 
     def __init__(self, folder: Path, ids: Sequence[str]) -> None:
-        """Read the runs of these ids; KeeprateError where one is missing or cannot be read."""
+        """Read the runs `ids`; raise KeeprateError if one is missing or cannot be read."""
         self.folder = Path(folder)
-        self._store = _Part(self.folder, ids)
+        self._store = _StorePart(self.folder, ids)
         self.summary: Summary = summarise(self._store)
         self.frame = _frame(self.summary.lines)
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """A line for each run that failed, or cannot be compared, and why."""
+        """One line for each run that failed or cannot be compared, with the reason."""
         return self.summary.problems
 
     def rows(self, run: str) -> pl.DataFrame:
-        """Return the rows of one run, one per image, named by its id or, if no other has it, label.
+        """Return the rows of one run, one per image; `run` is its id or its label.
 
         Columns as in docs/runs.md: sample, label, prediction, correct, top5, correct_top5,
         confidence, agrees, kl (nats), tokens after each block, macs (multiply-accumulates). Raises
-        KeeprateError for a name that no run has, or several have.
+        KeeprateError for a name that no run has, and for a label that several runs have.
         """
-        named = [line.id for line in self.summary.lines if run in (line.id, line.label)]
-        if len(named) > 1:
-            raise KeeprateError(f"Several runs are '{run}': name one by id, {', '.join(named)}.")
-        if not named:
+        ids = [line.id for line in self.summary.lines if run in (line.id, line.label)]
+        if len(ids) > 1:
+            raise KeeprateError(f"Several runs are '{run}': name one by id, {', '.join(ids)}.")
+        if not ids:
             raise unknown_name("run", run, [line.id for line in self.summary.lines])
-        return self._store.rows(named[0])
+        return self._store.rows(ids[0])
 
     def plot(self, report: str | None = None) -> Any:
-        """Return the chart that a report draws: of the first that has one, or of the one named.
+        """Return the chart of the report named `report`, or of the first report that has a chart.
 
         A notebook shows it; `.save("chart.png")` writes it. Raises KeeprateError for an unknown
-        report, and where none draws a chart.
+        report, and if no report draws a chart.
         """
-        known = registry()
-        chosen = [known.report(report)] if report else [each.cls for each in known.reports.values()]
-        for cls in chosen:
+        plugins = registry()
+        classes = (
+            [plugins.report(report)]
+            if report
+            else [offered.cls for offered in plugins.reports.values()]
+        )
+        for cls in classes:
             chart = cls().chart(self.summary)
             if chart is not None:
                 return chart
@@ -109,9 +113,10 @@ class ComparisonTable:
     ) -> list[Path]:
         """Write all reports, or those named by `formats`, into `folder`; return their files.
 
-        The folder is that of the runs by default. Raises KeeprateError for an unknown report, and,
-        once the others are written, for those that failed.
+        The default folder is that of the runs. Raises KeeprateError for an unknown report, and,
+        after the other reports are written, for reports that failed.
         """
+        # a str is a sequence of its characters, none of which names a report
         if isinstance(formats, str):
             formats = [formats]
         output = None if folder is None else Path(folder)
@@ -128,41 +133,43 @@ class ComparisonTable:
         return f"<ComparisonTable of {len(self)} runs in {self.folder}>"
 
     def __str__(self) -> str:
-        """The table as reports show it, in plain text."""
+        """Return the table of the reports in plain text."""
         parts = [f"{group.title}\n{_text(table(group))}" for group in self.summary.groups]
         return "\n\n".join([*parts, *(f"Warning: {problem}" for problem in self.problems)])
 
     def _repr_html_(self) -> str:
-        """The same for a notebook."""
+        """Return the table of the reports as HTML, which a notebook shows."""
         parts = [_html(group.title, table(group)) for group in self.summary.groups]
         parts += [f"<p>Warning: {html.escape(problem)}</p>" for problem in self.problems]
         return "\n".join(parts)
 
 
-class _Part(Store):
-    """Some runs of a store, as if there were no others."""
+class _StorePart(Store):
+    """A store that shows only some of the runs of a folder."""
 
     def __init__(self, folder: Path, ids: Sequence[str]) -> None:
         super().__init__(folder)
         self._ids = frozenset(ids)
 
     def results(self) -> tuple[list[Result], list[str]]:
-        """The runs of these ids that are finished."""
+        """Return the finished runs among these ids."""
+        # a failed run has no result that could be read
         failed = {failure.id for failure in self.failures()[0]}
-        return [self.read(each) for each in sorted(self._ids - failed)], []
+        return [self.read(run_id) for run_id in sorted(self._ids - failed)], []
 
     def failures(self) -> tuple[list[Failure], list[str]]:
-        """The runs of these ids that failed."""
-        found, _ = super().failures()
-        return [failure for failure in found if failure.id in self._ids], []
+        """Return the failed runs among these ids."""
+        failures, _ = super().failures()
+        return [failure for failure in failures if failure.id in self._ids], []
 
 
 def _frame(lines: Sequence[Line]) -> pl.DataFrame:
+    # a schema, because a column of None alone, or of no rows, has no type
     return pl.DataFrame([asdict(line) for line in lines], schema=COLUMNS)
 
 
 def _text(columns: Sequence[Column]) -> str:
-    """Columns side by side, figures flush right."""
+    """Return columns side by side as plain text, with figures aligned to the right."""
     cells = [[column.heading, *column.texts] for column in columns]
     widths = [max(map(len, column)) for column in cells]
     lines = (

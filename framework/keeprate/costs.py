@@ -1,4 +1,4 @@
-"""What a run may cost: budgets, and multiply-accumulates written for people."""
+"""Budgets, which limit the cost of a run, and the display of multiply-accumulates."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from .errors import KeeprateError
 
 TOLERANCE = 0.005
-"""A solved cost lies at most this share of the budget below it, or the shortfall is reported."""
+"""Share of the budget by which a solved cost may fall short before the user is told."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What one image may cost: `macs`, or a `share` of the unpruned model's."""
+    """The largest cost of one image: `macs`, or a `share` of the unpruned model's cost."""
 
     text: str
     macs: int | None = None
@@ -29,13 +29,13 @@ def parse_budget(text: str | float) -> Budget:
 
     Raises KeeprateError for anything else and for shares outside (0, 100 %].
     """
-    found = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*([GM%]?)\s*", str(text))
-    if not found or float(found[1]) <= 0 or (found[2] == "%" and float(found[1]) > 100):
+    match = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*([GM%]?)\s*", str(text))
+    if not match or float(match[1]) <= 0 or (match[2] == "%" and float(match[1]) > 100):
         raise KeeprateError(
             f"'{text}' is not a budget. Write GMACs (0.8), 800M, or a share of the unpruned model "
             "(65%)."
         )
-    number, unit = float(found[1]), found[2]
+    number, unit = float(match[1]), match[2]
     if unit == "%":
         return Budget(str(text), share=number / 100)
     return Budget(str(text), macs=round(number * (1e6 if unit == "M" else 1e9)))

@@ -1,4 +1,4 @@
-"""Data sets: what the comparison asks of them, and the bridge to PyTorch's data loader."""
+"""The interface of a data set of images or texts."""
 
 from __future__ import annotations
 
@@ -32,41 +32,42 @@ class DataSet(ABC):
 
     name: ClassVar[str]
     embedded: ClassVar[bool] = False
-    """Whether images and classifier ship with the package, so that nothing need be named."""
+    """Whether images and classifier ship with the package, so that the user need name neither."""
 
     @abstractmethod
     def samples(self) -> Sequence[Sample]:
-        """Every sample, in an order that never changes. Called after `bind`."""
+        """Return every sample, in an order that never changes. Called after `bind`."""
 
     @abstractmethod
     def image(self, index: int) -> Tensor:
-        """The decoded image of `samples()[index]`: (3, H, W) uint8 RGB, before any transform."""
+        """Return the decoded image of `samples()[index]`, (3, H, W) uint8 RGB, not transformed."""
 
     @abstractmethod
     def bind(self, num_classes: int, label_names: Sequence[str] | None) -> None:
-        """Fit the labels to a model's head, before anything heavy is done.
+        """Fit the labels to a model's head; called before any heavy work.
 
         `num_classes` is the size of the head, `label_names` the model's own names in the order of
-        its outputs, if it has any. Raises KeeprateError where the labels do not fit.
+        its outputs, if it has any. Raises KeeprateError if the labels do not fit.
         """
 
     def bad_samples(self) -> Mapping[str, str]:
-        """Ids of images that cannot be used, and what is wrong with each, by a quick check."""
+        """Return the ids of unusable images, each with its problem; the check must be quick."""
         return {}
 
     def classifier(self) -> nn.Module | None:
-        """The trained classifier that ships with the data set, in eval mode, if there is one."""
+        """Return the trained classifier that ships with the data set, in eval mode, or None."""
         return None
 
     def stored_bytes(self, index: int) -> int:
-        """Size in bytes of the stored image, 0 where unknown; part of the fingerprint."""
+        """Return the size in bytes of the stored image, 0 if unknown; part of the fingerprint."""
         return 0
 
     def fingerprint(self) -> str:
-        """SHA-256 (hex) of sample ids, labels and stored sizes: tells two data sets apart."""
+        """Return the SHA-256 (hex) of sample ids, labels and stored sizes: it identifies the data."""
         digest = hashlib.sha256()
         for index, sample in enumerate(self.samples()):
             row = f"{sample.id}\0{sample.label}\0{self.stored_bytes(index)}\n"
+            # file names may hold bytes that are not UTF-8, which Python keeps as surrogates
             digest.update(row.encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
 
@@ -74,16 +75,17 @@ class DataSet(ABC):
 class TextDataSet(DataSet):
     """Labelled texts to compare token-reduction methods on.
 
-    As for images, with `text` in place of `image`. The model's own tokenizer makes tokens of them.
+    Implement it as a `DataSet`, but with `text` instead of `image`. The model's own tokenizer turns
+    the texts into tokens.
     """
 
     max_length: int | None = None
-    """Tokens that a longer text is cut off to; None: as many as the model reads."""
+    """Longer texts are cut to this many tokens; None: as many as the model reads."""
 
     @abstractmethod
     def text(self, index: int) -> str:
-        """The text of `samples()[index]`."""
+        """Return the text of `samples()[index]`."""
 
     def image(self, index: int) -> Tensor:
-        """Raises KeeprateError: there are texts only."""
+        """Raise KeeprateError, because the data set has only texts."""
         raise KeeprateError(f"Data set '{self.name}' has texts, no images.")

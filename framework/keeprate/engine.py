@@ -1,4 +1,4 @@
-"""The interface of an engine: what runs the runs of a comparison, here or on other machines."""
+"""The interface of an engine, which executes the runs of a comparison, here or elsewhere."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ class Task:
 
 @dataclass(frozen=True)
 class RowBatch:
-    """What a pass found on some samples: `rows` of its runs, columns of `SEGMENT_SCHEMA`.
+    """Results of a pass on some samples: `rows` of its runs, with the columns of `SEGMENT_SCHEMA`.
 
-    `logits` are the unpruned model's, where it is one of the runs: columns "place" and "logits".
+    `logits` are those of the unpruned model, if it is one of the runs: columns "place" and
+    "logits".
     """
 
     rows: pl.DataFrame
@@ -38,7 +39,7 @@ class RowBatch:
 
 @dataclass(frozen=True)
 class RunError:
-    """A run that raised: what, in one line, and where."""
+    """An exception in a run: its message in one line, and its traceback."""
 
     error: str
     traceback: str
@@ -46,10 +47,11 @@ class RunError:
 
 @dataclass(frozen=True)
 class RowSink:
-    """Where an engine hands in what it finds, in the process that writes the store.
+    """Callbacks that take the results of an engine, in the process that writes the store.
 
-    `take` saves a batch of rows, `fail` gives a run up; `note` records something under the runs of
-    these ids; `listen` passes events on; `stopping` says that no further batch should begin.
+    `take` saves a batch of rows; `fail` marks a run, by id, as failed; `note` stores a text with
+    the runs of the given ids; `listen` passes events on; `stopping` tells whether no further batch
+    should begin.
     """
 
     take: Callable[[RowBatch], None]
@@ -69,18 +71,18 @@ class Engine(ABC):
 
     name: ClassVar[str]
     is_default: ClassVar[bool] = False
-    """True for the engine that runs where no other is named."""
+    """True for the engine that is used if the user names none."""
     is_parallel: ClassVar[bool] = False
-    """Whether several tasks given to `run` at once are done sooner than one after another."""
+    """Whether `run` finishes several tasks sooner together than one after another."""
 
     @abstractmethod
     def run(self, comparison: Comparison, tasks: Sequence[Task], sink: RowSink) -> None:
-        """Run all tasks and hand in every row once, in batches of rows of about a minute's work.
+        """Run all tasks and give every row to `sink` once, in batches of about a minute's work.
 
-        A task's unpruned run is computed first, if it is among its runs; otherwise
-        `comparison.reference` has its logits. A run that raises is handed in as failed, and the
-        others go on. Returns early, with everything so far handed in, once `sink.stopping()`.
+        The unpruned run is computed first if the task has it; otherwise `comparison.reference` has
+        its logits. A run that raises is reported with `sink.fail`, and the others continue. Once
+        `sink.stopping()` is true, the engine saves the rows it has and returns early.
         """
 
-    def close(self) -> None:  # noqa: B027  most hold nothing
-        """Free what the engine holds, when all comparisons are done."""
+    def close(self) -> None:  # noqa: B027  most engines hold nothing
+        """Free the engine's resources after all comparisons are done."""

@@ -11,10 +11,10 @@ class KeeprateError(Exception):
 
 
 class AuthorError(KeeprateError):
-    """What a plugin's author wrote does not fit keeprate: what is wrong and, apart, how to mend it.
+    """A mistake in a plugin's code: the message, and separately the `remedy`.
 
-    `written` is the class or function at fault, None where the whole plugin is; file and line are
-    found from it. `str()` gives what is wrong alone.
+    `written` is the class or function at fault, or None for the whole plugin; file and line are
+    found from it. `str()` gives the message without the remedy.
     """
 
     def __init__(self, said: str, remedy: str = "", written: object = None) -> None:
@@ -23,11 +23,11 @@ class AuthorError(KeeprateError):
 
 
 class SampleError(KeeprateError):
-    """A sample that cannot be read, found out in the middle of a pass: its runs fail."""
+    """A sample turned out to be unreadable in the middle of a pass: the runs of the pass fail."""
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str], remedy: str = "") -> KeeprateError:
-    """Return the error for a `name` that is no `kind`: the nearest known name, or all of them.
+    """Return the error for an unknown `name` of a `kind`, with the nearest known name or all names.
 
     "No method 'tom'. Did you mean 'tome'?" or "No method 'xyz'. Known: a, b, c.", then `remedy`.
     """
@@ -35,9 +35,10 @@ def unknown_name(kind: str, name: str, known: Iterable[str], remedy: str = "") -
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """Return "Did you mean 'tome'?" for the known name nearest to `name`, or else list them all."""
-    spelled = {each.lower(): each for each in sorted(known)}
-    close = difflib.get_close_matches(name.lower(), spelled, n=1)
-    if close:
-        return f"Did you mean '{spelled[close[0]]}'?"
-    return f"Known: {', '.join(spelled.values()) or 'none'}."
+    """Return "Did you mean 'tome'?" with the known name nearest to `name`, or list all names."""
+    # compared in lower case, so that "ToMe" finds "tome"
+    spellings = {known_name.lower(): known_name for known_name in sorted(known)}
+    matches = difflib.get_close_matches(name.lower(), spellings, n=1)
+    if matches:
+        return f"Did you mean '{spellings[matches[0]]}'?"
+    return f"Known: {', '.join(spellings.values()) or 'none'}."

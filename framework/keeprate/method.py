@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Needs(IntEnum):
-    """What a method reads of the attention; each level includes those before it.
+    """What a method reads of the attention; each level includes the levels before it.
 
     `NOTHING` and `KEYS` (queries, keys and values) leave the backbone's fused attention alone;
     `CLASS_ROW` adds one row of the attention matrix; `WEIGHTS` computes the matrix explicitly,
@@ -40,7 +40,7 @@ class Place(StrEnum):
 
 @dataclass(frozen=True)
 class Stage:
-    """One place where tokens are reduced: `block` (from 0) of `depth`, `keep` patch tokens left."""
+    """One reduction: at `block` (from 0) of `depth`, after which `keep` patch tokens remain."""
 
     block: int
     keep: int
@@ -49,7 +49,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Shape:
-    """Sizes one stage works on, for counting a method's own cost.
+    """Sizes that one stage works on; a method counts its own cost with them.
 
     `patches` patch tokens and `prefix` prefix tokens enter; attention has `heads` of `head_dim`
     channels; token embeddings have `channels`.
@@ -79,26 +79,27 @@ class Preset:
 class Method(ABC):
     """Decides, at each stage, which tokens go on and in what form.
 
-    A method that ranks tokens implements `score`; one that does more (merging, for example)
+    A method that ranks tokens implements `score`; a method that does more (merging, for example)
     implements `reduce`. Its parameters are the typed arguments of its constructor, kept as
     attributes of the same names; the command line and reports read them from there. A method keeps
     nothing between calls: one instance may serve many batches and several runs.
 
-    Attributes of the class, of which a method sets `name` and whatever is not as given here:
-    `needs` (NOTHING), what it reads of the attention; `place` (AFTER_ATTENTION), where in the block
-    it acts; `requires_class_token` (False), that models without one are refused;
-    `proportional_attention` (False), that log(token size) is added to the attention logits once
-    tokens have merged; `scores_block_output` (False), that `score` sees the tokens as the block
-    leaves them; `keeps_per_image` (False), that images may keep different numbers of tokens, at
-    most `stage.keep`; `default_schedule` ("keep") and `default_blocks` (3, 6, 9 of 12), the
-    schedule that a budget is solved for when none is named; `presets`, published settings.
+    A method sets `name` and those attributes of the class that differ from these defaults:
+    `needs` (NOTHING) says what it reads of the attention; `place` (AFTER_ATTENTION) where in the
+    block it acts; `requires_class_token` (False) whether models without one are refused;
+    `proportional_attention` (False) whether log(token size) is added to the attention logits once
+    tokens have merged; `scores_block_output` (False) whether `score` sees the tokens as the block
+    leaves them; `keeps_per_image` (False) whether images may keep different numbers of tokens, at
+    most `stage.keep`. If the user names a budget but no schedule, the budget is solved for
+    `default_schedule` ("keep") at `default_blocks` (3, 6, 9 of 12). `presets` are published
+    settings.
     """
 
     name: ClassVar[str]
     place: Place = Place.AFTER_ATTENTION
     needs: Needs = Needs.NOTHING
     reduces: ClassVar[bool] = True
-    """False for the one method that stands for the unpruned model."""
+    """False only for the method that represents the unpruned model."""
     requires_class_token: ClassVar[bool] = False
     proportional_attention: bool = False
     """Whether log(token size) is added to the attention logits once tokens have merged."""
@@ -107,16 +108,16 @@ class Method(ABC):
     keeps_per_image: ClassVar[bool] = False
     """Whether images may keep different numbers of tokens, at most `stage.keep`."""
     default_schedule: ClassVar[str] = "keep"
-    """The form of schedule a budget is solved for when none is named."""
+    """The schedule that a budget is solved for if the user names none."""
     default_blocks: ClassVar[tuple[int, ...]] = (3, 6, 9)
-    """Where keep rates apply when a schedule names no blocks: of 12, scaled with the depth."""
+    """The blocks of a schedule that names none: of 12 blocks, scaled with the depth."""
     presets: ClassVar[Mapping[str, Preset]] = {}
 
     def score(self, tokens: Tokens, attention: Attention, stage: Stage) -> Tensor:
         """Return importance scores (B, N), higher = keep; entries of prefix tokens are ignored.
 
-        Called with a few images at a time where `needs` is `WEIGHTS`, while their weights are in
-        the processor's cache; the result is offered to `reduce` as `attention.score`.
+        If `needs` is `WEIGHTS`, it is called with a few images at a time, while their weights are
+        in the processor's cache; `reduce` reads the result as `attention.score`.
         """
         raise KeeprateError(f"Method '{self.name}' does not implement score.")
 
@@ -125,10 +126,10 @@ class Method(ABC):
         return tokens.keep_top(attention.score, stage.keep)
 
     def importance(self, tokens: Tokens, attention: Attention, stage: Stage) -> Tensor | None:
-        """Return how important each token is, (B, N), for pictures alone; None: nothing to show.
+        """Return the importance of each token, (B, N), for pictures only; None: nothing to show.
 
-        By default the score, for methods that have one. Asked for with what `reduce` is given, and
-        only when pictures are drawn.
+        The default is the score, if the method has one. It is called with the arguments of
+        `reduce`, and only when pictures are drawn.
         """
         return attention.score if has_score(self) else None
 
@@ -137,15 +138,15 @@ class Method(ABC):
         return patches - 1
 
     def overhead_macs(self, shape: Shape, stage: Stage) -> int:
-        """Return the multiply-accumulates per image this method itself spends at one stage."""
+        """Return the multiply-accumulates per image of the method itself at one stage."""
         return 0
 
 
 @runtime_checkable
 class IterativeMethod(Protocol):
-    """What a method also offers whose ranking is found by iteration, for studies of convergence.
+    """A method that finds its ranking by iteration, for studies of convergence.
 
-    There is nothing to derive from: a method that has both functions is one.
+    A method need not derive from it: every method with both functions counts as one.
     """
 
     def signals(
@@ -153,7 +154,7 @@ class IterativeMethod(Protocol):
     ) -> Tensor:
         """Return every head's distribution over the tokens, (T, B, H, N), each with sum 1.
 
-        They are wanted after each of T numbers of `iterations`, ascending, from 1.
+        `iterations` are T ascending numbers from 1; there is one result after each of them.
         """
 
     def combined(self, tokens: Tokens, signal: Tensor) -> Tensor:
@@ -162,4 +163,5 @@ class IterativeMethod(Protocol):
 
 def has_score(method: Method) -> bool:
     """Tell whether `method` implements `score`."""
+    # the inherited `score` only raises
     return type(method).score is not Method.score

@@ -12,11 +12,10 @@ if TYPE_CHECKING:
 
 
 class Report(ABC):
-    """Writes what a summary says in one form.
+    """Writes a summary in one form.
 
-    A report reads the summary, or the `findings` of it, and nothing else, and computes no figure
-    of its own. It has a `name` and takes no arguments; the first sentence of its docstring is its
-    description.
+    A report reads only the summary, or the `findings` made from it, and computes no figures. It has
+    a `name` and takes no arguments; the first sentence of its docstring is its description.
     """
 
     name: ClassVar[str]
@@ -26,12 +25,12 @@ class Report(ABC):
         """Write files into `folder`, which exists, and return their paths."""
 
     def chart(self, summary: Summary) -> object | None:
-        """Return the summary as a chart to show or alter, None where the report has none.
+        """Return the summary as a chart to show or change, None if the report has no chart.
 
-        It is what `keeprate.compare(...).plot()` returns: of altair, which notebooks draw.
+        `keeprate.compare(...).plot()` returns it. It is a chart of altair, which notebooks draw.
         """
         return None
 
     def write_changes(self, changes: Changes, folder: Path) -> list[Path]:
-        """Write what changed between two stores (`report --compare`); nothing by default."""
+        """Write the changes between two stores (`report --compare`); the default writes nothing."""
         return []

@@ -1,4 +1,4 @@
-"""What is asked for: by name, small, picklable and the same on every machine, or as built."""
+"""A request for runs: names, small and picklable, the same on every machine; or built objects."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ Accelerator: TypeAlias = Literal["auto", "cpu", "gpu", "cuda", "mps", "tpu", "hp
 PRECISIONS: Final[tuple[str, ...]] = get_args(Precision)
 ACCELERATORS: Final[tuple[str, ...]] = get_args(Accelerator)
 PREFIX: Final = "hf:"
-"""How names of transformers' models begin; all others are timm's."""
+"""Prefix of the names of transformers' models; all other names are timm's."""
 DEFAULT_BUDGETS: Final = ("80%", "65%", "50%")
-"""What methods are compared at where neither budget nor schedule is named."""
+"""Budgets of a comparison whose user names neither a budget nor a schedule."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a method may spend: a schedule's spelling, a budget's, or both."""
+    """The cost of a method: the spelling of a schedule, of a budget, or both."""
 
     schedule: str | None = None
     budget: str | None = None
@@ -37,8 +37,8 @@ class Cost:
 class ModelSpec:
     """A model by name, with the file of its weights and the size (height, width) of its images.
 
-    Without a name: the classifier that ships with the data set. `built` is the model itself, where
-    it has no name that it could be loaded by.
+    Without a name, it is the classifier that ships with the data set. `built` is the model itself,
+    if no name could load it.
     """
 
     name: str | None = None
@@ -51,7 +51,7 @@ class ModelSpec:
 class DataSpec:
     """A data set by name, with values for its parameters.
 
-    The values are what `keeprate.plugins.parameters.build` takes. Without a name: the one that
+    `keeprate.plugins.parameters.build` takes the values. Without a name, it is the data set that
     ships with its own classifier. `built` is the data set itself.
     """
 
@@ -62,9 +62,9 @@ class DataSpec:
 
 @dataclass(frozen=True)
 class RunSpec:
-    """A method by name, with values for its parameters, at a cost. Its seed is one of the values.
+    """A method by name, with values for its parameters, at a cost. The seed is one of the values.
 
-    Parameters that a preset named by the cost sets are not among the values. `given` is the method
+    The values leave out the parameters of a preset that the cost names. `given` is the method
     itself, with its parameters, or a class of method that is not registered under the name.
     """
 
@@ -76,10 +76,10 @@ class RunSpec:
 
 @dataclass(frozen=True)
 class LoopOptions:
-    """How to run the loop: nothing here changes what a run means, `precision` excepted.
+    """How to run the loop: of these options only `precision` changes the results of a run.
 
     `accelerator` and `devices` as in Lightning ("auto", "cpu", "gpu"; number or list of devices).
-    Unfinished rows are saved when `checkpoint_seconds` have passed, or every `checkpoint_batches`.
+    Unfinished rows are saved after `checkpoint_seconds`, or after every `checkpoint_batches`.
     """
 
     batch_size: int = 64
@@ -93,10 +93,11 @@ class LoopOptions:
 
 @dataclass(frozen=True)
 class Options:
-    """How to run a comparison. `limit` takes that many images, evenly spread over the data set.
+    """How to run a comparison.
 
-    `seed` is written down with runs whose method has none. `cache_decoded` is the folder that keeps
-    transformed images. One pass over the data serves at most `runs_per_pass` runs.
+    `limit` takes that many images, evenly spread over the data set. `seed` is recorded for runs
+    whose method has no seed. `cache_decoded` is the folder that keeps transformed images. One pass
+    over the data serves at most `runs_per_pass` runs.
     """
 
     loop: LoopOptions = field(default_factory=LoopOptions)
@@ -112,7 +113,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Request:
-    """Runs asked for on one model and one data set; the unpruned run always goes with them.
+    """The requested runs on one model and one data set; the unpruned run is always added.
 
     With `only_fitting`, runs of methods that do not suit the model are left out instead of refused.
     """
@@ -125,13 +126,14 @@ class Request:
 
     @property
     def is_by_name(self) -> bool:
-        """Whether names are all there is to it, so that another process can ask for the same."""
-        built = [self.model.built, self.data.built, *(run.given for run in self.runs)]
-        return all(each is None for each in built)
+        """Whether the request holds only names, so that another process can repeat it."""
+        objects = [self.model.built, self.data.built, *(run.given for run in self.runs)]
+        return all(built is None for built in objects)
 
 
 def plain_folder(value: str) -> str:
-    """Return a name under which results can be kept; ValueError if it is none."""
+    """Return `value` if it can be the name of a folder of results; ValueError if not."""
+    # no separators, and not "." or "..": the folder stays inside the one for runs
     if not re.fullmatch(r"(?!\.+$)[\w.+ -]+", value):
         raise ValueError(f"'{value}' must be one plain folder name.")
     return value

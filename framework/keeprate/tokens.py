@@ -1,4 +1,4 @@
-"""What travels through a reduced backbone."""
+"""The tokens that pass through a reduced backbone."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from .errors import KeeprateError
 class Tokens:
     """The tokens of a batch of images between two operations of a backbone.
 
-    `x` (B, N, C) embeddings, prefix tokens first; `size` (B, N) float32, how many patches each
-    token stands for; `image` (B,) int64, the index of each image in its data set; `owner` (B, P)
-    int64, for every patch of the input the position of the token it now lives in or -1 if it was
-    dropped (None unless traced); `valid` (B, N) bool, False for padding (None when every token
-    counts, as it does unless the method sets `keeps_per_image`). `position` (B, N) int64 is where
-    each token stood in the sequence that entered the first block, for models whose blocks look it
-    up; a merged token keeps the place of the one it merged into. None: nothing has moved yet, or
+    `x` (B, N, C) are the embeddings, prefix tokens first; `size` (B, N) float32 is the number of
+    patches that each token stands for; `image` (B,) int64 the index of each image in its data set;
+    `owner` (B, P) int64 the position of the token that holds each patch of the input, or -1 if it
+    was dropped (None unless traced); `valid` (B, N) bool is False for padding (None if there is no
+    padding: only methods with `keeps_per_image` cause it). `position` (B, N) int64 is each token's
+    position in the sequence that entered the first block, for models whose blocks look it up; a
+    merged token keeps the position of the token it merged into. None: no token has moved yet, or
     the model needs no positions.
     """
 
@@ -37,8 +37,7 @@ class Tokens:
     follows_positions: bool = False
     """Whether `position` is recorded once tokens move."""
     context: object = None
-    """What the backbone's blocks need besides the tokens, the same for all images; not a method's
-    business."""
+    """Data for the backbone's blocks, the same for all images; methods do not use it."""
 
     @classmethod
     def of(
@@ -86,9 +85,9 @@ class Tokens:
         return replace(self, x=x)
 
     def copy(self) -> Tokens:
-        """Return the same tokens in memory of their own."""
-        named = ("x", "size", "owner", "valid", "position")
-        tensors = {name: getattr(self, name) for name in named}
+        """Return the same tokens with a copy of each tensor that a method may write into."""
+        names = ("x", "size", "owner", "valid", "position")
+        tensors = {name: getattr(self, name) for name in names}
         return replace(self, **{name: t.clone() for name, t in tensors.items() if t is not None})
 
     def rows(self, images: slice) -> Tokens:
@@ -106,8 +105,8 @@ class Tokens:
     def keep(self, index: Tensor, valid: Tensor | None = None) -> Tokens:
         """Keep the tokens at `index` (B, K) int64, in that order; drop the others.
 
-        Where images keep different numbers, `valid` (B, K) bool is False for padding, which may
-        name any token. Raises KeeprateError for positions that are not there, or named twice.
+        If images keep different numbers, `valid` (B, K) bool is False for padding, which may name
+        any token. Raises KeeprateError for positions that do not exist or are named twice.
         """
         checks.check_positions("tokens.keep: index", index, self.x.shape[0], self.x.device)
         if valid is not None and (valid.shape != index.shape or valid.dtype != torch.bool):
@@ -131,15 +130,16 @@ class Tokens:
 
         Returns int64 tensors (B, P + k) and (B, N - P - k), each in ascending order. Scores of
         prefix tokens are ignored, and padding comes last, whatever its scores. Raises
-        KeeprateError for scores of another shape or type, for NaN, and for a `k` that is not there.
+        KeeprateError for scores of another shape or type, for NaN, and for an impossible `k`.
         """
         score = checks.check_scores(score, (self.x.shape[0], self.count), self.x.device)
         checks.check_amount(k, self.num_patch_tokens)
         ranked = score if self.valid is None else score.masked_fill(~self.valid, -torch.inf)
         ranked = ranked[:, self.num_prefix :]
         checks.check_numbers(score, ranked)
+        # stable, so that ties have one order on every device
         order = ranked.argsort(dim=1, descending=True, stable=True) + self.num_prefix
-        if self.valid is not None:  # behind tokens whose own score is -inf
+        if self.valid is not None:  # padding goes behind tokens whose own score is -inf
             padded = (~self.valid).gather(1, order).to(torch.uint8)
             order = order.gather(1, padded.argsort(dim=1, stable=True))
         kept, rest = order[:, :k].sort(dim=1).values, order[:, k:].sort(dim=1).values
@@ -150,11 +150,11 @@ class Tokens:
     ) -> Tokens:
         """Merge the tokens at `source` (B, R) into those at `into` (B, R), int64.
 
-        Each target becomes the size-weighted mean of itself and its sources, and its size their
-        sum. With `average=False` only sizes move and the features of the sources are discarded.
-        `order` (B, N - R) lists the positions that stay, in their new order; ascending when left
-        out. Raises KeeprateError for positions that are not there, for a token that does not
-        either stay or merge, once, and for a target that merges itself.
+        Each target becomes the size-weighted mean of itself and its sources; its size becomes the
+        sum of their sizes. With `average=False` only sizes move and the features of the sources are
+        discarded. `order` (B, N - R) lists the positions that stay, in their new order; the default
+        is ascending. Raises KeeprateError for positions that do not exist, unless every token
+        either stays or merges once, and for a target that merges itself.
         """
         order = self._checked_order(source, into, order)
         position = _positions(order, self.count)
@@ -173,8 +173,8 @@ class Tokens:
 
     def _kept(self, index: Tensor, valid: Tensor | None = None) -> Tokens:
         if self.valid is not None:
-            there = self.valid.gather(1, index)
-            valid = there if valid is None else there & valid
+            still_valid = self.valid.gather(1, index)
+            valid = still_valid if valid is None else still_valid & valid
         return replace(
             self,
             x=take_rows(self.x, index),
@@ -187,7 +187,7 @@ class Tokens:
         )
 
     def _checked_order(self, source: Tensor, into: Tensor, order: Tensor | None) -> Tensor:
-        """Return the positions that stay, after all that could be wrong with a merge."""
+        """Return the positions that stay; raise KeeprateError for any fault of a merge."""
         batch, device = self.x.shape[0], self.x.device
         for name, index in (("source", source), ("into", into), ("order", order)):
             if index is not None:
@@ -211,10 +211,11 @@ class Tokens:
     def _averaged(
         self, x: Tensor, source: Tensor, order: Tensor, position: Tensor, size: Tensor
     ) -> Tensor:
-        """Return x (B, K, C), the tokens that stay, with the share of those that merge added.
+        """Return the weighted means (B, K, C) of the tokens that stay, x, and those that merge.
 
-        `position` (B, N) says where each token goes, `size` (B, N) the sizes there.
+        `position` (B, N) is the new position of each token, `size` (B, N) the new sizes.
         """
+        # sizes of half precision would be inexact above 2048 (float16) or 256 (bfloat16)
         exact = torch.promote_types(x.dtype, self.size.dtype)
         part = self.size.to(exact) / size.gather(1, position)  # (B, N), of the merged token
         part = part.to(x.dtype)
@@ -233,9 +234,10 @@ class Tokens:
         return order if self.position is None else self.position.gather(1, order)
 
     def _follow(self, position: Tensor) -> Tensor | None:
-        """Move `owner` along with tokens whose new positions (B, N) are given (-1 = dropped)."""
+        """Return `owner` after tokens moved to new positions (B, N); -1 = dropped."""
         if self.owner is None:
             return None
+        # -1 is no index, so it is replaced here and put back below
         moved = position.gather(1, self.owner.clamp(min=0))
         return torch.where(self.owner < 0, self.owner, moved)
 
@@ -252,15 +254,16 @@ def take_rows(x: Tensor, index: Tensor) -> Tensor:
 
 
 def _positions(index: Tensor, count: int, valid: Tensor | None = None) -> Tensor:
-    """Invert `index` (B, K): where each of `count` tokens went, -1 if nowhere or to padding."""
+    """Invert `index` (B, K): the new position of each of `count` tokens, -1 if gone or padding."""
     gone = torch.full((index.shape[0], count), -1, dtype=torch.int64, device=index.device)
     new = torch.arange(index.shape[1], device=index.device).expand_as(index)
     if valid is None:
         return gone.scatter(1, index, new)
+    # padding may name a token that is also kept: the maximum prefers the kept position to -1
     return gone.scatter_reduce(1, index, new.masked_fill(~valid, -1), "amax")
 
 
 def _others(index: Tensor, count: int) -> Tensor:
-    """Return the positions, ascending, that `index` (B, R) leaves out of `count`."""
+    """Return the positions below `count` that `index` (B, R) does not name, ascending."""
     stays = torch.ones(index.shape[0], count, device=index.device).scatter(1, index, 0.0)
     return stays.argsort(dim=1, descending=True, stable=True)[:, : count - index.shape[1]]
