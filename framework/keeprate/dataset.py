@@ -63,7 +63,7 @@ class DataSet(ABC):
         return 0
 
     def fingerprint(self) -> str:
-        """Return the SHA-256 (hex) of sample ids, labels and stored sizes: it identifies the data."""
+        """Return the SHA-256 (hex) of sample ids, labels and sizes, which identifies the data."""
         digest = hashlib.sha256()
         for index, sample in enumerate(self.samples()):
             row = f"{sample.id}\0{sample.label}\0{self.stored_bytes(index)}\n"
