@@ -1,4 +1,4 @@
-"""What is chosen of a pruning layer of Zero-TPrune, and what follows from it for its stages."""
+"""The settings of a pruning layer of Zero-TPrune, and the numbers that follow from them."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ class LayerSettings:
             return {"I": removed}
         if "I" not in parts:
             return {"S": removed}
-        wanted = removed * self.s_removal if self.s_removal < 1 else self.s_removal
-        by_similarity = min(int(wanted), removed, self.most_similar(patches))
+        number = removed * self.s_removal if self.s_removal < 1 else self.s_removal
+        by_similarity = min(int(number), removed, self.most_similar(patches))
         if parts.index("I") < parts.index("S") and self.partition != "none":
             by_similarity = min(by_similarity, keep)  # at most half of what the I-stage leaves
         return {"S": by_similarity, "I": removed - by_similarity}

@@ -33,6 +33,7 @@ def page_rank(
     matrix as it lies in memory; the restriction is folded into the vector, so the matrix is never
     copied.
     """
+    # half precision would round away the differences between tokens as the signal converges
     if weights.dtype in (torch.float16, torch.bfloat16):
         weights = weights.float()
     nodes = torch.ones_like(weights[:, 0, 0]) if alive is None else alive.to(weights.dtype)
@@ -60,12 +61,12 @@ def page_rank_after(weights: Tensor, iterations: Sequence[int], emphasis: str = 
     """
     nodes = torch.ones_like(weights[:, :1, :1])  # (B, 1, 1, N)
     walk = _RandomWalk(weights, nodes, nodes, emphasis)
-    signal, found = walk.start, {}
+    signal, signals = walk.start, {}
     for number in range(1, max(iterations) + 1):
         signal = walk.step(signal)
         if number in iterations:
-            found[number] = signal[:, :, 0]
-    return torch.stack([found[number] for number in iterations])
+            signals[number] = signal[:, :, 0]
+    return torch.stack([signals[number] for number in iterations])
 
 
 class _RandomWalk:
@@ -97,6 +98,7 @@ def _row_gain(weights: Tensor, nodes: Tensor, renormalise: bool) -> Tensor:
     if not renormalise:
         return nodes
     sums = (weights @ nodes.transpose(-2, -1)).transpose(-2, -1)  # (B, H, 1, N)
+    # a row may put all its weight on tokens that are gone, so that its sum is 0
     return nodes / sums.clamp_min(torch.finfo(weights.dtype).tiny)
 
 

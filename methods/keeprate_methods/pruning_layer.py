@@ -18,7 +18,7 @@ from .similarity import cosine, redundant
 
 @dataclass
 class Layer:
-    """One pruning layer at work on a few images: who is still alive, and how they rank."""
+    """The state of one pruning layer on a few images: which tokens are alive, and their ranking."""
 
     settings: LayerSettings
     tokens: Tokens

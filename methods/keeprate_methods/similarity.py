@@ -25,6 +25,7 @@ def closeness(p: float) -> Callable[[Tensor, Tensor], Tensor]:
     """Return minus the p-norm distance as a similarity of every pair (B, M, N)."""
 
     def negative_distance(a: Tensor, b: Tensor) -> Tensor:
+        # with matrix products, close points would lose all digits of their distance
         return -torch.cdist(a, b, p=p, compute_mode="donot_use_mm_for_euclid_dist")
 
     return negative_distance
