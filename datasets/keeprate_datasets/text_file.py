@@ -88,8 +88,8 @@ def read_rows(file: Path, text: str, label: str) -> Iterator[TextRow]:
         raise KeeprateError(f"What is in '{file}' is told by its ending, which is none of {known}.")
     lines = _json_lines(file) if suffix in JSON_LINES else _table(file, DELIMITERS[suffix])
     for number, values in lines:
-        found = [_value(file, number, values, column) for column in (text, label)]
-        yield TextRow(number, found[0], found[1])
+        fields = [_value(file, number, values, column) for column in (text, label)]
+        yield TextRow(number, fields[0], fields[1])
 
 
 def class_indices(
@@ -99,14 +99,16 @@ def class_indices(
 
     Raises KeeprateError for a label that is neither.
     """
-    known = list(names or ())
+    class_names = list(names or ())
     numbers = {str(index): index for index in range(num_classes)}
-    if all(row.label in known for row in rows):
-        _refuse_ambiguous(file, rows, known, numbers)
-        return [known.index(row.label) for row in rows]
+    if all(row.label in class_names for row in rows):
+        _refuse_ambiguous(file, rows, class_names, numbers)
+        return [class_names.index(row.label) for row in rows]
     for row in rows:
         if row.label not in numbers:
-            raise _unknown_label(file, row, num_classes, [n for n in known if n not in numbers])
+            raise _unknown_label(
+                file, row, num_classes, [n for n in class_names if n not in numbers]
+            )
     return [numbers[row.label] for row in rows]
 
 
@@ -141,7 +143,8 @@ def _table(file: Path, delimiter: str) -> Iterator[tuple[int, Mapping[str, objec
     """Yield the number of the line that each row of a table begins on, and its values by column."""
     reader = csv.reader(io.StringIO(_decoded(file), newline=""), delimiter=delimiter, strict=True)
     begins, header = 1, None
-    shortest = csv.field_size_limit(LONGEST)
+    # a setting of the whole process, which is put back below
+    earlier_limit = csv.field_size_limit(LONGEST)
     try:
         for fields in reader:
             line, begins = begins, reader.line_num + 1
@@ -156,7 +159,7 @@ def _table(file: Path, delimiter: str) -> Iterator[tuple[int, Mapping[str, objec
     except csv.Error as error:
         raise KeeprateError(f"Line {reader.line_num} of '{file}': {error}.") from error
     finally:
-        csv.field_size_limit(shortest)
+        csv.field_size_limit(earlier_limit)
 
 
 def _header(file: Path, columns: list[str]) -> list[str]:
