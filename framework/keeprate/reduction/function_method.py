@@ -111,12 +111,10 @@ def as_method(
             "place": place,
             "requires_class_token": requires_class_token,
             "proportional_attention": proportional_attention,
-            # staticmethod: as a plain attribute it would be called with `self`
             "counted": None if overhead_macs is None else staticmethod(overhead_macs),
         }
         return _make_class(function, name, _BASES[returns], declared)
 
-    # without a function this is `@as_method(...)`, with one it is `@as_method`
     return make if function is None else make(function)
 
 
@@ -130,7 +128,7 @@ def _make_class(
     content = {
         **declared,
         "name": function.__name__.replace("_", "-") if name is None else name,
-        "function": staticmethod(function),
+        "function": staticmethod(function),  # a plain function would be called with `self`
         "__init__": _constructor(function, arguments),
         "__doc__": function.__doc__,
         "__module__": function.__module__ or "",  # None where `exec` ran it in no module

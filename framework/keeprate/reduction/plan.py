@@ -126,8 +126,7 @@ def make_plan(
         )
     parsed_schedule = _resolve_schedule(method, schedule, parsed_budget)
     plan = Plan(backbone, method, parsed_schedule, parsed_budget, empty_last_mlp)
-    # raises now what would otherwise be raised at the first batch
-    plan.stages(backbone.image_size)
+    plan.stages(backbone.image_size)  # raises now instead of at the first batch
     return plan
 
 
