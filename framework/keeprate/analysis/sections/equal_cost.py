@@ -28,12 +28,10 @@ def equal_cost(arranged: SeriesTable, options: ReportOptions) -> tuple[EqualCost
     unpruned = arranged.unpruned
 
     def verdicts_against(names: Mapping[Level, str]) -> _Verdicts:
-        return _verdicts_against(
-            arranged,
-            lambda level: (names[level], arranged.members[level][names[level]]),
-            levels,
-            options,
-        )
+        def opponent(level: Level) -> tuple[str, Member]:
+            return names[level], arranged.members[level][names[level]]
+
+        return _verdicts_against(arranged, opponent, levels, options)
 
     against_reference, against_best = verdicts_against(references), verdicts_against(best)
     against_unpruned = _verdicts_against(
