@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from ..results.atomic_files import explained
-from ..results.records import Measured, RunInfo
+from ..results.records import Measured, RunInfo, to_json
 from .events import (
     ComparisonStarted,
     Event,
@@ -24,6 +23,9 @@ from .events import (
     RunFinished,
     RunReused,
 )
+
+LOG: Final = "log.jsonl"
+"""Name of the log in a folder of results."""
 
 _PASS_SECONDS: Final = 5.0
 """Least time between two lines that only say how far a pass has come."""
@@ -82,7 +84,7 @@ class EventLog:
         return _describe_general(event)
 
     def _append(self, content: Fields) -> None:
-        line = json.dumps(_plain(content), allow_nan=False, default=str).encode() + b"\n"
+        line = json.dumps(to_json(content), allow_nan=False, default=str).encode() + b"\n"
         with explained(self.path.parent):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             # opened and closed for each line: a process that is killed next loses none
@@ -141,17 +143,3 @@ def _measured(measured: Measured) -> Fields:
         "images_per_second": None if throughput is None else throughput.images_per_second,
         "throughput_ratio": None if throughput is None else throughput.ratio,
     }
-
-
-def _plain(value: object) -> object:
-    """Return a value that JSON can spell: NaN and infinities become texts (`nan`, `-inf`)."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(float(value))
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value
-
-
-LOG: Final = "log.jsonl"

@@ -34,19 +34,19 @@ ROW_SCHEMA: Final = pl.Schema({"sample": pl.String, **ROW_COLUMNS})
 """The per-image rows of a run: one row per image, see `Store.write`."""
 
 
-def _to_json(value: object) -> object:
+def to_json(value: object) -> object:
     """Replace tuples by lists, and numbers that JSON cannot hold by texts that `float` reads."""
     # so that a record equals the one that is read back from its JSON
     if isinstance(value, float) and not math.isfinite(value):
         return str(float(value))
     if isinstance(value, Mapping):
-        return {key: _to_json(item) for key, item in value.items()}
+        return {key: to_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_to_json(item) for item in value]
+        return [to_json(item) for item in value]
     return value
 
 
-Values = Annotated[dict[str, JsonValue], BeforeValidator(_to_json)]
+Values = Annotated[dict[str, JsonValue], BeforeValidator(to_json)]
 """Free-form values by name. Infinities and NaN are kept as the texts `inf`, `-inf` and `nan`."""
 
 
