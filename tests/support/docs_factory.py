@@ -25,7 +25,7 @@ from keeprate.cli import keeprate
 from keeprate_reports.accuracy_plot import AccuracyPlot
 from paths import DOCS
 
-CHANGES = ("limit=2", "accelerator=cpu", "workers=0", "batch_size=2", "seeds=[0]")
+CHANGES = ("limit=2", "accelerator=cpu", "workers=0", "batch_size=2")
 SMALL = {
     "compare": ["--limit", "2", "--no-throughput", "--accelerator", "cpu", "--workers", "0"],
     "run": [word for change in CHANGES for word in ("--set", change)],
