@@ -128,6 +128,7 @@ def crowded(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return store
 
 
+@pytest.mark.slow
 def test_series_without_a_curve_are_named_and_how_to_see_them(crowded: Store) -> None:
     (group,) = summarise(crowded).findings.groups
     curves = {each.series for each in group.curves}

@@ -23,6 +23,8 @@ from keeprate.analysis.statistics import (
 )
 from statistics_factory import Outcomes, World, draws
 
+pytestmark = pytest.mark.slow
+
 LUCKY = [World(seeds=3), World(seeds=5), World(seeds=3, luck=0.1), World(seeds=5, luck=0.1)]
 COSTS = (1.0, 2.0, 4.0)
 STRENGTHS = (0.2, 0.9, 1.3)

@@ -18,6 +18,8 @@ from keeprate import KeeprateError, Needs, Place
 from keeprate.backbones.lookup import adapt
 from keeprate.reduction import proof
 
+pytestmark = pytest.mark.sample(3)
+
 
 def made(name: str, **options: object) -> Callable[[], nn.Module]:
     return lambda: timm.create_model(name, **options).eval()

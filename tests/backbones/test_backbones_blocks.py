@@ -33,6 +33,8 @@ from keeprate.reduction import macs as ruler
 from keeprate.reduction import proof
 from references.uneven import assert_as_if_each_ran_alone
 
+pytestmark = pytest.mark.sample(3)
+
 
 def vit(**options: object) -> Callable[[], nn.Module]:
     return lambda: VisionTransformer(**SMALL, **options).eval()

@@ -19,6 +19,8 @@ from keeprate.reduction import proof
 from references import positions as slow
 from references.uneven import assert_as_if_each_ran_alone
 
+pytestmark = pytest.mark.sample(3)
+
 
 def gated() -> nn.Module:
     """Return a model whose attention is gated: the blocks can, no model of timm's does."""

@@ -17,6 +17,8 @@ from keeprate.backbones.huggingface.vision import HFBeit, HFDinov2, HFSiglip, HF
 from keeprate.backbones.lookup import adapt
 from keeprate.reduction import proof
 
+pytestmark = pytest.mark.sample(3)
+
 transformers: Any = pytest.importorskip("transformers")
 
 FAMILIES = {

@@ -29,6 +29,8 @@ from keeprate.cli import keeprate as cli
 from references import lvvit as written
 from references.uneven import assert_as_if_each_ran_alone
 
+pytestmark = pytest.mark.sample(3)
+
 TINY = {
     "img_size": 24,
     "patch_size": 4,
@@ -195,6 +197,7 @@ def small() -> nn.Module:
     return randomised(timm.create_model("lvvit_t", num_classes=7).eval())
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("wrapper", ["state_dict", "model", None])
 def test_a_checkpoint_loads_from_its_wrapper(
     wrapper: str | None, small: nn.Module, tmp_path: Path

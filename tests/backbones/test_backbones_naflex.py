@@ -18,6 +18,8 @@ from keeprate.backbones.lookup import adapt
 from keeprate.reduction import proof
 from references.uneven import assert_as_if_each_ran_alone
 
+pytestmark = pytest.mark.sample(3)
+
 SMALL = {
     "patch_size": 4,
     "embed_dim": 48,

@@ -26,6 +26,8 @@ from keeprate.backbones.lookup import adapt
 from keeprate.reduction import proof
 from references.uneven import Uneven, assert_as_if_each_ran_alone
 
+pytestmark = pytest.mark.sample(3)
+
 PIT = {
     "img_size": 48,
     "patch_size": 4,

@@ -18,6 +18,8 @@ from keeprate.backbones.lookup import adapt
 from keeprate.reduction import proof
 from keeprate.testing.backbones.proof import examine
 
+pytestmark = pytest.mark.sample(3)
+
 transformers: Any = pytest.importorskip("transformers")
 
 FAMILIES = {

@@ -167,7 +167,8 @@ print("transformers" in sys.modules, *registry().backbones["hf-bert"].cls.exampl
 """
 
 
-@pytest.mark.parametrize("installed", [False, pytest.param(True, marks=pytest.mark.system)])
+@pytest.mark.system
+@pytest.mark.parametrize("installed", [False, True])
 def test_timm_models_are_found_without_transformers(installed: bool) -> None:
     code = ADAPTED.format(before="" if installed else "sys.modules['transformers'] = None")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -13,6 +13,8 @@ from keeprate import KeeprateError
 from keeprate.backbones.lookup import adapt
 from keeprate.backbones.refusals import FAMILIES, known_refusal
 
+pytestmark = pytest.mark.sample(3)
+
 SMALL = {
     "ByobNets (MobileViT, BoTNet, HaloNet, RepVGG and others)": "mobilevitv2_050",
     "CPUBones": "cpubone_nano",

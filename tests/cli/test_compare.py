@@ -25,6 +25,7 @@ def compare(runs: Path, *arguments: str) -> Result:
     return run("compare", *small, *arguments)
 
 
+@pytest.mark.slow
 def test_the_embedded_comparison_writes_rows_descriptions_table_and_plot(tmp_path: Path) -> None:
     done = compare(tmp_path, "--method", "tome", "--method", "random", "--budget", "65%")
     assert done.exit_code == 0, done.output
@@ -42,6 +43,7 @@ def test_the_embedded_comparison_writes_rows_descriptions_table_and_plot(tmp_pat
     assert "tome" in done.output
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_not_computed_again_unless_forced(tmp_path: Path) -> None:
     arguments = ("--method", "random", "--schedule", "r=2")
     compare(tmp_path, *arguments)
@@ -54,6 +56,7 @@ def test_a_finished_run_is_not_computed_again_unless_forced(tmp_path: Path) -> N
     assert rows.stat().st_mtime_ns > first
 
 
+@pytest.mark.slow
 def test_same_seed_same_rows_whatever_the_batch(tmp_path: Path) -> None:
     def rows(folder: str, *options: str) -> pl.DataFrame:
         arguments = ("--method", "random", "--schedule", "r=3", *options)
@@ -210,6 +213,7 @@ def keeprate_methods():
 '''
 
 
+@pytest.mark.slow
 def test_a_failed_run_is_shown_by_the_command_that_is_told(tmp_path: Path) -> None:
     plugin = tmp_path / "narrow.py"
     plugin.write_text(NARROW)

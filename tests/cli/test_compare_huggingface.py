@@ -17,6 +17,8 @@ from keeprate.cli import keeprate as command
 from keeprate.results.records import Result as Stored
 from keeprate.results.store import Store
 
+pytestmark = pytest.mark.slow
+
 SMALL = ("--no-throughput", "--accelerator", "cpu")
 
 

@@ -192,6 +192,7 @@ def test_the_plugin_imports_nothing_heavy_until_it_is_used(tmp_path: Path) -> No
     assert "--keeprate-check=FILE_OR_NAME" in run_pytest(tmp_path, "--help").stdout
 
 
+@pytest.mark.slow
 def test_a_test_class_a_fixture_and_an_option_make_tests_of_the_promises(file: Path) -> None:
     folder = file.parent
     (folder / "test_mine.py").write_text(MINE)

@@ -34,6 +34,7 @@ def error(*arguments: str) -> str:
     return done.stderr.removeprefix("Error: ").rstrip()
 
 
+@pytest.mark.slow
 def test_it_writes_table_figure_and_maps() -> None:
     done = convergence("0", "7", "0", "--method", "zero-tprune", "--blocks", "3,1", "--keep", "0.5")
     assert done.exit_code == 0, done.output
@@ -60,6 +61,7 @@ def test_it_writes_table_figure_and_maps() -> None:
     assert "vegaEmbed" in html
 
 
+@pytest.mark.slow
 def test_a_schedule_says_where_and_how_many() -> None:
     done = convergence(
         "0", "--method", "zero-tprune", "--schedule", "40@2,20@6", "--iterations", "9,3,3"

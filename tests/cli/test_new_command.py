@@ -79,6 +79,7 @@ def installed(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_everything_passes_the_project_s_lint(made: Path) -> None:
     python("-m", "ruff", "check", "--no-cache", "--config", ROOT / "pyproject.toml", made)
     python(
@@ -146,6 +147,7 @@ def test_the_tests_that_come_with_it_pass(
     assert int(re.findall(r"(\d+) passed", said)[0]) >= least
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("what", NEW)
 def test_what_it_says_to_type_next_runs(what: str) -> None:
     done = new(what, f"my-{what}", "--output", "a folder")

@@ -155,6 +155,7 @@ def test_the_doctor_says_so_when_all_is_well() -> None:
     assert last == "no problems, no notes."
 
 
+@pytest.mark.slow
 def test_one_failure_hides_no_other() -> None:
     files = [
         write("first.py", "import nothing_of_this_name"),
@@ -254,6 +255,7 @@ def test_what_could_be_better_is_a_note() -> None:
     assert [each["place"] for each in found[2:]] == [f"{path}:17", f"{path}:24"]
 
 
+@pytest.mark.system
 def test_heavy_libraries_are_named() -> None:
     path = write("mine.py", **{"keeprate_api": "import torch\n\nkeeprate_api"})
     _, found = findings("--plugin", path)

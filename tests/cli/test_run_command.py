@@ -55,6 +55,7 @@ def test_a_study_runs_and_reports() -> None:
     assert Path("runs/study/table.md").is_file()
 
 
+@pytest.mark.slow
 def test_the_command_line_goes_before_the_file() -> None:
     done = run(
         *("study.yaml", "--set", "limit=3", "--set", "budgets=50%", "--name", "other"),

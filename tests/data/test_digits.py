@@ -56,6 +56,7 @@ def test_the_images_fit_the_classifier_unresampled(classifier: nn.Module) -> Non
     torch.testing.assert_close(transform(image), image / 127.5 - 1)
 
 
+@pytest.mark.slow
 def test_the_classifier_is_right_at_least_96_times_in_100(classifier: nn.Module) -> None:
     data = Digits()
     data.bind(10, config_of(classifier)["label_names"])

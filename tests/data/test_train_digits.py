@@ -13,6 +13,7 @@ from paths import ROOT
 SCRIPT = ROOT / "scripts/train_digits.py"
 
 
+@pytest.mark.slow
 def test_training_learns_and_repeats(capsys: pytest.CaptureFixture[str]) -> None:
     script = runpy.run_path(str(SCRIPT))
     pixels, labels = script["pixels_and_labels"](digits.training_positions()[:32])

@@ -57,14 +57,10 @@ def _fresh_registry() -> Iterator[None]:
 
 
 RUN_HERE = [page for page in PAGES if runs_something(page) and page not in TESTED_BY]
-FIRST = "quickstart.md"
-"""The page that newcomers type from, which `make test` runs as well."""
 
 
-@pytest.mark.parametrize(
-    "page",
-    [page if page == FIRST else pytest.param(page, marks=pytest.mark.slow) for page in RUN_HERE],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("page", RUN_HERE)
 def test_a_page_runs_from_top_to_bottom(
     page: str, furnished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -57,6 +57,7 @@ def _fresh_registry() -> Iterator[None]:
     activate(load())
 
 
+@pytest.mark.slow
 def test_every_keeprate_command_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     draw_svg_alone(monkeypatch)

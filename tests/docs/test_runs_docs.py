@@ -30,6 +30,7 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         begin(store, 17, make_run("broken", 30))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("folders")
 def test_every_command_runs_in_the_order_of_the_page() -> None:
     typed = re.findall(r"^\$ keeprate (.*)$", PAGE, flags=re.MULTILINE)

@@ -50,6 +50,7 @@ def classifier() -> nn.Module:
     return model
 
 
+@pytest.mark.slow
 def test_every_kind_of_method_is_run_at_every_cost() -> None:
     table = keeprate.compare(
         methods=["zero-tprune:pattern=I", ToMe, RandomDrop(seed=7), key_norm, key_norm(power=-1.0)],

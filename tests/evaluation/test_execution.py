@@ -85,7 +85,8 @@ def test_a_pass_gives_the_rows_of_separate_runs(
     assert same(separate, undisturbed)
 
 
-@pytest.mark.parametrize("most", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 4))])
+@pytest.mark.sample(1)
+@pytest.mark.parametrize("most", [2, 1, 4])
 def test_the_size_of_groups_changes_nothing(
     tmp_path: Path, undisturbed: dict[str, pl.DataFrame], most: int
 ) -> None:
@@ -97,6 +98,7 @@ def test_the_size_of_groups_changes_nothing(
     assert same(rows_of(tmp_path / "store"), undisturbed)
 
 
+@pytest.mark.slow
 def test_finished_runs_are_reused_also_from_a_store_beside(
     tmp_path: Path, undisturbed: dict[str, pl.DataFrame], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -123,6 +125,7 @@ def test_a_reused_run_is_described_as_it_was_asked_for(tmp_path: Path) -> None:
     assert {result.run.schedule for result in results} == {"", "keep=0.5@3"}
 
 
+@pytest.mark.slow
 def test_force_runs_again(tmp_path: Path, undisturbed: dict[str, pl.DataFrame]) -> None:
     run(tmp_path / "store")
     files = {path: path.stat().st_mtime_ns for path in (tmp_path / "store").glob("*.parquet")}
@@ -132,6 +135,7 @@ def test_force_runs_again(tmp_path: Path, undisturbed: dict[str, pl.DataFrame]) 
     assert same(rows_of(tmp_path / "store"), undisturbed)
 
 
+@pytest.mark.slow
 def test_the_unpruned_run_runs_again_where_its_logits_are_lost(
     tmp_path: Path, undisturbed: dict[str, pl.DataFrame]
 ) -> None:
@@ -151,6 +155,7 @@ FAILURES = {  # how each error begins
 }
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("weak")
 def test_runs_that_fail_are_marked_and_the_others_go_on(
     tmp_path: Path, undisturbed: dict[str, pl.DataFrame]
@@ -177,6 +182,7 @@ def test_runs_that_fail_are_marked_and_the_others_go_on(
     assert not (store.folder / "partial").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("weak")
 def test_a_failed_run_is_tried_again_and_forgotten_once_it_works(tmp_path: Path) -> None:
     wanted = request([("weak", {"how": "raises", "image": 0}, "30@3")])
@@ -280,6 +286,7 @@ def test_a_stopped_study_goes_on_where_it_was(
     assert not (tmp_path / "store" / "partial").exists()
 
 
+@pytest.mark.slow
 def test_runs_added_to_a_stopped_study_begin_from_the_start(
     tmp_path: Path, undisturbed: dict[str, pl.DataFrame]
 ) -> None:

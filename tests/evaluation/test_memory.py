@@ -76,6 +76,7 @@ def test_out_of_memory_halves_what_is_computed_at_a_time_and_says_so(
     assert any("groups" in note for note in said) == (runs < 6)
 
 
+@pytest.mark.slow
 def test_a_run_for_which_there_is_never_enough_memory_fails_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

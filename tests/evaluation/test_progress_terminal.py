@@ -93,6 +93,7 @@ def read_all(descriptor: int) -> str:
     return b"".join(chunks).decode()
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("name", ENDINGS)
 def test_a_terminal_is_left_as_it_was(name: str) -> None:
     status, printed, screen = on_terminal(ENDINGS[name])
@@ -108,6 +109,7 @@ def test_a_terminal_is_left_as_it_was(name: str) -> None:
         assert text.rindex("1 done, 5 left\r\n") > text.rindex("images/s")
 
 
+@pytest.mark.system
 def test_a_forked_worker_writes_past_the_display() -> None:
     status, _, screen = on_terminal(FORKS)
     assert status == 0

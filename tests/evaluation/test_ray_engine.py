@@ -82,6 +82,7 @@ def assert_same_rows(folder: Path, other: Path) -> None:
         assert Store(folder).rows(result.id).equals(Store(other).rows(result.id))
 
 
+@pytest.mark.system
 def test_rows_are_those_of_the_sequential_engine_bit_for_bit(cluster: Cluster) -> None:
     asked = request("random", "tome", "zero-tprune", "class-attention")
     engine = RayEngine(shard_images=2 * BATCH)

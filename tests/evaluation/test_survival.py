@@ -106,7 +106,8 @@ def passes(folder: Path) -> list[PassStarted]:
     return [event for event in heard if isinstance(event, PassStarted)]
 
 
-@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.system)])
+@pytest.mark.system
+@pytest.mark.parametrize("workers", [0, 1])
 def test_kill_9_loses_only_what_was_not_saved(
     tmp_path: Path, study: Any, undisturbed: dict[str, pl.DataFrame], workers: int
 ) -> None:
@@ -182,6 +183,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(position)], check=True)
 
 
+@pytest.mark.system
 def test_a_full_disk_ends_the_study_with_a_message_and_nothing_is_lost(
     small_disk: Path, undisturbed: dict[str, pl.DataFrame]
 ) -> None:

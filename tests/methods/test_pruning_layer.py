@@ -152,6 +152,7 @@ def compare(method: ZeroTPrune, seen: Seen) -> None:
         )
 
 
+@pytest.mark.sample(6)
 @pytest.mark.parametrize("choice", COMBINATIONS, ids=label)
 def test_every_ablation_equals_the_reference_inside_a_model(
     vit: nn.Module, vit_images: Tensor, choice: dict[str, object]

@@ -173,6 +173,7 @@ def vit() -> nn.Module:
     return tiny_vit()
 
 
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("case", RUNNING)
 def test_a_method_that_fails_in_a_run_says_why_where_and_what_to_do(
     tmp_path: Path, vit: nn.Module, case: str

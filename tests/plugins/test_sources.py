@@ -54,6 +54,7 @@ def copied(folder: Path) -> dict[str, str]:
     return {each.name: source_sha256(each) for each in offered}
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("file", "names"),
     [

@@ -53,10 +53,8 @@ def assert_same_logits(ours: Tensor, theirs: Tensor) -> None:
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("spec", "exports", "batches", "compiles"),
-    [pytest.param(*row, marks=pytest.mark.slow) if ":" in row[0] else row for row in ROWS],
-)
+@pytest.mark.sample(1)
+@pytest.mark.parametrize(("spec", "exports", "batches", "compiles"), ROWS)
 def test_the_table_is_true_of_exporting(
     spec: str, exports: str, batches: str, compiles: str
 ) -> None:
@@ -96,6 +94,7 @@ def test_other_families_are_exported_as_well(model: str, spec: str) -> None:
     assert_same_logits(program(others), reduced(others))
 
 
+@pytest.mark.slow
 def test_beit_is_exported_for_one_batch_size_only() -> None:
     reduced = reduced_by("tome", "beit_base_patch16_224")
     images = images_for(reduced.model)
@@ -112,6 +111,7 @@ def test_a_method_without_fixed_shapes_is_refused() -> None:
         exported(reduced, images)
 
 
+@pytest.mark.slow
 def test_strict_export_stops_at_the_attention() -> None:
     reduced = reduced_by("tome")
     with pytest.raises(torch._dynamo.exc.Unsupported, match="_attend"):
@@ -126,6 +126,7 @@ def test_compiling_into_one_graph_stops_at_the_attention() -> None:
         compiled(images_for(reduced.model))
 
 
+@pytest.mark.slow
 def test_exporting_leaves_no_record_of_what_it_traced() -> None:
     reduced = reduced_by("random")
     images = images_for(reduced.model)

@@ -30,6 +30,7 @@ class Foreign(nn.Module):
         return F.linear(x, self.weight, self.bias)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [KINDS[0], *(pytest.param(each, marks=SLOW) for each in KINDS[1:])]
 )

@@ -33,6 +33,7 @@ def counted(model: nn.Module, side: int = 224) -> int:
     return counter.get_total_flops() // 2
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("name", "macs"),
     [
@@ -92,6 +93,7 @@ def test_an_empty_last_mlp_saves_what_the_design_says() -> None:
     assert counted(emptied) == emptied.costs().total
 
 
+@pytest.mark.sample(6)
 @pytest.mark.parametrize(
     ("method", "schedule", "parameters"),
     [

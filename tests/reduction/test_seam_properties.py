@@ -129,6 +129,7 @@ def has_nan(tokens: Tokens, values: list[list[float]]) -> bool:
     )
 
 
+@pytest.mark.slow
 @often
 @given(st.data())
 def test_merging_averages_by_size_and_follows_owners_or_refuses(data: st.DataObject) -> None:
@@ -237,6 +238,7 @@ PREFIX = {
 }
 
 
+@pytest.mark.slow
 @seldom
 @given(st.data())
 def test_a_reduced_model_keeps_the_best_or_names_the_method(data: st.DataObject) -> None:

@@ -103,6 +103,7 @@ def plain(layer: Any) -> Any:
     }
 
 
+@pytest.mark.slow
 def test_points_are_the_findings_and_all_rings_are_on_the_front() -> None:
     findings = make_findings()
     points = findings.groups[0].points
@@ -134,6 +135,7 @@ def test_every_look_can_be_drawn_beside_its_name() -> None:
         assert look.path.startswith("M")
 
 
+@pytest.mark.slow
 def test_of_hundreds_of_series_it_draws_a_few_and_says_what_it_leaves_out() -> None:
     findings = many()
     panel = panels(findings)[0]
@@ -167,6 +169,7 @@ def test_of_series_left_out_the_runs_on_the_front_are_drawn() -> None:
     assert domain[-1] == OTHERS
 
 
+@pytest.mark.slow
 def test_the_series_with_most_runs_are_drawn_before_the_more_accurate() -> None:
     findings = many(SERIES + 1, 1)
     group = findings.groups[0]
@@ -193,6 +196,7 @@ def test_of_many_groups_those_with_most_runs_have_a_panel() -> None:
     assert "title" not in chart(summary_of(findings)).to_dict()
 
 
+@pytest.mark.slow
 def test_figures_of_thousands_of_runs_are_small_files(tmp_path: Path) -> None:
     paths = AccuracyPlot().write(summary_of(many()), tmp_path)
     assert all(path.stat().st_size < 1_000_000 for path in paths)

@@ -75,6 +75,7 @@ def test_a_table_is_sorted_by_numbers_both_ways_and_by_words(page: Browser) -> N
     assert page.script(f"{heads}.map((each) => each.parentElement.ariaSort)").count("none") == 9
 
 
+@pytest.mark.slow
 def test_a_command_is_copied_whole(page: Browser) -> None:
     page.command("Browser.grantPermissions", permissions=["clipboardReadWrite"])
     button = "document.querySelector('#group-0 [data-copy]')"
@@ -97,6 +98,7 @@ def test_typing_hides_points_and_rows(page: Browser) -> None:
     page.wait(f"{ROWS}.length === 10")
 
 
+@pytest.mark.slow
 def test_a_method_a_model_and_a_data_set_can_be_left_out(page: Browser) -> None:
     page.driver.find_element("css selector", "#methods [value=random]").click()
     page.wait(f"{ROWS}.length === 7")
@@ -111,6 +113,7 @@ def test_a_method_a_model_and_a_data_set_can_be_left_out(page: Browser) -> None:
     page.wait("!document.getElementById('no-match').hidden")
 
 
+@pytest.mark.slow
 def test_tables_are_sorted_with_the_keyboard(page: Browser) -> None:
     heads = "[...document.querySelectorAll('#group-0 [data-part=runs] thead button')]"
     page.script(f"{heads}.find((each) => each.textContent.startsWith('Top-1')).focus()")
@@ -121,6 +124,7 @@ def test_tables_are_sorted_with_the_keyboard(page: Browser) -> None:
     assert "top-k" in page.script(f"{ROWS}[0].cells[0].textContent")
 
 
+@pytest.mark.slow
 def test_dark_by_the_system_and_by_the_button(page: Browser) -> None:
     paper = "getComputedStyle(document.body).backgroundColor"
     light = page.script(paper)
@@ -131,6 +135,7 @@ def test_dark_by_the_system_and_by_the_button(page: Browser) -> None:
     assert page.problems() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("findings", [make_findings(groups=GROUPS), named("x" * 300)])
 def test_a_phone_never_scrolls_sideways(
     findings: Findings, browser: Browser, tmp_path: Path
@@ -139,6 +144,7 @@ def test_a_phone_never_scrolls_sideways(
     assert browser.script("document.documentElement.scrollWidth") <= 390
 
 
+@pytest.mark.slow
 def test_names_are_never_read_as_html(browser: Browser, tmp_path: Path) -> None:
     show(browser, tmp_path, named(NASTY))
     assert browser.script(f"{ROWS}[0].cells[0].textContent") == NASTY
@@ -149,6 +155,7 @@ def test_names_are_never_read_as_html(browser: Browser, tmp_path: Path) -> None:
     assert browser.problems() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["<script>alert(1)</script>", NASTY])
 def test_a_name_is_text_in_legends_tooltips_tables_and_dialogs(
     browser: Browser, tmp_path: Path, name: str
@@ -179,6 +186,7 @@ def test_a_name_is_text_in_legends_tooltips_tables_and_dialogs(
     assert browser.problems() == []
 
 
+@pytest.mark.slow
 def test_no_run_is_said_without_a_complaint(browser: Browser, tmp_path: Path) -> None:
     show(browser, tmp_path, EMPTY)
     assert browser.script("document.getElementById('nothing').checkVisibility()")

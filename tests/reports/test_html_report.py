@@ -77,6 +77,7 @@ def test_nothing_is_loaded_and_only_its_own_scripts_may_run() -> None:
     assert all(str(link).startswith(("#", "data:,")) for link in links)
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("name", [NASTY, "a\nb", "\u2028</SCRIPT >", "]]>", "{% raw %}", ""])
 def test_any_name_is_shown_as_text(name: str) -> None:
     check_shown(name)
@@ -136,6 +137,7 @@ def test_failures_skipped_samples_and_problems_are_there() -> None:
     assert unpacked(found.payload["groups"][0]["skipped"])[0]["reason"] == "truncated"
 
 
+@pytest.mark.slow
 def test_thousands_of_runs_stay_small() -> None:
     budgets = [f"{share}%" for share in range(50, 100, 5)]
     found = make_findings([f"method{number}" for number in range(10)], budgets, variants=50)

@@ -167,6 +167,7 @@ def test_captions_name_n_test_and_correction_and_marks_are_there(text: str) -> N
     assert re.search(r"\$-\$\d+\.\d\d\* \{\[\}\$-\$", text)
 
 
+@pytest.mark.slow
 def test_no_name_is_left_unescaped(text: str, full: Path) -> None:
     for each in (text, (full / "appendix.tex").read_text(encoding="utf-8")):
         shown = "\n".join(line for line in each.splitlines() if not line.startswith("%"))
@@ -175,6 +176,7 @@ def test_no_name_is_left_unescaped(text: str, full: Path) -> None:
         assert "<script>" not in shown
 
 
+@pytest.mark.slow
 def test_tables_that_are_too_long_say_where_the_rest_is(tmp_path: Path) -> None:
     store = Store(tmp_path)
     for number in range(105):
@@ -204,6 +206,7 @@ def test_latex_is_never_made_to_hold_many_tables_or_to_print_them_out_of_order(
     assert max(held) <= 12 < sum(held)
 
 
+@pytest.mark.slow
 def test_the_appendix_has_tokens_provenance_commands_and_what_is_missing(full: Path) -> None:
     text = (full / "appendix.tex").read_text(encoding="utf-8").replace(r"\allowbreak{}", "")
     for said in (

@@ -53,6 +53,7 @@ def test_nothing_is_compared_with_an_empty_folder(
     assert not list(Path().glob("*/changes*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep", [64, 40])
 def test_a_single_run_is_told_of_in_every_format(keep: int, command: Command) -> None:
     put(Store("a"), make_run("full" if keep == 64 else "tome", keep, budget=None))

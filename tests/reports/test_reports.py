@@ -59,6 +59,7 @@ def test_the_built_in_reports_are_registered() -> None:
         assert offer.description
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     "report", [MarkdownTable, CsvTable, ComparisonsCsv, FindingsFile, LatexTables, AccuracyPlot]
 )
@@ -198,6 +199,7 @@ def test_csv_has_every_field_of_every_line_unrounded(summary: Summary, tmp_path:
     assert rows[-1]["p_value"] == ""
 
 
+@pytest.mark.system
 def test_reports_import_neither_torch_nor_lightning(tmp_path: Path) -> None:
     fill(tmp_path)
     code = (

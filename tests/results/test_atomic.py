@@ -72,9 +72,8 @@ def whole(store: Store) -> bool:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
-@pytest.mark.parametrize(
-    "before", ["nothing", pytest.param("an older result", marks=pytest.mark.system)]
-)
+@pytest.mark.system
+@pytest.mark.parametrize("before", ["nothing", "an older result"])
 def test_a_writer_killed_at_any_step_leaves_no_half_result(tmp_path: Path, before: str) -> None:
     outputs = []
     for step in range(12):
@@ -94,6 +93,7 @@ def test_a_writer_killed_at_any_step_leaves_no_half_result(tmp_path: Path, befor
     assert len(outputs) > 5
 
 
+@pytest.mark.system
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
 def test_a_writer_killed_at_any_time_leaves_no_half_result(tmp_path: Path) -> None:
     store = Store(tmp_path)

@@ -56,6 +56,7 @@ values = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.text(), values))
 def test_any_parameters_survive_json_and_keep_the_id(parameters: dict[str, object]) -> None:
     run = make_run(parameters=parameters)

@@ -94,6 +94,7 @@ def test_a_second_process_is_told_who_writes_and_since_when(tmp_path: Path) -> N
     )
 
 
+@pytest.mark.system
 def test_whoever_fails_to_take_it_leaves_the_holder_in_peace(tmp_path: Path) -> None:
     with holder(tmp_path) as process:
         first, second = tried(tmp_path), tried(tmp_path)
@@ -117,6 +118,7 @@ def test_it_is_free_when_the_holder_is_killed(tmp_path: Path) -> None:
         assert tried(tmp_path) == "free"
 
 
+@pytest.mark.system
 @pytest.mark.skipif(os.name != "posix", reason="needs fork")
 def test_forked_children_neither_free_it_nor_keep_it(tmp_path: Path) -> None:
     with holder(tmp_path, FORKS) as process:
@@ -141,6 +143,7 @@ def test_one_process_does_not_take_it_twice(tmp_path: Path) -> None:
         assert f"process {os.getpid()} on" in refused(tmp_path)
 
 
+@pytest.mark.system
 def test_two_stores_are_written_at_once(tmp_path: Path) -> None:
     with holder(tmp_path / "one"), locked(tmp_path / "two"):
         assert "is being written to" in tried(tmp_path / "one")

@@ -39,6 +39,7 @@ def test_every_ready_study_is_counted_here() -> None:
     assert {each.name for each in shipped if each.origin.startswith("keeprate ")} == set(RUNS)
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("name", RUNS)
 def test_a_ready_study_is_sound_and_has_its_runs(name: str, photos: Path) -> None:
     study = read_study(name, [f"data=imagenet:{photos}"])
@@ -47,6 +48,7 @@ def test_a_ready_study_is_sound_and_has_its_runs(name: str, photos: Path) -> Non
     assert [len(request.runs) for request in study.requests] == [RUNS[name]]
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("name", RUNS)
 def test_without_its_images_a_study_says_how_to_give_them(name: str) -> None:
     with pytest.raises(StudyProblems) as caught:

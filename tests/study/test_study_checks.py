@@ -151,6 +151,7 @@ exclude: [{method: absent}]
     ]
 
 
+@pytest.mark.slow
 def test_a_problem_of_many_runs_is_told_once_and_names_the_model_where_there_are_several() -> None:
     text = f"""
 models: [{TINY}, deit_tiny_patch16_224]
@@ -165,6 +166,7 @@ seeds: [0, 1]
     ]
 
 
+@pytest.mark.slow
 def test_excluded_runs_are_not_checked() -> None:
     text = f"models: [{TINY}, vit_little_patch16_reg4_gap_256]\ndata: imagenet:photos\n"
     text += "methods: [class-attention, tome]\nbudgets: 65%\n"
@@ -175,6 +177,7 @@ def test_excluded_runs_are_not_checked() -> None:
     assert [run.method for run in without.runs] == ["tome"]
 
 
+@pytest.mark.slow
 def test_without_methods_those_that_do_not_suit_a_model_are_no_problem() -> None:
     study = read("models: vit_little_patch16_reg4_gap_256\ndata: imagenet:photos")
     assert study.requests[0].only_fitting
@@ -190,6 +193,7 @@ def test_the_weights_own_classes_are_what_counts() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_weights_for_another_size_are_told_with_the_key_that_helps() -> None:
     text = f"models: {{name: {TINY}, weights: {weights(img_size=160)}}}\ndata: imagenet:photos"
     assert told(text) == [

@@ -39,6 +39,7 @@ UNREADABLE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("text", "message"), UNREADABLE.values(), ids=UNREADABLE)
 def test_what_is_no_mapping_is_told_with_its_line(text: str, message: str) -> None:
     assert told(text) == [message]
@@ -105,6 +106,7 @@ PLAIN = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(data=st.dictionaries(st.text("abc%@'", min_size=1), PLAIN, min_size=1))
 def test_what_a_writer_of_yaml_writes_is_read_back(data: dict[str, Any]) -> None:
     assert read_document(yaml.safe_dump(data)).data == data

@@ -122,6 +122,7 @@ PROBLEMS = {
 }
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize(("text", "message"), PROBLEMS.values(), ids=PROBLEMS)
 def test_every_problem_has_line_key_and_remedy(
     text: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

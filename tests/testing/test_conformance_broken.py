@@ -152,6 +152,7 @@ def _own_activation(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     [MAIN_KINDS[:1], pytest.param(tuple(KINDS), marks=pytest.mark.slow)],
     ids=["one kind", "all kinds"],
 )
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("cls", EXPECTED, ids=lambda cls: cls.__name__)
 def test_only_the_check_of_the_broken_promise_fails(
     cls: type[Method], kinds: tuple[str, ...]
@@ -170,6 +171,7 @@ def test_only_the_check_of_the_broken_promise_fails(
 ROUNDED = (habits.Repeats, broken.Ties, habits.Batch, broken.KeyNorm, broken.LongKeys)
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("cls", ROUNDED, ids=lambda cls: cls.__name__)
 def test_the_verdict_is_the_same_on_a_processor_that_rounds_otherwise(
     cls: type[Method], monkeypatch: pytest.MonkeyPatch

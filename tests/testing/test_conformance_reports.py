@@ -95,6 +95,7 @@ def report_verdict(cls: type[Report]) -> Verdict:
     return Verdict(cls.name, tuple(run_checks(REPORT_CHECKS, cls, lambda: cls)))
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize(
     ("cls", "check", "said"),
     [
@@ -133,6 +134,7 @@ def test_a_good_report_keeps_every_promise() -> None:
     assert verdict["several-runs"].said == "ranking.txt"
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     "name", [n for n, o in load(environ={"KEEPRATE_PLUGINS": ""}).reports.items()]
 )

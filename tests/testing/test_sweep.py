@@ -34,6 +34,7 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(keeprate, ["check-backbone", *arguments])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("few")
 def test_every_name_is_tried_and_the_page_says_what_came_of_it(tmp_path: Path) -> None:
     path = tmp_path / "page.md"
@@ -122,6 +123,7 @@ def test_bad_requests_are_refused(arguments: tuple[str, ...], said: str) -> None
     assert said in result.output
 
 
+@pytest.mark.slow
 def test_one_model_is_proved_at_the_size_asked_for() -> None:
     result = run("vit_tiny_patch16_224", "--image-size", "64x96")
     assert result.exit_code == 0, result.output

@@ -109,6 +109,7 @@ def test_a_picture_that_shows_another_prediction_says_so(store: Store) -> None:
     assert f"In the picture tome predicts {told[sample].pictured}, in its rows " in page.read_text()
 
 
+@pytest.mark.slow
 def test_runs_methods_and_a_budget_can_be_chosen(store: Store) -> None:
     known = ids(store)
     two = known["random", "40%"], known["random", "60%"]
@@ -125,6 +126,7 @@ def test_runs_methods_and_a_budget_can_be_chosen(store: Store) -> None:
     assert group.labels == ("random", "tome")
 
 
+@pytest.mark.slow
 def test_drawing_again_takes_the_place_of_what_was_drawn(store: Store) -> None:
     assert show("store", "-n", "4").exit_code == 0
     first = {path.name for path in (store.folder / "pictures").iterdir()}
@@ -135,6 +137,7 @@ def test_drawing_again_takes_the_place_of_what_was_drawn(store: Store) -> None:
     assert second < first
 
 
+@pytest.mark.slow
 def test_other_groups_keep_their_pictures(store: Store) -> None:
     assert show("store", "-n", "1").exit_code == 0
     folder = store.folder / "pictures"
@@ -151,6 +154,7 @@ def test_other_groups_keep_their_pictures(store: Store) -> None:
     assert groups[mine.title].samples[0].file == file.replace(".png", "-2.png")
 
 
+@pytest.mark.slow
 def test_blocks_and_importance_are_drawn_as_of_images(store: Store) -> None:
     only = "store", "-n", "1", "--method", "class-attention", "--method", "tome"
     sizes = []

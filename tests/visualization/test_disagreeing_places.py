@@ -60,6 +60,7 @@ def drawn(photographs: Path, *options: str | Path) -> Sequence[Pictured]:
     return group.samples
 
 
+@pytest.mark.slow
 def test_weights_are_found_by_file_or_folder(photographs: Path, tmp_path: Path) -> None:
     store = photographs / "store"
     title = "vit_tiny_patch16_224 on imagenet, 2 images, 32-true"

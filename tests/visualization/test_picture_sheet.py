@@ -78,6 +78,7 @@ def test_a_warning_is_written_in_another_colour() -> None:
     assert darkest(warning=True) == (178, 58, 0)
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("text", ["a" * 300, "W" * 300, f"{'x' * 20} -> {'y' * 300}"])
 def test_long_texts_end_in_their_room(text: str) -> None:
     rows = (SheetRow(text, text, (Panel(flat(RED), text), Panel(flat(GREEN), ""))),)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
-from ..backbone import Backbone
+from ..backbone import Backbone, BlockCost
 from ..backbones.lookup import adapt
 from ..method import Method, Place, Shape, Stage
 
@@ -101,20 +101,25 @@ def count(
     stages: Sequence[Stage] = (),
     *,
     empty_last_mlp: bool = False,
+    blocks: Sequence[BlockCost] | None = None,
 ) -> Costs:
-    """Return the costs of one image under a schedule of fixed counts."""
+    """Return the costs of one image under a schedule of fixed counts.
+
+    `blocks` is what `block_costs` returns, for whoever counts many schedules of one backbone.
+    """
+    blocks = block_costs(backbone) if blocks is None else blocks
     patches = backbone.num_patches(image_size)
     place = Place.AFTER_BLOCK if method is None else method.place
     tokens = tokens_per_block(backbone, patches, place, stages, empty_last_mlp=empty_last_mlp)
     spent = 0 if method is None else overhead(backbone, method, stages, patches)
     return Costs(
         embedding=backbone.embed_macs(image_size),
-        projections=int(projections_macs(backbone, tokens.attention)),
-        attention=int(attention_macs(backbone, tokens.attention)),
-        mlp=int(mlp_macs(backbone, tokens.feed_forward)),
+        projections=int(projections_macs(blocks, tokens.attention)),
+        attention=int(attention_macs(blocks, tokens.attention)),
+        mlp=int(mlp_macs(blocks, tokens.feed_forward)),
         head=int(head_macs(backbone, tokens.pooled)),
         overhead=spent,
-        fixed=fixed_macs(backbone),
+        fixed=fixed_macs(blocks),
     )
 
 
@@ -162,26 +167,31 @@ def shape_of(backbone: Backbone, patches: int) -> Shape:
     return Shape(patches, backbone.num_prefix, backbone.heads, backbone.head_dim, backbone.channels)
 
 
-def projections_macs(backbone: Backbone, tokens: Sequence[Count]) -> Count:
+def block_costs(backbone: Backbone) -> tuple[BlockCost, ...]:
+    """Return what each block costs."""
+    return tuple(backbone.block_cost(block) for block in range(backbone.depth))
+
+
+def projections_macs(blocks: Sequence[BlockCost], tokens: Sequence[Count]) -> Count:
     """Return the cost of all attention projections, for the tokens entering each block."""
     return _sum_counts(
-        [backbone.block_cost(i).attention_per_token * n for i, n in enumerate(tokens)]
+        [block.attention_per_token * n for block, n in zip(blocks, tokens, strict=True)]
     )
 
 
-def attention_macs(backbone: Backbone, tokens: Sequence[Count]) -> Count:
+def attention_macs(blocks: Sequence[BlockCost], tokens: Sequence[Count]) -> Count:
     """Return the cost of all attention matrices, for the tokens entering each block."""
-    return _sum_counts([backbone.block_cost(i).per_pair * n * n for i, n in enumerate(tokens)])
+    return _sum_counts([block.per_pair * n * n for block, n in zip(blocks, tokens, strict=True)])
 
 
-def mlp_macs(backbone: Backbone, tokens: Sequence[Count]) -> Count:
+def mlp_macs(blocks: Sequence[BlockCost], tokens: Sequence[Count]) -> Count:
     """Return the cost of all feed-forward halves, for the tokens entering each."""
-    return _sum_counts([backbone.block_cost(i).mlp_per_token * n for i, n in enumerate(tokens)])
+    return _sum_counts([block.mlp_per_token * n for block, n in zip(blocks, tokens, strict=True)])
 
 
-def fixed_macs(backbone: Backbone) -> int:
+def fixed_macs(blocks: Sequence[BlockCost]) -> int:
     """Return the cost of all blocks that does not depend on the number of tokens."""
-    return sum(backbone.block_cost(block).fixed for block in range(backbone.depth))
+    return sum(block.fixed for block in blocks)
 
 
 def head_macs(backbone: Backbone, pooled: Count) -> Count:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..backbone import Backbone
+from ..backbone import Backbone, BlockCost
 from ..costs import Budget, parse_budget
 from ..errors import KeeprateError, unknown_name
 from ..method import Method, Place, Preset, Stage, has_score
 from .budget import Solution, solve
-from .macs import Costs, count
+from .macs import Costs, block_costs, count
 from .schedule import Schedule, parse_schedule
 
 
@@ -65,9 +65,10 @@ class Plan:
             return ()
         if self.budget is None:
             return self._make_stages(image_size, None)
+        blocks = block_costs(self.backbone)  # read off the model once, for hundreds of schedules
         return solve(
             make=lambda scale: self._make_stages(image_size, scale),
-            price=lambda stages: self._price(image_size, stages).total,
+            price=lambda stages: self._price(image_size, stages, blocks).total,
             allowed=self.budget.of(count(self.backbone, image_size).total),
             what=f"method '{self.method.name}' with schedule '{self.schedule.text}'",
             or_cheapest=bool(self.backbone.text_inputs) and image_size != self.backbone.image_size,
@@ -82,9 +83,19 @@ class Plan:
             return tuple(stage for stage in stages if stage.block < depth - 1)
         return stages
 
-    def _price(self, image_size: tuple[int, int], stages: tuple[Stage, ...]) -> Costs:
+    def _price(
+        self,
+        image_size: tuple[int, int],
+        stages: tuple[Stage, ...],
+        blocks: tuple[BlockCost, ...] | None = None,
+    ) -> Costs:
         return count(
-            self.backbone, image_size, self.method, stages, empty_last_mlp=self.empty_last_mlp
+            self.backbone,
+            image_size,
+            self.method,
+            stages,
+            empty_last_mlp=self.empty_last_mlp,
+            blocks=blocks,
         )
 
 

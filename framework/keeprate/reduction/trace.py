@@ -10,7 +10,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..backbone import Backbone
-from .macs import attention_macs, fixed_macs, head_macs, mlp_macs, projections_macs
+from .macs import (
+    attention_macs,
+    block_costs,
+    fixed_macs,
+    head_macs,
+    mlp_macs,
+    projections_macs,
+)
 
 
 @dataclass(frozen=True)
@@ -79,12 +86,13 @@ class ForwardTrace:
 
     def model_macs(self, backbone: Backbone) -> Tensor:
         """Return the multiply-accumulates of the model for each image, int64 (B,)."""
+        blocks = block_costs(backbone)
         return self.per_image(
-            projections_macs(backbone, self.attention)
-            + attention_macs(backbone, self.attention)
-            + mlp_macs(backbone, self.feed_forward)
+            projections_macs(blocks, self.attention)
+            + attention_macs(blocks, self.attention)
+            + mlp_macs(blocks, self.feed_forward)
             + head_macs(backbone, self.after[-1])
-            + fixed_macs(backbone)
+            + fixed_macs(blocks)
             + backbone.embed_macs(self.image_size)
         )
 

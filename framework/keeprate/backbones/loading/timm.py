@@ -10,7 +10,8 @@ from typing import Any, cast
 import huggingface_hub
 import timm
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from ...errors import KeeprateError, unknown_name
 from ...plugins.registry import registry
@@ -110,6 +111,24 @@ def _check_hub_page(name: str, source: str, location: str) -> None:
         raise KeeprateError(f"Cannot look the model '{name}' up: {reason}.")
 
 
+class _Unfilled(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has no types here
+    """Fills no tensor with values.
+
+    On "meta" there are none, and going through the motions of random weights takes most of the time
+    in which a model is created there.
+    """
+
+    filling = frozenset(
+        f"aten::{name}_"
+        for name in ("add", "clamp", "erfinv", "fill", "mul", "normal", "uniform", "zero")
+    )
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Tensor, ...] = (), kwargs: Any = None
+    ) -> Any:
+        return args[0] if func.name() in self.filling else func(*args, **(kwargs or {}))
+
+
 @dataclass(frozen=True)
 class _Request:
     name: str
@@ -129,7 +148,7 @@ class _Request:
     def skeleton(self) -> nn.Module:
         """Create the model without weights, for its shapes; KeeprateError where timm cannot."""
         try:
-            with torch.device("meta"):
+            with torch.device("meta"), _Unfilled():  # type: ignore[no-untyped-call]
                 return self.create()
         except TypeError as error:
             if "img_size" not in str(error):  # a mistake elsewhere, which keeps its traceback

@@ -1,0 +1,24 @@
+"""Which tests `make test` leaves to `make test-all`."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import pytest
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest drops what the markers of the command line exclude
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as slow all but a few parameter sets, evenly spread, of a test marked `sample(few)`."""
+    parameter_sets = defaultdict(list)
+    for item in items:
+        if item.get_closest_marker("sample") and not item.get_closest_marker("slow"):
+            parameter_sets[item.nodeid.partition("[")[0]].append(item)
+    for alike in parameter_sets.values():
+        sample = alike[0].get_closest_marker("sample")
+        assert sample is not None
+        few = sample.args[0]
+        quick = {place * len(alike) // few for place in range(few)}
+        for index, item in enumerate(alike):
+            if index not in quick:
+                item.add_marker("slow")
