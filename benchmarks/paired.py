@@ -43,7 +43,7 @@ def main() -> None:
         baseline = chosen(results, wanted, budget)
         theirs = store.rows(baseline.id)
         same = [result for result in results if result.run.budget == budget]
-        for result in sorted(same, key=lambda each: each.measured.kl):
+        for result in sorted(same, key=lambda each: each.measured.metrics["kl"]):
             ours = store.rows(result.id)
             correct = [rows["correct"].to_numpy() for rows in (ours, theirs)]
             points, low, high = (100 * value for value in paired_difference(*correct))
@@ -53,9 +53,9 @@ def main() -> None:
                 found = bootstrap((kl,), np.mean, rng=np.random.default_rng(0), n_resamples=2000)
                 interval = (found.confidence_interval.low, found.confidence_interval.high)
             print(
-                f"| {labels[result.id]} | {budget} | {100 * result.measured.top1:.1f} | "
+                f"| {labels[result.id]} | {budget} | {100 * result.measured.metrics['top1']:.1f} | "
                 f"{points:+.1f} [{low:+.1f}, {high:+.1f}] | {mcnemar_exact(*correct):.3f} | "
-                f"{result.measured.kl:.4f} | {kl.mean():+.4f} "
+                f"{result.measured.metrics['kl']:.4f} | {kl.mean():+.4f} "
                 f"[{interval[0]:+.4f}, {interval[1]:+.4f}] |"
             )
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .errors import KeeprateError
     from .hookspecs import hookimpl
     from .method import Method, Needs, Place, Preset, Shape, Stage
+    from .metric import ImageMetric, Metric, Predictions, Targets
     from .reduction.function_method import as_method
     from .reduction.macs import macs
     from .reduction.random_numbers import uniform
@@ -35,15 +36,19 @@ __all__ = [
     "ComparisonTable",
     "DataSet",
     "Engine",
+    "ImageMetric",
     "KeeprateError",
     "Method",
+    "Metric",
     "Needs",
     "Place",
+    "Predictions",
     "Preset",
     "Report",
     "Sample",
     "Shape",
     "Stage",
+    "Targets",
     "TextDataSet",
     "Tokens",
     "__version__",
@@ -63,15 +68,19 @@ _HOME = {
     "ComparisonTable": "comparison_table",
     "DataSet": "dataset",
     "Engine": "engine",
+    "ImageMetric": "metric",
     "KeeprateError": "errors",
     "Method": "method",
+    "Metric": "metric",
     "Needs": "method",
     "Place": "method",
+    "Predictions": "metric",
     "Preset": "method",
     "Report": "report",
     "Sample": "dataset",
     "Shape": "method",
     "Stage": "method",
+    "Targets": "metric",
     "TextDataSet": "dataset",
     "Tokens": "tokens",
     "as_method": "reduction.function_method",

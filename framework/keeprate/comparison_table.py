@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import html
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
-from .analysis.run_table import Column, table
+from .analysis.run_table import Column, records, table
 from .analysis.summary import summarise
 from .analysis.write import write_reports
 from .errors import KeeprateError, unknown_name
@@ -19,39 +18,15 @@ from .results.records import Failure, Result
 from .results.store import Store
 
 if TYPE_CHECKING:
-    from .analysis.summary import Line, Summary
+    from .analysis.summary import Group, Summary
 
-COLUMNS: Final[dict[str, type[pl.DataType]]] = {
-    "id": pl.String,
-    "group": pl.String,
-    "label": pl.String,
-    "method": pl.String,
-    "parameters": pl.String,
-    "asked": pl.String,
-    "budget": pl.String,
-    "schedule": pl.String,
-    "seed": pl.Int64,
+_TEXTS: Final = ("id", "group", "label", "method", "parameters", "asked", "budget", "schedule")
+_TYPES: Final[dict[str, type[pl.DataType]]] = {
+    **dict.fromkeys((*_TEXTS, "tokens"), pl.String),
+    **dict.fromkeys(("seed", "images"), pl.Int64),
     "reduces": pl.Boolean,
-    "images": pl.Int64,
-    "macs_model": pl.Float64,
-    "macs_overhead": pl.Float64,
-    "macs_total": pl.Float64,
-    "share_percent": pl.Float64,
-    "top1_percent": pl.Float64,
-    "top1_low_percent": pl.Float64,
-    "top1_high_percent": pl.Float64,
-    "difference_points": pl.Float64,
-    "difference_low_points": pl.Float64,
-    "difference_high_points": pl.Float64,
-    "p_value": pl.Float64,
-    "top5_percent": pl.Float64,
-    "agreement_percent": pl.Float64,
-    "kl_nats": pl.Float64,
-    "throughput_ratio": pl.Float64,
-    "images_per_second": pl.Float64,
-    "tokens": pl.String,
 }
-"""Columns of `ComparisonTable.frame`, as `keeprate.analysis.summary.Line` explains them."""
+"""Types of the columns that hold no figures in floating point."""
 
 
 class ComparisonTable:
@@ -59,8 +34,9 @@ class ComparisonTable:
 
     `frame` has a row for each run, the cheapest first: `macs_*` are multiply-accumulates per image,
     `*_percent` shares in per cent, `difference_*` percentage points against the unpruned model,
-    with 95 % intervals, `kl_nats` a mean divergence in nats. docs/python.md explains every column.
-    Reports are written from `summary`; `folder` is the store that holds the runs.
+    with 95 % intervals; every metric that a run has is a column, its unit in the name.
+    docs/python.md explains every column. Reports are written from `summary`; `folder` is the store
+    that holds the runs.
     """
 
     def __init__(self, folder: Path, ids: Sequence[str]) -> None:
@@ -68,7 +44,7 @@ class ComparisonTable:
         self.folder = Path(folder)
         self._store = _StorePart(self.folder, ids)
         self.summary: Summary = summarise(self._store)
-        self.frame = _frame(self.summary.lines)
+        self.frame = _frame(self.summary.groups)
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -78,8 +54,8 @@ class ComparisonTable:
     def rows(self, run: str) -> pl.DataFrame:
         """Return the rows of one run, one per image; `run` is its id or its label.
 
-        Columns as in docs/runs.md: sample, label, prediction, correct, top5, correct_top5,
-        confidence, agrees, kl (nats), tokens after each block, macs (multiply-accumulates). Raises
+        Columns as in docs/runs.md: sample, label, prediction, top5, confidence, tokens after each
+        block, macs (multiply-accumulates), and one for each metric with values, as correct. Raises
         KeeprateError for a name that no run has, and for a label that several runs have.
         """
         ids = [line.id for line in self.summary.lines if run in (line.id, line.label)]
@@ -163,9 +139,11 @@ class _StorePart(Store):
         return [failure for failure in failures if failure.id in self._ids], []
 
 
-def _frame(lines: Sequence[Line]) -> pl.DataFrame:
-    # a schema, because a column of None alone, or of no rows, has no type
-    return pl.DataFrame([asdict(line) for line in lines], schema=COLUMNS)
+def _frame(groups: Sequence[Group]) -> pl.DataFrame:
+    rows = records(groups)
+    # a schema, because a column of None alone has no type
+    schema = {name: _TYPES.get(name, pl.Float64) for name in (rows[0] if rows else _TYPES)}
+    return pl.DataFrame(rows, schema=schema)
 
 
 def _text(columns: Sequence[Column]) -> str:

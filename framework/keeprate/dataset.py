@@ -15,10 +15,13 @@ from .errors import KeeprateError
 
 @dataclass(frozen=True)
 class Sample:
-    """One labelled image or text: `id` stays the same between runs, `label` is the class index."""
+    """One labelled image or text: `id` stays the same between runs, `label` is its class.
+
+    A sample that is rightly of several classes has all of them, the lowest first, in a tuple.
+    """
 
     id: str
-    label: int
+    label: int | tuple[int, ...]
 
 
 class DataSet(ABC):

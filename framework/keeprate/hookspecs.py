@@ -1,6 +1,6 @@
 """Every extension point of keeprate, on one page.
 
-A plugin is a Python module with some of the six functions below, each marked `@hookimpl`. It is
+A plugin is a Python module with some of the seven functions below, each marked `@hookimpl`. It is
 found as an installed package's entry point of the group `keeprate`, as a file named with
 `--plugin FILE.py`, or as `keeprate_plugins.py` in the working directory. Each example below is a
 complete plugin file.
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .dataset import DataSet
     from .engine import Engine
     from .method import Method
+    from .metric import Metric
     from .report import Report
 
 PROJECT = "keeprate"
@@ -146,6 +147,34 @@ def keeprate_datasets() -> Iterable[type[DataSet]]:  # type: ignore[empty-body]
 
 
 @hookspec
+def keeprate_metrics() -> Iterable[type[Metric]]:  # type: ignore[empty-body]
+    """Offer metrics: classes derived from `keeprate.Metric` or `keeprate.ImageMetric`.
+
+    Example::
+
+        from torch import Tensor
+
+        from keeprate import ImageMetric, Metric, Predictions, Targets, hookimpl
+
+
+        class Margin(ImageMetric):
+            \"\"\"The probability of the first class less that of the second.\"\"\"
+
+            name = "margin"
+            heading = "Margin"
+
+            def per_image(self, predictions: Predictions, targets: Targets) -> Tensor:
+                best = predictions.log_probs.exp().topk(2, dim=1).values  # (B, 2)
+                return best[:, 0] - best[:, 1]
+
+
+        @hookimpl
+        def keeprate_metrics() -> list[type[Metric]]:
+            return [Margin]
+    """
+
+
+@hookspec
 def keeprate_reports() -> Iterable[type[Report]]:  # type: ignore[empty-body]
     """Offer reports: classes derived from `keeprate.Report`.
 
@@ -164,8 +193,8 @@ def keeprate_reports() -> Iterable[type[Report]]:  # type: ignore[empty-body]
 
             def write(self, summary: Summary, folder: Path) -> list[Path]:
                 lines = [line for group in summary.groups for line in group.lines]
-                best = sorted(lines, key=lambda line: line.top1_percent, reverse=True)
-                ranks = [f"{line.top1_percent:.1f} {line.label}" for line in best]
+                best = sorted(lines, key=lambda line: line.score, reverse=True)
+                ranks = [f"{line.score:.1f} {line.label}" for line in best]
                 path = folder / "ranking.txt"
                 path.write_text("\\n".join(ranks))
                 return [path]

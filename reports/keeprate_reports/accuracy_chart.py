@@ -1,4 +1,4 @@
-"""Draw the figure of accuracy against cost, one panel for each model and set of images."""
+"""Draw the figure of a metric against cost, one panel for each model and set of images."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from keeprate_reports.chart_choice import OTHERS, Choice, chosen
 from keeprate_reports.chart_looks import MUTED, SeriesStyle, looks
 from keeprate_reports.chart_places import side_by_side
 from keeprate_reports.cost_chart import (
+    PUBLISHED,
     Manner,
     Sources,
-    accuracy,
-    accuracy_layers,
     cost_title,
     published_marks,
+    score_axis,
+    score_layers,
     share_axis,
 )
 from keeprate_reports.published_names import sides
@@ -93,7 +94,7 @@ def _panel(
     low, high = _domain(costs)
     rows = _rows(drawn, choice, unit.size, (high - low) / _WIDTH)
     measured = alt.LayerChart(
-        layer=accuracy_layers(x, keys, _sources(group, rows), _manner()),
+        layer=score_layers(x, keys, _sources(group, rows), _manner(group)),
         width=_WIDTH,
         height=_HEIGHT,
         title=alt.Title(
@@ -118,7 +119,7 @@ def _published(points: Sequence[PublishedPoint]) -> alt.LayerChart:
         for point, side in zip(points, sides(points, *room), strict=True)
     ]
     x = share_axis(_scale([point.share_percent for point in points]))
-    y = accuracy("top1").scale(_scale([point.top1_percent for point in points]))
+    y = score_axis("top1", PUBLISHED).scale(_scale([point.top1_percent for point in points]))
     title = alt.Title(f"{points[0].backbone} as published, not measured here", subtitle=_PUBLISHED)
     return alt.LayerChart(
         layer=[
@@ -137,14 +138,16 @@ def _names(rows: Sequence[Row], side: str) -> alt.Chart:
     return alt.Chart(_inline([row for row in rows if row["side"] == side])).encode(text="name:N")
 
 
-def _manner() -> Manner:
+def _manner(group: GroupFindings) -> Manner:
     legend = alt.Legend(title="Method", symbolOpacity=1, symbolSize=90, symbolDash=[1, 0])
-    return Manner(ink="black", paper="white", bars=alt.value(0.45), legend=legend)
+    return Manner(
+        metric=group.metric.axis, ink="black", paper="white", bars=alt.value(0.45), legend=legend
+    )
 
 
 def _sources(group: GroupFindings, rows: Sequence[Row]) -> Sources:
     front = [row for row in rows if row["front"]]
-    level = [{"accuracy": group.unpruned.accuracy.value}] if group.unpruned else []
+    level = [{"score": group.unpruned.score.value}] if group.unpruned else []
     return Sources(
         points=_inline(rows),
         lines=_inline([row for row in rows if row["line"]]),
@@ -160,9 +163,9 @@ def _rows(points: Sequence[Point], choice: Choice, unit: float, pixel: float) ->
     return [
         {
             "cost": position * pixel,
-            "accuracy": point.accuracy.value,
-            "low": point.accuracy.low,
-            "high": point.accuracy.high,
+            "score": point.score.value,
+            "low": point.score.low,
+            "high": point.score.high,
             "key": choice.key(point),
             "line": choice.line(point),
             "front": point.on_front,
@@ -173,7 +176,7 @@ def _rows(points: Sequence[Point], choice: Choice, unit: float, pixel: float) ->
 
 def _notes(group: GroupFindings, level: float) -> list[str]:
     unpruned = " Dashed: unpruned." if group.unpruned else ""
-    bars = f"Bars: {100 * level:g} % Wilson intervals."
+    bars = f"Bars: {100 * level:g} % intervals."
     return [f"{bars} Rings and dots: the Pareto front.{unpruned}", _SIDE_BY_SIDE]
 
 
@@ -185,7 +188,7 @@ def _undrawn_note(group: GroupFindings, choice: Choice) -> list[str]:
         return []
     series = len({point.series for point in undrawn})
     return [
-        f"Not drawn: {len(undrawn):,} runs of {series:,} series with fewer runs or less accuracy; "
+        f"Not drawn: {len(undrawn):,} runs of {series:,} series with fewer runs or worse scores; "
         "table.csv and report.html have them."
     ]
 

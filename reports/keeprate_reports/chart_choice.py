@@ -58,4 +58,4 @@ def chosen(groups: Sequence[GroupFindings]) -> Choice:
 def _rank(points: Sequence[Point]) -> tuple[int, int, float]:
     """Return the rank of a series; those with the smallest ranks are drawn."""
     front = sum(point.on_front for point in points)
-    return -front, -len(points), -max(point.accuracy.value for point in points)
+    return -front, -len(points), -max(point.score.value for point in points)

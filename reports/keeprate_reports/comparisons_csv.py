@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from keeprate.report import Report
 
 if TYPE_CHECKING:
+    from keeprate.analysis.metrics import MetricInfo
     from keeprate.analysis.model import GroupFindings, Interval, PairedDifference
     from keeprate.analysis.summary import Summary
 
@@ -21,19 +22,22 @@ COLUMNS: Final = (
     "name",
     "against",
     "run_ids",
-    "top1_percent",
-    "top1_low_percent",
-    "top1_high_percent",
-    "difference_points",
-    "difference_low_points",
-    "difference_high_points",
+    "score",
+    "score_low",
+    "score_high",
+    "difference",
+    "difference_low",
+    "difference_high",
     "p_value",
     "adjusted_p_value",
     "family",
     "distinguishable",
     "verdict",
 )
-"""The columns of comparisons.csv in their order; they change only together with `version`."""
+"""What comparisons.csv has, in order; it changes only together with `version`.
+
+Scores and differences are written under names that hold metric and unit: `top1_percent`.
+"""
 
 _Row = dict[str, object]
 
@@ -52,9 +56,11 @@ class ComparisonsCsv(Report):
         path = folder / "comparisons.csv"
         # a name may hold lone surrogates, which UTF-8 cannot write
         with path.open("w", newline="", encoding="utf-8", errors="replace") as file:
+            groups = summary.findings.groups
+            names = _names(groups[0].metric) if groups else {}
             table = csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n")
-            table.writeheader()
-            for group in summary.findings.groups:
+            table.writerow({column: names.get(column, column) for column in COLUMNS})
+            for group in groups:
                 for row in _rows(group):
                     table.writerow({"version": summary.findings.version, **row})
         return [path]
@@ -65,21 +71,28 @@ def _rows(group: GroupFindings) -> Iterator[_Row]:
         yield from ({"group": group.title, **row} for row in parts)
 
 
+def _names(metric: MetricInfo) -> dict[str, str]:
+    """Return what the columns with scores and differences are named."""
+    ends = ("", "low", "high")
+    scores = {f"score_{end}".rstrip("_"): metric.key(end) for end in ends}
+    return scores | {f"difference_{end}".rstrip("_"): metric.difference_key(end) for end in ends}
+
+
 def _equal_cost(group: GroupFindings) -> Iterator[_Row]:
     for table in group.equal_cost:
         for rival in table.rivals:
             row: _Row = {"kind": "equal cost", "where": table.budget, "name": rival.series}
             row |= {"against": table.reference, "run_ids": " ".join(rival.run_ids)}
-            yield row | _accuracy(rival.accuracy) | _verdict(rival.verdict)
+            yield row | _score(rival.score) | _verdict(rival.verdict)
 
 
 def _curves(group: GroupFindings) -> Iterator[_Row]:
     for curve in group.curves:
         row: _Row = {"name": curve.series, "run_ids": " ".join(curve.run_ids)}
         for reading in curve.readings:
-            yield row | {"kind": "curve", "where": reading.budget} | _accuracy(reading.accuracy)
+            yield row | {"kind": "curve", "where": reading.budget} | _score(reading.score)
         costs = "{:.0f} to {:.0f} MACs".format(*curve.area_macs) if curve.area_macs else ""
-        yield row | {"kind": "mean over costs", "where": costs} | _accuracy(curve.area)
+        yield row | {"kind": "mean over costs", "where": costs} | _score(curve.area)
 
 
 def _areas(group: GroupFindings) -> Iterator[_Row]:
@@ -97,26 +110,22 @@ def _ablations(group: GroupFindings) -> Iterator[_Row]:
             row["name"] = f"{table.factor}={setting.value}"
             row["against"] = f"{table.factor}={table.settings[0].value}"
             row["run_ids"] = " ".join(setting.run_ids)
-            yield row | _accuracy(setting.accuracy) | _verdict(setting.verdict)
+            yield row | _score(setting.score) | _verdict(setting.verdict)
 
 
-def _accuracy(interval: Interval | None) -> _Row:
+def _score(interval: Interval | None) -> _Row:
     if interval is None:
         return {}
-    return {
-        "top1_percent": interval.value,
-        "top1_low_percent": interval.low,
-        "top1_high_percent": interval.high,
-    }
+    return {"score": interval.value, "score_low": interval.low, "score_high": interval.high}
 
 
 def _verdict(verdict: PairedDifference | None) -> _Row:
     if verdict is None:
         return {}
     return {
-        "difference_points": verdict.difference.value,
-        "difference_low_points": verdict.difference.low,
-        "difference_high_points": verdict.difference.high,
+        "difference": verdict.difference.value,
+        "difference_low": verdict.difference.low,
+        "difference_high": verdict.difference.high,
         "p_value": verdict.p_value,
         "adjusted_p_value": verdict.adjusted_p_value,
         "family": verdict.family,

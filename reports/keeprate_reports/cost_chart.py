@@ -1,4 +1,4 @@
-"""The chart of accuracy against cost, defined once for figure files and for the web page."""
+"""The chart of a metric against cost, defined once for figure files and for the web page."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import altair as alt
 
 from keeprate_reports.chart_looks import MUTED, SeriesStyle, colour, dash, shape
 
-ACCURACY = "Top-1 accuracy (%)"
+PUBLISHED = "Top-1 accuracy (%)"
+"""What papers print, whatever metric the runs are compared by."""
 _TIMES = "M-1-1L1 1M-1 1L1-1"
 """The mark of published results, which no series has."""
 
@@ -19,8 +20,8 @@ _TIMES = "M-1-1L1 1M-1 1L1-1"
 class Sources:
     """The data of each layer: rows in the chart itself, or names that a page fills with rows.
 
-    Rows have the cost, `accuracy`, `low` and `high` in per cent, the `key` of their style and the
-    `line` that joins them; those of `unpruned` have the accuracy alone.
+    Rows have the cost, `score`, `low` and `high`, the `key` of their style and the `line` that
+    joins them; those of `unpruned` have the score alone.
     """
 
     points: alt.Data
@@ -33,9 +34,10 @@ class Sources:
 class Manner:
     """What differs between a file and the page: colours of text and background, and additions.
 
-    `bars` is the opacity of intervals.
+    `bars` is the opacity of intervals, `metric` the title of the axis of scores.
     """
 
+    metric: str
     ink: Any
     paper: Any
     bars: Any
@@ -43,11 +45,11 @@ class Manner:
     tooltip: Any = alt.Undefined
 
 
-def accuracy_layers(
+def score_layers(
     cost: alt.X, keys: Sequence[SeriesStyle], sources: Sources, manner: Manner
 ) -> list[alt.Chart]:
     """Return the layers, back to front: unpruned rule, intervals, curves, Pareto front, points."""
-    y, colours = accuracy("accuracy"), colour(keys, manner.ink, manner.legend)
+    y, colours = score_axis("score", manner.metric), colour(keys, manner.ink, manner.legend)
     points = alt.Chart(sources.points).encode(x=cost, color=colours)
     marks = points.mark_point(
         size=75,
@@ -60,7 +62,7 @@ def accuracy_layers(
     return [
         alt.Chart(sources.unpruned).mark_rule(strokeDash=[5, 4], stroke=manner.ink).encode(y=y),
         points.mark_rule(strokeWidth=1.3).encode(
-            y=accuracy("low"), y2="high:Q", opacity=manner.bars
+            y=score_axis("low", manner.metric), y2="high:Q", opacity=manner.bars
         ),
         alt.Chart(sources.lines)
         .mark_line(strokeWidth=1.6)
@@ -84,15 +86,15 @@ def published_marks(
     marks = alt.Chart(source).mark_point(
         size=80, filled=False, strokeWidth=1.6, opacity=1, tooltip=tooltip
     )
-    positioned: alt.Chart = marks.encode(x=x, y=accuracy("top1"))
+    positioned: alt.Chart = marks.encode(x=x, y=score_axis("top1", PUBLISHED))
     if colours and shapes:
         return positioned.encode(color=colours, shape=shapes)
     return positioned.encode(color=alt.value(MUTED), shape=alt.value(_TIMES))
 
 
-def accuracy(field: str) -> alt.Y:
-    """Return the axis of accuracies in per cent."""
-    return alt.Y(f"{field}:Q", title=ACCURACY, scale=alt.Scale(zero=False))
+def score_axis(field: str, title: str) -> alt.Y:
+    """Return the axis of the scores in a field."""
+    return alt.Y(f"{field}:Q", title=title, scale=alt.Scale(zero=False))
 
 
 def share_axis(scale: alt.Scale) -> alt.X:

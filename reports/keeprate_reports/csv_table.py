@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from keeprate.analysis.run_table import records
 from keeprate.report import Report
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class CsvTable(Report):
     """One row per run with all its figures, unrounded, in table.csv.
 
-    The columns are the fields of `keeprate.analysis.summary.Line`; a figure that was not measured
+    The columns are those of `keeprate.analysis.run_table.records`; a figure that was not measured
     is left empty.
     """
 
@@ -24,11 +24,9 @@ class CsvTable(Report):
 
     def write(self, summary: Summary, folder: Path) -> list[Path]:
         """Write table.csv."""
-        from keeprate.analysis.summary import Line
-
-        path = folder / "table.csv"
+        path, rows = folder / "table.csv", records(summary.groups)
         with path.open("w", newline="", encoding="utf-8") as file:
-            rows = csv.DictWriter(file, [field.name for field in fields(Line)], lineterminator="\n")
-            rows.writeheader()
-            rows.writerows(asdict(line) for line in summary.lines)
+            table = csv.DictWriter(file, list(rows[0]) if rows else [], lineterminator="\n")
+            table.writeheader()
+            table.writerows(rows)
         return [path]

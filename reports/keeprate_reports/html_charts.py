@@ -10,9 +10,9 @@ from keeprate_reports.chart_looks import SeriesStyle, colour, dash, looks, shape
 from keeprate_reports.cost_chart import (
     Manner,
     Sources,
-    accuracy,
-    accuracy_layers,
     published_marks,
+    score_axis,
+    score_layers,
     share_axis,
 )
 
@@ -24,18 +24,22 @@ _DATUM = alt.TooltipContent(content="data")
 _FREE = alt.Scale(zero=False, padding=16)
 
 
-def accuracy_chart(cost: str, title: str, keys: Sequence[SeriesStyle]) -> dict[str, object]:
-    """Return the chart of accuracy against the column `cost`: intervals, curves, points, front."""
+def score_chart(
+    cost: str, title: str, metric: str, keys: Sequence[SeriesStyle]
+) -> dict[str, object]:
+    """Return the chart of scores against the column `cost`: intervals, curves, points, front."""
     x = alt.X(f"{cost}:Q", title=title, scale=_FREE)
     sources = Sources(*(alt.NamedData(name) for name in ("points", "lines", "front", "unpruned")))
     bars = alt.condition(_BARS, alt.value(0.45), alt.value(0))
-    manner = Manner(ink=alt.expr("ink"), paper=alt.expr("paper"), bars=bars, tooltip=_DATUM)
+    manner = Manner(
+        metric=metric, ink=alt.expr("ink"), paper=alt.expr("paper"), bars=bars, tooltip=_DATUM
+    )
     focus_ring = (
         alt.Chart(alt.NamedData("focus"))
         .mark_point(size=420, filled=False, strokeWidth=3, stroke=manner.ink)
-        .encode(x=x, y=accuracy("accuracy"))
+        .encode(x=x, y=score_axis("score", metric))
     )
-    layers = [*accuracy_layers(x, keys, sources, manner), focus_ring]
+    layers = [*score_layers(x, keys, sources, manner), focus_ring]
     return _definition(alt.LayerChart(layer=layers), _HEIGHT, _BARS)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from keeprate.analysis.metrics import MetricInfo
 from keeprate.analysis.model import Findings, GroupFindings, Point
 from keeprate.analysis.run_table import Unit
 from keeprate_reports import html_rows as rows
 from keeprate_reports.chart_looks import SERIES, SeriesStyle, looks
 from keeprate_reports.cost_chart import cost_title
-from keeprate_reports.html_charts import accuracy_chart, published_chart, token_chart
+from keeprate_reports.html_charts import published_chart, score_chart, token_chart
 from keeprate_reports.html_disagreement import disagreement_part
 from keeprate_reports.html_packing import packed
 
@@ -69,11 +70,13 @@ def _group(group: GroupFindings, keys: Mapping[str, str]) -> dict[str, object]:
         "data": group.data,
         "samples": group.samples,
         "unit": unit.name,
-        "unpruned": group.unpruned.accuracy.value if group.unpruned else None,
+        "metric": _metric(group.metric),
+        "metrics": [_metric(m) for m in group.metrics if m.name != group.metric.name],
+        "unpruned": group.unpruned.score.value if group.unpruned else None,
         "looks": [vars(style) for style in _styles(group, keys)],
         "charts": _charts(group, unit, _styles(group, keys)),
         "points": packed(
-            [rows.point_row(point, unit, keys[point.run_id]) for point in group.points]
+            [rows.point_row(point, group, unit, keys[point.run_id]) for point in group.points]
         ),
         "published": packed([rows.published_row(point, unit) for point in group.published]),
         "equal_cost": _equal_cost(group, unit),
@@ -86,6 +89,19 @@ def _group(group: GroupFindings, keys: Mapping[str, str]) -> dict[str, object]:
     }
 
 
+def _metric(metric: MetricInfo) -> dict[str, object]:
+    """Return how the page shows a metric; `name` is that of the values in rows."""
+    return {
+        "name": rows.metric_name(metric),
+        "title": metric.title,
+        "heading": metric.heading,
+        "unit": metric.unit,
+        "difference": metric.difference_unit,
+        "digits": metric.digits,
+        "brief": metric.in_brief,
+    }
+
+
 def _equal_cost(group: GroupFindings, unit: Unit) -> list[dict[str, object]]:
     return [
         {
@@ -93,7 +109,7 @@ def _equal_cost(group: GroupFindings, unit: Unit) -> list[dict[str, object]]:
             "macs": table.macs / unit.size,
             "reference": table.reference,
             "absent": table.absent,
-            "rivals": packed([rows.rival_row(rival, table, unit) for rival in table.rivals]),
+            "rivals": packed([rows.rival_row(rival, table, group, unit) for rival in table.rivals]),
         }
         for table in group.equal_cost
     ]
@@ -107,7 +123,7 @@ def _ablations(group: GroupFindings, unit: Unit) -> list[dict[str, object]]:
             "fixed": ablation.fixed,
             "budget": ablation.budget,
             "settings": packed(
-                [rows.setting_row(setting, ablation, unit) for setting in ablation.settings]
+                [rows.setting_row(setting, ablation, group, unit) for setting in ablation.settings]
             ),
         }
         for ablation in group.ablations
@@ -117,12 +133,14 @@ def _ablations(group: GroupFindings, unit: Unit) -> list[dict[str, object]]:
 def _charts(group: GroupFindings, unit: Unit, styles: list[SeriesStyle]) -> dict[str, object]:
     """Return the charts of a group; those without anything to draw are left out."""
     charts: dict[str, object] = {
-        "cost": accuracy_chart("macs", cost_title(group.samples, unit.name), styles),
+        "cost": score_chart(
+            "macs", cost_title(group.samples, unit.name), group.metric.axis, styles
+        ),
         "tokens": token_chart(styles),
     }
     if any(point.images_per_second is not None for point in group.points):
-        charts["speed"] = accuracy_chart(
-            "speed", f"{group.samples.capitalize()} per second", styles
+        charts["speed"] = score_chart(
+            "speed", f"{group.samples.capitalize()} per second", group.metric.axis, styles
         )
     if group.published:
         charts["published"] = published_chart(sorted({point.method for point in group.published}))

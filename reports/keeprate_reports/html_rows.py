@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from keeprate.analysis.metrics import MetricInfo
 from keeprate.analysis.model import (
     Ablation,
     AreaDifference,
@@ -23,7 +24,7 @@ from keeprate.analysis.run_table import Unit
 Row = dict[str, object]
 
 
-def point_row(point: Point, unit: Unit, key: str) -> Row:
+def point_row(point: Point, group: GroupFindings, unit: Unit, key: str) -> Row:
     """Return a run of the main table and the charts; runs with the same `line` are joined."""
     return {
         "run_id": point.run_id,
@@ -35,9 +36,8 @@ def point_row(point: Point, unit: Unit, key: str) -> Row:
         "line": f"{point.series} / {point.seed}",
         "macs": point.macs / unit.size,
         "share": point.share_percent,
-        **_interval(point.accuracy),
-        "agreement": point.agreement_percent,
-        "kl": point.kl_nats,
+        **_interval(point.score),
+        **_figures(point.metrics, group),
         "speed": point.images_per_second,
         "ratio": point.throughput_ratio,
         "front": point.on_front,
@@ -62,7 +62,7 @@ def published_row(point: PublishedPoint, unit: Unit) -> Row:
     }
 
 
-def rival_row(rival: SeriesAtCost, table: EqualCost, unit: Unit) -> Row:
+def rival_row(rival: SeriesAtCost, table: EqualCost, group: GroupFindings, unit: Unit) -> Row:
     """Return the row of a series at one budget."""
     return {
         "runs": rival.run_ids,
@@ -70,9 +70,8 @@ def rival_row(rival: SeriesAtCost, table: EqualCost, unit: Unit) -> Row:
         "seeds": len(rival.seeds),
         "macs": rival.macs / unit.size,
         "share": rival.share_percent,
-        **_interval(rival.accuracy),
-        "agreement": rival.agreement_percent,
-        "kl": rival.kl_nats,
+        **_interval(rival.score),
+        **_figures(rival.metrics, group),
         "ratio": rival.throughput_ratio,
         **_verdict(rival.verdict),
         # "full": the same columns, against the unpruned model
@@ -81,15 +80,14 @@ def rival_row(rival: SeriesAtCost, table: EqualCost, unit: Unit) -> Row:
     }
 
 
-def setting_row(setting: Setting, ablation: Ablation, unit: Unit) -> Row:
+def setting_row(setting: Setting, ablation: Ablation, group: GroupFindings, unit: Unit) -> Row:
     """Return the row of an ablated value; `winner` if it is distinguishably the best."""
     return {
         "runs": setting.run_ids,
         "value": setting.value,
         "macs": setting.macs / unit.size,
-        **_interval(setting.accuracy),
-        "agreement": setting.agreement_percent,
-        "kl": setting.kl_nats,
+        **_interval(setting.score),
+        **_figures(setting.metrics, group),
         **_verdict(setting.verdict),
         "winner": setting.value == ablation.winner and ablation.winner != "",
     }
@@ -110,8 +108,8 @@ def curve_row(curve: CurveFinding, unit: Unit) -> Row:
         "readings": [
             [
                 reading.budget,
-                *_ends(reading.accuracy),
-                reading.reason if reading.accuracy is None else "",
+                *_ends(reading.score),
+                reading.reason if reading.score is None else "",
             ]
             for reading in curve.readings
         ],
@@ -174,8 +172,18 @@ def skipped_rows(group: GroupFindings) -> list[Row]:
     return [{"sample": sample.sample, "reason": sample.reason} for sample in group.skipped]
 
 
+def metric_name(metric: MetricInfo) -> str:
+    """Return the name of a metric's figures in rows, which no other name is like."""
+    return f"metric {metric.name}"
+
+
+def _figures(figures: Mapping[str, float], group: GroupFindings) -> Row:
+    # all rows of a group have the same names, also where a run lacks a metric
+    return {metric_name(metric): figures.get(metric.name) for metric in group.metrics}
+
+
 def _interval(interval: Interval) -> Row:
-    return {"accuracy": interval.value, "low": interval.low, "high": interval.high}
+    return {"score": interval.value, "low": interval.low, "high": interval.high}
 
 
 def _ends(interval: Interval | None) -> list[float | None]:

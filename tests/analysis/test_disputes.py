@@ -66,7 +66,7 @@ def test_of_many_series_the_most_accurate_of_each_method_is_taken(tmp_path: Path
     for judged in chosen.runs.values():
         rivals = [each for each in group.runs if each.run.method == judged.run.method]
         assert judged.right == max(each.right for each in rivals)
-    assert chosen.text.startswith("3 of 9 series at 50%, one run of each: the most accurate, ")
+    assert chosen.text.startswith("3 of 9 series at 50%, one run of each: the best, ")
     assert chosen.text.endswith(" variant=2.")
 
 

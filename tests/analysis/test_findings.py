@@ -60,7 +60,7 @@ def test_every_run_is_a_point_and_the_front_holds_what_none_beats(store: Store) 
     tome = next(point for point in points if point.label == "tome" and point.asked == "50@3")
     hits = int(make_rows(make_run("tome", 50), 0.97 - 14 / 400)["correct"].sum())
     low, high = wilson_interval(hits, 200)
-    shown = (tome.accuracy.value, tome.accuracy.low, tome.accuracy.high)
+    shown = (tome.score.value, tome.score.low, tome.score.high)
     assert shown == (100 * hits / 200, 100 * low, 100 * high)
     assert tome.tokens == (65.0,) * 4 + (51.0,) * 8
 
@@ -134,9 +134,9 @@ def test_seeds_are_joined_and_their_interval_is_for_other_seeds_too(store: Store
         float(make_rows(make_run(), 0.6 + seed / 10, seed)["correct"].to_numpy().mean())
         for seed in range(3)
     ]
-    assert rival.accuracy.value == pytest.approx(100 * sum(shares) / 3)
+    assert rival.score.value == pytest.approx(100 * sum(shares) / 3)
     one = 100 * wilson_interval(round(200 * shares[1]), 200)[1] - 100 * shares[1]
-    assert rival.accuracy.high - rival.accuracy.value > one
+    assert rival.score.high - rival.score.value > one
 
 
 def test_runs_of_one_series_and_seed_at_one_budget_are_told_apart_by_schedule(
@@ -159,12 +159,12 @@ def test_what_was_not_run_at_a_budget_is_absent_there_and_read_off_its_curve(
     off = group_of(store, budgets=("90%", "10%"))
     assert off.equal_cost == ()
     inside, outside = off.curves[0].readings
-    assert inside.accuracy is not None
+    assert inside.score is not None
     low, high = (next(p for p in off.points if p.asked == f"{keep}%") for keep in (40, 60))
-    macs, values = [low.macs, high.macs], [low.accuracy.value, high.accuracy.value]
-    assert inside.accuracy.value == pytest.approx(np.interp(0.9 * UNPRUNED_MACS, macs, values))
-    assert inside.accuracy.low < inside.accuracy.value < inside.accuracy.high
-    assert outside.accuracy is None
+    macs, values = [low.macs, high.macs], [low.score.value, high.score.value]
+    assert inside.score.value == pytest.approx(np.interp(0.9 * UNPRUNED_MACS, macs, values))
+    assert inside.score.low < inside.score.value < inside.score.high
+    assert outside.score is None
     assert outside.reason.startswith("4.325 MMACs is outside the costs that were run")
     group = group_of(store)
     assert {table.budget: table.absent for table in group.equal_cost} == {"60%": (), "40%": ("b",)}

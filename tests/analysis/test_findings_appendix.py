@@ -137,7 +137,7 @@ def test_series_without_a_curve_are_named_and_how_to_see_them(crowded: Store) ->
     assert not curves & set(group.curves_left_out)
     assert {"zt x=62"} <= set(group.curves_left_out)
     assert group.overview[-1] == (
-        "Curves are worked out for 60 series, the most accurate ones; without one: "
+        "Curves are worked out for 60 series, the best ones; without one: "
         f"{group.curves_left_out[0]}, {group.curves_left_out[1]} and {group.curves_left_out[2]}. "
         "keeprate report FOLDER --against NAME takes the series or method NAME in."
     )

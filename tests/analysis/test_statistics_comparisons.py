@@ -69,8 +69,8 @@ def test_each_run_is_compared_and_all_are_corrected() -> None:
     }
     adjusted = [each.adjusted_p_value for each in found.values()]
     assert adjusted == holm([each.p_value for each in plain.values()])
-    assert found["up"].difference_points == pytest.approx(4.0)
-    assert found["down"].low_points == pytest.approx(100 * plain["down"].low)
+    assert found["up"].difference == pytest.approx(4.0)
+    assert found["down"].low == pytest.approx(100 * plain["down"].low)
     assert [each.distinguishable for each in found.values()] == [True, False, True]
 
 
@@ -124,7 +124,7 @@ def test_a_level_of_99_percent_asks_for_more() -> None:
     runs = {"one": outcomes(30, 14)}
     at_95, at_99 = (compare_runs(runs, REFERENCE, level)["one"] for level in (0.95, 0.99))
     assert (at_95.distinguishable, at_99.distinguishable) == (True, False)
-    assert at_99.low_points < at_95.low_points
+    assert at_99.low < at_95.low
 
 
 def test_families_may_have_any_names_and_several_seeds() -> None:
@@ -133,7 +133,7 @@ def test_families_may_have_any_names_and_several_seeds() -> None:
         {("tome", 0.8): difference(seeded, REFERENCE), ("tome", 0.65): difference(seeded, seeded)}
     )
     assert found["tome", 0.8].distinguishable
-    assert found["tome", 0.8].difference_points == pytest.approx(100 * (seeded.mean() - 0.8))
+    assert found["tome", 0.8].difference == pytest.approx(100 * (seeded.mean() - 0.8))
     assert not found["tome", 0.65].distinguishable
 
 

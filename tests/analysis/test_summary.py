@@ -59,13 +59,13 @@ def test_figures_are_those_of_the_statistics(store: Store) -> None:
     line = line_of(store, reduced)
     a, b = (make_rows(run, share)["correct"] for run, share in ((reduced, 0.85), (plain, 0.95)))
     hits = int(a.sum())
-    assert line.top1_percent == pytest.approx(100 * hits / 200)
+    assert line.score == pytest.approx(100 * hits / 200)
     low, high = wilson_interval(hits, 200)
-    assert (line.top1_low_percent, line.top1_high_percent) == (100 * low, 100 * high)
+    assert (line.score_low, line.score_high) == (100 * low, 100 * high)
     difference, low, high = paired_difference(a.to_numpy(), b.to_numpy())
-    assert line.difference_points == pytest.approx(100 * difference)
-    assert line.difference_low_points == pytest.approx(100 * low)
-    assert line.difference_high_points == pytest.approx(100 * high)
+    assert line.difference == pytest.approx(100 * difference)
+    assert line.difference_low == pytest.approx(100 * low)
+    assert line.difference_high == pytest.approx(100 * high)
     assert line.p_value == mcnemar_exact(a.to_numpy(), b.to_numpy())
     assert line.macs_model + line.macs_overhead == pytest.approx(line.macs_total)
     assert line.share_percent == pytest.approx(100 * line.macs_total / UNPRUNED_MACS)
@@ -87,14 +87,14 @@ def test_runs_are_paired_by_sample_whatever_the_order_of_their_rows(store: Store
 def test_the_unpruned_run_has_no_difference_to_itself(store: Store) -> None:
     put(store, make_run("full"))
     line = line_of(store, make_run("full"))
-    assert line.difference_points is None
+    assert line.difference is None
     assert line.p_value is None
 
 
 def test_without_an_unpruned_run_differences_are_left_out_and_it_is_said(store: Store) -> None:
     put(store, make_run("tome", 40))
     summary = summarise(store)
-    assert summary.lines[0].difference_points is None
+    assert summary.lines[0].difference is None
     assert summary.groups[0].unpruned is None
     assert summary.problems == (
         "digits_vit on digits, 200 images, float32: no unpruned run to compare with",
@@ -119,7 +119,7 @@ def test_only_like_is_compared_with_like(change: dict[str, Any], store: Store) -
     assert len(summary.groups) == 2
     assert len({group.title for group in summary.groups}) == 2
     (other,) = [group for group in summary.groups if group.unpruned is None]
-    assert other.lines[0].difference_points is None
+    assert other.lines[0].difference is None
     assert len(summary.problems) == 1
 
 
@@ -163,7 +163,7 @@ def test_of_several_unpruned_runs_the_plain_one_is_the_reference(store: Store) -
     (group,) = summarise(store).groups
     assert group.unpruned is not None
     assert group.unpruned.id == make_run("full", **seeded(1)).id
-    assert [line.difference_points for line in group.lines].count(None) == 1
+    assert [line.difference for line in group.lines].count(None) == 1
 
 
 def test_figures_that_are_not_those_of_the_rows_are_left_out(store: Store) -> None:

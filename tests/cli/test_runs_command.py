@@ -74,7 +74,7 @@ class TestList:
             "data": "digits",
             "macs": result.measured.macs.total,
             "share": 1.0,
-            "top1": result.measured.top1,
+            "top1": result.measured.metrics["top1"],
             "started": "2026-01-02T03:04:05+00:00",
             "error": None,
         }

@@ -38,10 +38,10 @@ FAILED = RunFailed(
     Failure(run=RUN, error="Error: boom", traceback="", environment=make_environment()),
 )
 METRICS = {
-    "top1": RESULT.measured.top1,
-    "top5": RESULT.measured.top5,
-    "agreement": RESULT.measured.agreement,
-    "kl": RESULT.measured.kl,
+    "top1": RESULT.measured.metrics["top1"],
+    "top5": RESULT.measured.metrics["top5"],
+    "agreement": RESULT.measured.metrics["agreement"],
+    "kl": RESULT.measured.metrics["kl"],
     "macs": RESULT.measured.macs.total,
     "macs_share": RESULT.measured.macs.total / RESULT.measured.macs.unpruned,
     "wall_seconds": 1.5,

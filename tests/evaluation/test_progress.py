@@ -52,6 +52,7 @@ def test_plain_lines_tell_each_event() -> None:
         finished(second),
     )
     measured = finished(second).result.measured
+    figures = measured.metrics
     assert lines == [
         "deit_tiny on digits: 4 runs, 50,000 images each",
         "Note: images are few",
@@ -59,7 +60,8 @@ def test_plain_lines_tell_each_event() -> None:
         "tome [red]20@3[/red]: reused from runs/other",
         "One pass for 2 runs: 50,000 images, 1,280 done before",
         "tome [red]22@3[/red]: FAILED: RuntimeError: out of memory",
-        f"tome [red]21@3[/red]: top-1 {measured.top1:.2%}, KL {measured.kl:.4f}, "
+        f"tome [red]21@3[/red]: top-1 {100 * figures['top1']:.2f}%, "
+        f"agreement {100 * figures['agreement']:.2f}%, KL {figures['kl']:.4f}, "
         f"{measured.macs.total / 1e9:.4f} GMACs, 1.5 s",
         "1 done, 1 failed, 0 left, 2 reused",
     ]

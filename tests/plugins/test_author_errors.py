@@ -25,7 +25,7 @@ class Case:
     remedy: str
 
 
-HOOKS = "keeprate_methods, keeprate_backbones, keeprate_datasets, keeprate_reports, "
+HOOKS = "keeprate_methods, keeprate_backbones, keeprate_datasets, keeprate_metrics, "
 HOOKS += "keeprate_engines, keeprate_studies"
 
 LOADING = {

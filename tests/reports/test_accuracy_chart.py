@@ -18,7 +18,7 @@ from keeprate_reports.accuracy_plot import AccuracyPlot
 from keeprate_reports.chart_choice import OTHERS
 from keeprate_reports.chart_looks import MUTED, SERIES, SeriesStyle, looks
 from keeprate_reports.chart_places import side_by_side
-from keeprate_reports.html_charts import accuracy_chart
+from keeprate_reports.html_charts import score_chart
 from keeprate_reports.published_names import sides
 from results_factory import fill, make_backbone, make_run, put
 
@@ -62,7 +62,7 @@ def test_it_has_the_rule_intervals_lines_the_front_and_points_from_back_to_front
     assert [layers[RINGS]["mark"]["filled"], layers[POINTS]["mark"]["filled"]] == [False, True]
     x, y = (layers[POINTS]["encoding"][axis] for axis in "xy")
     assert x["title"] == "Multiply-accumulates per image (GMACs)"
-    assert y["title"] == "Top-1 accuracy (%)"
+    assert y["title"] == "Top-1 (%)"
     assert y["scale"]["zero"] is False
 
 
@@ -71,7 +71,7 @@ def test_the_page_draws_the_same_layers_with_other_data_and_inks() -> None:
     findings = make_findings()
     panel = panels(findings)[0]
     keys = looks([f"{name} variant=0" for name in ("random", "tome", "top-k")], ["full (unpruned)"])
-    page: Any = accuracy_chart("cost", "Multiply-accumulates per image (GMACs)", keys)
+    page: Any = score_chart("cost", "Multiply-accumulates per image (GMACs)", "Top-1 (%)", keys)
     assert len(page["layer"]) == len(panel["layer"]) + 1
     for drawn, shown in zip(panel["layer"], page["layer"], strict=False):
         assert plain(drawn) == plain(shown)
@@ -108,8 +108,8 @@ def test_points_are_the_findings_and_all_rings_are_on_the_front() -> None:
     findings = make_findings()
     points = findings.groups[0].points
     drawn = rows(findings, POINTS)
-    assert [row["accuracy"] for row in drawn] == [point.accuracy.value for point in points]
-    assert [row["low"] for row in drawn] == [point.accuracy.low for point in points]
+    assert [row["score"] for row in drawn] == [point.score.value for point in points]
+    assert [row["low"] for row in drawn] == [point.score.low for point in points]
     assert [row["front"] for row in drawn] == [point.on_front for point in points]
     assert len(rows(findings, RINGS)) == 4
 
@@ -271,7 +271,7 @@ def test_each_group_has_a_panel_and_they_share_one_legend(tmp_path: Path) -> Non
 
 def test_the_note_says_the_level_of_the_intervals() -> None:
     findings = replace(make_findings(), options=ReportOptions(level=0.9))
-    assert panels(findings)[0]["title"]["subtitle"][0].startswith("Bars: 90 % Wilson intervals.")
+    assert panels(findings)[0]["title"]["subtitle"][0].startswith("Bars: 90 % intervals.")
 
 
 def test_the_svg_shows_any_name_as_text(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def test_the_data_are_the_findings() -> None:
     rows = unpacked(group["points"])
     assert [row["run_id"] for row in rows] == [point.run_id for point in found.groups[0].points]
     for row, point in zip(rows, found.groups[0].points, strict=True):
-        assert row["accuracy"] == pytest.approx(point.accuracy.value, rel=1e-6)
+        assert row["score"] == pytest.approx(point.score.value, rel=1e-6)
         assert row["macs"] == pytest.approx(point.macs / 1e9, rel=1e-6)
         assert row["front"] is point.on_front
     assert [row["run_id"] for row in unpacked(group["provenance"])] == [r["run_id"] for r in rows]

@@ -6,13 +6,13 @@ import csv
 import re
 import subprocess
 import sys
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from keeprate.analysis.run_table import macs_unit, table
-from keeprate.analysis.summary import Group, Line, Summary, summarise
+from keeprate.analysis.run_table import macs_unit, records, table
+from keeprate.analysis.summary import Group, Summary, summarise
 from keeprate.plugins.registry import load
 from keeprate.report import Report
 from keeprate.results.store import Store
@@ -95,8 +95,7 @@ class TestTable:
         assert columns["vs unpruned, points [95%]"][-1] == "unpruned"
         line = summary.lines[0]
         assert columns["vs unpruned, points [95%]"][0] == (
-            f"{line.difference_points:+.2f} "
-            f"[{line.difference_low_points:+.2f}, {line.difference_high_points:+.2f}]"
+            f"{line.difference:+.2f} [{line.difference_low:+.2f}, {line.difference_high:+.2f}]"
         )
 
     def test_leaves_out_what_was_not_measured(self, summary: Summary, tmp_path: Path) -> None:
@@ -191,11 +190,11 @@ def test_csv_has_every_field_of_every_line_unrounded(summary: Summary, tmp_path:
     (path,) = CsvTable().write(replace(summary, groups=(group,)), tmp_path)
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == [field.name for field in fields(Line)]
+    assert list(rows[0]) == list(records(summary.groups)[0])
     assert len(rows) == len(group.lines)
     for row, line in zip(rows, group.lines, strict=True):
         assert row["label"] == line.label
-        assert float(row["top1_low_percent"]) == line.top1_low_percent
+        assert float(row["top1_low_percent"]) == line.score_low
     assert rows[-1]["p_value"] == ""
 
 

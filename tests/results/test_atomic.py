@@ -67,7 +67,7 @@ def whole(store: Store) -> bool:
     results, problems = store.results()
     assert problems == []
     for result in results:
-        assert store.rows(result.id)["correct"].mean() == result.measured.top1
+        assert store.rows(result.id)["correct"].mean() == result.measured.metrics["top1"]
     return bool(results)
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from click.testing import CliRunner
 from safetensors.torch import save_file
 from torch import nn
 
+from keeprate.analysis.run_table import records
 from keeprate.analysis.summary import summarise
 from keeprate.backbones.loading.loaded import LoadedModel, weights_sha256
 from keeprate.cli import keeprate
@@ -116,11 +116,13 @@ def figures_of(store: Store) -> dict[str, object]:
     """What is stored as come out of every finished run, by id."""
     results, problems = store.results()
     assert problems == []
-    return {each.id: json.loads(each.measured.model_dump_json()) for each in results}
+    figures = {each.id: json.loads(each.measured.model_dump_json()) for each in results}
+    # then each metric was a field
+    return {name: fields | fields.pop("metrics") for name, fields in figures.items()}
 
 
 def lines_of(store: Store) -> list[dict[str, object]]:
-    return [asdict(line) for line in summarise(store).lines]
+    return records(summarise(store).groups)
 
 
 def findings_of(store: Store, output: Path) -> dict[str, object]:
@@ -132,6 +134,11 @@ def findings_of(store: Store, output: Path) -> dict[str, object]:
     ]
     keys = ("title", "model", "model_class", "image_size", "data", "images", "points")
     groups = [{key: group[key] for key in keys} for group in found["groups"]]
+    for point in (point for group in groups for point in group["points"]):
+        # the names of then
+        figures = point.pop("metrics")
+        point["accuracy"] = point.pop("score")
+        point["agreement_percent"], point["kl_nats"] = figures["agreement"], figures["kl"]
     return {"failures": failures, "problems": found["problems"], "groups": groups}
 
 
@@ -159,10 +166,10 @@ def test_the_rows_are_read_and_say_what_the_figures_say(store: Store) -> None:
     for result in store.results()[0]:
         rows, measured = store.rows(result.id), result.measured
         assert rows.height == measured.images == 48
-        assert rows["correct"].mean() == measured.top1
-        assert rows["correct_top5"].mean() == measured.top5
-        assert rows["agrees"].mean() == measured.agreement
-        assert rows["kl"].mean() == pytest.approx(measured.kl, abs=1e-12)
+        assert rows["correct"].mean() == measured.metrics["top1"]
+        assert rows["correct_top5"].mean() == measured.metrics["top5"]
+        assert rows["agrees"].mean() == measured.metrics["agreement"]
+        assert rows["kl"].mean() == pytest.approx(measured.metrics["kl"], abs=1e-12)
         if not result.run.reduces:
             assert store.read_logits(result.id, rows["sample"].to_list()).shape == (48, 10)
 

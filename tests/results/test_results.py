@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -73,11 +74,12 @@ def test_infinite_parameters_are_kept_as_text_that_float_reads() -> None:
 @pytest.mark.parametrize("kl", [math.inf, math.nan])
 def test_figures_that_are_not_finite_come_back(kl: float, store: Store) -> None:
     result = make_result(make_run(), make_rows(make_run()))
-    result = result.model_copy(update={"measured": result.measured.model_copy(update={"kl": kl})})
+    measured = result.measured.model_copy(update={"metrics": {"kl": kl}})
+    result = result.model_copy(update={"measured": measured})
     store.write(result, make_rows(make_run()))
     text = store.path_of(result.id, ".json").read_text()
     json.loads(text, parse_constant=pytest.fail)
-    found = store.read(result.id).measured.kl
+    found = store.read(result.id).measured.metrics["kl"]
     assert found == kl or (math.isnan(found) and math.isnan(kl))
 
 
@@ -95,7 +97,9 @@ def test_rows_that_do_not_fit_are_refused(store: Store) -> None:
     with pytest.raises(ValueError, match="199 rows for 200 images"):
         store.write(result, rows.head(199))
     with pytest.raises(ValueError, match="must have the columns"):
-        store.write(result, rows.drop("kl"))
+        store.write(result, rows.drop("confidence"))
+    with pytest.raises(ValueError, match="must have the columns"):
+        store.write(result, rows.with_columns(pl.lit("text").alias("mine")))
     assert store.results() == ([], [])
 
 
@@ -132,12 +136,12 @@ SPOILED: dict[str, Callable[[Path, Path], object]] = {
     "no rows": lambda path, rows: rows.unlink(),
     "cut rows": lambda path, rows: cut(rows, 20),
     "empty rows": lambda path, rows: rows.write_bytes(b""),
-    "other rows": lambda path, rows: make_rows(make_run()).drop("kl").write_parquet(rows),
+    "other rows": lambda path, rows: make_rows(make_run()).drop("confidence").write_parquet(rows),
 }
 
 SAYINGS = {
-    "version": "has format_version 1, this keeprate reads 2",
-    "no version": "has format_version None, this keeprate reads 2",
+    "version": "has format_version 1, this keeprate reads 2 to 3",
+    "no version": "has format_version None, this keeprate reads 2 to 3",
     "cut": "EOF while parsing",
     "empty": "EOF while parsing",
     "binary": "",
@@ -147,7 +151,7 @@ SAYINGS = {
     "no rows": ".parquet, are missing",
     "cut rows": ".parquet, are broken",
     "empty rows": ".parquet, are broken",
-    "other rows": ".parquet, lack kl",
+    "other rows": ".parquet, lack confidence",
 }
 
 
@@ -173,7 +177,7 @@ def test_writing_again_replaces(store: Store) -> None:
     put(store, make_run(), accuracy=0.5)
     better = put(store, make_run(), accuracy=0.9)
     assert store.read(better.id) == better
-    assert store.rows(better.id)["correct"].mean() == better.measured.top1
+    assert store.rows(better.id)["correct"].mean() == better.measured.metrics["top1"]
 
 
 def test_a_folder_that_is_not_there_holds_nothing(store: Store) -> None:
@@ -250,5 +254,5 @@ class TestFailures:
         kept, spoiled = self.failure(store, "a"), self.failure(store, "b")
         path = store.folder / "failed" / f"{spoiled.id}.json"
         change(path, format_version=1)
-        said = f"failed/{path.name}: has format_version 1, this keeprate reads 2"
+        said = f"failed/{path.name}: has format_version 1, this keeprate reads 2 to 3"
         assert store.failures() == ([kept], [said])

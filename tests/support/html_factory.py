@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from keeprate.analysis.metrics import compared_metric, measured_metrics
 from keeprate.analysis.model import (
     Ablation,
     CurveFinding,
@@ -25,6 +26,8 @@ from keeprate.analysis.provenance import FailedRun, Provenance, SkippedSample
 UNPRUNED = 1.258e9
 BUDGETS = ("80%", "65%", "50%")
 METHODS = ("random", "tome", "top-k")
+TOP1 = compared_metric("top1")
+METRICS = measured_metrics(["top1", "agreement", "kl"])
 
 
 def make_findings(
@@ -87,6 +90,8 @@ def make_group(
         skipped=(SkippedSample("val/broken.jpg", "truncated"),),
         provenance=tuple(make_provenance(point, model, data) for point in points),
         commands=(f"keeprate compare --model {model} --data {data}",),
+        metric=TOP1,
+        metrics=METRICS,
     )
 
 
@@ -109,9 +114,8 @@ def make_point(
         reduces=True,
         macs=UNPRUNED * share / 100,
         share_percent=share,
-        accuracy=Interval(accuracy, accuracy - 1.9876543, accuracy + 1.9123456),
-        agreement_percent=80.123456,
-        kl_nats=0.123456,
+        score=Interval(accuracy, accuracy - 1.9876543, accuracy + 1.9123456),
+        metrics={"top1": accuracy, "agreement": 80.123456, "kl": 0.123456},
         tokens=tuple(197 * share / 100 + block / 7 for block in range(12, 0, -1)),
         images_per_second=90_000 / share if speeds else None,
         throughput_ratio=90 / share if speeds else None,
@@ -141,7 +145,7 @@ def make_verdict(points: float = -1.0, distinguishable: bool = True) -> PairedDi
 
 def make_equal_cost(budget: str, points: Sequence[Point]) -> EqualCost:
     there = sorted(
-        (point for point in points if point.asked == budget), key=lambda each: -each.accuracy.value
+        (point for point in points if point.asked == budget), key=lambda each: -each.score.value
     )
     reference = there[0].series if there else ""
     rivals = tuple(_rival(point, point.series == reference) for point in there)
@@ -156,9 +160,8 @@ def _rival(point: Point, best: bool) -> SeriesAtCost:
         seeds=(point.seed,),
         macs=point.macs,
         share_percent=point.share_percent,
-        accuracy=point.accuracy,
-        agreement_percent=point.agreement_percent,
-        kl_nats=point.kl_nats,
+        score=point.score,
+        metrics=point.metrics,
         throughput_ratio=point.throughput_ratio,
         verdict=None if best else make_verdict(),
         against_unpruned=make_verdict(-3.2),
@@ -192,9 +195,8 @@ def make_ablation(points: Sequence[Point], winner: str = "merge") -> Ablation:
             value=value,
             run_ids=(point.run_id,),
             macs=point.macs,
-            accuracy=point.accuracy,
-            agreement_percent=80.0,
-            kl_nats=0.1,
+            score=point.score,
+            metrics={"top1": point.score.value, "agreement": 80.0, "kl": 0.1},
             verdict=verdict,
         )
         for value, point, verdict in zip(

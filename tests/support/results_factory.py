@@ -23,6 +23,7 @@ from keeprate.results.records import (
 )
 from keeprate.results.store import Store
 
+METRICS = {"top1": "correct", "top5": "correct_top5", "agreement": "agrees", "kl": "kl"}
 UNPRUNED_MACS = 43_250_000
 BLOCKS = 12
 
@@ -94,7 +95,7 @@ def make_rows(run: RunInfo, accuracy: float = 0.9, seed: int = 0) -> pl.DataFram
             "tokens": [tokens] * images,
             "macs": [_macs(run)] * images,
         },
-        schema=ROW_SCHEMA,
+        schema_overrides=ROW_SCHEMA,
     )
 
 
@@ -103,10 +104,7 @@ def make_result(run: RunInfo, rows: pl.DataFrame, throughput: Throughput | None 
     overhead = 0.01 * total if run.reduces else 0.0
     measured = Measured(
         images=rows.height,
-        top1=float(rows["correct"].to_numpy().mean()),
-        top5=float(rows["correct_top5"].to_numpy().mean()),
-        agreement=float(rows["agrees"].to_numpy().mean()),
-        kl=float(rows["kl"].to_numpy().mean()),
+        metrics={name: float(rows[column].to_numpy().mean()) for name, column in METRICS.items()},
         macs=Macs(model=total - overhead, overhead=overhead, total=total, unpruned=UNPRUNED_MACS),
         tokens=tuple(float(count) for count in _tokens(run)),
         wall_seconds=1.5,

@@ -27,7 +27,7 @@ class Ranking(Report):
         return [path]
 
     def text(self, line: Any) -> str:
-        return f"{line.top1_percent:.1f} {line.label}"
+        return f"{line.score:.1f} {line.label}"
 
 
 class Silent(Ranking):
@@ -55,7 +55,7 @@ class Best(Ranking):
     """Names the best run first."""
 
     def write(self, summary: Summary, folder: Path) -> list[Path]:
-        max(line.top1_percent for line in summary.lines)
+        max(line.score for line in summary.lines)
         return super().write(summary, folder)
 
 

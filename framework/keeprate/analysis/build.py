@@ -24,7 +24,7 @@ from .sections.curves import curve_findings, left_out
 from .sections.disagreement import disagreement
 from .sections.equal_cost import equal_cost
 from .sections.overview import methods_in_words, overview, overview_of_group
-from .sections.paired import accuracy
+from .sections.paired import all_metrics, score
 from .sections.provenance import provenance
 from .sections.published import published
 from .series import SeriesTable, arrange
@@ -121,6 +121,8 @@ def _group(group: RunGroup, series_table: SeriesTable, options: ReportOptions) -
         skipped=tuple(SkippedSample(*item) for item in sorted(run.data.skipped.items())),
         provenance=tuple(provenance(scored_run) for scored_run in group.runs),
         commands=commands_of(group.runs),
+        metric=group.metric,
+        metrics=group.metrics,
         curves_left_out=left_out(series_table, options),
     )
     # the overview is written from the other findings of the group, so it comes last
@@ -141,7 +143,7 @@ def _front(group: RunGroup) -> list[int]:
     comparable = [
         n for n, scored_run in enumerate(group.runs) if scored_run.samples == group.samples
     ]
-    costs = [(group.runs[n].macs, float(group.runs[n].right)) for n in comparable]
+    costs = [(group.runs[n].macs, group.runs[n].goodness) for n in comparable]
     return [comparable[position] for position in pareto_front(costs)]
 
 
@@ -160,9 +162,8 @@ def _point(scored_run: ScoredRun, series_table: SeriesTable, level: float, on_fr
         reduces=run.reduces,
         macs=scored_run.macs,
         share_percent=100 * scored_run.macs / measured.macs.unpruned,
-        accuracy=accuracy([scored_run], level),
-        agreement_percent=100 * measured.agreement,
-        kl_nats=measured.kl,
+        score=score([scored_run], level),
+        metrics=all_metrics([scored_run]),
         tokens=measured.tokens,
         images_per_second=speed.images_per_second if speed else None,
         throughput_ratio=speed.ratio if speed else None,

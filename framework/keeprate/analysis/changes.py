@@ -9,8 +9,9 @@ from typing import Final
 
 from ..errors import KeeprateError
 from ..results.labels import text_of
-from ..results.records import ROW_COLUMNS, RunInfo
+from ..results.records import RunInfo
 from ..results.store import Store
+from .metrics import UNKNOWN, MetricInfo, compared_metric
 from .model import PairedDifference
 from .runs import LoadedRuns, ScoredRun, gather
 from .sections.paired import compared, verdicts
@@ -47,7 +48,10 @@ class ChangedRun:
 
 @dataclass(frozen=True)
 class Changes:
-    """How two stores differ. `unchanged` counts the runs that are in both with the same rows."""
+    """How two stores differ. `unchanged` counts the runs that are in both with the same rows.
+
+    Differences are in scores by `metric`, the default one.
+    """
 
     before: str
     after: str
@@ -57,6 +61,7 @@ class Changes:
     other_rows: tuple[ChangedRun, ...]
     other_identity: tuple[ChangedRun, ...]
     problems: tuple[str, ...]
+    metric: MetricInfo = UNKNOWN
     version: int = CHANGES_VERSION
 
     @property
@@ -117,6 +122,7 @@ def changes(before: Store, after: Store, level: float = 0.95) -> Changes:
         other_rows=tuple(_changed(pair, differences) for pair in changed_rows),
         other_identity=tuple(_changed(pair, differences) for pair in requested_again),
         problems=tuple(problems),
+        metric=compared_metric(None),
     )
 
 
@@ -141,7 +147,9 @@ def _other_rows(before: Store, after: Store, run_id: str) -> str:
     ours, theirs = (store.rows(run_id).sort("sample") for store in (before, after))
     if not ours["sample"].equals(theirs["sample"]):
         return "rows of other images"
-    unequal = {name: ours[name].ne_missing(theirs[name]) for name in ROW_COLUMNS}
+    # a metric that only one of the stores has says nothing of the run itself
+    both = [name for name in ours.columns if name in theirs.columns]
+    unequal = {name: ours[name].ne_missing(theirs[name]) for name in both}
     counts = {name: int(column.sum()) for name, column in unequal.items()}
     counted = ", ".join(f"{name} in {count}" for name, count in counts.items() if count)
     return f"of {ours.height} rows differ: {counted}" if counted else ""
@@ -203,7 +211,8 @@ def _paired_differences(
 ) -> dict[tuple[str, str], PairedDifference]:
     # only runs on the same images can be paired image by image
     comparable = [(a, b) for a, b, _ in pairs if a.samples == b.samples]
-    return verdicts({(a.id, b.id): compared([b], [a], level) for a, b in comparable}, level)
+    differences = {(a.id, b.id): compared([b], [a], level) for a, b in comparable}
+    return verdicts(differences, level, comparable[0][0].metric) if comparable else {}
 
 
 def _changed(pair: _Pair, differences: Mapping[tuple[str, str], PairedDifference]) -> ChangedRun:

@@ -1,20 +1,23 @@
 """The findings from a store's runs as plain frozen data: all that a report may show, no logic.
 
-Units, unless a name says otherwise: costs (`macs`) are multiply-accumulates per image, accuracies
-are top-1 in per cent, differences are in percentage points, intervals hold at
-`ReportOptions.level`. Names of runs, methods and parameters come from plugins and people, so a
-report must escape them.
+Units, unless a name says otherwise: costs (`macs`) are multiply-accumulates per image, scores are
+figures of the metric that runs are compared by, in its unit (`GroupFindings.metric`; per cent for
+shares), differences are of scores (in percentage points for shares), intervals hold at
+`ReportOptions.level`. `metrics` are figures of all metrics by name, each in its unit. Names of
+runs, methods and parameters come from plugins and people, so a report must escape them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from .disagreement import Disagreement
+from .metrics import UNKNOWN, MetricInfo
 from .provenance import FailedRun, Provenance, SkippedSample
 
-FINDINGS_VERSION: Final = 1
+FINDINGS_VERSION: Final = 2
 """The version of these names, written into every JSON; it rises when a meaning changes."""
 
 
@@ -25,11 +28,13 @@ class ReportOptions:
     `reference` is the series, or the method, that others are compared with at every budget. The
     most accurate series takes its part where it is None or was not run. `budgets` are spelled as
     on the command line (0.8, 800M, 65%); if there are none, the budgets of the runs count.
+    `metric` is what runs are compared by, None for the default one (top-1).
     """
 
     reference: str | None = None
     budgets: tuple[str, ...] = ()
     level: float = 0.95
+    metric: str | None = None
 
 
 @dataclass(frozen=True)
@@ -43,11 +48,11 @@ class Interval:
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """A paired difference in points on the same images, and the verdict on it.
+    """A paired difference of scores on the same images, and the verdict on it.
 
     `adjusted_p_value` is Holm's over the `family` differences that were judged together;
-    `distinguishable` is the verdict, and `text` says all of it in words. A positive difference
-    means better than the one it is compared with.
+    `distinguishable` is the verdict, and `text` says all of it in words, better or worse
+    among them: a positive difference is better where a higher score is.
     """
 
     difference: Interval
@@ -65,7 +70,7 @@ class Point:
     `label` tells the run from the store's other runs of the method, `series` is the same without
     the seed; `asked` is its budget or, without one, its schedule. `share_percent` is the cost
     divided by the unpruned model's. `tokens` are the mean patch and prefix tokens after each block.
-    `on_front`: no other run of the group is as accurate at less cost (equal runs are all on it).
+    `on_front`: no other run of the group is as good at less cost (equal runs are all on it).
     """
 
     run_id: str
@@ -79,9 +84,8 @@ class Point:
     reduces: bool
     macs: float
     share_percent: float
-    accuracy: Interval
-    agreement_percent: float
-    kl_nats: float
+    score: Interval
+    metrics: Mapping[str, float]
     tokens: tuple[float, ...]
     images_per_second: float | None
     throughput_ratio: float | None
@@ -113,7 +117,7 @@ class SeriesAtCost:
     """A series at one budget: one run, or several seeds of it combined.
 
     `macs` is their mean. `verdict` is against the table's reference, None for the reference
-    itself. `best`: no series at this budget has a higher mean accuracy; `level_with_best`: the
+    itself. `best`: no series at this budget has a better mean score; `level_with_best`: the
     series is not distinguishable from the best.
     """
 
@@ -122,9 +126,8 @@ class SeriesAtCost:
     seeds: tuple[int, ...]
     macs: float
     share_percent: float
-    accuracy: Interval
-    agreement_percent: float
-    kl_nats: float
+    score: Interval
+    metrics: Mapping[str, float]
     throughput_ratio: float | None
     verdict: PairedDifference | None
     against_unpruned: PairedDifference | None
@@ -134,7 +137,7 @@ class SeriesAtCost:
 
 @dataclass(frozen=True)
 class EqualCost:
-    """The series that were run at one budget, the most accurate first.
+    """The series that were run at one budget, the best first.
 
     `budget` is the text that was asked for, or the cost itself; `macs` is what it allows.
     `reference` is the series that the others are compared with; `absent` are the series of the
@@ -150,19 +153,19 @@ class EqualCost:
 
 @dataclass(frozen=True)
 class CurveReading:
-    """A curve's accuracy at a budget by straight lines; None, with `reason`, outside its costs."""
+    """A curve's score at a budget by straight lines; None, with `reason`, outside its costs."""
 
     budget: str
     macs: float
-    accuracy: Interval | None
+    score: Interval | None
     reason: str
 
 
 @dataclass(frozen=True)
 class CurveFinding:
-    """The accuracy of a series over its costs; the unpruned run has the highest cost.
+    """The score of a series over its costs; the unpruned run has the highest cost.
 
-    `area` is the mean accuracy (per cent) from `area_macs[0]` to `area_macs[1]`, the costs that
+    `area` is the mean score from `area_macs[0]` to `area_macs[1]`, the costs that
     all curves of the group share. Where it is None, `reason` says why.
     """
 
@@ -178,7 +181,7 @@ class CurveFinding:
 
 @dataclass(frozen=True)
 class AreaDifference:
-    """The mean accuracy of `series` less that of `against`, over the costs `macs`."""
+    """The mean score of `series` less that of `against`, over the costs `macs`."""
 
     series: str
     against: str
@@ -193,15 +196,14 @@ class Setting:
     value: str
     run_ids: tuple[str, ...]
     macs: float
-    accuracy: Interval
-    agreement_percent: float
-    kl_nats: float
+    score: Interval
+    metrics: Mapping[str, float]
     verdict: PairedDifference | None
 
 
 @dataclass(frozen=True)
 class Ablation:
-    """Runs of a method at one budget that differ in `factor` alone, the most accurate first.
+    """Runs of a method at one budget that differ in `factor` alone, the best first.
 
     `fixed` are the other parameters, as typed. `winner` is the value that is distinguishably
     better than every other value, "" where there is no such value.
@@ -222,7 +224,8 @@ class GroupFindings:
     `points` are by cost, the cheapest first. `title` is that of the summary's group. `overview` are
     sentences. `samples` says what was classified, "images" or "texts". `commands` compute the
     whole group again. `curves_left_out` are series without a curve because there are too many.
-    `disagreement` is None where no two runs have the same cost.
+    `disagreement` is None where no two runs have the same cost. `metric` is what the runs are
+    compared by, `metrics` are all that some run has.
     """
 
     title: str
@@ -248,6 +251,8 @@ class GroupFindings:
     skipped: tuple[SkippedSample, ...]
     provenance: tuple[Provenance, ...]
     commands: tuple[str, ...]
+    metric: MetricInfo = UNKNOWN
+    metrics: tuple[MetricInfo, ...] = ()
     curves_left_out: tuple[str, ...] = ()
     disagreement: Disagreement | None = None
 

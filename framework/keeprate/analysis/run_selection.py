@@ -100,8 +100,8 @@ def _selected_names(members: Mapping[str, Member]) -> list[str]:
     """Return the names of the series that are compared, in alphabetical order."""
     if len(members) <= MOST_RUNS:
         return sorted(members)
-    ranked = sorted(members, key=lambda name: (-_accuracy(members[name][0]), name))
-    # reversed, so that the most accurate series of a method is written last and stays
+    ranked = sorted(members, key=lambda name: (-members[name][0].goodness, name))
+    # reversed, so that the best series of a method is written last and stays
     best = {_method(members[name]): name for name in reversed(ranked)}
     best_of_methods = [name for name in ranked if best[_method(members[name])] == name]
     return sorted((best_of_methods if len(best_of_methods) > 1 else ranked)[:MOST_RUNS])
@@ -111,10 +111,6 @@ def _method(runs: Member) -> str:
     return runs[0].run.method
 
 
-def _accuracy(scored_run: ScoredRun) -> float:
-    return scored_run.right / scored_run.result.measured.images
-
-
 def _text(level: Level, chosen: Sequence[str], left_out: Sequence[str], scope: str) -> str:
     if not left_out:
         return f"All {len(chosen)} series at {level.text}, one run of each."
@@ -122,5 +118,5 @@ def _text(level: Level, chosen: Sequence[str], left_out: Sequence[str], scope: s
     names = ", ".join(left_out[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
     return (
         f"{len(chosen)} of {len(chosen) + len(left_out)} series at {level.text}, one run of each: "
-        f"the most accurate{scope}. Left out: {names}."
+        f"the best{scope}. Left out: {names}."
     )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .metrics import MetricInfo
     from .summary import Group, Line
 
 
@@ -41,19 +42,22 @@ def macs_unit(group: Group) -> Unit:
 
 def table(group: Group) -> tuple[Column, ...]:
     """Return the columns for the group's runs, the cheapest first; empty columns are left out."""
-    unit, unpruned = macs_unit(group), group.unpruned
+    unit, metric = macs_unit(group), group.metric
+    against = ", ".join(filter(None, ["vs unpruned", metric.difference_unit])) + " [95%]"
     columns = (
         _column(group, "Method", lambda line: line.label, rank=0, figures=False),
         _column(group, "Budget or schedule", lambda line: line.asked or "-", figures=False),
         _column(group, unit.name, lambda line: f"{line.macs_total / unit.size:.3f}", rank=0),
         _column(group, "model + overhead", lambda line: _parts(line, unit), rank=8),
         _column(group, "% of unpruned", lambda line: f"{line.share_percent:.1f}", rank=4),
-        _column(group, "Top-1 %", lambda line: f"{line.top1_percent:.2f}", rank=0),
-        _column(group, "vs unpruned, points [95%]", lambda line: _difference(line, unpruned)),
+        _column(group, metric.title, lambda line: metric.text(line.score), rank=0),
+        _column(group, against, lambda line: _difference(line, group)),
         _column(group, "p", lambda line: _p_value(line.p_value), rank=2),
-        _column(group, "Top-5 %", lambda line: f"{line.top5_percent:.2f}", rank=7),
-        _column(group, "Agreement %", lambda line: f"{line.agreement_percent:.2f}", rank=5),
-        _column(group, "KL, nats", lambda line: f"{line.kl_nats:.4f}", rank=6),
+        *(
+            _column(group, other.title, _figure_of(other), rank=5 if other.in_brief else 7)
+            for other in group.metrics
+            if other.name != metric.name
+        ),
         _column(group, "Speed-up", lambda line: _number(line.throughput_ratio, ".2f"), rank=3),
         _column(group, "Images/s", lambda line: _number(line.images_per_second, ".0f"), rank=9),
     )
@@ -70,11 +74,18 @@ def _parts(line: Line, unit: Unit) -> str:
     return f"{line.macs_model / unit.size:.3f} + {line.macs_overhead / unit.size:.3f}"
 
 
-def _difference(line: Line, unpruned: Line | None) -> str:
-    if line.difference_points is None:
-        return "unpruned" if line == unpruned else ""
-    low, high = line.difference_low_points, line.difference_high_points
-    return f"{line.difference_points:+.2f} [{low:+.2f}, {high:+.2f}]"
+def _difference(line: Line, group: Group) -> str:
+    if line.difference is None:
+        return "unpruned" if line == group.unpruned else ""
+    digits, low, high = group.metric.digits, line.difference_low, line.difference_high
+    return f"{line.difference:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
+
+
+def _figure_of(metric: MetricInfo) -> Callable[[Line], str]:
+    def text(line: Line) -> str:
+        return metric.text(line.metrics[metric.name]) if metric.name in line.metrics else ""
+
+    return text
 
 
 def _p_value(p_value: float | None) -> str:
@@ -86,3 +97,33 @@ def _p_value(p_value: float | None) -> str:
 
 def _number(value: float | None, form: str) -> str:
     return "" if value is None else format(value, form)
+
+
+def records(groups: Sequence[Group]) -> list[dict[str, object]]:
+    """Return the lines of all groups for programs, unrounded, all with the same names.
+
+    The score and its difference have names with metric and unit in them ("top1_percent",
+    "difference_points"); every other metric that some run has is a figure more, None in other runs.
+    """
+    others = {other.name: other for group in groups for other in group.metrics}
+    return [_record(line, group.metric, others) for group in groups for line in group.lines]
+
+
+def _record(line: Line, metric: MetricInfo, others: Mapping[str, MetricInfo]) -> dict[str, object]:
+    figures = vars(line) | {"metrics": None}
+    renamed = {
+        "score": metric.key(),
+        "score_low": metric.key("low"),
+        "score_high": metric.key("high"),
+        "difference": metric.difference_key(),
+        "difference_low": metric.difference_key("low"),
+        "difference_high": metric.difference_key("high"),
+    }
+    record: dict[str, object] = {}
+    for name, value in figures.items():
+        if name == "metrics":
+            beside = (other for other in others.values() if other.name != metric.name)
+            record |= {other.key(): line.metrics.get(other.name) for other in beside}
+        else:
+            record[renamed.get(name, name)] = value
+    return record

@@ -1,4 +1,4 @@
-"""Load every run of a store with the images it got right, packed: what findings are made of."""
+"""Load every run of a store with its score on each image: what findings are made of."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import numpy as np
 import polars as pl
@@ -18,6 +18,7 @@ from ..errors import KeeprateError
 from ..results.labels import labels_of
 from ..results.records import Failure, Result, RunInfo
 from ..results.store import Store
+from .metrics import MetricInfo, compared_metric, measured_metrics
 
 _ROWS_AT_ONCE: Final = 2_000_000
 """Most rows of several runs that are read together: their sample ids take some 100 MB."""
@@ -25,17 +26,19 @@ _ROWS_AT_ONCE: Final = 2_000_000
 
 @dataclass(frozen=True)
 class ScoredRun:
-    """A run and whether it was right on each image, in the order of the sample ids.
+    """A run and its score by `metric` on each image that has one, in the order of the sample ids.
 
-    `samples` is a hash of these ids: runs with the same hash are paired image by image. `bits`
-    hold the outcomes of `measured.images` images, eight in a byte.
+    `samples` is a hash of these ids: runs with the same hash are paired image by image. `packed`
+    are the scores of `count` images: eight in a byte where all are true or false, else float64.
     """
 
     id: str
     label: str
     result: Result
     samples: str
-    bits: NDArray[np.uint8]
+    metric: MetricInfo
+    count: int
+    packed: NDArray[np.uint8] | NDArray[np.float64]
 
     @property
     def run(self) -> RunInfo:
@@ -48,15 +51,32 @@ class ScoredRun:
         return self.result.measured.macs.total
 
     @property
-    def correct(self) -> NDArray[np.bool_]:
-        """Whether the run was right, for each image (N,)."""
-        count = self.result.measured.images
-        return np.unpackbits(self.bits, count=count).view(np.bool_)
+    def is_binary(self) -> bool:
+        """Whether every score is true or false."""
+        return self.packed.dtype == np.uint8
+
+    @property
+    def scores(self) -> NDArray[np.bool_] | NDArray[np.float64]:
+        """The score of each image, (N,): bool, or float64 in the unit of the rows."""
+        if self.is_binary:
+            bits = cast(NDArray[np.uint8], self.packed)
+            return np.unpackbits(bits, count=self.count).view(np.bool_)
+        return cast(NDArray[np.float64], self.packed)
 
     @property
     def right(self) -> int:
-        """The number of images that the run was right on."""
-        return int(np.bitwise_count(self.bits).sum())
+        """The number of images with the score true."""
+        return int(np.bitwise_count(self.packed).sum())
+
+    @property
+    def mean(self) -> float:
+        """The mean score."""
+        return self.right / self.count if self.is_binary else float(self.packed.mean())
+
+    @property
+    def goodness(self) -> float:
+        """The mean score, negative where a lower one is better: sorts runs."""
+        return self.mean if self.metric.higher_is_better else -self.mean
 
 
 @dataclass(frozen=True)
@@ -69,6 +89,16 @@ class RunGroup:
     title: str
     runs: tuple[ScoredRun, ...]
     unpruned: ScoredRun | None
+
+    @property
+    def metric(self) -> MetricInfo:
+        """The metric that the runs are compared by."""
+        return self.runs[0].metric
+
+    @property
+    def metrics(self) -> tuple[MetricInfo, ...]:
+        """All metrics that some run has."""
+        return measured_metrics(n for run in self.runs for n in run.result.measured.metrics)
 
     @property
     def samples(self) -> str:
@@ -89,20 +119,28 @@ class LoadedRuns:
     store: Store | None = None
 
 
-def gather(store: Store) -> LoadedRuns:
-    """Read a store: group the runs that can be compared, and load what each run was right on.
+def gather(store: Store, metric: str | None = None) -> LoadedRuns:
+    """Read a store: group the runs that can be compared, and load each run's scores by `metric`.
 
     Runs of one group have the same weights, images, transform and precision. Runs that failed,
     cannot be read or cannot be compared are listed in the problems, and none of them is raised.
+    `metric` None stands for the default one. Raises KeeprateError as `compared_metric` does.
     """
+    info = compared_metric(metric)
     results, problems = store.results()
     failures, unreadable = store.failures()
     problems += [f"{failure.id} failed: {failure.error}" for failure in failures] + unreadable
     labels = labels_of([result.run for result in results])
     members: dict[str, list[ScoredRun]] = defaultdict(list)
-    for result, rows in _outcomes(store, results):
+    measured = [result for result in results if info.name in result.measured.metrics]
+    problems += [
+        f"{result.id} has no metric '{info.name}': run it again with --force"
+        for result in results
+        if info.name not in result.measured.metrics
+    ]
+    for result, rows in _outcomes(store, measured, info.column):
         try:
-            scored_run = _scored_run(result, labels, rows)
+            scored_run = _scored_run(result, labels, rows, info)
         except KeeprateError as error:
             problems.append(str(error))
         else:
@@ -113,16 +151,16 @@ def gather(store: Store) -> LoadedRuns:
 
 
 def _outcomes(
-    store: Store, results: Sequence[Result]
+    store: Store, results: Sequence[Result], column: str
 ) -> Iterator[tuple[Result, pl.DataFrame | KeeprateError]]:
-    """Yield each run with its columns `sample` and `correct`, or with the error of reading them."""
+    """Yield each run with its columns `sample` and `column`, or with the error of reading them."""
     for batch in _batches(results):
         paths = [store.path_of(result.id, ".parquet") for result in batch]
         # one scan of many small files is much faster; if it fails, each file is read alone, so
         # that the error names the one file
-        frames = _read_together(paths)
+        frames = _read_together(paths, column)
         for position, result in enumerate(batch):
-            yield result, frames[position] if frames else _read(store, result)
+            yield result, frames[position] if frames else _read(store, result, column)
 
 
 def _batches(results: Iterable[Result]) -> Iterator[list[Result]]:
@@ -138,12 +176,12 @@ def _batches(results: Iterable[Result]) -> Iterator[list[Result]]:
         yield batch
 
 
-def _read_together(paths: Sequence[Path]) -> list[pl.DataFrame] | None:
+def _read_together(paths: Sequence[Path], column: str) -> list[pl.DataFrame] | None:
     """Read the rows of all files in one scan; None where one of the files does not allow it."""
     try:
         frame = (
             pl.scan_parquet(list(paths), include_file_paths="file")
-            .select("sample", "correct", "file")
+            .select("sample", column, "file")
             .collect()
         )
     except (OSError, pl.exceptions.PolarsError):
@@ -156,30 +194,38 @@ def _read_together(paths: Sequence[Path]) -> list[pl.DataFrame] | None:
     return [frame[int(start) : int(start) + n] for start, n in zip(starts, lengths, strict=False)]
 
 
-def _read(store: Store, result: Result) -> pl.DataFrame | KeeprateError:
+def _read(store: Store, result: Result, column: str) -> pl.DataFrame | KeeprateError:
     try:
-        return store.rows(result.id, ["sample", "correct"])
+        return store.rows(result.id, ["sample", column])
     except KeeprateError as error:
         return error
 
 
 def _scored_run(
-    result: Result, labels: Mapping[str, str], rows: pl.DataFrame | KeeprateError
+    result: Result,
+    labels: Mapping[str, str],
+    rows: pl.DataFrame | KeeprateError,
+    metric: MetricInfo,
 ) -> ScoredRun:
     """Make a scored run; KeeprateError for rows that are unreadable or not those of the result."""
     if isinstance(rows, KeeprateError):
         raise rows
-    ordered = rows.sort("sample")
-    correct = ordered["correct"].to_numpy().astype(bool)
     run_id, measured = result.id, result.measured
-    # top-1 is a share in floating point, so counts are rounded; a NaN fails "< 0.5" as well
-    if len(correct) != measured.images or not (
-        abs(correct.sum() - measured.top1 * measured.images) < 0.5
-    ):
+    is_binary = rows[metric.column].dtype == pl.Boolean
+    # an image without a score has no part in the mean either
+    scored = rows if is_binary else rows.filter(pl.col(metric.column).is_not_nan())
+    ordered = scored.sort("sample")
+    scores = ordered[metric.column].to_numpy()
+    packed = np.packbits(scores.astype(bool)) if is_binary else scores.astype(np.float64)
+    mean = measured.metrics[metric.name]
+    # counts are whole numbers, other sums depend on the order; a NaN fails "<=" as well
+    tolerance = 0.5 if is_binary else 1e-6 * (1 + np.abs(scores).sum())
+    is_whole = rows.height == measured.images and len(scores)
+    if not is_whole or not abs(scores.sum() - mean * len(scores)) <= tolerance:
         raise KeeprateError(f"{run_id}.json: its figures are not those of its rows")
     # polars makes a number of each id first, which is faster than to hash the texts here
     samples = hashlib.sha256(ordered["sample"].hash().to_numpy().tobytes()).hexdigest()
-    return ScoredRun(run_id, labels[run_id], result, samples, np.packbits(correct))
+    return ScoredRun(run_id, labels[run_id], result, samples, metric, len(scores), packed)
 
 
 def _identity(run: RunInfo) -> str:

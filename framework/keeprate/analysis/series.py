@@ -10,6 +10,7 @@ from typing import Final
 from ..costs import TOLERANCE, gmacs, parse_budget
 from ..results.labels import labels_of
 from ..results.records import RunInfo
+from .metrics import MetricInfo
 from .runs import RunGroup, ScoredRun
 
 _OVER: Final = 1e-9
@@ -49,6 +50,7 @@ class SeriesTable:
     level_of: Mapping[str, Level]
     series_of: Mapping[str, str]
     unpruned: ScoredRun | None
+    metric: MetricInfo
 
     @property
     def series(self) -> list[str]:
@@ -81,7 +83,7 @@ def arrange(group: RunGroup, budgets: Sequence[str]) -> SeriesTable:
         level: {name: tuple(runs_at[level][name]) for name in sorted(runs_at[level])}
         for level in ordered
     }
-    return SeriesTable(tuple(ordered), members, level_of, series_of, group.unpruned)
+    return SeriesTable(tuple(ordered), members, level_of, series_of, group.unpruned, group.metric)
 
 
 def _budgets(texts: Iterable[str], unpruned_macs: int) -> list[Level]:

@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Final
 
 from ..results.labels import text_of
 from ..results.records import Result
 from ..results.store import Store
+from .metrics import UNKNOWN, MetricInfo
 from .model import Findings, ReportOptions
 from .runs import LoadedRuns, RunGroup, ScoredRun, gather
-from .statistics import mcnemar_exact, paired_difference, wilson_interval
+from .sections.paired import all_metrics, compared, scaled, score
+
+LEVEL: Final = 0.95
+"""The level of the intervals in a table of runs."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """One run. Shares are in per cent, differences in percentage points, intervals at 95 %.
+    """One run. `score` is by the metric that runs are compared by, intervals are at 95 %.
+
+    Figures are in the unit that reports show (`Group.metric`): shares in per cent, and their
+    differences in percentage points. `metrics` are the figures of all metrics by name.
 
     `parameters` holds all parameters; `label` is the method with only those that tell the run from
     the store's other runs of the method. `asked` is the budget or, without one, the schedule.
     `macs_total` is `macs_model` plus the method's own `macs_overhead`, per image; `share_percent`
     is its share of the unpruned model's cost. The `difference`s and `p_value` (McNemar's exact
-    test) are against the unpruned run on the same images, None for that run itself and where there
-    is no such run. `kl_nats` is the mean divergence from the unpruned prediction, `tokens` the mean
-    number of tokens after each block.
+    test of what is true or false, else a paired t-test) are against the unpruned run on the same
+    images, None for that run itself and where there is no such run. `tokens` is the mean number of
+    tokens after each block.
     """
 
     id: str
@@ -42,16 +50,14 @@ class Line:
     macs_overhead: float
     macs_total: float
     share_percent: float
-    top1_percent: float
-    top1_low_percent: float
-    top1_high_percent: float
-    difference_points: float | None
-    difference_low_points: float | None
-    difference_high_points: float | None
+    score: float
+    score_low: float
+    score_high: float
+    difference: float | None
+    difference_low: float | None
+    difference_high: float | None
     p_value: float | None
-    top5_percent: float
-    agreement_percent: float
-    kl_nats: float
+    metrics: Mapping[str, float]
     throughput_ratio: float | None
     images_per_second: float | None
     tokens: str
@@ -78,12 +84,17 @@ class Facts:
 
 @dataclass(frozen=True)
 class Group:
-    """The runs of one backbone on the same images; `lines` by cost, the cheapest first."""
+    """The runs of one backbone on the same images; `lines` by cost, the cheapest first.
+
+    `metric` is what the runs are compared by, `metrics` are all that some run has.
+    """
 
     title: str
     facts: Facts
     lines: tuple[Line, ...]
     unpruned: Line | None
+    metric: MetricInfo = UNKNOWN
+    metrics: tuple[MetricInfo, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -123,9 +134,10 @@ def summarise(store: Store, options: ReportOptions | None = None) -> Summary:
     cannot be read are left out, figures that cannot be computed are None, and the problems name
     both. `options` are those of the findings.
     """
-    evidence = gather(store)
+    options = options or ReportOptions()
+    evidence = gather(store, options.metric)
     groups = tuple(_group(group) for group in evidence.groups)
-    return Summary(groups, evidence.problems, evidence, options or ReportOptions())
+    return Summary(groups, evidence.problems, evidence, options)
 
 
 def _group(group: RunGroup) -> Group:
@@ -134,7 +146,7 @@ def _group(group: RunGroup) -> Group:
     lines.sort(key=lambda line: (line.macs_total, line.label, line.id))
     unpruned = next((line for line in lines if unpruned_run and line.id == unpruned_run.id), None)
     facts = _facts([scored_run.result for scored_run in group.runs])
-    return Group(group.title, facts, tuple(lines), unpruned)
+    return Group(group.title, facts, tuple(lines), unpruned, group.metric, group.metrics)
 
 
 def _line(title: str, scored_run: ScoredRun, unpruned: ScoredRun | None) -> Line:
@@ -143,7 +155,7 @@ def _line(title: str, scored_run: ScoredRun, unpruned: ScoredRun | None) -> Line
         scored_run.result.measured,
         scored_run.result.measured.macs,
     )
-    low, high = wilson_interval(scored_run.right, measured.images)
+    interval = score([scored_run], LEVEL)
     difference = _difference_to_unpruned(scored_run, unpruned)
     throughput = measured.throughput
     return Line(
@@ -162,16 +174,14 @@ def _line(title: str, scored_run: ScoredRun, unpruned: ScoredRun | None) -> Line
         macs_overhead=macs.overhead,
         macs_total=macs.total,
         share_percent=100 * macs.total / macs.unpruned,
-        top1_percent=100 * scored_run.right / measured.images,
-        top1_low_percent=100 * low,
-        top1_high_percent=100 * high,
-        difference_points=difference[0],
-        difference_low_points=difference[1],
-        difference_high_points=difference[2],
+        score=interval.value,
+        score_low=interval.low,
+        score_high=interval.high,
+        difference=difference[0],
+        difference_low=difference[1],
+        difference_high=difference[2],
         p_value=difference[3],
-        top5_percent=100 * measured.top5,
-        agreement_percent=100 * measured.agreement,
-        kl_nats=measured.kl,
+        metrics=all_metrics([scored_run]),
         throughput_ratio=throughput.ratio if throughput else None,
         images_per_second=throughput.images_per_second if throughput else None,
         tokens=", ".join(f"{count:.4g}" for count in measured.tokens),
@@ -182,11 +192,12 @@ _Differences = tuple[float, float, float, float] | tuple[None, None, None, None]
 
 
 def _difference_to_unpruned(scored_run: ScoredRun, unpruned: ScoredRun | None) -> _Differences:
-    """Return difference, low and high in percentage points, and the p-value."""
+    """Return difference, low and high in the unit shown, and the p-value."""
     if unpruned is None or scored_run is unpruned or scored_run.samples != unpruned.samples:
         return None, None, None, None
-    points = [100 * share for share in paired_difference(scored_run.correct, unpruned.correct)]
-    return points[0], points[1], points[2], mcnemar_exact(scored_run.correct, unpruned.correct)
+    difference = compared([scored_run], [unpruned], LEVEL)
+    interval = scaled(difference, scored_run.metric)
+    return interval.value, interval.low, interval.high, difference.p_value
 
 
 def _facts(results: Sequence[Result]) -> Facts:

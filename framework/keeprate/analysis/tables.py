@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from .changes import ChangedRun, Changes, NamedRun
+from .metrics import MetricInfo
 from .model import (
     Ablation,
     AreaDifference,
@@ -16,6 +17,7 @@ from .model import (
     Interval,
     PairedDifference,
     SeriesAtCost,
+    Setting,
 )
 from .run_table import Column, Unit
 from .sections.overview import names_in_words
@@ -52,7 +54,7 @@ def tables_of(group: GroupFindings, level: float) -> list[FindingsTable]:
     tables = [equal_cost_table(group, table, level) for table in group.equal_cost if table.rivals]
     tables += filter(None, [curve_table(group, level), area_table(group, level)])
     return tables + [
-        ablation_table(ablation, level) for ablation in group.ablations[:MOST_ABLATIONS]
+        ablation_table(group, ablation, level) for ablation in group.ablations[:MOST_ABLATIONS]
     ]
 
 
@@ -69,15 +71,17 @@ def notes_of(group: GroupFindings) -> tuple[str, ...]:
 
 def equal_cost_table(group: GroupFindings, table: EqualCost, level: float) -> FindingsTable:
     """Return the table of the series at one budget, the most accurate first."""
-    unit, rivals = unit_of(group), table.rivals
+    unit, rivals, metric = unit_of(group), table.rivals, group.metric
     columns = (
         column("Series", rivals, lambda rival: rival.series, figures=False, rank=0),
         column(unit.name, rivals, lambda rival: f"{rival.macs / unit.size:.3f}", rank=0),
-        column("Top-1 %", rivals, lambda rival: shown(rival.accuracy), rank=0),
-        column(f"vs {table.reference}", rivals, lambda rival: _points(rival.verdict)),
+        column(metric.title, rivals, lambda rival: shown(rival.score, metric), rank=0),
+        column(f"vs {table.reference}", rivals, lambda rival: _points(rival.verdict, metric)),
         column("p (Holm)", rivals, lambda rival: _p_value(rival.verdict), rank=2),
-        column("vs unpruned", rivals, lambda rival: _points(rival.against_unpruned), rank=5),
-        column("KL, nats", rivals, lambda rival: f"{rival.kl_nats:.4f}", rank=6),
+        column(
+            "vs unpruned", rivals, lambda rival: _points(rival.against_unpruned, metric), rank=5
+        ),
+        *(column(m.title, rivals, _figure_of(m), rank=6) for m in _beside(group)),
         column("Seeds", rivals, lambda rival: str(len(rival.seeds)), rank=7),
         column("Verdict", rivals if rivals[1:] else [], _verdict, figures=False, rank=3),
     )
@@ -97,7 +101,8 @@ def _equal_cost_caption(group: GroupFindings, table: EqualCost, level: float) ->
     family = next((rival.verdict.family for rival in rivals if rival.verdict), 0)
     if family:
         caption += (
-            f" Differences in top-1 to {table.reference}, in points, are paired on the same "
+            f" Differences in {group.metric.in_sentence} to {table.reference}"
+            f"{_in_unit(group.metric)} are paired on the same "
             f"{group.samples}; p-values are Holm's over {family} "
             f"comparison{'' if family == 1 else 's'}. Marked: the best and what is not "
             "distinguishable from it."
@@ -107,24 +112,24 @@ def _equal_cost_caption(group: GroupFindings, table: EqualCost, level: float) ->
     return caption
 
 
-def ablation_table(ablation: Ablation, level: float) -> FindingsTable:
-    """Return the values of one factor, the most accurate first; one that beats all is marked."""
-    settings = ablation.settings
+def ablation_table(group: GroupFindings, ablation: Ablation, level: float) -> FindingsTable:
+    """Return the values of one factor, the best first; one that beats all is marked."""
+    settings, metric = ablation.settings, group.metric
     family = next((setting.verdict.family for setting in settings if setting.verdict), 0)
     with_fixed = f", with {ablation.fixed}" if ablation.fixed else ""
     caption = (
         f"{ablation.method} at {ablation.budget}: {ablation.factor} alone differs{with_fixed}. "
-        f"Differences in top-1 to the first line, in points, with {100 * level:g} % intervals; "
+        f"Differences in {metric.in_sentence} to the first line{_in_unit(metric)} with "
+        f"{100 * level:g} % intervals; "
         f"p-values are Holm's over {family} comparisons of this factor. Marked where one value is "
         "distinguishably better than every other."
     )
     columns = (
         column(ablation.factor, settings, lambda setting: setting.value, figures=False, rank=0),
-        column("Top-1 %", settings, lambda setting: shown(setting.accuracy), rank=0),
-        column("vs first", settings, lambda setting: _points(setting.verdict)),
+        column(metric.title, settings, lambda setting: shown(setting.score, metric), rank=0),
+        column("vs first", settings, lambda setting: _points(setting.verdict, metric)),
         column("p (Holm)", settings, lambda setting: _p_value(setting.verdict), rank=2),
-        column("Agreement %", settings, lambda setting: f"{setting.agreement_percent:.2f}", rank=5),
-        column("KL, nats", settings, lambda setting: f"{setting.kl_nats:.4f}", rank=4),
+        *(column(m.title, settings, _figure_of(m), rank=5) for m in _beside(group)),
     )
     marked = tuple(
         position for position, setting in enumerate(settings) if setting.value == ablation.winner
@@ -134,19 +139,28 @@ def ablation_table(ablation: Ablation, level: float) -> FindingsTable:
 
 
 def curve_table(group: GroupFindings, level: float) -> FindingsTable | None:
-    """Return each curve's accuracy at the budgets and its mean; None if there are no curves."""
-    curves = group.curves
+    """Return each curve's score at the budgets and its mean; None if there are no curves."""
+    curves, metric = group.curves, group.metric
     if not curves:
         return None
     budgets = [(position, reading.budget) for position, reading in enumerate(curves[0].readings)]
     columns = [
         column("Series", curves, lambda curve: curve.series, figures=False, rank=0),
-        column("Mean over costs, %", curves, _area, rank=0),
+        column(
+            ", ".join(filter(None, ["Mean over costs", metric.unit])), curves, _area(metric), rank=0
+        ),
     ]
     for position, budget in budgets:
-        columns.append(column(f"% at {budget}", curves, _accuracy_at(position), rank=1 + position))
+        columns.append(
+            column(
+                f"{metric.unit or metric.heading} at {budget}",
+                curves,
+                _score_at(position, metric),
+                rank=1 + position,
+            )
+        )
     caption = (
-        "Top-1 in per cent by straight lines between the costs that were run, with "
+        f"{metric.axis} by straight lines between the costs that were run, with "
         f"{100 * level:g} % bootstrap intervals over n = {group.images:,} {group.samples}; a dash "
         "where a series was not run at costs to both sides."
     )
@@ -158,20 +172,21 @@ def curve_table(group: GroupFindings, level: float) -> FindingsTable | None:
 
 
 def area_table(group: GroupFindings, level: float) -> FindingsTable | None:
-    """Return how the mean accuracies of curves differ; None if no curves were compared."""
+    """Return how the mean scores of curves differ; None if no curves were compared."""
     areas = group.area_differences
     if not areas:
         return None
     unit = unit_of(group)
     low, high = (macs / unit.size for macs in areas[0].macs)
     caption = (
-        f"Differences in mean top-1 from {low:.3f} to {high:.3f} {unit.name}, in points, with "
+        f"Differences in mean {group.metric.in_sentence} from {low:.3f} to {high:.3f} {unit.name}"
+        f"{_in_unit(group.metric)} with "
         f"{100 * level:g} % intervals; p-values are Holm's over {areas[0].verdict.family}."
     )
     columns: tuple[Column, ...] = (
         column("Series", areas, lambda area: area.series, figures=False, rank=0),
         column("against", areas, lambda area: area.against, figures=False, rank=0),
-        column("Difference", areas, lambda area: _points(area.verdict)),
+        column("Difference", areas, lambda area: _points(area.verdict, group.metric)),
         column("p (Holm)", areas, lambda area: _p_value(area.verdict), rank=2),
         column("Verdict", areas, _area_verdict, figures=False, rank=3),
     )
@@ -183,15 +198,16 @@ def changes_tables(changes: Changes) -> list[FindingsTable]:
     kinds = (
         (f"Only in {changes.before}", _run_columns(changes.only_before)),
         (f"Only in {changes.after}", _run_columns(changes.only_after)),
-        ("The same run with other rows", _change_columns(changes.other_rows)),
-        ("Asked for alike, but another run", _change_columns(changes.other_identity)),
+        ("The same run with other rows", _change_columns(changes, changes.other_rows)),
+        ("Asked for alike, but another run", _change_columns(changes, changes.other_identity)),
     )
     return [FindingsTable(title, "", columns) for title, columns in kinds if columns[0].texts]
 
 
-def shown(interval: Interval) -> str:
-    """Return a figure in per cent with its interval, as text."""
-    return f"{interval.value:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
+def shown(interval: Interval, metric: MetricInfo) -> str:
+    """Return a figure with its interval, as text."""
+    value, low, high = (metric.text(end) for end in (interval.value, interval.low, interval.high))
+    return f"{value} [{low}, {high}]"
 
 
 def _run_columns(runs: Sequence[NamedRun]) -> tuple[Column, ...]:
@@ -204,13 +220,15 @@ def _run_columns(runs: Sequence[NamedRun]) -> tuple[Column, ...]:
     )
 
 
-def _change_columns(runs: Sequence[ChangedRun]) -> tuple[Column, ...]:
+def _change_columns(changes: Changes, runs: Sequence[ChangedRun]) -> tuple[Column, ...]:
     return (
         column("Before", runs, lambda changed: changed.before.run_id, figures=False, rank=0),
         column("After", runs, lambda changed: changed.after.run_id, figures=False, rank=0),
         column("Method", runs, lambda changed: changed.after.label, figures=False),
         column("What differs", runs, lambda changed: ", ".join(changed.reasons), figures=False),
-        column("Difference", runs, lambda changed: _points(changed.difference), rank=3),
+        column(
+            "Difference", runs, lambda changed: _points(changed.difference, changes.metric), rank=3
+        ),
         column("Verdict", runs, _change_verdict, figures=False, rank=2),
     )
 
@@ -227,24 +245,41 @@ def _verdict(rival: SeriesAtCost) -> str:
     return rival.verdict.text if rival.verdict else "reference"
 
 
-def _area(curve: CurveFinding) -> str:
-    return shown(curve.area) if curve.area else "-"
+def _area(metric: MetricInfo) -> Callable[[CurveFinding], str]:
+    return lambda curve: shown(curve.area, metric) if curve.area else "-"
 
 
-def _accuracy_at(position: int) -> Callable[[CurveFinding], str]:
+def _score_at(position: int, metric: MetricInfo) -> Callable[[CurveFinding], str]:
     def text(curve: CurveFinding) -> str:
-        accuracy = curve.readings[position].accuracy
-        return shown(accuracy) if accuracy else "-"
+        score = curve.readings[position].score
+        return shown(score, metric) if score else "-"
 
     return text
 
 
-def _points(verdict: PairedDifference | None) -> str:
+def _beside(group: GroupFindings) -> list[MetricInfo]:
+    """Return the metrics that tables show beside the one that runs are compared by."""
+    return [m for m in group.metrics if m.in_brief and m.name != group.metric.name]
+
+
+def _figure_of(metric: MetricInfo) -> Callable[[SeriesAtCost | Setting], str]:
+    def text(row: SeriesAtCost | Setting) -> str:
+        return metric.text(row.metrics[metric.name]) if metric.name in row.metrics else ""
+
+    return text
+
+
+def _in_unit(metric: MetricInfo) -> str:
+    return f", in {metric.difference_unit}," if metric.difference_unit else ""
+
+
+def _points(verdict: PairedDifference | None, metric: MetricInfo) -> str:
     if verdict is None:
         return ""
-    difference = verdict.difference
+    value, digits = verdict.difference, metric.digits
     star = "*" if verdict.distinguishable else ""
-    return f"{difference.value:+.2f}{star} [{difference.low:+.2f}, {difference.high:+.2f}]"
+    ends = f"[{value.low:+.{digits}f}, {value.high:+.{digits}f}]"
+    return f"{value.value:+.{digits}f}{star} {ends}"
 
 
 def _p_value(verdict: PairedDifference | None) -> str:

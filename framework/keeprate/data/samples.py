@@ -17,12 +17,12 @@ def default_workers(cls: type[DataSet]) -> int:
     return 0 if nothing_to_decode else min(8, os.cpu_count() or 1)
 
 
-class ImageSamples(Dataset[tuple[Tensor, int, int]]):
+class ImageSamples(Dataset[tuple[Tensor, int]]):
     """The samples of a data set at `indices`, transformed for a model, for a `DataLoader`.
 
-    Items are (image, label, index): a float image (3, H, W), the label, and the position in
-    `data.samples()`. `collate` makes a batch of several. `load` returns the input of `transform`
-    for a sample's index; by default it is the decoded image.
+    Items are (image, index): a float image (3, H, W), and the position in `data.samples()`.
+    `collate` makes a batch of several. `load` returns the input of `transform` for a sample's
+    index; by default it is the decoded image.
     """
 
     collate = staticmethod(default_collate)
@@ -42,7 +42,6 @@ class ImageSamples(Dataset[tuple[Tensor, int, int]]):
     def __len__(self) -> int:
         return len(self.indices)
 
-    def __getitem__(self, position: int) -> tuple[Tensor, int, int]:
+    def __getitem__(self, position: int) -> tuple[Tensor, int]:
         index = self.indices[position]
-        label = self.data.samples()[index].label
-        return self.transform(self.load(index)), label, index
+        return self.transform(self.load(index)), index

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from torch.utils.data import Dataset, default_collate
+from torch.utils.data import Dataset
 
 from ..dataset import TextDataSet
 from ..errors import KeeprateError
@@ -55,10 +55,10 @@ class TextInput:
         ]
 
 
-class TextSamples(Dataset[tuple[dict[str, Tensor], int, int]]):
+class TextSamples(Dataset[tuple[dict[str, Tensor], int]]):
     """The samples of a data set at `indices`, as tokens, for a `DataLoader`.
 
-    Items are (tensors int64 (N,) by name, label, index); `index` is the position in
+    Items are (tensors int64 (N,) by name, index); `index` is the position in
     `data.samples()`. `truncated` is how many texts were longer than `given.max_length`.
     """
 
@@ -73,26 +73,24 @@ class TextSamples(Dataset[tuple[dict[str, Tensor], int, int]]):
     def __len__(self) -> int:
         return len(self.indices)
 
-    def __getitem__(self, position: int) -> tuple[dict[str, Tensor], int, int]:
+    def __getitem__(self, position: int) -> tuple[dict[str, Tensor], int]:
         index = self.indices[position]
-        label = self.data.samples()[index].label
         tensors = {name: torch.tensor(ids) for name, ids in self.encoded[position].items()}
-        return tensors, label, index
+        return tensors, index
 
     @staticmethod
     def collate(
-        items: Sequence[tuple[dict[str, Tensor], int, int]],
-    ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+        items: Sequence[tuple[dict[str, Tensor], int]],
+    ) -> tuple[dict[str, Tensor], Tensor]:
         """Make a batch: pad the texts on the right to the longest one, and add the mask."""
-        texts = [text for text, _, _ in items]
+        texts = [text for text, _ in items]
         padded = {
             name: pad_sequence([text[name] for text in texts], batch_first=True)
             for name in texts[0]
         }
         masks = [torch.ones_like(text[IDS]) for text in texts]
         padded[MASK] = pad_sequence(masks, batch_first=True)
-        labels, indices = default_collate([(label, index) for _, label, index in items])
-        return padded, labels, indices
+        return padded, torch.tensor([index for _, index in items])
 
     @property
     def sizes(self) -> Counter[tuple[int, int]]:

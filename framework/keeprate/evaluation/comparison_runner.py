@@ -204,10 +204,7 @@ class ComparisonRunner:
         tokens = outcome.rows["tokens"].to_list()
         return Measured(
             images=outcome.images,
-            top1=outcome.top1,
-            top5=outcome.top5,
-            agreement=outcome.agreement,
-            kl=outcome.kl,
+            metrics=dict(outcome.metrics),
             macs=Macs(
                 model=total - outcome.overhead,
                 overhead=outcome.overhead,

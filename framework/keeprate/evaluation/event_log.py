@@ -131,10 +131,7 @@ def _measured(measured: Measured) -> Fields:
     macs, throughput = measured.macs, measured.throughput
     return {
         "images": measured.images,
-        "top1": measured.top1,
-        "top5": measured.top5,
-        "agreement": measured.agreement,
-        "kl": measured.kl,
+        **measured.metrics,
         "macs": macs.total,
         "macs_overhead": macs.overhead,
         "macs_unpruned": macs.unpruned,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,13 +21,14 @@ from ..data.samples import ImageSamples
 from ..data.texts import TextSamples
 from ..engine import RowBatch, RowSink, RunError
 from ..errors import KeeprateError, SampleError
+from ..metric import Targets
 from ..reduction.reduced_model import ReducedModel
 from ..reduction.shared_forward import SharedForward
 from ..request import LoopOptions
 from .batch_splitting import BatchSplitter
+from .classification import columns_of, metrics, targets_of
 from .distributed import gathered
 from .events import PassAdvanced
-from .metrics import judge
 from .rows import frame, logits_frame
 
 Columns = dict[str, Tensor]
@@ -75,6 +77,9 @@ class PassLoop(lightning.LightningModule):
         self.names = sorted(work.models, key=lambda name: name != work.unpruned)
         self.failed: dict[str, RunError] = {}
         self.room = BatchSplitter(options.batch_size)
+        self.metrics, self._samples = metrics(), work.samples.data.samples()
+        # what the progress shows while the pass goes on
+        self._shown = next((m.columns[0] for m in self.metrics.values() if m.is_default), "")
         self._rows: dict[str, list[Columns]] = defaultdict(list)
         self._logits: list[pl.DataFrame] = []
         self._correct: dict[str, Tensor] = {}
@@ -101,10 +106,10 @@ class PassLoop(lightning.LightningModule):
             return
         for name, columns in self._judged(batch):
             self._keep(name, columns)
-        self._images += len(batch[1])
+        self._images += len(batch[-1])
         self._batches += 1
         if self.trainer.is_global_zero:
-            seen = len(batch[1]) * self.trainer.world_size
+            seen = len(batch[-1]) * self.trainer.world_size
             self.sink.listen(PassAdvanced(seen, self._top1()))
         if self._is_time():
             self._hand_in()
@@ -131,17 +136,21 @@ class PassLoop(lightning.LightningModule):
 
     def _attempt(self, batch: Sequence[Any]) -> Iterator[tuple[str, Columns]]:
         """Yield the rows of a batch, computed in parts of the present size."""
-        inputs, labels, index = batch
-        for rows in self.room.slices(len(labels)):
-            position = self._place_of[index[rows].cpu()]
+        inputs, index = batch
+        for rows in self.room.slices(len(index)):
+            indices = index[rows].cpu()
+            position = self._place_of[indices]
+            targets = targets_of((self._samples[i] for i in indices.tolist()), index.device)
             reference = self._stored(position)
             for names in self.room.groups(self.names):
                 part = _rows_of(inputs, rows)
                 for name, logits in self._logits_of(part, index[rows], names):
                     if name == self.work.unpruned:
                         reference = logits
-                    if reference is not None:
-                        yield name, self._row(name, logits, labels[rows], position, reference)
+                    if reference is not None and name in self.names:
+                        columns = self._columns(name, logits, reference, targets)
+                        if columns is not None:
+                            yield name, {"place": position, **columns}
 
     def _logits_of(
         self, inputs: Any, index: Tensor, names: Sequence[str]
@@ -168,18 +177,23 @@ class PassLoop(lightning.LightningModule):
             if name in self.names:
                 yield name, outputs.logits[name]
 
-    def _row(
-        self, name: str, logits: Tensor, labels: Tensor, position: Tensor, reference: Tensor
-    ) -> Columns:
+    def _columns(
+        self, name: str, logits: Tensor, reference: Tensor, targets: Targets
+    ) -> Columns | None:
+        """Return the columns of a run's rows, None where a metric fails and the run with it."""
         model = self.work.models[name]
         macs = model.macs_per_image
+        try:
+            judged = columns_of(logits, reference, targets, self.metrics)
+        except KeeprateError as error:
+            trace = "".join(traceback.format_exception(error))
+            self._give_up({name: RunError(str(error), trace)})
+            return None
         columns = {
-            "place": position,
-            "label": labels,
             "tokens": model.token_counts,
             "macs": macs.total,
             "overhead": macs.overhead,
-            **vars(judge(logits, labels, reference)),
+            **judged,
         }
         if name == self.work.unpruned:
             columns["logits"] = logits.float()
@@ -199,8 +213,9 @@ class PassLoop(lightning.LightningModule):
         if "logits" in columns:
             self._logits.append(logits_frame(columns["place"], columns.pop("logits")))
         self._rows[name].append(columns)
-        right = columns["correct"].sum()
-        self._correct[name] = self._correct.get(name, torch.zeros(())) + right
+        if self._shown in columns:
+            right = columns[self._shown].sum()
+            self._correct[name] = self._correct.get(name, torch.zeros(())) + right
 
     def _top1(self) -> Any:
         # copies, because the sums go on to change before a listener asks for them

@@ -118,12 +118,9 @@ def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _metrics(measured: Measured) -> dict[str, float]:
-    """Return shares (0 to 1), `kl` (nats), `macs` per image, `throughput` (images per second)."""
+    """Return all metrics by name, `macs` per image, `throughput` (images per second)."""
     metrics = {
-        "top1": measured.top1,
-        "top5": measured.top5,
-        "agreement": measured.agreement,
-        "kl": measured.kl,
+        **measured.metrics,
         "macs": measured.macs.total,
         "macs_share": measured.macs.total / measured.macs.unpruned,
         "wall_seconds": measured.wall_seconds,

@@ -1,80 +1,130 @@
-"""The metrics of each image's prediction, and their means over a run."""
+"""The metrics that come with keeprate, registered as those of a plugin are."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
 
-import torch
-from torch import Tensor
-from torchmetrics import Metric
+import numpy as np
 
-TOP = 5
+from ..hookspecs import hookimpl
+from ..metric import ImageMetric, Metric, Predictions, Targets
 
-
-@dataclass(frozen=True)
-class Predictions:
-    """Per image (B,): `prediction`, `correct`, `correct_top5`, `confidence`, `agrees`, `kl`.
-
-    `top5` (B, min(5, K)) lists the best classes, best first. `kl` is in nats.
-    """
-
-    prediction: Tensor
-    correct: Tensor
-    top5: Tensor
-    correct_top5: Tensor
-    confidence: Tensor
-    agrees: Tensor
-    kl: Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
-def judge(logits: Tensor, labels: Tensor, reference: Tensor) -> Predictions:
-    """Compare logits (B, K) with labels (B,) and with the unpruned model's logits (B, K).
+class Top1(ImageMetric):
+    """The share of samples whose first class is right."""
 
-    `kl` is KL(unpruned || reduced), computed in float64. Ties go to the lower class.
-    """
-    log_probs = logits.double().log_softmax(dim=1)
-    reference_log_probs = reference.double().log_softmax(dim=1)
-    # stable, so that the class of a tie is the same on every device
-    top_classes = logits.argsort(dim=1, descending=True, stable=True)[:, :TOP]
-    prediction = top_classes[:, 0]
-    return Predictions(
-        prediction=prediction,
-        correct=prediction == labels,
-        top5=top_classes,
-        correct_top5=(top_classes == labels[:, None]).any(dim=1),
-        confidence=log_probs.gather(1, prediction[:, None])[:, 0].exp(),
-        agrees=prediction == reference.argsort(dim=1, descending=True, stable=True)[:, 0],
+    name = "top1"
+    heading = "Top-1"
+    column = "correct"
+    in_brief = True
+    is_default = True
+
+    def per_image(self, predictions: Predictions, targets: Targets) -> Tensor:
+        """Return whether the first class is right, bool (B,)."""
+        return targets.among(predictions.ranking[:, :1])[:, 0]
+
+
+class Top5(ImageMetric):
+    """The share of samples with a right class among the first five."""
+
+    name = "top5"
+    heading = "Top-5"
+    column = "correct_top5"
+
+    def per_image(self, predictions: Predictions, targets: Targets) -> Tensor:
+        """Return whether one of the first five classes is right, bool (B,)."""
+        return targets.among(predictions.ranking[:, :5]).any(dim=1)
+
+
+class Agreement(ImageMetric):
+    """The share of samples whose first class is that of the unpruned model."""
+
+    name = "agreement"
+    heading = "Agreement"
+    column = "agrees"
+    in_brief = True
+
+    def per_image(self, predictions: Predictions, targets: Targets) -> Tensor:
+        """Return whether both models have the same first class, bool (B,)."""
+        return predictions.ranking[:, 0] == predictions.reference_ranking[:, 0]
+
+
+class Divergence(ImageMetric):
+    """The Kullback-Leibler divergence of the prediction from the unpruned model's, in nats."""
+
+    name = "kl"
+    heading = "KL"
+    unit = "nats"
+    in_brief = True
+    higher_is_better = False
+
+    def per_image(self, predictions: Predictions, targets: Targets) -> Tensor:
+        """Return KL(unpruned || reduced), float64 (B,)."""
+        theirs = predictions.reference_log_probs
         # rounding can make the sum a little less than zero
-        kl=(reference_log_probs.exp() * (reference_log_probs - log_probs)).sum(dim=1).clamp_min(0),
-    )
+        return (theirs.exp() * (theirs - predictions.log_probs)).sum(dim=1).clamp_min(0)
 
 
-class PairedAccuracy(Metric):
-    """Top-1, top-5, agreement with and divergence from the unpruned model, over all images.
+class NegativeLogLikelihood(ImageMetric):
+    """The cross-entropy of the prediction with the label, in nats."""
 
-    One metric computes all four, so that the logits are sorted only once. Sums are kept in float64
-    even where the loop casts the metric together with the model. The sums of several processes are
-    added up; `add_up=False` is for processes that each have all images.
-    """
+    name = "nll"
+    heading = "NLL"
+    unit = "nats"
+    higher_is_better = False
 
-    full_state_update = False
-    sums: Tensor
+    def per_image(self, predictions: Predictions, targets: Targets) -> Tensor:
+        """Return minus the logarithm of the probability of the labels, float64 (B,)."""
+        log_probs = predictions.log_probs.gather(1, targets.labels.clamp_min(0))
+        # several labels are one right answer: their probabilities add up
+        return -log_probs.masked_fill(targets.labels < 0, -float("inf")).logsumexp(dim=1)
 
-    def __init__(self, *, add_up: bool = True) -> None:
-        super().__init__(sync_on_compute=add_up)
-        zero = torch.zeros(5, dtype=torch.float64)
-        self.add_state("sums", default=zero, dist_reduce_fx="sum")
 
-    def update(self, seen: Predictions) -> None:
-        """Add the images of one batch."""
-        shares = [seen.correct, seen.correct_top5, seen.agrees, seen.kl]
-        counts = [torch.ones_like(seen.kl), *(share.double() for share in shares)]
-        # the loop may have cast the sums to float16, which cannot count beyond 2048
-        self.sums = self.sums.double() + torch.stack(counts).sum(dim=1).to(self.sums.device)
+class CalibrationError(Metric):
+    """The expected calibration error over 15 bins of confidence, as torchmetrics computes it."""
 
-    def compute(self) -> dict[str, Tensor]:
-        """Return `images`, and the means `top1`, `top5`, `agreement` (0 to 1) and `kl` (nats)."""
-        images = self.sums[0]
-        means = self.sums[1:] / images
-        names = ("top1", "top5", "agreement", "kl")
-        return {"images": images, **dict(zip(names, means, strict=True))}
+    name = "ece"
+    heading = "ECE"
+    higher_is_better = False
+    columns: ClassVar[tuple[str, ...]] = ("confidence", Top1.column)
+
+    def combine(self, columns: Mapping[str, Tensor]) -> float:
+        """Return the mean distance of accuracy from confidence (Guo et al. 2017, equation 3)."""
+        from torchmetrics.functional.classification import binary_calibration_error
+
+        # of the first class alone, being right is a question of two answers
+        confidence, right = (columns[name] for name in self.columns)
+        return float(binary_calibration_error(confidence, right.long(), n_bins=15))
+
+
+class ClassAccuracy(Metric):
+    """The mean over classes of the share of their samples whose first class is right."""
+
+    name = "class-top1"
+    heading = "Class top-1"
+    columns: ClassVar[tuple[str, ...]] = ("label", Top1.column)
+
+    def combine(self, columns: Mapping[str, Tensor]) -> float:
+        """Return the mean over the classes that have samples."""
+        labels, right = (columns[name] for name in self.columns)
+        classes, index = np.unique(labels.numpy(), return_inverse=True)
+        sums = np.bincount(index, right.double().numpy(), len(classes))
+        return float((sums / np.bincount(index, minlength=len(classes))).mean())
+
+
+@hookimpl
+def keeprate_metrics() -> list[type[Metric]]:
+    """Return the metrics that come with keeprate."""
+    return [
+        Top1,
+        Top5,
+        Agreement,
+        Divergence,
+        NegativeLogLikelihood,
+        CalibrationError,
+        ClassAccuracy,
+    ]

@@ -13,22 +13,20 @@ from torch import Tensor
 from ..data.samples import ImageSamples
 from ..data.texts import TextSamples
 from ..results.records import PARTIAL_ROW_SCHEMA, ROW_SCHEMA
-from .metrics import PairedAccuracy, Predictions
+from .classification import figures, metrics
 
 
 @dataclass(frozen=True)
 class RunRows:
-    """The result of a run: per-image `rows` (columns of `ROW_SCHEMA`, in the order of the samples),
-    means over all images (`overhead` in multiply-accumulates), and `seconds`, which have an equal
-    part of the time of each pass that the run shared with others.
+    """The result of a run: per-image `rows` in the order of the samples (`ROW_SCHEMA` and columns
+    of metrics), the figures of `metrics` over all images by name, the mean `overhead` in
+    multiply-accumulates, and `seconds`, which have an equal part of the time of each pass that the
+    run shared with others.
     """
 
     rows: pl.DataFrame
     images: int
-    top1: float
-    top5: float
-    agreement: float
-    kl: float
+    metrics: Mapping[str, float]
     overhead: float
     seconds: float
     logits: Tensor | None = None
@@ -43,12 +41,13 @@ def outcome_of(
     data_samples = samples.data.samples()
     ids = [data_samples[samples.indices[position]].id for position in rows["place"]]
     table = rows.with_columns(pl.Series("sample", ids, dtype=pl.String))
-    means = _means(rows)
-    images = int(means.pop("images"))
+    chosen = metrics()
+    own = [name for name in rows.columns if name not in {*PARTIAL_ROW_SCHEMA, *ROW_SCHEMA}]
+    columns = {name: rows[name].to_torch() for name in ("label", "prediction", "confidence", *own)}
     return RunRows(
-        rows=table.select(ROW_SCHEMA.names()),
-        images=images,
-        **means,
+        rows=table.select(*ROW_SCHEMA.names(), *own),
+        images=rows.height,
+        metrics=figures(columns, chosen),
         overhead=float(rows["overhead"].cast(pl.Float64).to_numpy().mean()),
         seconds=float(rows["seconds"].sum()),
         logits=None if logits is None else logits_of(logits),
@@ -62,10 +61,10 @@ def logits_of(found: pl.DataFrame) -> Tensor:
 
 
 def frame(run: str, columns: Mapping[str, Tensor], seconds: float) -> pl.DataFrame:
-    """Make a table (`PARTIAL_ROW_SCHEMA`) of one run's columns, each (B,) or (B, several)."""
+    """Make a table of one run's columns, each (B,) or (B, several); see `PARTIAL_ROW_SCHEMA`."""
     series = [_series(name, column) for name, column in columns.items()]
     constant = (pl.lit(run).alias("run"), pl.lit(seconds).alias("seconds"))
-    return pl.DataFrame(series).with_columns(*constant).select(PARTIAL_ROW_SCHEMA.names())
+    return pl.DataFrame(series).with_columns(*constant)
 
 
 def logits_frame(position: Tensor, logits: Tensor) -> pl.DataFrame:
@@ -74,13 +73,5 @@ def logits_frame(position: Tensor, logits: Tensor) -> pl.DataFrame:
 
 
 def _series(name: str, column: Tensor) -> pl.Series:
-    return pl.Series(name, column.numpy()).cast(PARTIAL_ROW_SCHEMA[name])
-
-
-def _means(rows: pl.DataFrame) -> dict[str, float]:
-    """Average over all rows at once, so that the means do not depend on passes or batches."""
-    columns = ("correct", "correct_top5", "agrees", "kl", "prediction", "confidence")
-    tensors = {name: rows[name].to_torch() for name in columns}
-    metric = PairedAccuracy(add_up=False)  # every process has read the rows of all
-    metric.update(Predictions(**tensors, top5=torch.empty(0)))
-    return {name: float(value) for name, value in metric.compute().items()}
+    series = pl.Series(name, column.numpy())
+    return series.cast(PARTIAL_ROW_SCHEMA[name]) if name in PARTIAL_ROW_SCHEMA else series

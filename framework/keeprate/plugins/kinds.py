@@ -40,6 +40,7 @@ KINDS = {
     "datasets": PluginKind(
         "data set", "keeprate_datasets", "dataset", "DataSet", has_parameters=True
     ),
+    "metrics": PluginKind("metric", "keeprate_metrics", "metric", "Metric"),
     "reports": PluginKind("report", "keeprate_reports", "report", "Report"),
     "engines": PluginKind("engine", "keeprate_engines", "engine", "Engine", has_parameters=True),
 }

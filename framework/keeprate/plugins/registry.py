@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ..dataset import DataSet
     from ..engine import Engine
     from ..method import Method
+    from ..metric import Metric
     from ..report import Report
 
 
@@ -72,6 +73,11 @@ class Registry:
     def datasets(self) -> Mapping[str, Registered[DataSet]]:
         """The data sets by name, in the order of their plugins."""
         return self._index("datasets")
+
+    @cached_property
+    def metrics(self) -> Mapping[str, Registered[Metric]]:
+        """The metrics by name, in the order of their plugins."""
+        return self._index("metrics")
 
     @cached_property
     def reports(self) -> Mapping[str, Registered[Report]]:
@@ -124,6 +130,10 @@ class Registry:
             if offer.cls.embedded:
                 return offer.cls
         raise KeeprateError("No data set ships with its own classifier here: name one with --data.")
+
+    def metric(self, name: str) -> type[Metric]:
+        """Return the metric of this name; KeeprateError with the nearest name if none is."""
+        return _look_up("metric", name, self.metrics)
 
     def report(self, name: str) -> type[Report]:
         """Return the report of this name; KeeprateError with the nearest name if none is."""

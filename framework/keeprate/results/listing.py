@@ -89,7 +89,7 @@ def _list_finished(result: Result, label: str) -> Listed:
         data=run.data.name,
         macs=measured.macs.total,
         share=measured.macs.total / measured.macs.unpruned,
-        top1=measured.top1,
+        top1=measured.metrics.get("top1"),
         started=result.environment.started,
     )
 

@@ -17,7 +17,7 @@ from ..errors import KeeprateError, unknown_name
 from .atomic_files import explained, write_together
 from .lock import locked
 from .partial_rows import PartialRows
-from .records import ROW_COLUMNS, Result
+from .records import Result
 from .store import Store, run_files
 
 _SUFFIXES: Final = (".json", ".parquet", ".npy")
@@ -223,7 +223,8 @@ def _compare_rows(ours: pl.DataFrame, theirs: pl.DataFrame) -> str:
     if not ours["sample"].equals(theirs["sample"]):
         return "its rows are of other images"
     # ne_missing: two values that are both missing are equal
-    unequal = pl.DataFrame([ours[name].ne_missing(theirs[name]) for name in ROW_COLUMNS])
+    both = [name for name in ours.columns if name in theirs.columns]
+    unequal = pl.DataFrame([ours[name].ne_missing(theirs[name]) for name in both])
     images = unequal.select(pl.any_horizontal(pl.all())).to_series().sum()
     if not images:
         return ""

@@ -49,10 +49,16 @@ class PartialRows:
         return {run_id: frozenset(positions) for run_id, positions in positions_by_run.items()}
 
     def rows(self, run_id: str) -> pl.DataFrame:
-        """Return all rows of a run, each sample once (columns of `PARTIAL_ROW_SCHEMA`)."""
-        frames = [rows for _, rows in self._row_batches(PARTIAL_ROW_SCHEMA.names(), run_id)]
+        """Return all rows of a run, each sample once.
+
+        They have the columns of `PARTIAL_ROW_SCHEMA`, and those of metrics that every row has.
+        """
+        frames = [rows for _, rows in self._row_batches(None, run_id)]
         # the empty frame gives the columns where no file has a row
-        return pl.concat([PARTIAL_ROW_SCHEMA.to_frame(), *frames]).unique("place", keep="first")
+        every = pl.concat([PARTIAL_ROW_SCHEMA.to_frame(), *frames], how="diagonal")
+        rows = every.unique("place", keep="first")
+        # rows from before a metric was there have no value of it
+        return rows.select(column for column in rows if not column.null_count())
 
     def logits(self, run_id: str) -> pl.DataFrame:
         """Return the logits of the unpruned run, each sample once: columns "place", "logits"."""
@@ -64,7 +70,7 @@ class PartialRows:
 
     def forget(self, ids: Collection[str]) -> None:
         """Remove the rows of these runs, which then start from the beginning."""
-        for path, rows in self._row_batches(PARTIAL_ROW_SCHEMA.names()):
+        for path, rows in self._row_batches(None):
             kept = rows.filter(~pl.col("run").is_in(list(ids)))
             if kept.height < rows.height:
                 logits = _logits_path(path)
@@ -81,15 +87,15 @@ class PartialRows:
             self.folder.rmdir()
 
     def _row_batches(
-        self, columns: Sequence[str], run_id: str | None = None
+        self, columns: Sequence[str] | None, run_id: str | None = None
     ) -> Iterator[tuple[Path, pl.DataFrame]]:
-        """Yield the path of each file and these columns of it, for all runs or for one."""
+        """Yield the path of each file and these columns, or all, for all runs or for one."""
         for path in sorted(self.folder.glob(f"*{_ROWS}")):
             # another process may be removing the file
             with suppress(OSError, pl.exceptions.PolarsError):
                 rows = pl.scan_parquet(path)
                 selected = rows if run_id is None else rows.filter(pl.col("run") == run_id)
-                yield path, selected.select(columns).collect()
+                yield path, (selected if columns is None else selected.select(columns)).collect()
 
     def _remove(self, path: Path) -> None:
         path.unlink(missing_ok=True)  # first: rows without their logits would be a mistake

@@ -10,9 +10,17 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
 import polars as pl
-from pydantic import BaseModel, BeforeValidator, ConfigDict, JsonValue, PositiveInt
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    JsonValue,
+    PositiveInt,
+    model_validator,
+)
 
-FORMAT_VERSION: Final = 2
+FORMAT_VERSION: Final = 3
+OLDEST_FORMAT_VERSION: Final = 2
 
 ROWS_VERSION: Final = 1
 """Part of every run's id: raised whenever a change in keeprate itself changes the rows."""
@@ -21,17 +29,15 @@ ROWS_VERSION: Final = 1
 ROW_COLUMNS: Final[dict[str, pl.DataType | type[pl.DataType]]] = {
     "label": pl.Int64,
     "prediction": pl.Int64,
-    "correct": pl.Boolean,
     "top5": pl.List(pl.Int64),
-    "correct_top5": pl.Boolean,
     "confidence": pl.Float64,
-    "agrees": pl.Boolean,
-    "kl": pl.Float64,
     "tokens": pl.List(pl.Int64),
     "macs": pl.Int64,
 }
 ROW_SCHEMA: Final = pl.Schema({"sample": pl.String, **ROW_COLUMNS})
-"""The per-image rows of a run: one row per image, see `Store.write`."""
+"""The columns that the rows of every run have, one row per image; see `Store.write`."""
+METRIC_TYPES: Final = (pl.Boolean, pl.Float64)
+"""The types of the other columns, which are those of metrics."""
 
 
 def to_json(value: object) -> object:
@@ -165,6 +171,9 @@ class RunInfo(Record):
         return content
 
 
+_METRICS_OF_FORMAT_2: Final = ("top1", "top5", "agreement", "kl")
+
+
 class Macs(Record):
     """Multiply-accumulates per image, mean over the images; `overhead` is the method's own."""
 
@@ -187,21 +196,28 @@ class Throughput(Record):
 
 
 class Measured(Record):
-    """The measurements of a run. Shares (`top1`, `top5`, `agreement`) are from 0 to 1.
+    """The measurements of a run.
 
-    `kl` is the mean Kullback-Leibler divergence of the reduced from the unpruned prediction in
-    nats. `tokens` is the mean number of patch and prefix tokens after each block.
+    `metrics` are figures by the names of metrics, in the units that these state (shares from 0 to
+    1). `tokens` is the mean number of patch and prefix tokens after each block.
     """
 
     images: PositiveInt
-    top1: float
-    top5: float
-    agreement: float
-    kl: float
+    metrics: dict[str, float]
     macs: Macs
     tokens: tuple[float, ...]
     wall_seconds: float
     throughput: Throughput | None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_format_2(cls, content: Any) -> Any:
+        """Read a record of format 2, which had a field for each of four metrics."""
+        if not isinstance(content, dict) or "metrics" in content:
+            return content
+        fields = {name: content[name] for name in _METRICS_OF_FORMAT_2 if name in content}
+        others = {name: value for name, value in content.items() if name not in fields}
+        return {**others, "metrics": fields}
 
 
 class Environment(Record):
@@ -222,7 +238,7 @@ class Environment(Record):
 class Result(Record):
     """One finished run: what was asked, what came out, and what it ran on."""
 
-    format_version: Literal[2] = FORMAT_VERSION
+    format_version: Literal[2, 3] = FORMAT_VERSION
     run: RunInfo
     measured: Measured
     environment: Environment
@@ -236,7 +252,7 @@ class Result(Record):
 class Failure(Record):
     """One run that failed: `error` in one line, and its `traceback`."""
 
-    format_version: Literal[2] = FORMAT_VERSION
+    format_version: Literal[2, 3] = FORMAT_VERSION
     run: RunInfo
     error: str
     traceback: str
@@ -257,7 +273,7 @@ PARTIAL_ROW_SCHEMA: Final = pl.Schema(
         "seconds": pl.Float64,
     }
 )
-"""Columns of unfinished rows: those of `ROW_SCHEMA` without the sample's id, and four more.
+"""Columns that unfinished rows have beside those of metrics.
 
 `run` is the run's id, `place` the position of the sample in the comparison's samples, `overhead`
 the part of `macs` that the method itself spent, and `seconds` the row's share of the time.

@@ -17,6 +17,8 @@ from ..errors import KeeprateError, unknown_name
 from .atomic_files import write_together
 from .records import (
     FORMAT_VERSION,
+    METRIC_TYPES,
+    OLDEST_FORMAT_VERSION,
     ROW_SCHEMA,
     Failure,
     Result,
@@ -78,22 +80,25 @@ class Store:
         return results, problems
 
     def rows(self, run_id: str, columns: Sequence[str] | None = None) -> pl.DataFrame:
-        """Return the rows of a run (columns of `ROW_SCHEMA`); KeeprateError if unreadable."""
+        """Return the rows of a run, or these columns of them; KeeprateError if unreadable."""
         path = self.path_of(run_id, ".parquet")
         try:
-            return pl.read_parquet(path, columns=list(columns or ROW_SCHEMA))
+            return pl.read_parquet(path, columns=list(columns) if columns else None)
         except (OSError, pl.exceptions.PolarsError) as error:
             raise KeeprateError(f"{path}: {_first_line(error)}") from error
 
     def write(self, result: Result, rows: pl.DataFrame) -> None:
         """Store a finished run; it replaces an earlier one with the same id.
 
-        Raises ValueError for rows that do not have the columns of `ROW_SCHEMA` or are not one per
-        image, KeeprateError for a folder that cannot be written to.
+        Raises ValueError for rows that are not one per image, lack columns of `ROW_SCHEMA`, or have
+        others whose type is not one of `METRIC_TYPES`; KeeprateError for a folder that cannot be
+        written to.
         """
         if rows.height != result.measured.images:
             raise ValueError(f"{rows.height} rows for {result.measured.images} images")
-        if rows.schema != ROW_SCHEMA:
+        others = {name: kind for name, kind in rows.schema.items() if name not in ROW_SCHEMA}
+        own = {name: kind for name, kind in rows.schema.items() if name in ROW_SCHEMA}
+        if own != dict(ROW_SCHEMA) or not all(kind in METRIC_TYPES for kind in others.values()):
             raise ValueError(f"rows must have the columns {ROW_SCHEMA}, not {rows.schema}")
         buffer = io.BytesIO()
         rows.write_parquet(buffer)
@@ -188,8 +193,9 @@ def _parse(kind: type[R], data: bytes) -> R:
     content = from_json(data)
     # first: a record of another version would fail with a message about some field
     version = content.get("format_version") if isinstance(content, dict) else None
-    if version != FORMAT_VERSION:
-        raise ValueError(f"has format_version {version}, this keeprate reads {FORMAT_VERSION}")
+    if version not in range(OLDEST_FORMAT_VERSION, FORMAT_VERSION + 1):
+        readable = f"{OLDEST_FORMAT_VERSION} to {FORMAT_VERSION}"
+        raise ValueError(f"has format_version {version}, this keeprate reads {readable}")
     try:
         return kind.model_validate_json(data)
     except ValidationError as error:

@@ -82,8 +82,9 @@ def _samples(bench: DataBench) -> str:
     if occurrences > 1:
         raise Broken(f"the id '{sample_id}' is given {occurrences} times")
     for sample in samples:
-        is_class = isinstance(sample.label, int) and 0 <= sample.label < bench.num_classes
-        if not is_class:
+        classes = sample.label if isinstance(sample.label, tuple) else (sample.label,)
+        are_classes = all(isinstance(c, int) and 0 <= c < bench.num_classes for c in classes)
+        if not are_classes or list(classes) != sorted(set(classes)) or not classes:
             raise Broken(
                 f"sample '{sample.id}' has the label {sample.label!r}, and classes are 0 to "
                 f"{bench.num_classes - 1}"

@@ -25,6 +25,8 @@ HOSTILE = "../../up & <script>alert('x')</script> |`*_{%s}\\ \"$1\" [a](b)\n# no
 # each part for one kind of code: paths, HTML, Markdown, LaTeX, format strings, shells, line ends
 
 PATCHES, BLOCKS, IMAGES = 64, 12, 40
+METRICS = {"top1": "correct", "top5": "correct_top5", "agreement": "agrees", "kl": "kl"}
+"""The metrics of the runs, and the columns of their values."""
 UNPRUNED_MACS = 43_250_000
 
 
@@ -99,7 +101,7 @@ def _rows(run: RunInfo, keep: int) -> pl.DataFrame:
             "tokens": [_tokens(keep)] * IMAGES,
             "macs": [_macs(keep)] * IMAGES,
         },
-        schema=ROW_SCHEMA,
+        schema_overrides=ROW_SCHEMA,
     )
 
 
@@ -108,10 +110,7 @@ def _result(run: RunInfo, keep: int, rows: pl.DataFrame) -> Result:
     overhead = 0.01 * total if run.reduces else 0.0
     measured = Measured(
         images=IMAGES,
-        top1=float(rows["correct"].to_numpy().mean()),
-        top5=float(rows["correct_top5"].to_numpy().mean()),
-        agreement=float(rows["agrees"].to_numpy().mean()),
-        kl=float(rows["kl"].to_numpy().mean()),
+        metrics={name: float(rows[column].to_numpy().mean()) for name, column in METRICS.items()},
         macs=Macs(model=total - overhead, overhead=overhead, total=total, unpruned=UNPRUNED_MACS),
         tokens=tuple(float(count) for count in _tokens(keep)),
         wall_seconds=1.5,

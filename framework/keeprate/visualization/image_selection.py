@@ -90,7 +90,8 @@ class ImageSource:
         images = []
         for index in self._indices(names):
             sample, crop = self.data.samples()[index], transform.crop(self.data.image(index))
-            label = None if sample.label < 0 else sample.label
+            first = sample.label if isinstance(sample.label, int) else sample.label[0]
+            label = None if first < 0 else first
             pixels = np.ascontiguousarray(crop.permute(1, 2, 0).numpy())
             images.append(
                 SelectedImage(sample.id, index, label, pixels, transform.finish(crop)[None])

@@ -18,20 +18,23 @@ function seriesCell(row, text) {
   return make("span", {}, text, ...apart);
 }
 
-const topOne = (strong) => ({
-  title: `Top-1 % [${percent()}]`,
+const score = ({ metric }, strong) => ({
+  title: `${metric.title} [${percent()}]`,
   figure: true,
-  value: (row) => row.accuracy,
-  text: (row) => fixed(row.accuracy, 2) + interval(row.low, row.high),
+  value: (row) => row.score,
+  text: (row) => scoreText(metric, row.score, row.low, row.high),
   strong,
 });
+const scoreText = ({ digits }, value, low, high) => fixed(value, digits)
+  + interval(low, high, (end) => fixed(end, digits));
 
-const pointsAgainst = (title, prefix = "") => ({
-  title: `${title}, points [${percent()}]`,
+const differenceTo = (title, { metric }, prefix = "") => ({
+  title: `${[title, metric.difference].filter(Boolean).join(", ")} [${percent()}]`,
   figure: true,
   value: (row) => row[`${prefix}difference`],
-  text: (row) => signed(row[`${prefix}difference`], 2)
-    + interval(row[`${prefix}difference_low`], row[`${prefix}difference_high`], signed),
+  text: (row) => signed(row[`${prefix}difference`], metric.digits)
+    + interval(row[`${prefix}difference_low`], row[`${prefix}difference_high`],
+      (end) => signed(end, metric.digits)),
 });
 
 const adjusted = () => ({
@@ -41,19 +44,22 @@ const adjusted = () => ({
   text: (row) => probability(row.adjusted),
 });
 
-const quality = () => [number("Agreement %", "agreement", 2), number("KL, nats", "kl", 4)];
+/** The metrics beside the one that runs are compared by; in short tables only some. */
+const otherMetrics = ({ metrics }, brief = true) => metrics
+  .filter((metric) => metric.brief || !brief)
+  .map(({ title, name, digits }) => number(title, name, digits));
 
-function runColumns(unit) {
+function runColumns(group) {
   return [
     { title: "Run", words: "words", value: (row) => row.label,
       text: (row) => runButton(row.run_id, row.label) },
     words("Budget or schedule", "asked"),
-    number(unit, "macs", 3),
+    number(group.unit, "macs", 3),
     number("% of unpruned", "share", 1),
-    topOne(),
+    score(group),
     { title: "Pareto front", value: (row) => (row.front ? "on front" : ""), always: true,
       text: (row) => (row.front ? make("span", { class: "badge" }, "on front") : "") },
-    ...quality(),
+    ...otherMetrics(group, false),
     number("Images/s", "speed", 0),
     number("Speed-up", "ratio", 2),
   ];
@@ -61,35 +67,35 @@ function runColumns(unit) {
 
 const STANDING = { best: "best", first: "highest", level: "level with highest", "": "" };
 
-function rivalColumns(unit, reference) {
+function rivalColumns(group, reference) {
   return [
     { title: "Series", words: "words", value: (row) => row.series,
       text: (row) => seriesCell(row, row.series) },
     { title: "Standing", value: (row) => STANDING[row.standing],
       text: (row) => (row.standing
         ? make("span", { class: "badge" }, STANDING[row.standing]) : "") },
-    number(unit, "macs", 3),
-    topOne((row) => row.standing === "best"),
+    number(group.unit, "macs", 3),
+    score(group, (row) => row.standing === "best"),
     { title: `Against ${reference}`, words: "sentence", value: (row) => row.difference,
       text: (row) => row.verdict || (row.series === reference ? "reference" : "") },
     adjusted(),
-    pointsAgainst("Against unpruned", "full_"),
+    differenceTo("Against unpruned", group, "full_"),
     number("Seeds", "seeds", 0),
-    ...quality(),
+    ...otherMetrics(group),
     number("Speed-up", "ratio", 2),
   ];
 }
 
-function settingColumns(unit, factor) {
+function settingColumns(group, factor) {
   return [
     { title: factor, words: "words", value: (row) => row.value,
       text: (row) => seriesCell(row, row.value), strong: (row) => row.winner },
-    number(unit, "macs", 3),
-    topOne((row) => row.winner),
+    number(group.unit, "macs", 3),
+    score(group, (row) => row.winner),
     { title: "Against the first", words: "sentence", value: (row) => row.difference,
       text: (row) => row.verdict },
     adjusted(),
-    ...quality(),
+    ...otherMetrics(group),
   ];
 }
 
@@ -106,27 +112,27 @@ function tokenColumns(rows) {
   return [run, words("Budget or schedule", "asked"), ...after];
 }
 
-function curveColumns(unit, readings) {
+function curveColumns({ unit, metric }, readings) {
   const read = readings.map((budget, at) => ({
     title: `At ${budget}`,
     figure: true,
     value: (row) => row.readings[at]?.[1],
-    text: (row) => readingText(row.readings[at]),
+    text: (row) => readingText(metric, row.readings[at]),
   }));
   return [
     words("Series", "series"),
     number(`From ${unit}`, "from", 3),
     number(`To ${unit}`, "to", 3),
-    { title: `Mean top-1 % [${percent()}]`, figure: true, value: (row) => row.area,
+    { title: `Mean ${metric.title} [${percent()}]`, figure: true, value: (row) => row.area,
       text: (row) => (row.area === null ? row.reason
-        : fixed(row.area, 2) + interval(row.low, row.high)) },
+        : scoreText(metric, row.area, row.low, row.high)) },
     words("Mean over", "over"),
     ...read,
   ];
 }
 
-function readingText(reading) {
+function readingText(metric, reading) {
   if (!reading) return "";
   const [, value, low, high, reason] = reading;
-  return value === null ? reason : fixed(value, 2) + interval(low, high);
+  return value === null ? reason : scoreText(metric, value, low, high);
 }

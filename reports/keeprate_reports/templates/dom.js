@@ -36,8 +36,8 @@ function signed(value, digits) {
   return (value < 0 ? "\u2212" : "+") + text;
 }
 
-function interval(low, high, form = fixed) {
-  return low === null || low === undefined ? "" : ` [${form(low, 2)}, ${form(high, 2)}]`;
+function interval(low, high, form) {
+  return low === null || low === undefined ? "" : ` [${form(low)}, ${form(high)}]`;
 }
 
 function probability(value) {

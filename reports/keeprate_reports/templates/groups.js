@@ -11,7 +11,7 @@ function accuracyData(group, cost) {
       points, focus: [],
       lines: lines.size <= MANY_LINES ? points : [],
       front: cost === "macs" ? points.filter((point) => point.front) : [],
-      unpruned: group.unpruned === null ? [] : [{ accuracy: group.unpruned }],
+      unpruned: group.unpruned === null ? [] : [{ score: group.unpruned }],
     };
   };
 }
@@ -20,7 +20,7 @@ function pointLines(group) {
   return (point) => [
     point.label,
     `${point.asked || "no schedule"}: ${fixed(point.macs, 3)} ${group.unit}, ${fixed(point.share, 1)} % of unpruned`,
-    `Top-1 ${fixed(point.accuracy, 2)} %${interval(point.low, point.high)}`,
+    `${group.metric.title} ${scoreText(group.metric, point.score, point.low, point.high)}`,
     point.speed === null ? "" : `${fixed(point.speed, 0)} ${group.samples}/s, ${fixed(point.ratio, 2)} x unpruned`,
     point.parameters && `Parameters: ${point.parameters}`,
     `Tokens after each block: ${point.tokens.map((each) => fixed(each, 1).replace(/\.0$/, "")).join(", ")}`,
@@ -86,7 +86,7 @@ function listed(name, columns, rows, visible) {
 function runsPart(group) {
   const visible = (row) => group.shown.has(row.run_id);
   return [make("h3", {}, "Runs"),
-    listed("Runs", runColumns(group.unit), group.points, visible)];
+    listed("Runs", runColumns(group), group.points, visible)];
 }
 
 /** Titled tables one after another, hidden where the filters leave none of their rows. */
@@ -121,7 +121,7 @@ function equalCostPart(group) {
   const found = group.equal_cost.map((table) => ({
     title: `At ${table.budget} (${fixed(table.macs, 3)} ${group.unit})`,
     note: table.absent.length ? `Not run at this cost: ${table.absent.join("; ")}.` : null,
-    columns: rivalColumns(group.unit, table.reference),
+    columns: rivalColumns(group, table.reference),
     rows: unpack(table.rivals),
   }));
   return [make("h3", {}, "At equal cost"),
@@ -135,7 +135,7 @@ function ablationsPart(group) {
   const found = group.ablations.map((each) => ({
     title: `${each.method}: ${each.factor}, at ${each.budget}`,
     note: each.fixed ? `Everything else the same: ${each.fixed}` : "Everything else the same.",
-    columns: settingColumns(group.unit, each.factor),
+    columns: settingColumns(group, each.factor),
     rows: unpack(each.settings),
   }));
   return [make("h3", {}, "Ablations, one factor at a time"),
@@ -149,14 +149,14 @@ function curvesPart(group) {
   const readings = rows[0].readings.map(([budget]) => budget);
   const visible = (row) => row.runs.some((id) => group.shown.has(id));
   const parts = [make("h3", {}, "Curves over all costs"),
-    listed("Curves over all costs", curveColumns(group.unit, readings), rows, visible)];
+    listed("Curves over all costs", curveColumns(group, readings), rows, visible)];
   const areas = unpack(group.areas);
-  if (areas.length) parts.push(make("h4", {}, "Curves compared"), areaTable(areas));
+  if (areas.length) parts.push(make("h4", {}, "Curves compared"), areaTable(group, areas));
   return parts;
 }
 
-function areaTable(areas) {
+function areaTable(group, areas) {
   const columns = [words("Series", "series"), words("Against", "against"), words("Mean over", "over"),
-    pointsAgainst("Difference"), adjusted(), words("In words", "verdict")];
+    differenceTo("Difference", group), adjusted(), words("In words", "verdict")];
   return listed("Curves compared", columns, areas);
 }

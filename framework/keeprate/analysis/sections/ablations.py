@@ -11,7 +11,7 @@ from ..model import Ablation, PairedDifference, ReportOptions, Setting
 from ..runs import ScoredRun
 from ..series import Level, SeriesTable
 from ..statistics import Difference
-from .paired import accuracy, compared, mean, verdicts
+from .paired import all_metrics, compared, goodness, mean, score, verdicts
 
 # seeds are repetitions of one setting, and the hash of a method's code is no setting
 _NOT_A_FACTOR = ("seed", "source")
@@ -35,7 +35,7 @@ class _Settings:
     runs: dict[str, list[ScoredRun]] = field(default_factory=lambda: defaultdict(list))
 
     def best_first(self) -> list[tuple[str, list[ScoredRun]]]:
-        return sorted(self.runs.items(), key=lambda item: (-_accuracy(item[1]), item[0]))
+        return sorted(self.runs.items(), key=lambda item: (-goodness(item[1]), item[0]))
 
 
 def ablations(arranged: SeriesTable, options: ReportOptions) -> tuple[Ablation, ...]:
@@ -78,7 +78,8 @@ def _tables(settings_by_key: Mapping[_AblationKey, _Settings], confidence: float
         (_, best), *others = settings.best_first()
         for value, runs in others:
             differences[key, value] = compared(runs, best, confidence)
-    verdict_by_value = verdicts(differences, confidence)
+    (example, *_), *_ = next(iter(settings_by_key.values())).runs.values()
+    verdict_by_value = verdicts(differences, confidence, example.metric)
     return [
         _table(key, settings, verdict_by_value, confidence)
         for key, settings in settings_by_key.items()
@@ -111,17 +112,11 @@ def _table(
 def _setting(
     value: str, runs: Sequence[ScoredRun], verdict: PairedDifference | None, confidence: float
 ) -> Setting:
-    measured = [run.result.measured for run in runs]
     return Setting(
         value=value,
         run_ids=tuple(run.id for run in runs),
         macs=mean([run.macs for run in runs]),
-        accuracy=accuracy(runs, confidence),
-        agreement_percent=100 * mean([measurement.agreement for measurement in measured]),
-        kl_nats=mean([measurement.kl for measurement in measured]),
+        score=score(runs, confidence),
+        metrics=all_metrics(runs),
         verdict=verdict,
     )
-
-
-def _accuracy(runs: Sequence[ScoredRun]) -> float:
-    return mean([run.right / run.result.measured.images for run in runs])

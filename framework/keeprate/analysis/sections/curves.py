@@ -7,6 +7,7 @@ from itertools import combinations
 from typing import Final
 
 from ...errors import KeeprateError
+from ..metrics import MetricInfo
 from ..model import AreaDifference, CurveFinding, CurveReading, Interval, ReportOptions
 from ..runs import ScoredRun
 from ..series import Level, SeriesTable
@@ -20,7 +21,7 @@ from ..statistics import (
     area_under_curve,
     common_range,
 )
-from .paired import mean, outcomes, percent, verdicts
+from .paired import goodness, mean, outcomes, scaled, verdicts
 
 MOST_CURVES: Final = 60
 """Most curves of a group that are computed, as each of their bootstrap intervals takes a while."""
@@ -79,7 +80,7 @@ def _points_by_series(arranged: SeriesTable) -> _Runs:
 
 
 def _ranked(points_by_series: _Runs, options: ReportOptions) -> list[str]:
-    """Return the names in order: the reference, or all series of that method, then by accuracy."""
+    """Return the names in order: the reference or all series of that method, then the best."""
     referenced = {
         name
         for name, points in points_by_series.items()
@@ -87,12 +88,12 @@ def _ranked(points_by_series: _Runs, options: ReportOptions) -> list[str]:
     }
     return sorted(
         points_by_series,
-        key=lambda name: (name not in referenced, -_mean_accuracy(points_by_series[name]), name),
+        key=lambda name: (name not in referenced, -_mean_goodness(points_by_series[name]), name),
     )
 
 
-def _mean_accuracy(points: Sequence[tuple[ScoredRun, ...]]) -> float:
-    return mean([run.right / run.result.measured.images for runs in points for run in runs])
+def _mean_goodness(points: Sequence[tuple[ScoredRun, ...]]) -> float:
+    return goodness([run for runs in points for run in runs])
 
 
 def _same_seeds(points: Sequence[tuple[ScoredRun, ...]]) -> list[tuple[ScoredRun, ...]]:
@@ -108,7 +109,7 @@ def _curve(points: Sequence[tuple[ScoredRun, ...]], unpruned: ScoredRun | None) 
     # a run may cost as much as the unpruned model, and a curve has each cost once
     if unpruned and unpruned.macs > max(cost for cost, _ in pairs):
         pairs.append((unpruned.macs, outcomes([unpruned])))
-    return Curve.of(pairs)
+    return Curve.of(pairs, points[0][0].metric.bounds)
 
 
 def _finding(
@@ -119,13 +120,13 @@ def _finding(
     shared: tuple[float, float] | None,
     confidence: float,
 ) -> CurveFinding:
-    readings = []
+    readings, metric = [], points[0][0].metric
     for level in levels:
-        interval, reason = _interval_or_reason(accuracy_at(curve, level.macs, confidence))
+        interval, reason = _interval_or_reason(accuracy_at(curve, level.macs, confidence), metric)
         readings.append(CurveReading(level.text, level.macs, interval, reason))
     missing = Missing("the curves share no range of costs")
     area, reason = _interval_or_reason(
-        area_under_curve(curve, shared, confidence) if shared else missing
+        area_under_curve(curve, shared, confidence) if shared else missing, metric
     )
     low, high = curve.range
     return CurveFinding(
@@ -140,8 +141,12 @@ def _finding(
     )
 
 
-def _interval_or_reason(estimate: BootstrapEstimate | Missing) -> tuple[Interval | None, str]:
-    return (None, estimate.reason) if isinstance(estimate, Missing) else (percent(estimate), "")
+def _interval_or_reason(
+    estimate: BootstrapEstimate | Missing, metric: MetricInfo
+) -> tuple[Interval | None, str]:
+    if isinstance(estimate, Missing):
+        return None, estimate.reason
+    return scaled(estimate, metric), ""
 
 
 def _area_differences(
@@ -157,7 +162,7 @@ def _area_differences(
         difference = area_difference(curves[a], curves[b], shared, options.level)
         if not isinstance(difference, Missing):
             differences[a, b] = difference
-    verdict_by_pair = verdicts(differences, options.level)
+    verdict_by_pair = verdicts(differences, options.level, arranged.metric)
     return tuple(
         AreaDifference(a, b, shared, verdict) for (a, b), verdict in verdict_by_pair.items()
     )

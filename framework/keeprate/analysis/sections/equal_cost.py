@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from ..model import EqualCost, PairedDifference, ReportOptions, SeriesAtCost
 from ..series import Level, Member, SeriesTable
 from ..statistics import Difference
-from .paired import accuracy, compared, mean, verdicts
+from .paired import all_metrics, compared, goodness, mean, score, verdicts
 
 _OpponentOf = Callable[[Level], tuple[str, Member] | None]
 _Verdicts = Mapping[tuple[Level, str], PairedDifference]
@@ -62,12 +62,8 @@ def _is_compared(arranged: SeriesTable, level: Level, options: ReportOptions) ->
 
 
 def _best(members: Mapping[str, Member]) -> str:
-    # sorted, so that of equally accurate series the same one is always taken
-    return max(sorted(members), key=lambda name: _mean_accuracy(members[name]), default="")
-
-
-def _mean_accuracy(runs: Member) -> float:
-    return mean([run.right / run.result.measured.images for run in runs])
+    # sorted, so that of equally good series the same one is always taken
+    return max(sorted(members), key=lambda name: goodness(members[name]), default="")
 
 
 def _reference(members: Mapping[str, Member], options: ReportOptions) -> str | None:
@@ -90,7 +86,7 @@ def _verdicts_against(
         for name, runs in arranged.members[level].items():
             if opponent and name != opponent[0]:
                 differences[level, name] = compared(runs, opponent[1], options.level)
-    return verdicts(differences, options.level)
+    return verdicts(differences, options.level, arranged.metric)
 
 
 def _rivals(
@@ -115,9 +111,8 @@ def _rivals(
                 seeds=tuple(run.run.seed for run in runs),
                 macs=macs,
                 share_percent=100 * macs / measured[0].macs.unpruned,
-                accuracy=accuracy(runs, confidence),
-                agreement_percent=100 * mean([measurement.agreement for measurement in measured]),
-                kl_nats=mean([measurement.kl for measurement in measured]),
+                score=score(runs, confidence),
+                metrics=all_metrics(runs),
                 throughput_ratio=mean(speeds) if speeds else None,
                 verdict=reference,
                 against_unpruned=unpruned,
@@ -126,4 +121,5 @@ def _rivals(
                 level_with_best=to_best is None or not to_best.distinguishable,
             )
         )
-    return tuple(sorted(rivals, key=lambda rival: (-rival.accuracy.value, rival.series)))
+    sign = 1 if arranged.metric.higher_is_better else -1
+    return tuple(sorted(rivals, key=lambda rival: (-sign * rival.score.value, rival.series)))

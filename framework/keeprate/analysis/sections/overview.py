@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from ...costs import gmacs
+from ..metrics import MetricInfo
 from ..model import EqualCost, GroupFindings, Interval, ReportOptions, SeriesAtCost
 from ..provenance import FailedRun
 
@@ -42,7 +43,7 @@ def overview_of_group(group: GroupFindings) -> tuple[str, ...]:
         unpruned = group.unpruned
         sentences.append(
             f"The unpruned model costs {gmacs(unpruned.macs)} and reaches "
-            f"{_accuracy_text(unpruned.accuracy)}."
+            f"{_score_text(unpruned.score, group.metric)}."
         )
     sentences += verdicts_of_group(group)
     sentences += [
@@ -56,7 +57,7 @@ def overview_of_group(group: GroupFindings) -> tuple[str, ...]:
 def verdicts_of_group(group: GroupFindings) -> list[str]:
     """Return sentences about the leading series at each budget, and those it does not beat."""
     tables = [table for table in group.equal_cost if table.rivals]
-    return [_leader_sentence(table) for table in tables] + [
+    return [_leader_sentence(table, group.metric) for table in tables] + [
         line for table in tables for line in _level_with_unpruned(table)
     ]
 
@@ -67,7 +68,7 @@ def _without_curve(group: GroupFindings) -> list[str]:
     if not left_out:
         return []
     return [
-        f"Curves are worked out for {len(group.curves):,} series, the most accurate ones; without "
+        f"Curves are worked out for {len(group.curves):,} series, the best ones; without "
         f"one: {names_in_words(left_out)}. keeprate report FOLDER --against NAME takes the "
         "series or method NAME in."
     ]
@@ -76,7 +77,7 @@ def _without_curve(group: GroupFindings) -> list[str]:
 def methods_in_words(options: ReportOptions) -> tuple[str, ...]:
     """Return sentences on how figures were computed."""
     percent = f"{100 * options.level:g} %"
-    reference = options.reference or "the most accurate series at each budget"
+    reference = options.reference or "the best series at each budget"
     caveat = (
         ""
         if options.reference
@@ -85,18 +86,19 @@ def methods_in_words(options: ReportOptions) -> tuple[str, ...]:
     return (
         "Costs are multiply-accumulates (MACs) per image, one multiply-accumulate counted as one, "
         "the method's own included.",
-        f"Accuracies of one run have Wilson's {percent} interval; of several seeds, an interval "
-        "for other images and other seeds (Satterthwaite).",
-        "Differences are paired on the same images: Agresti and Min's interval and McNemar's "
-        "exact test for one run against one; with several seeds, intervals and t-tests from the "
-        "variance over images and seeds. Intervals are for each difference alone.",
+        f"Shares of one run have Wilson's {percent} interval, other means a bootstrap interval; of "
+        "several seeds, an interval for other images and other seeds (Satterthwaite).",
+        "Differences are paired on the same images: for one run against one, Agresti and Min's "
+        "interval and McNemar's exact test of shares, bootstrap intervals and t-tests of other "
+        "means; with several seeds, intervals and t-tests from the variance over images and "
+        "seeds. Intervals are for each difference alone.",
         f"At each budget series are compared with {reference}{caveat}.",
         "p-values are Holm's, over all differences of a comparison that are judged together; "
         f"better or worse is said where one is at most {1 - options.level:.2g} and the interval "
         "holds one sign only.",
-        "Curves are straight lines between costs that were run; areas are mean accuracies over "
+        "Curves are straight lines between costs that were run; areas are means over "
         "the costs that all curves share. Intervals of both are bootstrap intervals over images.",
-        "A run is on the Pareto front if no other is as accurate at less cost; estimates are "
+        "A run is on the Pareto front if no other is as good at less cost; estimates are "
         "taken as they are.",
     )
 
@@ -111,13 +113,13 @@ def _runs_sentence(group: GroupFindings) -> str:
     )
 
 
-def _leader_sentence(table: EqualCost) -> str:
+def _leader_sentence(table: EqualCost, metric: MetricInfo) -> str:
     best = table.rivals[0]
     at_budget = f"At {table.budget}"
     if len(table.rivals) == 1:
-        return f"{at_budget} only {best.series} was run: {_accuracy_text(best.accuracy)}."
+        return f"{at_budget} only {best.series} was run: {_score_text(best.score, metric)}."
     level_with_best = [rival.series for rival in table.rivals[1:] if rival.level_with_best]
-    sentence = f"{at_budget} {best.series} is most accurate with {_accuracy_text(best.accuracy)}"
+    sentence = f"{at_budget} {best.series} is best with {_score_text(best.score, metric)}"
     if not level_with_best:
         return f"{sentence}, distinguishably better than all others."
     all_of_them = " (all that were run)" if len(level_with_best) == len(table.rivals) - 1 else ""
@@ -143,8 +145,9 @@ def _differs(rival: SeriesAtCost) -> bool:
     return rival.against_unpruned is not None and rival.against_unpruned.distinguishable
 
 
-def _accuracy_text(accuracy: Interval) -> str:
-    return f"{accuracy.value:.2f} % [{accuracy.low:.2f}, {accuracy.high:.2f}] top-1"
+def _score_text(score: Interval, metric: MetricInfo) -> str:
+    value, low, high = (metric.text(end) for end in (score.value, score.low, score.high))
+    return " ".join(filter(None, [value, metric.unit, f"[{low}, {high}]", metric.in_sentence]))
 
 
 def names_in_words(names: Iterable[str]) -> str:

@@ -13,7 +13,7 @@ from .curves import (
     common_range,
     difference_at,
 )
-from .multiple_tests import PairedComparison, compare_runs, holm, judge
+from .multiple_tests import PairedComparison, Scale, compare_runs, holm, judge
 from .pareto import pareto_front
 from .proportions import mcnemar_exact, paired_difference, wilson_interval
 from .seeds import Difference, difference, mean_over_seeds
@@ -24,6 +24,7 @@ __all__ = [
     "Difference",
     "Missing",
     "PairedComparison",
+    "Scale",
     "accuracy_at",
     "area_difference",
     "area_under_curve",

@@ -22,17 +22,23 @@ class Curve:
     """The runs of one method at several costs, on the same images in the same order.
 
     `costs` are multiply-accumulates per image, (P,), ascending; `outcomes` are (P, S, N) for S
-    seeds and N images. Between two costs the curve is a straight line: each of its points is what
-    one gets by sending some images, at random, through the dearer run and the others through the
-    cheaper one. With straight lines every figure of a curve is also a mean over images, so the
-    correlation of its points, which share their images, is taken into account.
+    seeds and N images, within `bounds` (see `mean_over_seeds`). Between two costs the curve is a
+    straight line: each of its points is what one gets by sending some images, at random, through
+    the dearer run and the others through the cheaper one. With straight lines every figure of a
+    curve is also a mean over images, so the correlation of its points, which share their images, is
+    taken into account.
     """
 
     costs: NDArray[np.float64]
     outcomes: NDArray[np.float64]
+    bounds: tuple[float, float] | None = (0.0, 1.0)
 
     @classmethod
-    def of(cls, points: Iterable[tuple[float, ArrayLike]]) -> Curve:
+    def of(
+        cls,
+        points: Iterable[tuple[float, ArrayLike]],
+        bounds: tuple[float, float] | None = (0.0, 1.0),
+    ) -> Curve:
         """Make a curve of (cost, outcomes) in any order, with outcomes (N,) or (S, N).
 
         The outcomes of a single run, such as the unpruned model's, serve every seed of the others.
@@ -48,8 +54,15 @@ class Curve:
         seeds = max(len(values) for values in outcomes)
         shape = (seeds, outcomes[0].shape[-1])
         return cls(
-            np.array(costs), np.stack([np.broadcast_to(values, shape) for values in outcomes])
+            np.array(costs),
+            np.stack([np.broadcast_to(values, shape) for values in outcomes]),
+            bounds,
         )
+
+    @property
+    def limit(self) -> float | None:
+        """The largest difference of an image, None where it is unknown."""
+        return self.bounds[1] - self.bounds[0] if self.bounds else None
 
     @property
     def range(self) -> tuple[float, float]:
@@ -77,7 +90,7 @@ def accuracy_at(curve: Curve, budget: float, level: float = 0.95) -> BootstrapEs
     reason = _outside(curve, budget)
     if reason:
         return Missing(reason)
-    return mean_over_seeds(curve.combined(_reading(curve.costs, budget)), level)
+    return mean_over_seeds(curve.combined(_reading(curve.costs, budget)), level, curve.bounds)
 
 
 def difference_at(a: Curve, b: Curve, budget: float, level: float = 0.95) -> Difference | Missing:
@@ -90,7 +103,7 @@ def difference_at(a: Curve, b: Curve, budget: float, level: float = 0.95) -> Dif
     if reason:
         return Missing(reason)
     first, second = (curve.combined(_reading(curve.costs, budget)) for curve in (a, b))
-    return difference(first, second, level)
+    return difference(first, second, level, a.limit)
 
 
 def common_range(curves: Iterable[Curve]) -> tuple[float, float] | None:
@@ -114,7 +127,7 @@ def area_under_curve(
     reason = _not_spanned([curve], low, high)
     if reason:
         return Missing(reason)
-    return mean_over_seeds(curve.combined(_area(curve.costs, low, high)), level)
+    return mean_over_seeds(curve.combined(_area(curve.costs, low, high)), level, curve.bounds)
 
 
 def area_difference(
@@ -133,7 +146,7 @@ def area_difference(
     if reason:
         return Missing(reason)
     first, second = (curve.combined(_area(curve.costs, *shared)) for curve in (a, b))
-    return difference(first, second, level)
+    return difference(first, second, level, a.limit)
 
 
 def _check(costs: list[float], seeds: set[int]) -> None:

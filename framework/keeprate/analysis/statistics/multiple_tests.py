@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -17,17 +17,30 @@ Name = TypeVar("Name")
 
 
 @dataclass(frozen=True)
+class Scale:
+    """How differences are told: times `factor` in `unit`, and whether more is better."""
+
+    factor: float = 100.0
+    unit: str = "points"
+    higher_is_better: bool = True
+
+
+POINTS: Final = Scale()
+"""Shares, such as accuracies: their differences in percentage points."""
+
+
+@dataclass(frozen=True)
 class PairedComparison:
-    """One difference among several, in percentage points, with its interval and the verdict.
+    """One difference among several, in the unit of a `Scale`, with its interval and the verdict.
 
     The interval is for this difference alone. `adjusted_p_value` is Holm's over all differences
     that were judged together; `distinguishable` says whether there is a difference, and `verdict`
     says all of it in words.
     """
 
-    difference_points: float
-    low_points: float
-    high_points: float
+    difference: float
+    low: float
+    high: float
     p_value: float
     adjusted_p_value: float
     distinguishable: bool
@@ -48,16 +61,16 @@ def compare_runs(
 
 
 def judge(
-    differences: Mapping[Name, Difference], level: float = 0.95
+    differences: Mapping[Name, Difference], level: float = 0.95, scale: Scale = POINTS
 ) -> dict[Name, PairedComparison]:
-    """Correct the p-values of differences (shares, -1 to 1) together, and say what they mean.
+    """Correct the p-values of differences together, and say what they mean on a scale.
 
     Better or worse is said where the corrected p-value is at most 1 - `level` and the interval
     holds only one sign. Raises ValueError as `holm` does. Source: see `holm`.
     """
     adjusted = holm([difference.p_value for difference in differences.values()])
     return {
-        name: _comparison(difference, p_value, 1 - level)
+        name: _comparison(difference, p_value, 1 - level, scale)
         for (name, difference), p_value in zip(differences.items(), adjusted, strict=True)
     }
 
@@ -80,30 +93,32 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(p_value) for p_value in adjusted]
 
 
-def _comparison(difference: Difference, adjusted: float, alpha: float) -> PairedComparison:
+def _comparison(
+    difference: Difference, adjusted: float, alpha: float, scale: Scale
+) -> PairedComparison:
     # test and interval come from different methods, so they are both asked
     distinguishable = adjusted <= alpha and not difference.low <= 0 <= difference.high
-    points, low, high = (
-        100 * share for share in (difference.value, difference.low, difference.high)
+    value, low, high = (
+        scale.factor * end for end in (difference.value, difference.low, difference.high)
     )
-    verdict = _verdict(points, low, high, None if distinguishable else adjusted)
+    verdict = _verdict(value, low, high, None if distinguishable else adjusted, scale)
     return PairedComparison(
-        points, low, high, difference.p_value, adjusted, distinguishable, verdict
+        value, low, high, difference.p_value, adjusted, distinguishable, verdict
     )
 
 
-def _verdict(points: float, low: float, high: float, doubt: float | None) -> str:
+def _verdict(value: float, low: float, high: float, doubt: float | None, scale: Scale) -> str:
     """Write a verdict; `doubt` is the adjusted p-value of a difference that is in doubt."""
-    digits = _digits(high - low)
+    digits, unit = _digits(high - low), f" {scale.unit}".rstrip()
     if doubt is not None:
-        figures = f"{points:+z.{digits}f} points [{low:z.{digits}f}, {high:z.{digits}f}]"
+        figures = f"{value:+z.{digits}f}{unit} [{low:z.{digits}f}, {high:z.{digits}f}]"
         return f"not distinguishable (difference {figures}, adjusted p = {doubt:.3f})"
-    word = "better" if points > 0 else "worse"
-    # "worse by" turns the sign round, and with it the order of the ends
+    word = "better" if (value > 0) is scale.higher_is_better else "worse"
+    # a negative difference loses its sign, and with it the order of the ends
     near, far = sorted((abs(low), abs(high)))
-    return f"{word} by {abs(points):.{digits}f} points [{near:.{digits}f}, {far:.{digits}f}]"
+    return f"{word} by {abs(value):.{digits}f}{unit} [{near:.{digits}f}, {far:.{digits}f}]"
 
 
 def _digits(width: float) -> int:
-    """Return the decimals that show two digits of a width in points, at least one decimal."""
-    return max(1, 1 - math.floor(math.log10(width))) if width > 0 else 1
+    """Return the decimals that show two digits of a width, from one decimal to six."""
+    return min(6, max(1, 1 - math.floor(math.log10(width)))) if width > 0 else 1

@@ -45,6 +45,11 @@ if TYPE_CHECKING:
     help="Compare at this cost; repeatable; default: the budgets that the runs asked for.",
 )
 @click.option(
+    "--metric",
+    metavar="NAME",
+    help="Compare runs by this metric, as kl; see `keeprate list metrics`; default: top-1.",
+)
+@click.option(
     "--compare",
     "other",
     type=click.Path(path_type=Path),
@@ -58,6 +63,7 @@ def report(
     output: Path | None,
     against: str | None,
     budgets: tuple[str, ...],
+    metric: str | None,
     other: Path | None,
 ) -> None:
     """Write reports of the runs in FOLDER (such as runs/first), and print the table."""
@@ -66,15 +72,17 @@ def report(
     # first, so that a wrong name is told before the runs are read
     chosen_reports(names)
     if other is not None:
-        if against or budgets:
-            raise KeeprateError("--compare goes with neither --against nor --budget: drop them.")
+        if against or budgets or metric:
+            raise KeeprateError(
+                "--compare goes with none of --against, --budget and --metric: drop them."
+            )
         print_written(report_changes(folder, other, names or None, output=output))
         return
 
     from ...analysis.model import ReportOptions
 
     # computed once: the table and all reports show the same numbers
-    summary = summarise_folder(folder, ReportOptions(against, budgets))
+    summary = summarise_folder(folder, ReportOptions(against, budgets, metric=metric))
     print_table(summary)
     print_written(write_reports(folder, names or None, output=output, summary=summary))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from ...analysis.metrics import measured_metrics
 from ...results.records import Result
 from ..events import ComparisonStarted, Event, Note, RunFailed, RunFinished, RunReused
 from .state import PassProgress, ProgressState, State
@@ -106,8 +107,14 @@ def _describe_source(source: str, folder: Path) -> str:
 
 def _describe_result(result: Result) -> str:
     measured = result.measured
+    figures = [
+        f"{metric.in_sentence} {metric.text(metric.scale * measured.metrics[metric.name])}"
+        f"{metric.unit if metric.unit == '%' else ''}"
+        for metric in measured_metrics(measured.metrics)
+        if metric.in_brief
+    ]
     return (
-        f"top-1 {measured.top1:.2%}, KL {measured.kl:.4f}, "
+        f"{', '.join(figures)}, "
         f"{measured.macs.total / 1e9:.4f} GMACs, {measured.wall_seconds:.1f} s"
     )
 

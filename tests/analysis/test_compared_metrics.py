@@ -1,0 +1,102 @@
+"""Runs can be compared by any metric that images have; every report then shows it."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from click.testing import CliRunner
+from scipy.stats import ttest_rel
+
+from keeprate import KeeprateError
+from keeprate.analysis.model import ReportOptions
+from keeprate.analysis.summary import Summary, summarise
+from keeprate.cli import keeprate
+from keeprate.results.store import Store
+from results_factory import fill, make_result, make_rows, make_run
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return fill(tmp_path / "runs")
+
+
+@pytest.fixture
+def by_kl(store: Store) -> Summary:
+    return summarise(store, ReportOptions(metric="kl"))
+
+
+def values(store: Store, run_id: str) -> np.ndarray:  # type: ignore[type-arg]
+    return store.rows(run_id).sort("sample")["kl"].to_numpy()
+
+
+def test_figures_are_those_of_the_rows_in_the_metric_s_unit(store: Store, by_kl: Summary) -> None:
+    for line in by_kl.lines:
+        assert line.score == pytest.approx(values(store, line.id).mean())
+        assert line.score_low < line.score < line.score_high < 1
+        assert line.metrics["top1"] == pytest.approx(
+            100 * store.rows(line.id)["correct"].to_numpy().mean()
+        )
+
+
+def test_differences_are_paired_on_images(store: Store, tmp_path: Path) -> None:
+    run, plain = make_run("tome", 40), make_run("full")
+    own = Store(tmp_path / "own")
+    for each, seed in ((run, 1), (plain, 2)):
+        rows = make_rows(each, seed=seed)
+        own.write(make_result(each, rows), rows)
+    line = next(line for line in summarise(own, ReportOptions(metric="kl")).lines if line.reduces)
+    ours, theirs = values(own, run.id), values(own, plain.id)
+    assert line.difference == pytest.approx((ours - theirs).mean())
+    assert line.p_value == pytest.approx(ttest_rel(ours, theirs).pvalue, rel=0.02)
+
+
+def test_lower_is_better_where_the_metric_says_so(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for method, shift in (("near", 0.0), ("far", 0.2), ("full", 0.0)):
+        run = make_run(method, 64 if method == "full" else 40, budget="65%")
+        rows = make_rows(run).with_columns(pl.col("kl") + shift)
+        store.write(make_result(run, rows), rows)
+    (group,) = summarise(store, ReportOptions(metric="kl")).findings.groups
+    first, second = group.equal_cost[0].rivals
+    assert (first.series, second.series) == ("near", "far")
+    assert first.best
+    assert second.verdict is not None
+    assert second.verdict.difference.value == pytest.approx(0.2)
+    assert second.verdict.text.startswith("worse by 0.2")
+    assert "is best with" in " ".join(group.overview)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("ece", r"Metric 'ece' has no value for each image, so runs cannot be compared by it\."),
+        ("kll", r"No metric 'kll'\. Did you mean 'kl'\?"),
+    ],
+)
+def test_what_runs_cannot_be_compared_by_is_refused(name: str, said: str, store: Store) -> None:
+    with pytest.raises(KeeprateError, match=said):
+        summarise(store, ReportOptions(metric=name))
+
+
+def test_runs_without_the_metric_are_named_with_the_remedy(store: Store) -> None:
+    summary = summarise(store, ReportOptions(metric="nll"))
+    assert summary.lines == ()
+    assert all("has no metric 'nll': run it again with --force" in p for p in summary.problems)
+
+
+def test_the_command_puts_another_metric_into_every_report(store: Store, tmp_path: Path) -> None:
+    arguments = ["report", str(store.folder), "--metric", "kl", "--output", str(tmp_path / "out")]
+    done = CliRunner().invoke(keeprate, arguments, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert "KL, nats" in done.stdout
+    out = tmp_path / "out"
+    assert "KL (nats)" in (out / "accuracy.svg").read_text(encoding="utf-8")
+    for name in ("report.html", "table.md", "tables.tex", "findings.report.json"):
+        assert "nats" in (out / name).read_text(encoding="utf-8")
+    for name in ("table.csv", "comparisons.csv"):
+        with (out / name).open(newline="", encoding="utf-8") as file:
+            assert {"kl_nats", "kl_low_nats", "difference_nats"} <= set(next(csv.reader(file)))
