@@ -139,7 +139,7 @@ class TestShow:
             "      image_size: 32, 32",
             "        mean: 0.5, 0.5, 0.5",
             "    budget: -",
-            "    top1: 0.955",
+            "      top1: 0.955",
             "      torch: 2.15.0",
         ):
             assert line in lines

@@ -40,7 +40,7 @@ def real_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[in
     monkeypatch.chdir(tmp_path)
     Path("real.py").write_text(EXAMPLES[0], encoding="utf-8")
     labels = [
-        [[], [(sample.label + 1) % 10], sorted({sample.label, 3})][index % 3]  # type: ignore[operator, list-item]
+        [[], [(sample.label + 1) % 10], sorted({sample.label, 3})][index % 7 % 3]  # type: ignore[operator, list-item]
         for index, sample in enumerate(Renamed().samples())
     ]
     Path("real.json").write_text(json.dumps(labels), encoding="utf-8")

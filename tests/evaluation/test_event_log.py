@@ -161,7 +161,7 @@ def test_a_failed_run_is_told_with_its_traceback(tmp_path: Path) -> None:
     [(float("nan"), "nan"), (float("inf"), "inf"), (-float("inf"), "-inf")],
 )
 def test_numbers_json_cannot_spell_are_texts(tmp_path: Path, value: float, text: str) -> None:
-    measured = RESULT.measured.model_copy(update={"kl": value, "throughput": None})
+    measured = RESULT.measured.model_copy(update={"metrics": {"kl": value}, "throughput": None})
     result = RESULT.model_copy(update={"measured": measured})
     (line,) = logged(tmp_path / "log.jsonl", RunFinished("tome", result))
     assert (line["kl"], line["images_per_second"]) == (text, None)
