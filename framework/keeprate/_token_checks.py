@@ -1,4 +1,4 @@
-"""Checks the positions and scores that a method passes to its tokens.
+"""Checks the positions, scores and state that a method passes to its tokens.
 
 Comparing shapes, types and devices costs nothing. Values are checked once per call, for all faults
 together, because reading them from a GPU waits until the method's own work is done. Scores that
@@ -125,6 +125,26 @@ def check_numbers(score: Tensor, ranked: Tensor) -> None:
         raise KeeprateError(
             "tokens.top: score is not a number (NaN) for some tokens, which cannot be ranked."
         )
+
+
+def check_state(what: str, value: object, x: Tensor, rows: int) -> Tensor:
+    """Return `value`, a tensor on the device of `x` (B, N, C), or KeeprateError.
+
+    It must have a row for each image, (B, ...), if `rows` is 1, for each token, (B, N, ...), if 2.
+    """
+    if not isinstance(value, Tensor):
+        raise KeeprateError(
+            f"{what} must be a tensor, not a {type(value).__name__}: what is the same for all "
+            "images is a parameter of the method."
+        )
+    if value.shape[:rows] != x.shape[:rows]:
+        of_each = "image, (B, ...)" if rows == 1 else "token, prefix tokens included, (B, N, ...)"
+        raise KeeprateError(
+            f"{what} must have one row for each {of_each}: a shape that begins with "
+            f"{tuple(x.shape[:rows])}, not {tuple(value.shape)}."
+        )
+    _check_device(what, value, x.device)
+    return value
 
 
 def mark_numbers(score: Tensor) -> Tensor:

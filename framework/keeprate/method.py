@@ -82,7 +82,8 @@ class Method(ABC):
     A method that ranks tokens implements `score`; a method that does more (merging, for example)
     implements `reduce`. Its parameters are the typed arguments of its constructor, kept as
     attributes of the same names; the command line and reports read them from there. A method keeps
-    nothing between calls: one instance may serve many batches and several runs.
+    nothing between calls: one instance may serve many batches and several runs. What it carries
+    from one stage to the next goes with the tokens (`Tokens.state`, `Tokens.token_state`).
 
     A method sets `name` and those attributes of the class that differ from these defaults:
     `needs` (NOTHING) says what it reads of the attention; `place` (AFTER_ATTENTION) where in the

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Final
 
 import torch
 from torch import Tensor
 
 from . import _token_checks as checks
+from ._token_state import State, no_state
 from .errors import KeeprateError
+
+_PER_IMAGE: Final = {"rows": "images"}
+_PER_TOKEN: Final = {"rows": "tokens"}
 
 
 @dataclass(frozen=True)
@@ -23,21 +29,28 @@ class Tokens:
     position in the sequence that entered the first block, for models whose blocks look it up; a
     merged token keeps the position of the token it merged into. None: no token has moved yet, or
     the model needs no positions.
+
+    `state`, each (B, ...), and `token_state`, each (B, N, ...), are tensors by name that a method
+    carries from stage to stage of one forward pass: empty at first, set by `with_state` and
+    `with_token_state`, seen by no other method. They keep their types, whatever that of `x` is.
     """
 
-    x: Tensor
-    size: Tensor
+    # every tensor with a row for each image or token says so here: the verbs go by it
+    x: Tensor = field(metadata=_PER_TOKEN)
+    size: Tensor = field(metadata=_PER_TOKEN)
     num_prefix: int
     has_class_token: bool
-    image: Tensor
-    owner: Tensor | None = None
-    valid: Tensor | None = None
+    image: Tensor = field(metadata=_PER_IMAGE)
+    owner: Tensor | None = field(default=None, metadata=_PER_IMAGE)
+    valid: Tensor | None = field(default=None, metadata=_PER_TOKEN)
     has_merged: bool = False
-    position: Tensor | None = None
+    position: Tensor | None = field(default=None, metadata=_PER_TOKEN)
     follows_positions: bool = False
     """Whether `position` is recorded once tokens move."""
     context: object = None
     """Data for the backbone's blocks, the same for all images; methods do not use it."""
+    state: State = field(default_factory=no_state, metadata=_PER_IMAGE)
+    token_state: State = field(default_factory=no_state, metadata=_PER_TOKEN)
 
     @classmethod
     def of(
@@ -84,23 +97,30 @@ class Tokens:
         """Return the same tokens with embeddings `x` (B, N, C)."""
         return replace(self, x=x)
 
+    def with_state(self, /, **tensors: Tensor) -> Tokens:
+        """Return the tokens with `tensors`, each (B, ...), in `state`, in place of those so named.
+
+        They go with their images: `keep` and `merge` leave them as they are. Raises KeeprateError
+        for what is no tensor, has not one row for each image, or is on another device.
+        """
+        return replace(self, state=self.state.updated("tokens.with_state", tensors, self.x, 1))
+
+    def with_token_state(self, /, **tensors: Tensor) -> Tokens:
+        """Return the tokens with `tensors`, each (B, N, ...), in `token_state`.
+
+        They go with their tokens, prefix tokens and padding included; a token that others merge
+        into keeps its own. Raises KeeprateError as `with_state` does.
+        """
+        token_state = self.token_state.updated("tokens.with_token_state", tensors, self.x, 2)
+        return replace(self, token_state=token_state)
+
     def copy(self) -> Tokens:
-        """Return the same tokens with a copy of each tensor that a method may write into."""
-        names = ("x", "size", "owner", "valid", "position")
-        tensors = {name: getattr(self, name) for name in names}
-        return replace(self, **{name: t.clone() for name, t in tensors.items() if t is not None})
+        """Return the same tokens with a copy of each tensor that has a row for each image."""
+        return self._changed(IMAGE_FIELDS, Tensor.clone)
 
     def rows(self, images: slice) -> Tokens:
         """Return the tokens of some images of the batch."""
-        return replace(
-            self,
-            x=self.x[images],
-            size=self.size[images],
-            image=self.image[images],
-            owner=None if self.owner is None else self.owner[images],
-            valid=None if self.valid is None else self.valid[images],
-            position=None if self.position is None else self.position[images],
-        )
+        return self._changed(IMAGE_FIELDS, lambda tensor: tensor[images])
 
     def keep(self, index: Tensor, valid: Tensor | None = None) -> Tokens:
         """Keep the tokens at `index` (B, K) int64, in that order; drop the others.
@@ -160,31 +180,38 @@ class Tokens:
         position = _positions(order, self.count)
         position = position.scatter(1, source, position.gather(1, into))
         size = torch.zeros_like(self.size).scatter_add(1, position, self.size)
-        x = take_rows(self.x, order)
+        stay = self._at(order)
         return replace(
-            self,
-            x=self._averaged(x, source, order, position, size) if average else x,
+            stay,
+            x=self._averaged(stay.x, source, order, position, size) if average else stay.x,
             size=size[:, : order.shape[1]],
-            valid=None if self.valid is None else self.valid.gather(1, order),
             owner=self._follow(position),
-            position=self._moved(order),
             has_merged=True,
         )
 
+    def _changed(self, names: Iterable[str], change: Callable[[Tensor], Tensor]) -> Tokens:
+        """Return the tokens with the result of `change` for each tensor of the fields `names`."""
+        changed: dict[str, Any] = {}
+        for name in names:
+            value = getattr(self, name)
+            if isinstance(value, State):
+                changed[name] = value.each(change)
+            elif isinstance(value, Tensor):
+                changed[name] = change(value)
+        return replace(self, **changed)
+
     def _kept(self, index: Tensor, valid: Tensor | None = None) -> Tokens:
-        if self.valid is not None:
-            still_valid = self.valid.gather(1, index)
-            valid = still_valid if valid is None else still_valid & valid
-        return replace(
-            self,
-            x=take_rows(self.x, index),
-            size=self.size.gather(1, index),
-            valid=valid,
-            owner=None
-            if self.owner is None
-            else self._follow(_positions(index, self.count, valid)),
-            position=self._moved(index),
-        )
+        kept = self._at(index)
+        if kept.valid is not None:
+            valid = kept.valid if valid is None else kept.valid & valid
+        moved = index if self.owner is None else _positions(index, self.count, valid)
+        return replace(kept, valid=valid, owner=self._follow(moved))
+
+    def _at(self, order: Tensor) -> Tokens:
+        """Return the tokens at `order` (B, K), with `owner` still to be changed."""
+        taken = self._changed(TOKEN_FIELDS, lambda tensor: take_rows(tensor, order))
+        first = self.follows_positions and self.position is None
+        return replace(taken, position=order) if first else taken
 
     def _checked_order(self, source: Tensor, into: Tensor, order: Tensor | None) -> Tensor:
         """Return the positions that stay; raise KeeprateError for any fault of a merge."""
@@ -227,12 +254,6 @@ class Tokens:
         prefix = torch.arange(self.num_prefix, device=self.x.device)
         return prefix.expand(self.x.shape[0], -1)
 
-    def _moved(self, order: Tensor) -> Tensor | None:
-        """Return where the tokens at `order` (B, K) stood when they entered the first block."""
-        if not self.follows_positions:
-            return None
-        return order if self.position is None else self.position.gather(1, order)
-
     def _follow(self, position: Tensor) -> Tensor | None:
         """Return `owner` after tokens moved to new positions (B, N); -1 = dropped."""
         if self.owner is None:
@@ -242,15 +263,24 @@ class Tokens:
         return torch.where(self.owner < 0, self.owner, moved)
 
 
+TOKEN_FIELDS: Final = tuple(f.name for f in fields(Tokens) if f.metadata == _PER_TOKEN)
+"""The fields of `Tokens` that have a row for each token: (B, N, ...)."""
+
+IMAGE_FIELDS: Final = tuple(f.name for f in fields(Tokens) if f.metadata)
+"""The fields of `Tokens` that have a row for each image, those of `TOKEN_FIELDS` among them."""
+
+
 def take_rows(x: Tensor, index: Tensor) -> Tensor:
-    """Return rows of x (B, N, C) at index (B, K), as (B, K, C).
+    """Return rows of x (B, N, ...) at index (B, K), as (B, K, ...).
 
     Copies whole rows, which is several times faster on a CPU than gathering element by element.
     """
-    batch, count, channels = x.shape
+    if x.dim() == 2:
+        return x.gather(1, index)
+    batch, count, *rest = x.shape
     first = torch.arange(batch, device=x.device)[:, None] * count
-    rows = x.reshape(batch * count, channels).index_select(0, (index + first).flatten())
-    return rows.view(batch, index.shape[1], channels)
+    rows = x.reshape(batch * count, *rest).index_select(0, (index + first).flatten())
+    return rows.view(batch, index.shape[1], *rest)
 
 
 def _positions(index: Tensor, count: int, valid: Tensor | None = None) -> Tensor:

@@ -28,6 +28,7 @@ from keeprate.plugins.registry import activate, load
 ROOT = DOCS.parent
 PAGES = sorted(str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md"))
 TESTED_BY = {
+    "carrying_state.md": "docs/test_carrying_state_docs.py",
     "clusters.md": "evaluation/test_ray_worker.py",
     "huggingface.md": "docs/test_huggingface_docs.py",
     "new_backbone.md": "backbones/test_new_backbone.py",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -174,3 +176,73 @@ class Crashes(KeyNorm):
 
     def score(self, tokens: Tokens, attention: Attention, stage: Stage) -> Tensor:
         return tokens.size * (1 / len(()))
+
+
+class KeyAverage(KeyNorm):
+    """Keeps the patch tokens whose keys were long so far, later blocks counting more."""
+
+    name = "key-average"
+
+    def score(self, tokens: Tokens, attention: Attention, stage: Stage) -> Tensor:
+        score, earlier = super().score(tokens, attention, stage), tokens.token_state.get("average")
+        return score if earlier is None else 0.5 * earlier + 0.5 * score
+
+    def reduce(self, tokens: Tokens, attention: Attention, stage: Stage) -> Tokens:
+        carrying = tokens.with_token_state(average=attention.score)
+        return carrying.keep_top(attention.score, stage.keep)
+
+
+class LeakingState(KeyAverage):
+    """Carries the average of the batch, not that of the image."""
+
+    name = "leaking-state"
+
+    def reduce(self, tokens: Tokens, attention: Attention, stage: Stage) -> Tokens:
+        mean = attention.score.mean(dim=0).expand_as(attention.score)
+        return tokens.with_token_state(average=mean).keep_top(attention.score, stage.keep)
+
+
+class UnseenState(KeyAverage):
+    """Carries the image's place in the batch, which changes nothing yet."""
+
+    name = "unseen-state"
+
+    def reduce(self, tokens: Tokens, attention: Attention, stage: Stage) -> Tokens:
+        kept = super().reduce(tokens, attention, stage)
+        return kept.with_state(place=torch.arange(len(tokens.x)))
+
+
+CARRIED: dict[int, int] = {}
+
+
+class LastingState(KeyAverage):
+    """Takes up what it carried in the last forward pass."""
+
+    name = "lasting-state"
+
+    def reduce(self, tokens: Tokens, attention: Attention, stage: Stage) -> Tokens:
+        CARRIED[stage.block] = CARRIED.get(stage.block, 0) + 1
+        kept = super().reduce(tokens, attention, stage)
+        return kept.with_state(passes=torch.full_like(tokens.image, CARRIED[stage.block]))
+
+
+class StaleState(KeyAverage):
+    """Drops tokens by hand and forgets what they carry."""
+
+    name = "stale-state"
+
+    def reduce(self, tokens: Tokens, attention: Attention, stage: Stage) -> Tokens:
+        carrying = tokens.with_token_state(average=attention.score)
+        kept = tokens.keep_top(attention.score, stage.keep)
+        return replace(kept, token_state=carrying.token_state)
+
+
+class WrittenState(KeyAverage):
+    """Halves what it carries where it is."""
+
+    name = "written-state"
+
+    def reduce(self, tokens: Tokens, attention: Attention, stage: Stage) -> Tokens:
+        if tokens.token_state:
+            tokens.token_state["average"].mul_(0.5)
+        return super().reduce(tokens, attention, stage)

@@ -10,6 +10,7 @@ import torch
 from torch import OutOfMemoryError, Tensor, nn
 
 from .._token_checks import without_values
+from .._token_state import State
 from ..attention import Attention, chunks
 from ..backbone import Backbone
 from ..errors import KeeprateError
@@ -59,7 +60,8 @@ def checked_reduce(method: Method, tokens: Tokens, attention: Attention, stage: 
 def refuse_broken(method: Method, before: Tokens, after: object, stage: Stage) -> None:
     """Raise KeeprateError if a method broke its promise about the tokens it returns."""
     if isinstance(after, Tokens):
-        fault, remedy = _shape_fault(before, after) or _count_fault(method, after, stage)
+        faults = _shape_fault(before, after) or _state_fault(after)
+        fault, remedy = faults or _count_fault(method, after, stage)
     else:
         fault = f"returned a {type(after).__name__}, not Tokens."
         remedy = "Return what tokens.keep, tokens.keep_top or tokens.merge gives."
@@ -83,6 +85,22 @@ def _shape_fault(before: Tokens, after: Tokens) -> tuple[str, str] | None:
     if not without_values(after.x) and not after.x[:, prefix].equal(before.x[:, prefix]):
         remedy = f"They are the first {before.num_prefix} of the tokens, and stay there."
         return "dropped, moved or changed prefix tokens.", remedy
+    return None
+
+
+def _state_fault(after: Tokens) -> tuple[str, str] | None:
+    """Say what is wrong with what a method carries along, and the remedy; None if nothing is."""
+    for name, rows in (("state", 1), ("token_state", 2)):
+        state = getattr(after, name)
+        # anything else was not checked, and could be written into while other runs hold it
+        if not isinstance(state, State):
+            fault = f"returned tokens whose {name} is a {type(state).__name__}."
+            return fault, f"Return tokens.with_{name}(NAME=TENSOR)."
+        for key, tensor in state.items():
+            actual, expected = tuple(tensor.shape), tuple(after.x.shape[:rows])
+            if actual[:rows] != expected:
+                fault = f"returned {name}['{key}'] {actual} for tokens {expected}."
+                return fault, "keep, keep_top and merge of the tokens that carry it take it along."
     return None
 
 
@@ -118,7 +136,8 @@ def refuse_stateful(method: Method, before: Mapping[str, object]) -> None:
     if changed:
         raise KeeprateError(
             f"Method '{method.name}' changed its attribute '{changed[0]}' while it ran: a method "
-            "keeps nothing between calls."
+            "keeps nothing between calls. What it carries from one stage to the next goes with the "
+            "tokens: tokens.with_state, tokens.with_token_state."
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..attention import Attention
 from ..method import Method, Needs, Stage, has_score
-from ..tokens import Tokens
+from ..tokens import IMAGE_FIELDS, Tokens
 
 Around = Callable[["Call"], AbstractContextManager[object]]
 Lens = Callable[[Tokens, Attention], tuple[Tokens, Attention]]
@@ -86,6 +86,18 @@ def watched(
     copied = copy.copy(method)
     object.__setattr__(copied, "__class__", watched_class)
     return copied, watch.calls
+
+
+def tensors_of(tokens: Tokens, names: Iterable[str] = IMAGE_FIELDS) -> dict[str, Tensor]:
+    """Return the tensors of the fields `names` by name, those of a state as `state['NAME']`."""
+    values: dict[str, object] = {}
+    for name in names:
+        value = getattr(tokens, name)
+        if isinstance(value, Mapping):
+            values |= {f"{name}[{key!r}]": entry for key, entry in value.items()}
+        else:
+            values[name] = value
+    return {name: value for name, value in values.items() if isinstance(value, Tensor)}
 
 
 def all_alike(tokens: Tokens, attention: Attention) -> tuple[Tokens, Attention]:

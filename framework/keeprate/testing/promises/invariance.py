@@ -14,7 +14,8 @@ from ..bench import Bench, Ran
 from ..cases import MAIN_KINDS, Case
 from ..global_state import seed_all, settings, states
 from ..outcome import Broken, Check
-from ..recording import Call
+from ..recording import Call, tensors_of
+from .states import compare_states
 
 TOLERANCE = 1e-9
 """The largest difference of float64 logits, relative to the largest, due to the order of sums."""
@@ -56,21 +57,24 @@ def _compare(bench: Bench, together: Ran, rows: Tensor, where: str) -> None:
         if not torch.equal(dropped, expected):
             image = int(rows[int((dropped != expected).any(dim=1).int().argmax())])
             raise Broken(f"other patches of image {image} survive {where}", case)
+    compare_states(alone, together, rows, where)
 
 
 def _repeats(bench: Bench) -> str:
     bench.must_reduce()
     for case in bench.cases(Case(), MAIN_KINDS):
         method = bench.subject.make()
-        first = bench.run(case, method=method).logits
+        first = bench.run(case, method=method)
+        rows = torch.arange(case.batch)
         for other_method, source in (
             (method, "a second call"),
             (bench.subject.make(), "a new instance"),
         ):
-            logits = bench.run(case, method=other_method).logits
-            if not torch.equal(logits, first):
-                error = float((logits - first).abs().max())
+            other = bench.run(case, method=other_method)
+            if not torch.equal(other.logits, first.logits):
+                error = float((other.logits - first.logits).abs().max())
                 raise Broken(f"{source} gives logits that differ by up to {error:.1e}", case)
+            compare_states(other, first, rows, f"in {source}")
     return ""
 
 
@@ -168,7 +172,7 @@ def _tensors(call: Call) -> dict[str, Tensor]:
     # the fields behind the properties: `attention.weights` would compute the matrix
     tokens, attention = call.tokens, call.attention
     bias = attention.bias
-    candidates: dict[str, object] = {f"tokens.{n}": getattr(tokens, n) for n in _TOKEN_FIELDS}
+    candidates: dict[str, object] = {f"tokens.{n}": t for n, t in tensors_of(tokens).items()}
     candidates |= {f"attention.{n}": getattr(attention, n) for n in _ATTENTION_FIELDS}
     candidates["attention.weights"] = attention.given_weights
     candidates["attention.score"] = attention.given_score
@@ -177,7 +181,6 @@ def _tensors(call: Call) -> dict[str, Tensor]:
     return {name: value for name, value in candidates.items() if isinstance(value, Tensor)}
 
 
-_TOKEN_FIELDS = ("x", "size", "image", "owner", "valid", "position")
 _ATTENTION_FIELDS = ("q", "k", "v", "x_pre")
 
 

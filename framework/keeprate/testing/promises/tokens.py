@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from ...reduction.macs import macs
-from ...tokens import Tokens
+from ...tokens import TOKEN_FIELDS, Tokens
 from ..bench import Bench, Ran
 from ..cases import Case
 from ..outcome import Broken, Check, NotAsked
-from ..recording import Call
+from ..recording import Call, tensors_of
 
 
 def patches_left(tokens: Tokens) -> list[int]:
@@ -53,9 +53,8 @@ def _shape_error(call: Call) -> str:
         return f"x of {after.x.dtype}, where {before.x.dtype} came in"
     if after.x.shape[2:] != before.x.shape[2:]:
         return f"x {tuple(after.x.shape)}, where {before.x.shape[2]} channels came in"
-    for name in ("size", "valid", "position"):
-        value = getattr(after, name)
-        if value is not None and value.shape != after.x.shape[:2]:
+    for name, value in tensors_of(after, TOKEN_FIELDS).items():
+        if value.shape[:2] != after.x.shape[:2]:
             return f"{name} {tuple(value.shape)} for x {tuple(after.x.shape)}"
     if not bool(after.x.isfinite().all()):
         return f"{int((~after.x.isfinite()).sum())} numbers in x that are not finite"
