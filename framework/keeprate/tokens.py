@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from . import _token_checks as checks
-from ._token_state import State, no_state
+from ._token_state import MethodState, no_state
 from .errors import KeeprateError
 
 _PER_IMAGE: Final = {"rows": "images"}
@@ -49,8 +49,8 @@ class Tokens:
     """Whether `position` is recorded once tokens move."""
     context: object = None
     """Data for the backbone's blocks, the same for all images; methods do not use it."""
-    state: State = field(default_factory=no_state, metadata=_PER_IMAGE)
-    token_state: State = field(default_factory=no_state, metadata=_PER_TOKEN)
+    state: MethodState = field(default_factory=no_state, metadata=_PER_IMAGE)
+    token_state: MethodState = field(default_factory=no_state, metadata=_PER_TOKEN)
 
     @classmethod
     def of(
@@ -194,7 +194,7 @@ class Tokens:
         changed: dict[str, Any] = {}
         for name in names:
             value = getattr(self, name)
-            if isinstance(value, State):
+            if isinstance(value, MethodState):
                 changed[name] = value.each(change)
             elif isinstance(value, Tensor):
                 changed[name] = change(value)
