@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -144,7 +143,7 @@ def gather(store: Store, metric: str | None = None) -> LoadedRuns:
         except KeeprateError as error:
             problems.append(str(error))
         else:
-            members[_identity(result.run)].append(scored_run)
+            members[result.run.setting].append(scored_run)
     groups = _groups(members)
     problems += [line for group in groups for line in _not_comparable(group)]
     return LoadedRuns(tuple(groups), tuple(failures), tuple(problems), store)
@@ -226,23 +225,6 @@ def _scored_run(
     # polars makes a number of each id first, which is faster than to hash the texts here
     samples = hashlib.sha256(ordered["sample"].hash().to_numpy().tobytes()).hexdigest()
     return ScoredRun(run_id, labels[run_id], result, samples, metric, len(scores), packed)
-
-
-def _identity(run: RunInfo) -> str:
-    """Return a text that is the same for runs with the same images and the same plain model."""
-    data = run.data
-    return json.dumps(
-        [
-            run.backbone.weights_sha256,
-            run.backbone.image_size,
-            data.fingerprint,
-            data.images,
-            sorted(data.skipped),
-            data.transform,
-            run.precision,
-        ],
-        sort_keys=True,
-    )
 
 
 def _groups(members: Mapping[str, Sequence[ScoredRun]]) -> list[RunGroup]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum, auto
 
 from ..backbone import Backbone, BlockCost
 from ..costs import Budget, parse_budget
@@ -142,22 +143,20 @@ def make_plan(
 
 
 def refuse_unsuited(backbone: Backbone, method: Method) -> None:
-    """Raise KeeprateError if `method` does nothing or cannot act on `backbone`.
-
-    A backbone may lack a class token, or a place between the two halves of its blocks.
-    """
+    """Raise KeeprateError if `method` does nothing or cannot act on `backbone`."""
     if method.reduces and not has_score(method) and type(method).reduce is Method.reduce:
         raise KeeprateError(
             f"Method '{method.name}' implements neither score nor reduce. "
             "Define one of them, by this very name."
         )
-    if method.reduces and method.place not in backbone.places:
+    lack = _lack(backbone, method)
+    if lack is _Lack.PLACE:
         raise KeeprateError(
             f"Method '{method.name}' acts {method.place}, and in the blocks of this "
             f"{type(backbone.model).__name__} attention and MLP run side by side. "
             f"Methods that would work: {', '.join(_after_block())}."
         )
-    if method.requires_class_token and not backbone.has_class_token:
+    if lack is _Lack.CLASS_TOKEN:
         raise KeeprateError(
             f"Method '{method.name}' needs a class token, and this {type(backbone.model).__name__} "
             f"has none. Methods that would work: {', '.join(_without_class_token())}."
@@ -165,12 +164,24 @@ def refuse_unsuited(backbone: Backbone, method: Method) -> None:
 
 
 def suits(backbone: Backbone, method: Method) -> bool:
-    """Tell whether `method` can act on `backbone`."""
-    try:
-        refuse_unsuited(backbone, method)
-    except KeeprateError:
-        return False
-    return True
+    """Tell whether `backbone` has what `method` declares that it needs."""
+    return _lack(backbone, method) is None
+
+
+class _Lack(Enum):
+    """What a method needs and a backbone does not have."""
+
+    PLACE = auto()
+    """A place between the two halves of its blocks."""
+    CLASS_TOKEN = auto()
+
+
+def _lack(backbone: Backbone, method: Method) -> _Lack | None:
+    if method.reduces and method.place not in backbone.places:
+        return _Lack.PLACE
+    if method.requires_class_token and not backbone.has_class_token:
+        return _Lack.CLASS_TOKEN
+    return None
 
 
 def preset_of(method: type[Method], schedule: str | None) -> Preset | None:

@@ -64,14 +64,10 @@ def listed(store: Store) -> tuple[list[Listed], list[str]]:
 def compared_with(store: Store, ids: Collection[str]) -> dict[str, int]:
     """Return, for each unpruned run in `ids`, how many finished runs not in `ids` refer to it."""
     results, _ = store.results()
-    remaining = Counter(_setting(result.run) for result in results if result.id not in ids)
+    remaining = Counter(result.run.setting for result in results if result.id not in ids)
     unpruned = (result for result in results if result.id in ids and not result.run.reduces)
-    counts = {result.id: remaining[_setting(result.run)] for result in unpruned}
+    counts = {result.id: remaining[result.run.setting] for result in unpruned}
     return {name: count for name, count in counts.items() if count}
-
-
-def _setting(run: RunInfo) -> tuple[str, str, int, str]:
-    return run.backbone.weights_sha256, run.data.fingerprint, run.data.images, run.precision
 
 
 def _label(run: RunInfo, label: str) -> str:

@@ -156,6 +156,21 @@ class RunInfo(Record):
         method = re.sub(r"[^A-Za-z0-9_-]", "_", self.method)[:80]
         return f"{method}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
+    @property
+    def setting(self) -> str:
+        """A text that is the same for runs that may be compared: one model on the same images."""
+        data = self.data
+        parts = [
+            self.backbone.weights_sha256,
+            self.backbone.image_size,
+            data.fingerprint,
+            data.images,
+            sorted(data.skipped),
+            data.transform,
+            self.precision,
+        ]
+        return json.dumps(parts, sort_keys=True)
+
     def _hashed_content(self) -> dict[str, JsonValue]:
         # what is left out of model and data follows from hashes that stay in
         content: dict[str, Any] = self.model_dump(

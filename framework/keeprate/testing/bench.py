@@ -14,7 +14,7 @@ from ..backbones.lookup import adapt
 from ..errors import KeeprateError
 from ..method import Method
 from ..plugins.author_errors import package_of, raise_place
-from ..reduction.plan import make_plan, refuse_unsuited
+from ..reduction.plan import make_plan, refuse_unsuited, suits
 from ..reduction.reduced_model import ReducedModel
 from .cases import BLOCKS, KINDS, Case
 from .global_state import seed_all
@@ -103,7 +103,7 @@ class Bench:
         method, found = self.subject.make(), False
         for kind in kinds:
             each = replace(case, kind=kind)
-            if kind not in self.kinds or not acts_on(each, method):
+            if kind not in self.kinds or not suits(backbone_of(each), method):
                 continue
             found = True
             yield each if each.schedule is not None else scheduled(method, each)
@@ -158,7 +158,7 @@ class Bench:
     def unasked(self) -> str:
         """Return a note on the kinds of model that the method does not act on, "" for none."""
         method = self.subject.make()
-        left_out = [kind for kind in KINDS if not acts_on(Case(kind), method)]
+        left_out = [kind for kind in KINDS if not suits(backbone_of(Case(kind)), method)]
         if not left_out:
             return ""
         why = "needs a class token" if method.requires_class_token else f"it acts {method.place}"
@@ -185,13 +185,6 @@ def reduced(case: Case, method: Method, *, trace: bool = False) -> ReducedModel:
     """Return the case's model reduced by a method."""
     plan = make_plan(backbone_of(case), method, case.schedule if method.reduces else None, None)
     return ReducedModel(plan.backbone, plan, trace=trace)
-
-
-def acts_on(case: Case, method: Method) -> bool:
-    """Return whether a method declares that it can act on the case's model."""
-    backbone = backbone_of(case)
-    lacks = method.requires_class_token and not backbone.has_class_token
-    return method.place in backbone.places and not lacks
 
 
 def backbone_of(case: Case) -> Backbone:

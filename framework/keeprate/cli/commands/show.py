@@ -126,13 +126,14 @@ def _fitting_methods(image_source: ImageSource) -> list[str]:
     """Return the names of the registered methods that reduce tokens of the model."""
     from ...plugins.parameters import build
     from ...plugins.registry import registry
-    from ...reduction.plan import refuse_unsuited
+    from ...reduction.plan import suits
 
     names = []
     for offer in registry().methods.values():
         try:
-            refuse_unsuited(image_source.backbone, build("method", offer.cls, {}))
-        except KeeprateError:
+            method = build("method", offer.cls, {})
+        except KeeprateError:  # one that cannot be made must not keep the others from being drawn
             continue
-        names += [offer.name] if offer.cls.reduces else []
+        if method.reduces and suits(image_source.backbone, method):
+            names.append(offer.name)
     return names
