@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from keeprate.analysis.metrics import MetricInfo
 from keeprate.analysis.model import Findings, GroupFindings, Point
-from keeprate.analysis.run_table import Unit
+from keeprate.analysis.run_table import FindingsTable, Unit
 from keeprate_reports import html_rows as rows
 from keeprate_reports.chart_looks import SERIES, SeriesStyle, looks
 from keeprate_reports.cost_chart import cost_title
@@ -83,6 +83,7 @@ def _group(group: GroupFindings, keys: Mapping[str, str]) -> dict[str, object]:
         "curves": packed([rows.curve_row(curve, unit) for curve in group.curves]),
         "areas": packed([rows.area_row(area, unit) for area in group.area_differences]),
         "ablations": _ablations(group, unit),
+        "tables": [_table(table) for table in group.tables],
         "disagreement": disagreement_part(group.disagreement, group.samples),
         "skipped": packed(rows.skipped_rows(group)),
         "provenance": packed([rows.provenance_row(origin) for origin in group.provenance]),
@@ -128,6 +129,16 @@ def _ablations(group: GroupFindings, unit: Unit) -> list[dict[str, object]]:
         }
         for ablation in group.ablations
     ]
+
+
+def _table(table: FindingsTable) -> dict[str, object]:
+    """Return a table of texts as it is laid out in every report."""
+    return {
+        "title": table.title,
+        "caption": table.caption,
+        "columns": [[column.heading, column.figures] for column in table.columns],
+        "rows": list(zip(*(column.texts for column in table.columns), strict=True)),
+    }
 
 
 def _charts(group: GroupFindings, unit: Unit, styles: list[SeriesStyle]) -> dict[str, object]:

@@ -45,8 +45,8 @@ def appendix(summary: Summary) -> str:
 
 def _group(group: Group, group_findings: GroupFindings, label: str) -> Iterator[str]:
     from keeprate.analysis.appendix import appendix_tables, group_commands
-    from keeprate.analysis.run_table import table
-    from keeprate.analysis.tables import FindingsTable, notes_of
+    from keeprate.analysis.run_table import FindingsTable, table
+    from keeprate.analysis.tables import notes_of
 
     yield _paragraph(group.title, (*group_findings.overview, *notes_of(group_findings)))
     runs = FindingsTable("All runs", f"{group.title}. {_RUNS}", table(group))

@@ -14,8 +14,8 @@ from .latex_tabular import HEAD, floating, spanning
 
 if TYPE_CHECKING:
     from keeprate.analysis.model import Findings, GroupFindings
+    from keeprate.analysis.run_table import FindingsTable
     from keeprate.analysis.summary import Summary
-    from keeprate.analysis.tables import FindingsTable
 
 _MARKS: Final = """\
 % Figures in bold are marked as the caption says; * is a difference that is distinguishable.

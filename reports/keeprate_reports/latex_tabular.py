@@ -10,7 +10,7 @@ from .latex_layout import PageLayout, Placed, Size, heading, layout
 from .latex_text import CELL_EM, breakable, escape, width_em
 
 if TYPE_CHECKING:
-    from keeprate.analysis.tables import FindingsTable
+    from keeprate.analysis.run_table import FindingsTable
 
 HEAD: Final = """\
 % In the preamble: \\usepackage[T1]{fontenc}, \\usepackage{array,booktabs,longtable}.

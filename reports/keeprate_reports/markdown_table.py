@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from keeprate.analysis.appendix import CommandList
     from keeprate.analysis.changes import Changes
     from keeprate.analysis.model import Findings, GroupFindings
+    from keeprate.analysis.run_table import FindingsTable
     from keeprate.analysis.summary import Facts, Group, Summary
-    from keeprate.analysis.tables import FindingsTable
 
 _MEANING = """\
 - Costs are multiply-accumulates (MACs) per image, mean over the images, one multiply-accumulate \

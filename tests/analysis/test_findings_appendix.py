@@ -25,9 +25,10 @@ from keeprate.analysis.appendix import (
 from keeprate.analysis.disagreement import DisagreedSample, Disagreement, PredictedClass
 from keeprate.analysis.model import GroupFindings, ReportOptions
 from keeprate.analysis.provenance import SkippedSample
+from keeprate.analysis.run_table import FindingsTable
 from keeprate.analysis.sections.curves import MOST_CURVES
 from keeprate.analysis.summary import summarise
-from keeprate.analysis.tables import MOST_ABLATIONS, FindingsTable, curve_table, notes_of
+from keeprate.analysis.tables import MOST_ABLATIONS, curve_table, notes_of
 from keeprate.results.store import Store
 from results_factory import make_run, put
 

@@ -144,7 +144,7 @@ def test_of_hundreds_of_series_it_draws_a_few_and_says_what_it_leaves_out() -> N
     assert names[0] == "full (unpruned)"
     assert "method0 variant=0" in names
     assert panel["title"]["subtitle"][-1] == (
-        "Not drawn: 4,860 runs of 486 series with fewer runs or less accuracy; "
+        "Not drawn: 4,860 runs of 486 series with fewer runs or worse scores; "
         "table.csv and report.html have them."
     )
     assert len(rows(findings, POINTS)) == SERIES * 10 + 1

@@ -11,7 +11,7 @@ from typing import Final
 from .disagreement import DisagreedSample, Disagreement, PredictedClass
 from .model import Findings, GroupFindings, PublishedPoint
 from .provenance import FailedRun, Provenance, SkippedSample
-from .tables import FindingsTable, column, filled
+from .run_table import FindingsTable, column, filled
 
 MOST_COMMANDS: Final = 100
 """Most commands of single runs in a text for people; files for programs hold all of them."""

@@ -18,6 +18,7 @@ from .model import (
 )
 from .provenance import FailedRun, SkippedSample
 from .runs import LoadedRuns, RunGroup, ScoredRun
+from .sections import TABLE_SECTIONS
 from .sections.ablations import ablations
 from .sections.commands import command_of, commands_of
 from .sections.curves import curve_findings, left_out
@@ -125,8 +126,13 @@ def _group(group: RunGroup, series_table: SeriesTable, options: ReportOptions) -
         metrics=group.metrics,
         curves_left_out=left_out(series_table, options),
     )
-    # the overview is written from the other findings of the group, so it comes last
-    return replace(findings_of_group, overview=overview_of_group(findings_of_group))
+    # these are made from the other findings of the group, so they come last
+    tables = (section(findings_of_group) for section in TABLE_SECTIONS)
+    return replace(
+        findings_of_group,
+        overview=overview_of_group(findings_of_group),
+        tables=tuple(table for table in tables if table is not None),
+    )
 
 
 def _points(group: RunGroup, series_table: SeriesTable, level: float) -> tuple[Point, ...]:

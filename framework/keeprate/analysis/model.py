@@ -16,6 +16,7 @@ from typing import Final
 from .disagreement import Disagreement
 from .metrics import UNKNOWN, MetricInfo
 from .provenance import FailedRun, Provenance, SkippedSample
+from .run_table import FindingsTable
 
 FINDINGS_VERSION: Final = 2
 """The version of these names, written into every JSON; it rises when a meaning changes."""
@@ -225,7 +226,8 @@ class GroupFindings:
     sentences. `samples` says what was classified, "images" or "texts". `commands` compute the
     whole group again. `curves_left_out` are series without a curve because there are too many.
     `disagreement` is None where no two runs have the same cost. `metric` is what the runs are
-    compared by, `metrics` are all that some run has.
+    compared by, `metrics` are all that some run has. `tables` are those of `TABLE_SECTIONS`, which
+    every report lays out alike.
     """
 
     title: str
@@ -253,6 +255,7 @@ class GroupFindings:
     commands: tuple[str, ...]
     metric: MetricInfo = UNKNOWN
     metrics: tuple[MetricInfo, ...] = ()
+    tables: tuple[FindingsTable, ...] = ()
     curves_left_out: tuple[str, ...] = ()
     disagreement: Disagreement | None = None
 

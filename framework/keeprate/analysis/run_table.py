@@ -1,14 +1,16 @@
-"""The table of a group's runs; reports, the command line and notebooks show the same one."""
+"""Tables of texts, and that of a group's runs, which reports, commands and notebooks show."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from .metrics import MetricInfo
     from .summary import Group, Line
+
+Row = TypeVar("Row")
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,35 @@ class Column:
     texts: tuple[str, ...]
     figures: bool
     rank: int
+
+
+@dataclass(frozen=True)
+class FindingsTable:
+    """A title, a sentence on what the table holds, its columns, and the rows to highlight.
+
+    `marked` are the positions of the best rows and of those not distinguishable from the best.
+    """
+
+    title: str
+    caption: str
+    columns: tuple[Column, ...]
+    marked: tuple[int, ...] = ()
+
+
+def column(
+    heading: str,
+    rows: Sequence[Row],
+    text: Callable[[Row], str],
+    figures: bool = True,
+    rank: int = 1,
+) -> Column:
+    """Make a column with the `text` of each row; see `Column`."""
+    return Column(heading, tuple(text(row) for row in rows), figures, rank)
+
+
+def filled(columns: Iterable[Column]) -> tuple[Column, ...]:
+    """Return the columns in which at least one row has a text."""
+    return tuple(column for column in columns if any(column.texts))
 
 
 def macs_unit(group: Group) -> Unit:

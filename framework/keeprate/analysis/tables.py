@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
 from .changes import ChangedRun, Changes, NamedRun
@@ -19,7 +18,7 @@ from .model import (
     SeriesAtCost,
     Setting,
 )
-from .run_table import Column, Unit
+from .run_table import Column, FindingsTable, Unit, column, filled
 from .sections.overview import names_in_words
 
 Row = TypeVar("Row")
@@ -28,19 +27,6 @@ MOST_ABLATIONS: Final = 40
 """Most ablations of a group in a text for people; files for programs hold all of them."""
 
 _UNITS: Final = (Unit("GMACs", 1e9), Unit("MMACs", 1e6), Unit("kMACs", 1e3))
-
-
-@dataclass(frozen=True)
-class FindingsTable:
-    """A title, a sentence on what the table holds, its columns, and the rows to highlight.
-
-    `marked` are the positions of the best rows and of those not distinguishable from the best.
-    """
-
-    title: str
-    caption: str
-    columns: tuple[Column, ...]
-    marked: tuple[int, ...] = ()
 
 
 def unit_of(group: GroupFindings) -> Unit:
@@ -53,9 +39,10 @@ def tables_of(group: GroupFindings, level: float) -> list[FindingsTable]:
     """Return all tables of a group for people to read, with at most `MOST_ABLATIONS` ablations."""
     tables = [equal_cost_table(group, table, level) for table in group.equal_cost if table.rivals]
     tables += filter(None, [curve_table(group, level), area_table(group, level)])
-    return tables + [
+    tables += [
         ablation_table(group, ablation, level) for ablation in group.ablations[:MOST_ABLATIONS]
     ]
+    return tables + list(group.tables)
 
 
 def notes_of(group: GroupFindings) -> tuple[str, ...]:
@@ -288,19 +275,3 @@ def _p_value(verdict: PairedDifference | None) -> str:
     p_value = verdict.adjusted_p_value
     # a p-value is never printed as 0.000, which none can be
     return "<0.001" if p_value < 0.001 else f"{p_value:.3f}"
-
-
-def column(
-    heading: str,
-    rows: Sequence[Row],
-    text: Callable[[Row], str],
-    figures: bool = True,
-    rank: int = 1,
-) -> Column:
-    """Make a column with the `text` of each row; see `keeprate.analysis.run_table.Column`."""
-    return Column(heading, tuple(text(row) for row in rows), figures, rank)
-
-
-def filled(columns: Iterable[Column]) -> tuple[Column, ...]:
-    """Return the columns in which at least one row has a text."""
-    return tuple(column for column in columns if any(column.texts))

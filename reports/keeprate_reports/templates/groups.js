@@ -160,3 +160,13 @@ function areaTable(group, areas) {
     differenceTo("Difference", group), adjusted(), words("In words", "verdict")];
   return listed("Curves compared", columns, areas);
 }
+
+/** Tables of texts, which every report has. */
+function tablesPart(group) {
+  return group.tables.flatMap(({ title, caption, columns, rows }) => [
+    make("h3", {}, title), make("p", { class: "caption" }, caption),
+    listed(title, columns.map(([heading, figure], at) => ({
+      title: heading, figure, words: figure ? undefined : "words", value: (row) => row[at], text: (row) => row[at],
+    })), rows),
+  ]);
+}

@@ -35,6 +35,7 @@ const PARTS = {
   "equal-cost": equalCostPart,
   curves: curvesPart,
   ablations: ablationsPart,
+  tables: tablesPart,
   disagreement: disagreementPart,
   tokens: tokensPart,
   provenance: provenancePart,

@@ -1,1 +1,16 @@
 """The sections of a report, one module each, computed from the runs of a group."""
+
+from collections.abc import Callable
+from typing import Final
+
+from ..model import GroupFindings
+from ..run_table import FindingsTable
+from .best_by_metric import best_by_metric
+
+TABLE_SECTIONS: Final[tuple[Callable[[GroupFindings], FindingsTable | None], ...]] = (
+    best_by_metric,
+)
+"""Sections that are one table, made from the other findings of a group; None where it is empty.
+
+Every report lays them out in this order: a new one is a module with a function, and a line here.
+"""
