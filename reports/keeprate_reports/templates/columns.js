@@ -65,7 +65,7 @@ function runColumns(group) {
   ];
 }
 
-const STANDING = { best: "best", first: "highest", level: "level with highest", "": "" };
+const STANDING = { best: "best", first: "first", level: "level with first", "": "" };
 
 function rivalColumns(group, reference) {
   return [

@@ -43,18 +43,18 @@ const KEYS = "Arrow keys go from run to run, Enter or a click shows where it com
 
 function costPart(group) {
   const data = accuracyData(group, "macs");
-  const chart = new Chart(group.charts.cost, "Accuracy against cost", data, pointLines(group));
+  const chart = new Chart(group.charts.cost, `${group.metric.heading} against cost`, data, pointLines(group));
   const said = `Ringed and joined by dots: the Pareto front of all runs of this comparison. `
     + `Dashed: unpruned. ${KEYS}`;
-  return [make("h3", {}, "Accuracy against cost"),
+  return [make("h3", {}, `${group.metric.heading} against cost`),
     figure(chart, said, legend(group), barsBox(chart))];
 }
 
 function speedPart(group) {
-  const title = make("h3", {}, "Accuracy against measured throughput");
+  const title = make("h3", {}, `${group.metric.heading} against measured throughput`);
   if (!group.charts.speed) return [title, make("p", {}, "Throughput was not measured in these runs.")];
   const data = accuracyData(group, "speed");
-  const chart = new Chart(group.charts.speed, "Accuracy against throughput", data, pointLines(group));
+  const chart = new Chart(group.charts.speed, `${group.metric.heading} against throughput`, data, pointLines(group));
   return [title, figure(chart, `Measured beside the unpruned model. ${KEYS}`, legend(group))];
 }
 
