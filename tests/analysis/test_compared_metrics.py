@@ -100,3 +100,15 @@ def test_the_command_puts_another_metric_into_every_report(store: Store, tmp_pat
     for name in ("table.csv", "comparisons.csv"):
         with (out / name).open(newline="", encoding="utf-8") as file:
             assert {"kl_nats", "kl_low_nats", "difference_nats"} <= set(next(csv.reader(file)))
+
+
+def test_scores_of_changed_code_are_named(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for method, source in (("tome", "aa"), ("random", "bb")):
+        run = make_run(method, 40)
+        result = make_result(run, make_rows(run))
+        measured = result.measured.model_copy(update={"metric_sources": {"kl": source}})
+        store.write(result.model_copy(update={"measured": measured}), make_rows(run))
+    said = "the code of metric 'kl' changed between runs: run them again with --force"
+    assert any(said in line for line in summarise(store, ReportOptions(metric="kl")).problems)
+    assert not any(said in line for line in summarise(store).problems)

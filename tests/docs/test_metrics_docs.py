@@ -14,6 +14,7 @@ from keeprate.cli import keeprate as command_line
 from keeprate.dataset import Sample
 from keeprate.plugins import registry as plugins
 from keeprate.plugins.registry import load
+from keeprate.results.store import Store
 from keeprate_datasets.digits import Digits
 from paths import DOCS
 
@@ -62,6 +63,8 @@ def test_the_metric_of_the_page_is_in_the_rows_and_in_every_report(
             assert value == (prediction in labels) if labels else value != value
         shown = table.frame.filter(id=run)["real_percent"].item()
         assert shown == pytest.approx(100 * rows["real"].drop_nans().mean())
+    for result in Store(Path("runs/real")).results()[0]:
+        assert list(result.measured.metric_sources) == ["real"]
     told = command("report", "runs/real", "--metric", "real", "--output", "out")
     assert "ReaL top-1 %" in told
     for name in ("table.md", "tables.tex", "report.html", "findings.report.json", "accuracy.svg"):

@@ -117,6 +117,7 @@ def figures_of(store: Store) -> dict[str, object]:
     results, problems = store.results()
     assert problems == []
     figures = {each.id: json.loads(each.measured.model_dump_json()) for each in results}
+    assert not any(fields.pop("metric_sources") for fields in figures.values())
     # then each metric was a field
     return {name: fields | fields.pop("metrics") for name, fields in figures.items()}
 

@@ -146,6 +146,7 @@ def gather(store: Store, metric: str | None = None) -> LoadedRuns:
             members[result.run.setting].append(scored_run)
     groups = _groups(members)
     problems += [line for group in groups for line in _not_comparable(group)]
+    problems += [line for group in groups for line in _scored_otherwise(group)]
     return LoadedRuns(tuple(groups), tuple(failures), tuple(problems), store)
 
 
@@ -259,3 +260,15 @@ def _not_comparable(group: RunGroup) -> list[str]:
     unpruned = group.unpruned
     others = [run for run in group.runs if run.samples != unpruned.samples]
     return [f"{run.id}: other images than {unpruned.id}" for run in others]
+
+
+def _scored_otherwise(group: RunGroup) -> list[str]:
+    """Say where the code of the metric changed between runs, whose scores then do not compare."""
+    name = group.metric.name
+    sources = {run.result.measured.metric_sources.get(name) for run in group.runs}
+    if len(sources) == 1:
+        return []
+    return [
+        f"{group.title}: the code of metric '{name}' changed between runs: "
+        "run them again with --force"
+    ]

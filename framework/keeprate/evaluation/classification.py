@@ -11,6 +11,7 @@ from torch import Tensor
 from ..dataset import Sample
 from ..errors import KeeprateError
 from ..metric import ImageMetric, Metric, Predictions, Targets
+from ..plugins.code_hash import source_sha256
 from ..plugins.registry import registry
 
 TOP = 5
@@ -27,6 +28,13 @@ def targets_of(samples: Iterable[Sample], device: torch.device) -> Targets:
 def metrics() -> dict[str, Metric]:
     """Return the registered metrics by name."""
     return {name: offer.cls() for name, offer in registry().metrics.items()}
+
+
+def metric_sources(names: Iterable[str]) -> dict[str, str]:
+    """Return a hash of the code of each of these metrics that a plugin brought."""
+    sources = {name: source_sha256(registry().metric(name)) for name in names}
+    # those that come with keeprate have none: they change with the version of the rows
+    return {name: source for name, source in sources.items() if source}
 
 
 def columns_of(

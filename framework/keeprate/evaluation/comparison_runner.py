@@ -17,6 +17,7 @@ from ..results.partial_rows import PartialRows
 from ..results.records import Environment, Failure, Macs, Measured, Result, Throughput
 from ..results.store import Store
 from ..study.comparison import Comparison, Run
+from .classification import metric_sources
 from .distributed import broadcast_from_first, is_first_process, wait_for_all
 from .events import Listener, Note, PassEnded, PassStarted, RunFailed, RunFinished
 from .rows import RunRows, outcome_of
@@ -205,6 +206,7 @@ class ComparisonRunner:
         return Measured(
             images=outcome.images,
             metrics=dict(outcome.metrics),
+            metric_sources=metric_sources(outcome.metrics),
             macs=Macs(
                 model=total - outcome.overhead,
                 overhead=outcome.overhead,

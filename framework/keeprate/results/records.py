@@ -214,11 +214,13 @@ class Measured(Record):
     """The measurements of a run.
 
     `metrics` are figures by the names of metrics, in the units that these state (shares from 0 to
-    1). `tokens` is the mean number of patch and prefix tokens after each block.
+    1). `metric_sources` are hashes (SHA-256, hex) of the code that plugins brought for metrics, by
+    name. `tokens` is the mean number of patch and prefix tokens after each block.
     """
 
     images: PositiveInt
     metrics: dict[str, float]
+    metric_sources: dict[str, str] = {}
     macs: Macs
     tokens: tuple[float, ...]
     wall_seconds: float
