@@ -10,7 +10,7 @@ from torch import Tensor
 from . import _token_checks as checks
 
 
-class State(Mapping[str, Tensor]):
+class MethodState(Mapping[str, Tensor]):
     """Tensors by name. It has no assignment: other runs may hold the same one.
 
     A class of its own, since the standard library's read-only mapping can be neither copied nor
@@ -30,16 +30,15 @@ class State(Mapping[str, Tensor]):
         return len(self._tensors)
 
     def __repr__(self) -> str:
-        return f"State({self._tensors})"
+        return f"MethodState({self._tensors})"
 
-    def each(self, change: Callable[[Tensor], Tensor]) -> State:
+    def each(self, change: Callable[[Tensor], Tensor]) -> MethodState:
         """Return the result of `change` for each tensor, by the same names."""
-        # torch.compile cannot make a State: where there is none, nothing stops it
-        if not self._tensors:
-            return self
-        return State({name: change(tensor) for name, tensor in self._tensors.items()})
+        return MethodState({name: change(tensor) for name, tensor in self._tensors.items()})
 
-    def updated(self, what: str, tensors: Mapping[str, object], x: Tensor, rows: int) -> State:
+    def updated(
+        self, what: str, tensors: Mapping[str, object], x: Tensor, rows: int
+    ) -> MethodState:
         """Return these tensors and `tensors`, which replace those of the same names.
 
         Raises KeeprateError, which begins with `what`, unless each is a tensor on the device of the
@@ -49,12 +48,12 @@ class State(Mapping[str, Tensor]):
             name: checks.check_state(f"{what}: {name}", value, x, rows)
             for name, value in tensors.items()
         }
-        return State({**self._tensors, **checked})
+        return MethodState({**self._tensors, **checked})
 
 
-_EMPTY: Final = State({})
+_EMPTY: Final = MethodState({})
 
 
-def no_state() -> State:
+def no_state() -> MethodState:
     """Return the state without a tensor."""
     return _EMPTY

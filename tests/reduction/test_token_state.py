@@ -114,7 +114,7 @@ def test_tokens_with_a_state_are_pickled_and_copied() -> None:
     tokens = carrying()
     for twin in (pickle.loads(pickle.dumps(tokens)), copy.deepcopy(tokens)):
         assert torch.equal(twin.state["pair"], tokens.state["pair"])
-    assert repr(random_tokens().state) == "State({})"
+    assert repr(random_tokens().state) == "MethodState({})"
 
 
 WRONG: list[tuple[Callable[[Tokens], Tokens], str]] = [

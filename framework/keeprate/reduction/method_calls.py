@@ -10,7 +10,7 @@ import torch
 from torch import OutOfMemoryError, Tensor, nn
 
 from .._token_checks import without_values
-from .._token_state import State
+from .._token_state import MethodState
 from ..attention import Attention, chunks
 from ..backbone import Backbone
 from ..errors import KeeprateError
@@ -93,7 +93,7 @@ def _state_fault(after: Tokens) -> tuple[str, str] | None:
     for name, rows in (("state", 1), ("token_state", 2)):
         state = getattr(after, name)
         # anything else was not checked, and could be written into while other runs hold it
-        if not isinstance(state, State):
+        if not isinstance(state, MethodState):
             fault = f"returned tokens whose {name} is a {type(state).__name__}."
             return fault, f"Return tokens.with_{name}(NAME=TENSOR)."
         for key, tensor in state.items():
