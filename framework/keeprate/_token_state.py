@@ -34,9 +34,6 @@ class MethodState(Mapping[str, Tensor]):
 
     def each(self, change: Callable[[Tensor], Tensor]) -> MethodState:
         """Return the result of `change` for each tensor, by the same names."""
-        # torch.compile cannot make a MethodState: where there is none, nothing stops it
-        if not self._tensors:
-            return self
         return MethodState({name: change(tensor) for name, tensor in self._tensors.items()})
 
     def updated(

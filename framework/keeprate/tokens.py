@@ -116,11 +116,11 @@ class Tokens:
 
     def copy(self) -> Tokens:
         """Return the same tokens with a copy of each tensor that has a row for each image."""
-        return self._changed(IMAGE_FIELDS, Tensor.clone)
+        return replace(self, **self._each(IMAGE_FIELDS, Tensor.clone))
 
     def rows(self, images: slice) -> Tokens:
         """Return the tokens of some images of the batch."""
-        return self._changed(IMAGE_FIELDS, lambda tensor: tensor[images])
+        return replace(self, **self._each(IMAGE_FIELDS, lambda tensor: tensor[images]))
 
     def keep(self, index: Tensor, valid: Tensor | None = None) -> Tokens:
         """Keep the tokens at `index` (B, K) int64, in that order; drop the others.
@@ -180,38 +180,35 @@ class Tokens:
         position = _positions(order, self.count)
         position = position.scatter(1, source, position.gather(1, into))
         size = torch.zeros_like(self.size).scatter_add(1, position, self.size)
-        stay = self._at(order)
-        return replace(
-            stay,
-            x=self._averaged(stay.x, source, order, position, size) if average else stay.x,
-            size=size[:, : order.shape[1]],
-            owner=self._follow(position),
-            has_merged=True,
-        )
+        stay = self._at(order, [name for name in TOKEN_FIELDS if name != "size"])
+        stay |= {"size": size[:, : order.shape[1]], "owner": self._follow(position)}
+        if average:
+            stay["x"] = self._averaged(stay["x"], source, order, position, size)
+        return replace(self, **stay, has_merged=True)
 
-    def _changed(self, names: Iterable[str], change: Callable[[Tensor], Tensor]) -> Tokens:
-        """Return the tokens with the result of `change` for each tensor of the fields `names`."""
+    def _each(self, names: Iterable[str], change: Callable[[Tensor], Tensor]) -> dict[str, Any]:
+        """Return the result of `change` for each tensor of the fields `names`, by field."""
         changed: dict[str, Any] = {}
         for name in names:
             value = getattr(self, name)
-            if isinstance(value, MethodState):
-                changed[name] = value.each(change)
-            elif isinstance(value, Tensor):
+            if isinstance(value, Tensor):
                 changed[name] = change(value)
-        return replace(self, **changed)
+            elif value and isinstance(value, MethodState):  # torch.compile cannot make an empty one
+                changed[name] = value.each(change)
+        return changed
 
     def _kept(self, index: Tensor, valid: Tensor | None = None) -> Tokens:
-        kept = self._at(index)
-        if kept.valid is not None:
-            valid = kept.valid if valid is None else kept.valid & valid
+        kept = self._at(index, TOKEN_FIELDS)
+        if self.valid is not None:
+            valid = kept["valid"] if valid is None else kept["valid"] & valid
         moved = index if self.owner is None else _positions(index, self.count, valid)
-        return replace(kept, valid=valid, owner=self._follow(moved))
+        return replace(self, **kept | {"valid": valid, "owner": self._follow(moved)})
 
-    def _at(self, order: Tensor) -> Tokens:
-        """Return the tokens at `order` (B, K), with `owner` still to be changed."""
-        taken = self._changed(TOKEN_FIELDS, lambda tensor: take_rows(tensor, order))
+    def _at(self, order: Tensor, names: Iterable[str]) -> dict[str, Any]:
+        """Return the fields `names` of the tokens at `order` (B, K)."""
+        taken = self._each(names, lambda tensor: take_rows(tensor, order))
         first = self.follows_positions and self.position is None
-        return replace(taken, position=order) if first else taken
+        return taken | {"position": order} if first else taken
 
     def _checked_order(self, source: Tensor, into: Tensor, order: Tensor | None) -> Tensor:
         """Return the positions that stay; raise KeeprateError for any fault of a merge."""
