@@ -99,7 +99,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         fill(Store(Path(folder) / "a"), comparison, asked.megabytes)
         count_reading()
-        for round_ in range(asked.rounds):
+        for _ in range(asked.rounds):
             with tempfile.TemporaryDirectory(prefix="b", dir=folder) as beside:
                 found["its own"].append(again(comparison, Path(folder) / "a"))
                 found["a new one"].append(again(comparison, Path(beside)))
