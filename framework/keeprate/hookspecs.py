@@ -216,10 +216,7 @@ def keeprate_engines() -> Iterable[type[Engine]]:  # type: ignore[empty-body]
         from collections.abc import Sequence
 
         from keeprate import hookimpl
-        from keeprate.study.comparison import Comparison
-        from keeprate.engine import RowSink, Engine, Task
-        from keeprate.evaluation.passes import run_pass
-        from keeprate.evaluation.tasks import pass_of
+        from keeprate.engine import Engine, RowSink, Task
 
 
         class Paced(Engine):
@@ -230,11 +227,11 @@ def keeprate_engines() -> Iterable[type[Engine]]:  # type: ignore[empty-body]
             def __init__(self, seconds: float = 60.0) -> None:
                 self.seconds = seconds
 
-            def run(self, comparison: Comparison, tasks: Sequence[Task], sink: RowSink) -> None:
+            def run(self, tasks: Sequence[Task], sink: RowSink) -> None:
                 for task in tasks:
                     if sink.stopping():
                         return
-                    run_pass(pass_of(comparison, task), comparison.options.loop, sink)
+                    task.run_here(sink)
                     time.sleep(self.seconds)
 
 

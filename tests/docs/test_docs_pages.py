@@ -29,7 +29,7 @@ ROOT = DOCS.parent
 PAGES = sorted(str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md"))
 TESTED_BY = {
     "carrying_state.md": "docs/test_carrying_state_docs.py",
-    "clusters.md": "evaluation/test_ray_worker.py",
+    "clusters.md": "evaluation/test_tasks_elsewhere.py",
     "huggingface.md": "docs/test_huggingface_docs.py",
     "new_backbone.md": "backbones/test_new_backbone.py",
     "pictures.md": "docs/test_pictures_docs.py",

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from keeprate import KeeprateError
-from keeprate.engine import Engine, Task
+from keeprate.engine import Engine
 from keeprate.evaluation.comparison_runner import StudyOutcome
 from keeprate.evaluation.engines.ray_engine import RayEngine
 from keeprate.evaluation.engines.sequential import Sequential
@@ -27,7 +27,7 @@ from keeprate.request import Request
 from keeprate.results.store import Store
 from keeprate.study.build import prepare
 from paths import SUPPORT
-from ray_factory import BATCH, IMAGES, Received, ids_of, passed, plugin, request, watched
+from ray_factory import BATCH, IMAGES, Received, ids_of, passed, plugin, request, task_of, watched
 
 if TYPE_CHECKING:
     from ray.cluster_utils import Cluster
@@ -122,9 +122,9 @@ def test_a_run_that_ends_its_worker_again_and_again_fails(cluster: Cluster, tmp_
     with plugin(tmp_path):
         comparison, received = prepare(request("deadly", "random")), Received()
         deadly, kept = ids_of(comparison, "deadly"), ids_of(comparison, "full", "random")
-        tasks = [Task(kept, range(BATCH)), Task(deadly, range(BATCH))]
+        tasks = [task_of(comparison, names, BATCH) for names in (kept, deadly)]
         comparison.reference = torch.zeros(IMAGES, 10).numpy()
-        RayEngine(attempts=2).run(comparison, tasks, received.sink())
+        RayEngine(attempts=2).run(tasks, received.sink())
     assert tuple(received.failed) == deadly
     said = received.failed[deadly[0]].error
     assert said.startswith("Its worker was lost 2 times on the same images: WorkerCrashedError: ")
@@ -140,9 +140,8 @@ def test_other_plugin_code_on_a_machine_is_refused(cluster: Cluster, tmp_path: P
     with plugin(tmp_path) as path:
         comparison = prepare(request("fragile"))
         path.write_text(path.read_text().replace("400", "401"))
-        tasks = [Task(tuple(job.id for job in comparison.jobs), range(BATCH))]
         with pytest.raises(KeeprateError) as refused:
-            RayEngine().run(comparison, tasks, Received().sink())
+            RayEngine().run([task_of(comparison, images=BATCH)], Received().sink())
     assert str(refused.value) == (
         f"On machine '{os.uname().nodename}': the runs are not those that were asked for, as this "
         "machine differs in the code of its plugins: make all machines the same."
@@ -155,13 +154,13 @@ def test_where_no_machine_is_large_enough_it_waits_for_one_and_can_be_stopped(
 ) -> None:
     monkeypatch.setattr("keeprate.evaluation.engines.ray_dispatch._GRACE_SECONDS", 0.0)
     comparison, received = prepare(request("random")), Received()
-    tasks = [Task((comparison.unpruned.id,), range(IMAGES))]
+    tasks = [task_of(comparison, [comparison.unpruned.id])]
     sink = replace(received.sink(), stopping=lambda: bool(received.events))
-    RayEngine(cluster.address, gpus=2.0).run(comparison, tasks, sink)
+    RayEngine(cluster.address, gpus=2.0).run(tasks, sink)
     told = "No machine of the cluster has 1 processors and 2 GPUs for a worker: waiting for one."
     assert (received.events, received.row_batches) == ([Note(told)], [])
     with pytest.raises(KeeprateError, match="This machine has no 64 processors and 0 GPUs"):
-        RayEngine(cpus=64.0).run(comparison, tasks, Received().sink())
+        RayEngine(cpus=64.0).run(tasks, Received().sink())
 
 
 @pytest.mark.system
@@ -205,9 +204,8 @@ def test_a_worker_that_is_stopped_hands_in_the_batches_it_has(
 
     with plugin(tmp_path):
         comparison, received = prepare(request(watched(marks))), Received()
-        tasks = [Task(tuple(job.id for job in comparison.jobs), range(IMAGES))]
         sink = replace(received.sink(), stopping=stopping)
-        RayEngine(workers=1, shard_images=IMAGES).run(comparison, tasks, sink)
+        RayEngine(workers=1, shard_images=IMAGES).run([task_of(comparison)], sink)
     assert received.rows()["place"].to_list() == 2 * list(range(BATCH))
 
 

@@ -13,17 +13,12 @@ import numpy as np
 import pytest
 
 from keeprate import KeeprateError
-from keeprate.engine import Task
 from keeprate.evaluation.engines.ray_engine import RayEngine
-from keeprate.evaluation.engines.remote_worker import (
-    StoredLogits,
-    refuse_differences,
-    refuse_versions,
-)
+from keeprate.evaluation.remote_task import StoredLogits, refuse_differences, refuse_versions
 from keeprate.study.build import build_engine, prepare
 from keeprate.study.comparison import Comparison
 from paths import DOCS
-from ray_factory import Received, request
+from ray_factory import Received, request, task_of
 
 PAGE = (DOCS / "clusters.md").read_text(encoding="utf-8")
 
@@ -44,7 +39,7 @@ def test_its_parameters_are_read_from_text() -> None:
     assert (engine.workers, engine.shard_images, engine.attempts) == (3, None, 3)
 
 
-@pytest.mark.parametrize("spec", re.findall(r"^\$ .*--engine (\S+)", PAGE, flags=re.MULTILINE))
+@pytest.mark.parametrize("spec", re.findall(r"^\$ .*--engine (ray\S*)", PAGE, flags=re.MULTILINE))
 def test_engines_are_made_from_what_the_page_tells_to_type(spec: str) -> None:
     assert isinstance(build_engine(spec), RayEngine)
 
@@ -69,7 +64,7 @@ def test_numbers_that_make_no_sense_are_refused(values: Mapping[str, Any], said:
 
 def refusal(engine: RayEngine, comparison: Comparison) -> str:
     with pytest.raises(KeeprateError) as refused:
-        engine.run(comparison, [Task((comparison.unpruned.id,), range(2))], Received().sink())
+        engine.run([task_of(comparison, images=2)], Received().sink())
     return str(refused.value)
 
 
@@ -87,8 +82,8 @@ def test_devices_are_not_shared_out_twice() -> None:
     loop = replace(asked.options.loop, devices=2)
     comparison = prepare(replace(asked, options=replace(asked.options, loop=loop)))
     assert refusal(RayEngine(), comparison) == (
-        "Engine 'ray' gives each worker its share of the devices: leave --devices out, and say "
-        "workers and gpus."
+        "The engine gives each worker its share of the devices: leave --devices out, and tell the "
+        "engine what a worker gets."
     )
 
 

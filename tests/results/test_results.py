@@ -35,7 +35,7 @@ def store(tmp_path: Path) -> Store:
 def test_a_result_and_its_rows_come_back_as_they_were_written(store: Store) -> None:
     run = make_run(keep=40)
     result = put(store, run)
-    assert store.has(result.id)
+    assert store.find(result.id) == result
     assert store.read(result.id) == result
     assert store.rows(result.id).equals(make_rows(run))
     assert store.rows(result.id, ["correct"]).columns == ["correct"]
@@ -168,7 +168,7 @@ def test_what_cannot_be_read_is_named_and_skipped_and_not_called_finished(
     assert problems[0].startswith(f"{'other' if how == 'name' else spoiled.id}.json: ")
     assert SAYINGS[how] in problems[0]
     assert "\n" not in problems[0]
-    assert not store.has(spoiled.id)
+    assert store.find(spoiled.id) is None
     with pytest.raises(KeeprateError):
         store.read(spoiled.id)
 
@@ -182,7 +182,7 @@ def test_writing_again_replaces(store: Store) -> None:
 
 def test_a_folder_that_is_not_there_holds_nothing(store: Store) -> None:
     assert store.results() == ([], [])
-    assert not store.has("x")
+    assert store.find("x") is None
     assert not store.folder.exists()
 
 
@@ -204,7 +204,7 @@ class TestLogits:
     def test_are_no_run(self, store: Store) -> None:
         store.write_logits("full-1", ["a"], np.zeros((1, 2)))
         assert store.results() == ([], [])
-        assert not store.has("full-1")
+        assert store.find("full-1") is None
 
     def test_of_other_samples_are_explained(self, store: Store) -> None:
         store.write_logits("full-1", ["a"], np.zeros((1, 2)))
@@ -242,7 +242,7 @@ class TestFailures:
     def test_are_no_finished_run(self, store: Store) -> None:
         failure = self.failure(store)
         assert store.results() == ([], [])
-        assert not store.has(failure.id)
+        assert store.find(failure.id) is None
 
     def test_are_forgotten(self, store: Store) -> None:
         kept, gone = self.failure(store, "a"), self.failure(store, "b")

@@ -126,11 +126,11 @@ class TestRemove:
         def watched(path: Path, missing_ok: bool = False) -> None:
             unlink(path, missing_ok)
             if path.name.startswith(gone.id):
-                seen.append((path.suffix, store.has(gone.id)))
+                seen.append((path.suffix, store.find(gone.id)))
 
         monkeypatch.setattr(Path, "unlink", watched)
         remove(store, [gone.id])
-        assert seen[0] == (".json", False)
+        assert seen[0] == (".json", None)
 
     def test_a_folder_that_cannot_be_changed_is_explained(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

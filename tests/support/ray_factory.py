@@ -9,8 +9,10 @@ from pathlib import Path
 
 import polars as pl
 
-from keeprate.engine import Engine, RowBatch, RowSink, RunError, Task
+from keeprate.engine import Engine, RowBatch, RowSink, RunError
 from keeprate.evaluation.events import Event
+from keeprate.evaluation.row_counter import RowCounter
+from keeprate.evaluation.tasks import LocalTask
 from keeprate.plugins import registry as plugins
 from keeprate.plugins.registry import load
 from keeprate.request import Cost, DataSpec, LoopOptions, ModelSpec, Options, Request, RunSpec
@@ -114,6 +116,7 @@ class Received:
             note=lambda names, text: self.notes.append((names, text)),
             listen=self.events.append,
             stopping=lambda: len(self.row_batches) >= (self.stop_after or float("inf")),
+            advance=RowCounter(self.events.append),
         )
 
     def rows(self) -> pl.DataFrame:
@@ -130,15 +133,23 @@ def ids_of(comparison: Comparison, *methods: str) -> tuple[str, ...]:
     return tuple(job.id for job in comparison.jobs if job.info.method in methods)
 
 
+def task_of(
+    comparison: Comparison, ids: Sequence[str] | None = None, images: int = IMAGES
+) -> LocalTask:
+    """A task for these runs of a comparison, or for all of them, on its first images."""
+    names = tuple(ids or [job.id for job in comparison.jobs])
+    return LocalTask(names, range(images), comparison.options.loop, comparison=comparison)
+
+
 def passed(engine: Engine, asked: Request) -> Received:
     """Run everything asked for in two passes: the unpruned run with the first of the others, then
     each of the rest as a task of its own, all at once.
     """
     comparison, received = prepare(asked), Received()
     ids = [job.id for job in comparison.jobs]
-    engine.run(comparison, [Task(tuple(ids[:2]), range(IMAGES))], received.sink())
+    engine.run([task_of(comparison, ids[:2])], received.sink())
     comparison.reference = received.logits()["logits"].to_numpy()
-    rest = [Task((name,), range(IMAGES)) for name in ids[2:]]
+    rest = [task_of(comparison, [name]) for name in ids[2:]]
     if rest:
-        engine.run(comparison, rest, received.sink())
+        engine.run(rest, received.sink())
     return received

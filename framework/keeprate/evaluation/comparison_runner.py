@@ -20,6 +20,7 @@ from ..study.comparison import Comparison, Run
 from .classification import metric_sources
 from .distributed import broadcast_from_first, is_first_process, wait_for_all
 from .events import Listener, Note, PassEnded, PassStarted, RunFailed, RunFinished
+from .row_counter import RowCounter
 from .rows import RunRows, outcome_of
 from .tasks import tasks_of
 from .throughput import measure_throughput
@@ -61,6 +62,7 @@ class ComparisonRunner:
         self.partial = PartialRows(self.store.folder)
         self.failed: dict[str, RunError] = {}
         self.notes: dict[str, list[str]] = defaultdict(list)
+        self._told: set[str] = set()
         self.started = datetime.now(UTC).isoformat(timespec="seconds")
 
     def run(self) -> None:
@@ -68,8 +70,8 @@ class ComparisonRunner:
         if self.comparison.options.force and is_first_process():
             self.partial.forget(self.pending)
         first = self.comparison.unpruned.id
-        # the first process may just have removed rows: all work on the list that it sees
-        tasks = broadcast_from_first(self._tasks())
+        # the first process may just have removed rows: all go by what it sees
+        tasks = tasks_of(self.comparison, broadcast_from_first(self.partial.done(self.pending)))
         leading = [task for task in tasks if first in task.ids]
         others = [task for task in tasks if first not in task.ids]
         # every other run is compared with the unpruned model's logits, so these must be there
@@ -79,12 +81,6 @@ class ComparisonRunner:
         elif self.comparison.reference is not None:
             self._pass_all(others)
         self._settle()
-
-    def _tasks(self) -> list[Task]:
-        """Return tasks for all samples that runs have no saved rows of yet."""
-        positions_done = self.partial.done(self.pending)
-        samples, options = len(self.comparison.samples), self.comparison.options
-        return tasks_of(positions_done, samples, options.runs_per_pass, self.comparison.unpruned.id)
 
     def _pass_all(self, tasks: Sequence[Task]) -> None:
         """Run tasks together if the engine can, else one after another."""
@@ -99,7 +95,7 @@ class ComparisonRunner:
         run_ids = [run_id for task in tasks for run_id in task.ids]
         self.listen(PassStarted(run_ids, remaining, len(tasks) * samples - remaining))
         try:
-            self.context.engine.run(self.comparison, tasks, self._sink())
+            self.context.engine.run(tasks, self._sink())
         except SampleError as error:
             # a data loader's worker sends its whole traceback as the message: the last line counts
             message = str(error).strip().splitlines()[-1]
@@ -118,7 +114,10 @@ class ComparisonRunner:
         def note(names: Sequence[str], text: str) -> None:
             for name in names:
                 self.notes[name].append(text)
-            self.listen(Note(text))
+            # several parts of a task may say the same: it is told once
+            if text not in self._told:
+                self._told.add(text)
+                self.listen(Note(text))
 
         return RowSink(
             take=self.partial.take,
@@ -126,6 +125,7 @@ class ComparisonRunner:
             note=note,
             listen=self.listen,
             stopping=self.context.stopping,
+            advance=RowCounter(self.listen),
         )
 
     def _failed(self, run_id: str, run_error: RunError) -> None:

@@ -102,9 +102,8 @@ def calibrate(comparison: Comparison, clock: Callable[[], float] = time.perf_cou
 
 def estimate_cost(comparison: Comparison, speed: Speed) -> Estimate:
     """Return the work of all runs of a comparison, on a machine of this speed."""
-    jobs, images = comparison.jobs, len(comparison.samples)
-    nothing_done: dict[str, frozenset[int]] = {job.id: frozenset() for job in jobs}
-    tasks = tasks_of(nothing_done, images, comparison.options.runs_per_pass, comparison.unpruned.id)
+    jobs = comparison.jobs
+    tasks = tasks_of(comparison, {job.id: frozenset() for job in jobs})
     passes = [[job.model for job in jobs if job.id in task.ids] for task in tasks]
     return Estimate(
         apart=_work(comparison, [[job.model] for job in jobs], speed),

@@ -14,13 +14,23 @@ from torch import Tensor
 
 from ..data.samples import ImageSamples
 from ..data.texts import TextSamples
-from ..engine import RowBatch, RowSink, RunError
+from ..engine import Reply, RowSink, Task
 from ..errors import KeeprateError
 from ..reduction.reduced_model import ReducedModel
 from ..request import LoopOptions
+from ..study.comparison import Comparison
 from .distributed import gathered
-from .lightning_loop import Pass, PassLoop, Stopped
+from .lightning_loop import Logits, Pass, PassLoop, Stopped
 from .rows import RunRows, outcome_of
+
+
+def pass_of(comparison: Comparison, task: Task, reference: Logits | None) -> Pass:
+    """Return the pass that computes a task; `reference` are the unpruned model's logits."""
+    models = {job.id: job.model for job in comparison.jobs if job.id in task.ids}
+    unpruned = comparison.unpruned.id
+    if unpruned in models:
+        return Pass(models, comparison.samples, task.positions, unpruned=unpruned)
+    return Pass(models, comparison.samples, task.positions, reference=reference)
 
 
 def run_pass(work: Pass, options: LoopOptions, sink: RowSink) -> bool:
@@ -52,32 +62,17 @@ def evaluate(
     `model` itself is the unpruned one; only then the outcome has logits. Each of several processes
     returns the whole outcome. Raises KeeprateError if the model gives logits that are not finite.
     """
-    own_batches: list[RowBatch] = []
-    failed: dict[str, RunError] = {}
-    name = model.method.name
+    own, name = Reply(), model.method.name
     reference_logits = None if reference is None else reference.numpy()
     unpruned = name if reference is None else None
     work = Pass({name: model}, samples, range(len(samples)), unpruned, reference_logits)
-    run_pass(work, options, _collecting_sink(own_batches, failed))
-    row_batches = [
-        row_batch for process_batches in gathered(own_batches) for row_batch in process_batches
-    ]
-    if failed:
-        raise KeeprateError(failed[name].error)
+    run_pass(work, options, own.collect())
+    row_batches = [batch for batches in gathered(own.row_batches) for batch in batches]
+    if own.failed:
+        raise KeeprateError(own.failed[name].error)
     logits = [batch.logits for batch in row_batches if batch.logits is not None]
     rows = pl.concat([batch.rows for batch in row_batches])
     return outcome_of(rows, samples, pl.concat(logits) if logits else None)
-
-
-def _collecting_sink(row_batches: list[RowBatch], failed: dict[str, RunError]) -> RowSink:
-    """Return a sink that adds to these two, and tells nobody."""
-    return RowSink(
-        take=row_batches.append,
-        fail=failed.__setitem__,
-        note=lambda names, text: None,
-        listen=lambda event: None,
-        stopping=lambda: False,
-    )
 
 
 def _trainer(options: LoopOptions) -> lightning.Trainer:

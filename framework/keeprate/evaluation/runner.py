@@ -11,7 +11,7 @@ from ..plugins.code_hash import source_sha256
 from ..plugins.registry import registry
 from ..request import Request
 from ..results.lock import locked
-from ..results.reuse import reuse
+from ..results.reuse import find, take_over
 from ..results.store import Store
 from ..study.build import prepare
 from ..study.comparison import Comparison, Run
@@ -89,20 +89,22 @@ def _reused(job: Run, comparison: Comparison, context: RunContext) -> bool:
         return False
     # later runs are compared with the unpruned one's logits, so these must be stored, too
     ids = comparison.sample_ids() if job is comparison.unpruned else None
-    source = reuse(context.store, job.info, ids, write=is_first_process())
-    if source is None:
+    found = find(context.store, job.id, ids)
+    if found is None:
         return False
-    if ids is not None:
-        comparison.reference = Store(source).read_logits(job.id, ids)
+    if is_first_process():
+        take_over(context.store, found, job.info, ids)
+    if found.logits is not None:
+        comparison.reference = found.logits
     context.tally.reused.append(job.id)
-    context.listen(RunReused(job.id, job.label, str(source)))
+    context.listen(RunReused(job.id, job.label, str(found.source.folder)))
     return True
 
 
 def _hash_sources() -> None:
     """Hash the code of all plugins now, because files may change while a study runs."""
     plugins = registry()
-    for offers in (plugins.methods, plugins.backbones, plugins.datasets):
+    for offers in (plugins.methods, plugins.backbones, plugins.datasets, plugins.metrics):
         for offer in offers.values():
             source_sha256(offer.cls)
 

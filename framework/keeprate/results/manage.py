@@ -212,7 +212,7 @@ def _write_run(target: Store, run_id: str, files: Mapping[str, bytes]) -> None:
 def _target_rows(target: Store, run_id: str) -> pl.DataFrame | None:
     """Return the rows of a run in `target`, None if it is not finished there or unreadable."""
     try:
-        return target.rows(run_id) if target.has(run_id) else None
+        return None if target.find(run_id) is None else target.rows(run_id)
     except KeeprateError:
         return None
 
@@ -237,6 +237,6 @@ def _merge_failed(target: Store, source: Store) -> Iterator[Merged | str]:
     yield from (str(source.folder / problem) for problem in unreadable)
     failed_ids = {failure.id for failure in target.failures()[0]}
     for failure in failures:
-        if failure.id not in failed_ids and not target.has(failure.id):
+        if failure.id not in failed_ids and target.find(failure.id) is None:
             target.write_failure(failure)
             yield Merged(failure.id, source.folder, "failure")

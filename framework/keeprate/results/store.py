@@ -51,13 +51,12 @@ class Store:
         """Return the path of a run's file with a suffix such as `.json`; it need not exist."""
         return self.folder / f"{run_id}{suffix}"
 
-    def has(self, run_id: str) -> bool:
-        """Tell whether the run is finished and readable by this version."""
+    def find(self, run_id: str) -> Result | None:
+        """Return the result of a run, None unless it is finished and readable by this version."""
         try:
-            self._load(run_id)
+            return self._load(run_id)
         except (OSError, ValueError):
-            return False
-        return True
+            return None
 
     def read(self, run_id: str) -> Result:
         """Return the result of a run. Raises KeeprateError if it is missing or cannot be read."""
@@ -170,11 +169,11 @@ class Store:
         if result.id != run_id:
             raise ValueError(f"holds the run {result.id}, not the one it is named after")
         rows = self.path_of(run_id, ".parquet")
-        if not rows.is_file():
-            raise ValueError(f"its rows, {rows.name}, are missing")
         try:
             # the schema alone: reading all rows of all runs would take long
             missing = set(ROW_SCHEMA) - set(pl.read_parquet_schema(rows))
+        except FileNotFoundError:
+            raise ValueError(f"its rows, {rows.name}, are missing") from None
         except pl.exceptions.PolarsError as error:
             raise ValueError(f"its rows, {rows.name}, are broken: {_first_line(error)}") from error
         if missing:

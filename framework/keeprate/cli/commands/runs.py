@@ -85,7 +85,7 @@ def remove(
     selected_ids = {name for pattern in patterns for name in store_tools.find(store, pattern)}
     # a run that failed at first and is finished now is not a failed one
     selected_ids |= {
-        failure.id for failure in store.failures()[0] if failed and not store.has(failure.id)
+        failure.id for failure in store.failures()[0] if failed and store.find(failure.id) is None
     }
     selected_ids |= set(store_tools.known(store)) if everything else set()
     ids = sorted(selected_ids)

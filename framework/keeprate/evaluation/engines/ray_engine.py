@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
-from dataclasses import replace
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ...engine import Engine, RowSink, Task
 from ...errors import KeeprateError
-from ...plugins.discovery import VARIABLE
-from ...request import LoopOptions, Request
+from ...request import LoopOptions
 from ..events import Note
 
 if TYPE_CHECKING:
-    from ...study.comparison import Comparison
     from .ray_dispatch import WorkerPool
-    from .remote_worker import WorkerRequest
 
 
 class RayEngine(Engine):
@@ -59,25 +53,24 @@ class RayEngine(Engine):
         self._flag: Any = None
         self._is_ours = False
 
-    def run(self, comparison: Comparison, tasks: Sequence[Task], sink: RowSink) -> None:
+    def run(self, tasks: Sequence[Task], sink: RowSink) -> None:
         """Compute all tasks, shard by shard, on as many workers as there are.
 
-        Raises KeeprateError for a cluster that cannot be used, for a comparison that was made from
-        objects instead of names, and for a machine that cannot make the same comparison.
+        Raises KeeprateError for a cluster that cannot be used, for tasks that cannot be sent to
+        workers, and for a machine that cannot make the same comparison.
         """
-        from ..._devices import device_name, device_of
         from .ray_dispatch import Dispatch
         from .shards import Cutter
 
-        request, loop = self._request(comparison), comparison.options.loop
+        # before a cluster is started for nothing
+        for task in tasks:
+            task.check_portable()
         self._connect()
+        loop = tasks[0].loop
         pool = self._worker_pool(loop, sink)
-        worker_request = _worker_request(
-            comparison, request, self._loop(loop, pool.gpus), max(1, int(self.cpus))
-        )
-        cutter = Cutter(tasks, loop.batch_size, self.shard_seconds, self.shard_images)
-        here = device_name(device_of(loop.accelerator))
-        Dispatch(comparison, cutter, sink, pool, here).run(worker_request)
+        placed = [task.within(self.cpus, pool.gpus) for task in tasks]
+        cutter = Cutter(placed, loop.batch_size, self.shard_seconds, self.shard_images)
+        Dispatch(cutter, sink, pool).run()
 
     def close(self) -> None:
         """Leave the cluster; a cluster that was started for the study ends."""
@@ -99,25 +92,11 @@ class RayEngine(Engine):
         if find_spec("ray") is None:
             raise KeeprateError("Ray is not installed: pip install 'keeprate[ray]'.")
 
-    def _request(self, comparison: Comparison) -> Request:
-        """Return the request from which workers make the comparison again, or refuse."""
-        if comparison.request is None:
-            raise KeeprateError(
-                "Workers make the comparison again by name, and this one was made of objects: "
-                "describe it as a Request, or leave the engine out."
-            )
-        if comparison.options.loop.devices != 1:
-            raise KeeprateError(
-                f"Engine '{self.name}' gives each worker its share of the devices: leave --devices "
-                "out, and say workers and gpus."
-            )
-        return comparison.request
-
     def _connect(self) -> None:
         import ray
 
         from .ray_cluster import connect
-        from .remote_worker import StopFlag
+        from .ray_stop import StopFlag
 
         if self._flag is not None:
             return
@@ -162,37 +141,3 @@ class RayEngine(Engine):
             return self.gpus
         uses_gpu = accelerator in ("gpu", "cuda") or (accelerator == "auto" and has_gpus())
         return float(uses_gpu)
-
-    def _loop(self, loop: LoopOptions, gpus: float) -> LoopOptions:
-        """Return the loop options of a worker: they stay within its share of the machine."""
-        # "auto" would take a GPU that belongs to others
-        on_cpu = loop.accelerator == "auto" and not gpus
-        return replace(
-            loop,
-            # the worker itself takes one of its processors
-            workers=min(loop.workers, max(0, int(self.cpus) - 1)),
-            accelerator="cpu" if on_cpu else loop.accelerator,
-        )
-
-
-def _worker_request(
-    comparison: Comparison, request: Request, loop: LoopOptions, threads: int
-) -> WorkerRequest:
-    """Describe a comparison so that a worker can make it again."""
-    from ...plugins.registry import registry
-    from ...results.environment import versions
-    from .remote_worker import WorkerRequest
-
-    # the origin of a plugin from a file is its path, that of others is a package
-    paths = [Path(plugin.origin) for plugin in registry().plugins]
-    return WorkerRequest(
-        request=request,
-        loop=loop,
-        jobs=tuple(job.info for job in comparison.jobs),
-        bad=comparison.skipped,
-        versions=versions(),
-        limits=os.environ.get(VARIABLE),
-        files=tuple(path for path in paths if path.is_absolute()),
-        folder=Path.cwd(),
-        threads=threads,
-    )

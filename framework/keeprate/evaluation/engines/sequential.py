@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from ...engine import Engine, RowSink, Task
-
-if TYPE_CHECKING:
-    from ...study.comparison import Comparison
 
 
 class Sequential(Engine):
@@ -17,11 +14,8 @@ class Sequential(Engine):
     name: ClassVar[str] = "sequential"
     is_default: ClassVar[bool] = True
 
-    def run(self, comparison: Comparison, tasks: Sequence[Task], sink: RowSink) -> None:
+    def run(self, tasks: Sequence[Task], sink: RowSink) -> None:
         """Compute all tasks, one after another."""
-        from ..passes import run_pass
-        from ..tasks import pass_of
-
         for task in tasks:
             if not sink.stopping():
-                run_pass(pass_of(comparison, task), comparison.options.loop, sink)
+                task.run_here(sink)

@@ -58,14 +58,14 @@ class Cutter:
                 return Shard(number, ids, positions)
         return None
 
+    def task_of(self, shard: Shard) -> Task:
+        """Return the part of a task that a shard is."""
+        return replace(self.tasks[shard.task], ids=shard.ids, positions=shard.positions)
+
     def learn(self, shard: Shard, images: int, seconds: float) -> None:
         """Learn from the time that some images of a shard took."""
         if images:
             self._seconds_per_image[shard.task] = seconds / images
-
-    def give_up(self, name: str) -> None:
-        """Leave a run out of the shards that are still to be cut."""
-        self.given_up.add(name)
 
     def _batches(self, workers: int) -> int:
         """Return how many batches the next shard has."""
