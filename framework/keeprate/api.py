@@ -29,7 +29,7 @@ from .study.build import build_engine
 if TYPE_CHECKING:
     from .evaluation.comparison_runner import StudyOutcome
 
-MethodLike: TypeAlias = str | type[Method] | Method
+MethodLike: TypeAlias = str | type[Method] | Method | Mapping[str, object]
 RUNS: Final = Path("runs")
 _NOT_OF_THE_STUDY: Final = ("force", "folder", "progress")
 
