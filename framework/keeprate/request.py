@@ -6,23 +6,21 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from .backbones.loading.loaded import LoadedModel
     from .dataset import DataSet
     from .method import Method
 
-Precision: TypeAlias = Literal[
-    "32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"
-]
-Accelerator: TypeAlias = Literal["auto", "cpu", "gpu", "cuda", "mps", "tpu", "hpu"]
-PRECISIONS: Final[tuple[str, ...]] = get_args(Precision)
-ACCELERATORS: Final[tuple[str, ...]] = get_args(Accelerator)
+PRECISIONS: Final = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true")
+ACCELERATORS: Final = ("auto", "cpu", "gpu", "cuda", "mps", "tpu", "hpu")
 PREFIX: Final = "hf:"
 """Prefix of the names of transformers' models; all other names are timm's."""
 DEFAULT_BUDGETS: Final = ("80%", "65%", "50%")
 """Budgets of a comparison whose user names neither a budget nor a schedule."""
+DEFAULT_SEEDS: Final = (0,)
+"""Seeds of the methods that have one, where the user names none."""
 
 
 @dataclass(frozen=True)
@@ -95,9 +93,10 @@ class LoopOptions:
 class Options:
     """How to run a comparison.
 
-    `limit` takes that many images, evenly spread over the data set. `seed` is recorded for runs
-    whose method has no seed. `cache_decoded` is the folder that keeps transformed images. One pass
-    over the data serves at most `runs_per_pass` runs.
+    `limit` takes that many images, evenly spread over the data set. `seed` is for methods that take
+    one and whose run names none; it is recorded for methods that take none. `cache_decoded` is the
+    folder that keeps transformed images. One pass over the data serves at most `runs_per_pass`
+    runs.
     """
 
     loop: LoopOptions = field(default_factory=LoopOptions)
@@ -106,7 +105,7 @@ class Options:
     skip_bad: bool = False
     empty_last_mlp: bool = False
     force: bool = False
-    throughput: bool = True
+    throughput: bool = False
     cache_decoded: Path | None = None
     runs_per_pass: int = 64
 

@@ -70,7 +70,8 @@ HUGGINGFACE = {
 }
 SAME_RUN = {
     *("name", "runs", "force", "throughput", "batch_size", "workers", "accelerator", "devices"),
-    *("cache_decoded", "engine", "loggers"),
+    *("cache_decoded", "engine", "logger"),
+    *("checkpoint_seconds", "checkpoint_batches", "runs_per_pass"),
 }
 """Options that change where and how a run is computed, not which run it is."""
 
@@ -224,8 +225,14 @@ def stored(name: str, height: int, width: int, weights: str = "pretrained") -> R
     ],
 )
 def test_the_size_of_images_is_named_whatever_the_model_is_called(
-    name: str, size: tuple[int, int], spelled: str, asked: Callable[[str], Request]
+    name: str,
+    size: tuple[int, int],
+    spelled: str,
+    asked: Callable[[str], Request],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # these weights are not here, and the size does not suit every one of these models
+    monkeypatch.setattr("keeprate.study.checks.check_pairs", lambda *_, **__: None)
     run = stored(name, *size)
     command = command_of(run, make_environment())
     assert f" --model {name} --image-size {spelled} " in command

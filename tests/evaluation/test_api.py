@@ -211,18 +211,24 @@ def impostor(tokens, attention, stage):  # type: ignore[no-untyped-def]
         ({"methods": "tome", "budgets": "much"}, "much"),
         ({"methods": "tome", "accelerator": "warp"}, "No accelerator 'warp'"),
         ({"methods": "tome", "precision": "8-true"}, "No precision '8-true'"),
-        ({"methods": "tome", "limit": 0}, "limit must be a whole number from 1, not 0"),
-        ({"methods": "tome", "batch_size": 0.5}, "batch_size must be a whole number from 1"),
-        ({"methods": "tome", "workers": -1}, "workers must be a whole number from 0"),
-        ({"methods": "tome", "seeds": []}, "seeds must be one or more whole numbers"),
-        ({"methods": "tome", "seeds": [True]}, "seeds must be one or more whole numbers"),
-        ({"methods": "tome", "name": "../up"}, "name '../up' must be one plain folder name"),
+        ({"methods": "tome", "limit": 0}, "limit: must be greater than or equal to 1, not 0."),
+        ({"methods": "tome", "batch_size": 0.5}, "batch_size: must be a whole number, not 0.5."),
+        (
+            {"methods": "tome", "workers": -1},
+            "workers: must be greater than or equal to 0",
+        ),
+        ({"methods": "tome", "seeds": []}, "seeds: is an empty list."),
+        ({"methods": "tome", "seeds": [True]}, "seeds[0]: must be a whole number, not True."),
+        ({"methods": "tome", "name": "../up"}, "name: '../up' must be one plain folder name"),
         ({"methods": "tome", "name": "a", "folder": "b"}, "name and folder both say where"),
-        ({"methods": "tome", "model": 3}, "A model is a name or a module, not 3"),
+        ({"methods": "tome", "model": 3}, "model: must be a name, not 3."),
         ({"methods": "tome", "model": "vit_tiny_patch"}, "No model 'vit_tiny_patch'"),
-        ({"methods": "tome", "data": 3}, "A data set is a name or an instance"),
+        ({"methods": "tome", "data": 3}, "data: must be a name, not 3."),
         ({"methods": "tome", "data": "digit"}, "No data set 'digit'. Did you mean 'digits'"),
-        ({"methods": "tome", "model": nn.Linear(1, 1), "weights": "x"}, "go with a model's name"),
+        ({"methods": "tome", "model": nn.Linear(1, 1)}, "does not say how its images are prepared"),
+        ({"methods": "tome", "weights": "x"}, "model: weights and image_size need a model's name."),
+        ({"methods": "tome", "data": "imagenet"}, 'needs root: data="imagenet:FOLDER".'),
+        ({"methods": ["tome", RandomDrop, print]}, "methods[2]: A method is a name, a class"),
         ({"methods": "tome", "engine": "rai"}, "No engine 'rai'"),
     ],
 )
@@ -234,6 +240,21 @@ def test_mistakes_are_told_before_anything_is_computed(
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not list(position.rglob("*.parquet"))
+
+
+def test_weights_and_size_are_those_of_a_name_not_of_a_module() -> None:
+    with pytest.raises(KeeprateError, match=r"^model: weights .* a model's name, not a module\.$"):
+        compare(classifier(), "digits", weights="x")
+
+
+def test_several_mistakes_are_told_together() -> None:
+    with pytest.raises(KeeprateError) as caught:
+        compare(methods=["tome", "tomme"], limit=0)
+    assert str(caught.value).splitlines() == [
+        "2 problems in these arguments:",
+        "  limit: must be greater than or equal to 1, not 0.",
+        "  methods[1]: No method 'tomme'. Did you mean 'tome'?",
+    ]
 
 
 def test_only_what_is_named_can_be_asked_for_elsewhere() -> None:
@@ -261,6 +282,30 @@ def test_a_run_says_where_its_method_came_from() -> None:
     assert found["key-norm"].method_origin == f"given ({__name__})"
     assert found["tome"].method_origin == registry().methods["tome"].origin
     assert set(found["key-norm"].sources) == {"method", "data set"}
+
+
+ON_TWO_DEVICES = """
+import keeprate
+
+methods = ["random", "tome"]
+how = {"limit": 30, "accelerator": "cpu", "workers": 0, "logger": "csv"}
+table = keeprate.compare(methods=methods, schedules="r=4", seeds=[1, 2], devices=2, **how)
+print("|".join(sorted(table.frame["id"])))
+"""
+
+
+@pytest.mark.system
+def test_several_devices_share_the_images_and_every_process_has_the_table(position: Path) -> None:
+    script = position / "two.py"
+    script.write_text(ON_TWO_DEVICES)
+    done = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, check=True, timeout=240
+    )
+    told = [line for line in done.stdout.splitlines() if "|" in line]
+    alone = compare(methods=["random", "tome"], seeds=[1, 2], limit=30, name="alone", force=True)
+    assert told == ["|".join(sorted(alone.frame["id"]))] * 2
+    assert done.stderr.count("4 done, 0 left") == 1
+    assert list((position / "runs/digits").rglob("metrics.csv"))
 
 
 def test_import_is_light() -> None:

@@ -64,7 +64,7 @@ throughput: true
 """
     )
     assert (study.name, study.description) == ("mine", "Two lines of text.")
-    assert (study.engine, study.loggers) == (None, ("csv",))
+    assert (study.spec.engine, study.loggers) == (None, ("csv",))
     assert [request.model for request in study.requests] == [
         ModelSpec(TINY),
         ModelSpec(TINY, image_size=(160, 160)),
@@ -97,7 +97,7 @@ def test_what_is_not_said_is_as_in_compare() -> None:
     assert request.only_fitting
     assert {run.method for run in request.runs} >= {"tome", "zero-tprune", "class-attention"}
     assert {run.cost for run in request.runs} == {Cost(None, b) for b in ("80%", "65%", "50%")}
-    assert request.options == Options(limit=5, throughput=False)
+    assert request.options == Options(limit=5)
 
 
 def test_a_study_that_is_not_there_is_told() -> None:

@@ -33,8 +33,7 @@ PROBLEMS = {
     ),
     "twice": (
         "methods: {name: 'shape:kind=a', parameters: {kind: b}}",
-        "s.yaml:1: methods.parameters.kind: is given twice: behind the name and here. "
-        "Leave one out.",
+        "s.yaml:1: methods.parameters.kind: Method 'shape': kind is given twice. Leave one out.",
     ),
     "type": (
         GIVEN + "parameters: {\n limit: [1, many]}}",
@@ -80,8 +79,8 @@ PROBLEMS = {
     ),
     "preset": (
         "methods: [plain, shape]\nschedules: [fixed]",
-        "s.yaml:2: schedules.0: 'fixed' is a preset of shape, not of plain. Write it under "
-        "schedules of that method.",
+        "s.yaml:2: schedules.0: 'fixed' is a preset of shape, not of plain. Give it to that "
+        "method alone.",
     ),
     "exclude": (
         "methods: plain\nexclude:\n  - {method: plane}",
@@ -102,7 +101,7 @@ PROBLEMS = {
     ),
     "no root beside others": (
         "data: {name: text-file, parameters: {max_length: 5}}",
-        "s.yaml:1: data: Data set 'text-file' needs file: write parameters: {file: FILE}.",
+        "s.yaml:1: data: Data set 'text-file' needs file: write text-file:file=FILE.",
     ),
     "data parameter": (
         "data: {name: digits, parameters: {size: 5}}",

@@ -55,7 +55,7 @@ PROBLEMS = {
     ),
     "no classifier": (
         "data: imagenet:photos",
-        "s.yaml: models: Data set 'imagenet' ships no classifier: name models.",
+        "s.yaml: models: Data set 'imagenet' ships no classifier: name a model.",
     ),
     "class token": (
         "models: vit_little_patch16_reg4_gap_256\ndata: imagenet:photos\n"

@@ -11,8 +11,9 @@ from keeprate.plugins.registry import load
 from keeprate.request import RunSpec
 from keeprate.study.grid import points_of
 from keeprate.study.pairs import Pair, pairs_of
-from keeprate.study.problems import Problems, StudyProblems
-from keeprate.study.schema import StudyContent
+from keeprate.study.problems import StudyProblems
+from keeprate.study.schema import StudySpec
+from keeprate.study.study_file import read_study_text
 from keeprate.study.validate import validated
 
 PLUGIN = """
@@ -76,16 +77,16 @@ def shapes(folder: Path) -> Iterator[None]:
 def told(text: str, *overrides: str) -> list[str]:
     """Every problem of a study's text and types, as it is printed."""
     try:
-        ledger = Problems.of("s.yaml", text, overrides)
+        ledger = read_study_text("s.yaml", text, overrides)
     except StudyProblems as error:
         return [str(problem) for problem in error.problems]
     validated(ledger)
     return [str(problem) for problem in ledger.problems]
 
 
-def content(text: str, *overrides: str) -> StudyContent:
+def content(text: str, *overrides: str) -> StudySpec:
     """What a study without problems says."""
-    ledger = Problems.of("s.yaml", text, overrides)
+    ledger = read_study_text("s.yaml", text, overrides)
     found = validated(ledger)
     assert ledger.problems == []
     return found
@@ -93,21 +94,21 @@ def content(text: str, *overrides: str) -> StudyContent:
 
 def runs(text: str) -> list[RunSpec]:
     """The runs of a study without problems."""
-    ledger = Problems.of("s.yaml", text, [])
+    ledger = read_study_text("s.yaml", text, [])
     points = points_of(validated(ledger), ledger)
     assert [str(each) for each in ledger.problems] == []
     return [point.spec for point in points]
 
 
 def grid_problems(text: str) -> list[str]:
-    ledger = Problems.of("s.yaml", text, [])
+    ledger = read_study_text("s.yaml", text, [])
     content = validated(ledger)
     pairs_of(content, points_of(content, ledger), ledger)
     return [str(each) for each in ledger.problems]
 
 
 def pairs(text: str) -> list[Pair]:
-    ledger = Problems.of("s.yaml", text, [])
+    ledger = read_study_text("s.yaml", text, [])
     content = validated(ledger)
     found = pairs_of(content, points_of(content, ledger), ledger)
     assert [str(each) for each in ledger.problems] == []

@@ -104,6 +104,23 @@ class ImageSize(click.ParamType[tuple[int, int]]):
         return int(sides[0]), int(sides[1])
 
 
+class Number(click.ParamType[float | str]):
+    """A number; any other text stays as it is, for the specification to judge."""
+
+    name = "number"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float | str:
+        """Read the text of a number, as an int if it is whole."""
+        for kind in (int, float):
+            try:
+                return kind(str(value))
+            except ValueError:
+                continue
+        return str(value)
+
+
 def _warn(broken: BrokenPlugin) -> None:
     click.echo(f"Warning: plugin {broken}", err=True)
     if settings().traceback:

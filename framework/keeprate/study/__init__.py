@@ -1,8 +1,20 @@
-"""Study files: a grid of models, data sets, methods, costs and seeds, checked before it runs."""
+"""Studies: one specification of what is compared, checked and expanded before anything runs."""
 
 from __future__ import annotations
 
-from .problems import Problem, StudyProblems
-from .read import Study, read_study
+from .arguments import Arguments
+from .expansion import Study, expand
+from .problems import Problem, Problems, StudyProblems
+from .read import read_study
+from .schema import StudySpec
 
-__all__ = ["Problem", "Study", "StudyProblems", "read_study"]
+__all__ = [
+    "Arguments",
+    "Problem",
+    "Problems",
+    "Study",
+    "StudyProblems",
+    "StudySpec",
+    "expand",
+    "read_study",
+]

@@ -10,14 +10,13 @@ from ..backbones.lookup import adapt
 from ..dataset import DataSet
 from ..engine import Engine
 from ..errors import KeeprateError
-from ..method import Method
-from ..plugins.parameters import build, parameters_of, parse_spec
+from ..plugins.parameters import build, parse_spec
 from ..plugins.registry import registry
-from ..reduction.plan import preset_of, suits
+from ..reduction.plan import suits
 from ..reduction.proof import require_proof
-from ..reduction.reduce import resolve_method
 from ..request import DataSpec, ModelSpec, Request, RunSpec
 from .comparison import Comparison, MethodAtCost
+from .methods import build_method
 
 
 def prepare(request: Request, bad: Mapping[str, str] | None = None) -> Comparison:
@@ -70,28 +69,18 @@ def build_model(spec: ModelSpec, data: DataSet) -> LoadedModel:
         raise KeeprateError("--weights and --image-size need --model NAME.")
     model = data.classifier()
     if model is None:
-        raise KeeprateError(f"Data set '{data.name}' ships no classifier: name one with --model.")
+        raise KeeprateError(f"Data set '{data.name}' ships no classifier: name a model.")
     return LoadedModel(
         model, f"{data.name} classifier", f"shipped with {data.name}", weights_sha256(model)
     )
 
 
 def build_run(spec: RunSpec, seed: int) -> MethodAtCost:
-    """Return the method that `spec` names, at its cost; `seed` is the default of its seed.
+    """Return the method that `spec` names, at its cost; `seed` is as for `build_method`.
 
     Raises KeeprateError for unknown names and parameters that do not fit.
     """
-    if isinstance(spec.given, Method):
-        return MethodAtCost(resolve_method(spec.given, spec.cost.schedule, {}), spec.cost)
-    cls = spec.given or registry().method(spec.method)
-    preset = preset_of(cls, spec.cost.schedule)
-    preset_values: Mapping[str, object] = {} if preset is None else preset.parameters
-    takes_seed = any(parameter.name == "seed" for parameter in parameters_of(cls))
-    # the later ones win: the seed of the loop, values of the run, parameters of the preset
-    seed_values = {"seed": seed} if takes_seed else {}
-    return MethodAtCost(
-        build("method", cls, {**seed_values, **spec.values, **preset_values}), spec.cost
-    )
+    return MethodAtCost(build_method(spec, seed), spec.cost)
 
 
 def build_engine(spec: str | None) -> Engine:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -19,12 +18,12 @@ from ..reduction.plan import make_plan, refuse_unsuited
 from ..request import PREFIX
 from .pairs import NamedModel, Pair
 from .problems import Problems
-from .schema import StudyContent
+from .schema import StudySpec
 from .yaml_lines import KeyPath
 
 
 def check_pairs(
-    content: StudyContent, pairs: Sequence[Pair], ledger: Problems, *, ask_hub: bool
+    content: StudySpec, pairs: Sequence[Pair], ledger: Problems, *, ask_hub: bool
 ) -> None:
     """Note every run that its model, its data set or its cost makes impossible.
 
@@ -38,7 +37,7 @@ def check_pairs(
 
 @dataclass
 class _Checking:
-    content: StudyContent
+    content: StudySpec
     ledger: Problems
     has_several_models: bool
     ask_hub: bool
@@ -62,6 +61,8 @@ class _Checking:
 
     def _load(self, model: NamedModel, data: DataSet | None) -> LoadedModel | None:
         """Return the model without weights, or the data set's classifier if none is named."""
+        if model.spec.built is not None:
+            return model.spec.built
         if model.spec.name is not None:
             # kept for all data sets, a failure as None, too: it is reported once
             if model.path not in self._outlines:
@@ -72,7 +73,9 @@ class _Checking:
             return None
         classifier = data.classifier()
         if classifier is None:
-            self.ledger.add(model.path, f"Data set '{data.name}' ships no classifier: name models.")
+            self.ledger.add(
+                model.path, f"Data set '{data.name}' ships no classifier: name a model."
+            )
             return None
         return LoadedModel(classifier, f"{data.name} classifier", f"shipped with {data.name}", "")
 
@@ -136,7 +139,7 @@ def _outline(model: NamedModel, ledger: Problems, *, ask_hub: bool) -> LoadedMod
                 find_published(spec.name, config_of(outlined.model))
             return outlined
         except KeeprateError as error:
-            ledger.add((*path, _blamed_key(model, str(error))), _as_keys(str(error)))
+            ledger.add((*path, _blamed_key(model, str(error))), str(error))
     return None
 
 
@@ -145,10 +148,3 @@ def _blamed_key(model: NamedModel, message: str) -> str:
     if model.spec.image_size is not None and "mage size" in message:
         return "image_size"
     return "name" if model.spec.weights is None else "weights"
-
-
-def _as_keys(message: str) -> str:
-    """Rewrite options in an error message ("--image-size PIXELS") as keys of a study."""
-    return re.sub(
-        r"--([a-z-]+) (?=[A-Z])", lambda match: f"{match[1].replace('-', '_')}: ", message
-    )

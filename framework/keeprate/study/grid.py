@@ -6,25 +6,27 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from ..costs import parse_budget
 from ..errors import KeeprateError, suggestion
 from ..method import Method
-from ..plugins.parameters import Parameter, build, parameters_of, parse_spec, values_of
+from ..plugins.parameters import Parameter, parameters_of, parse_spec, values_of
 from ..plugins.registry import registry
 from ..reduction.plan import preset_of
 from ..reduction.schedule import parse_schedule
 from ..request import DEFAULT_BUDGETS, Cost, RunSpec
+from .methods import SEED, build_method, lacks_seed
 from .problems import Problems
-from .schema import MethodEntry, StudyContent
+from .schema import MethodEntry, StudySpec
 from .validate import named_values, refused
 from .yaml_lines import KeyPath
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
-SEED = "seed"
+
+_Given: TypeAlias = Method | type[Method] | None
 
 
 @dataclass(frozen=True)
@@ -53,22 +55,41 @@ class _Costed:
     budget: KeyPath
 
 
-def points_of(content: StudyContent, ledger: Problems) -> list[GridRun]:
+def points_of(content: StudySpec, ledger: Problems) -> list[GridRun]:
     """Return the runs of a study in the order in which they are written, each once.
 
     Impossible runs are noted in the ledger and left out.
     """
     runs_by_key: dict[str, GridRun] = {}
+    classes = {name: offer.cls for name, offer in registry().methods.items()}
     for path, entry in _entries(content):
         with ledger.at((*path, "name")):
-            name, texts = parse_spec(entry.name)
-            cls = registry().method(name)
-            for point in _Expansion(cls, texts, entry, path, content, ledger).points():
+            expansion = _Expansion(*_named(entry), entry, path, content, ledger)
+            cls = expansion.cls
+            # reports tell methods apart by their names alone
+            if classes.setdefault(cls.name, cls) is not cls:
+                raise KeeprateError(
+                    f"Two methods are named '{cls.name}': give {cls.__name__} another name."
+                )
+            for point in expansion.points():
                 runs_by_key.setdefault(point.key, point)
     return list(runs_by_key.values())
 
 
-def _entries(content: StudyContent) -> list[tuple[KeyPath, MethodEntry]]:
+def _named(entry: MethodEntry) -> tuple[type[Method], Mapping[str, str], _Given]:
+    """Return the class of an entry, the values behind its name, and what no name stands for."""
+    given = entry.given
+    if given is None:
+        name, texts = parse_spec(entry.name)
+        return registry().method(name), texts, None
+    if isinstance(given, Method):
+        return type(given), {}, given
+    offer = registry().methods.get(given.name)
+    # a registered class goes by its name, so that the run can be asked for on another machine
+    return given, {}, None if offer is not None and offer.cls is given else given
+
+
+def _entries(content: StudySpec) -> list[tuple[KeyPath, MethodEntry]]:
     """Return the methods of the study with their key paths, or all that reduce tokens."""
     if content.methods is None:
         offers = registry().methods.values()
@@ -87,9 +108,10 @@ class _Expansion:
 
     cls: type[Method]
     texts: Mapping[str, str]
+    given: _Given
     entry: MethodEntry
     path: KeyPath
-    content: StudyContent
+    content: StudySpec
     ledger: Problems
 
     def points(self) -> list[GridRun]:
@@ -108,14 +130,16 @@ class _Expansion:
         # a preset is a schedule with its parameters: they win over those of the entry
         own_values = {name: value for name, value in values.items() if name not in preset_values}
         with self.ledger.at(self.path):
-            method = build("method", self.cls, {**own_values, **preset_values})
-            spec = RunSpec(self.cls.name, own_values, costed.cost)
+            spec = RunSpec(self.cls.name, own_values, costed.cost, self.given)
+            method = build_method(spec, seed=0)
             key_paths = (self.path, costed.schedule, costed.budget)
             return GridRun(spec, method, values_of(method), *key_paths)
         return None
 
     def _settings(self) -> list[dict[str, object]]:
         """Return every combination of parameter values that the method takes."""
+        if isinstance(self.given, Method):  # it has its values, seed included
+            return [{}]
         axes = self._axes()
         with self.ledger.at((*self.path, "zip")):
             settings = combinations(axes, self.entry.zip)
@@ -130,7 +154,7 @@ class _Expansion:
             with self.ledger.at((*self.path, "parameters", name)):
                 axis = axis_of(parameters_by_name[name], value)
                 axes[name] = [value] if axis is None else axis
-        if SEED in parameters_by_name and SEED not in values:
+        if lacks_seed(self.cls, values):
             axes[SEED] = [seed for seed in self.content.seeds if seed is not None]
         return axes
 
@@ -185,8 +209,8 @@ class _Expansion:
         owners = [offer.name for offer in offers if preset_of(offer.cls, text) is not None]
         if owners:
             raise KeeprateError(
-                f"'{text}' is a preset of {owners[0]}, not of {self.cls.name}. Write it under "
-                "schedules of that method."
+                f"'{text}' is a preset of {owners[0]}, not of {self.cls.name}. Give it to that "
+                "method alone."
             )
         parse_schedule(text)
 

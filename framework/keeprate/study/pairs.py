@@ -5,23 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..dataset import DataSet
 from ..errors import KeeprateError
 from ..plugins.parameters import Parameter, build, parameters_of, parse_spec, values_of
 from ..plugins.registry import registry
 from ..request import DataSpec, ModelSpec
-from .grid import SEED, GridRun
+from .grid import GridRun
+from .methods import SEED
 from .problems import Problems
-from .schema import DataEntry, Exclusion, StudyContent
+from .schema import DataEntry, Exclusion, StudySpec
 from .validate import missing, named_values, refused
 from .yaml_lines import KeyPath
+
+if TYPE_CHECKING:
+    from ..dataset import DataSet
 
 
 @dataclass(frozen=True)
 class NamedModel:
-    """A model by name, and its key path in the study."""
+    """A model by name, or as given, and its key path in the study."""
 
     spec: ModelSpec
     path: KeyPath
@@ -29,15 +32,15 @@ class NamedModel:
 
 @dataclass(frozen=True)
 class NamedData:
-    """A data set by name, its class, and its key path in the study."""
+    """A data set by name, or as given, its class, and its key path in the study."""
 
     spec: DataSpec
     cls: type[DataSet]
     path: KeyPath
 
     def make(self) -> DataSet:
-        """Construct the data set. This is cheap: nothing is read."""
-        return build("data set", self.cls, self.spec.values)
+        """Return the data set. This is cheap: nothing is read."""
+        return self.spec.built or build("data set", self.cls, self.spec.values)
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class Pair:
     points: tuple[GridRun, ...]
 
 
-def pairs_of(content: StudyContent, points: Sequence[GridRun], ledger: Problems) -> list[Pair]:
+def pairs_of(content: StudySpec, points: Sequence[GridRun], ledger: Problems) -> list[Pair]:
     """Return every model on every data set. Note impossible ones and idle exclusions."""
     models, datas = _models(content), _data_sets(content, ledger) or [None]
     exclusions = [
@@ -84,7 +87,7 @@ def pairs_of(content: StudyContent, points: Sequence[GridRun], ledger: Problems)
     return pairs
 
 
-def _models(content: StudyContent) -> list[NamedModel]:
+def _models(content: StudySpec) -> list[NamedModel]:
     """Return the models of the study; one without a name is the data set's own classifier."""
     if content.models is None:
         return [NamedModel(ModelSpec(), ("models",))]
@@ -92,11 +95,13 @@ def _models(content: StudyContent) -> list[NamedModel]:
     for index, entry in enumerate(content.models):
         if entry is not None:
             spec = ModelSpec(entry.name, entry.weights, entry.image_size)
+            if entry.given is not None:
+                spec = ModelSpec(built=entry.given)
             models_by_spec.setdefault(spec, NamedModel(spec, ("models", index)))
     return list(models_by_spec.values())
 
 
-def _data_sets(content: StudyContent, ledger: Problems) -> list[NamedData | None]:
+def _data_sets(content: StudySpec, ledger: Problems) -> list[NamedData | None]:
     if content.data is None:
         with ledger.at(("data",)):
             return [NamedData(DataSpec(), registry().embedded_dataset(), ("data",))]
@@ -111,6 +116,8 @@ def _data_sets(content: StudyContent, ledger: Problems) -> list[NamedData | None
 
 def _look_up_data(entry: DataEntry, path: KeyPath, ledger: Problems) -> NamedData | None:
     """Look up a data set; check its parameters, and that the files that it needs exist."""
+    if entry.given is not None:
+        return NamedData(DataSpec(entry.name, built=entry.given), type(entry.given), path)
     with ledger.at((*path, "name")):
         name, texts = parse_spec(entry.name)
         cls = registry().dataset(name)
@@ -133,11 +140,11 @@ def _explain_lacking(
     """Return a message that says how to give a data set the parameters that it lacks."""
     needs = f"Data set '{cls.name}' needs {' and '.join(lacking_names)}:"
     parameters = {parameter.name: parameter for parameter in parameters_of(cls)}
-    key = ".".join(map(str, ledger.written(path)))
     if alone and len(lacking_names) == 1:
-        return f"{needs} --set {key}={cls.name}:{_placeholder(parameters[lacking_names[0]])}."
-    lines = ", ".join(f"{name}: {_placeholder(parameters[name])}" for name in lacking_names)
-    return f"{needs} write parameters: {{{lines}}}."
+        text = f"{cls.name}:{_placeholder(parameters[lacking_names[0]])}"
+        return f"{needs} {ledger.source.assignment(path, text)}."
+    values = ",".join(f"{name}={_placeholder(parameters[name])}" for name in lacking_names)
+    return f"{needs} write {cls.name}:{values}."
 
 
 def _placeholder(parameter: Parameter) -> str:

@@ -1,22 +1,21 @@
-"""Hold the data of a study with the changes of the command line, and collect its problems."""
+"""Collect the problems of a specification, each named where its front end was told the value."""
 
 from __future__ import annotations
 
-import copy
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from ..errors import KeeprateError
-from .yaml_lines import Flaw, KeyPath, read_document, read_value
+from .yaml_lines import KeyPath
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Something to mend: `where` is "study.yaml:4" or "--set limit", `key` the key in question."""
+    """Something to mend: `where` is "study.yaml:4", "--limit" or "limit", `key` the key there."""
 
     where: str
     key: str
@@ -31,157 +30,49 @@ class Problem:
 class StudyProblems(KeeprateError):
     """All problems of a study, each on a line of its own."""
 
-    def __init__(self, name: str, problems: Sequence[Problem]) -> None:
+    def __init__(self, title: str, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
         lines = [str(problem) for problem in self.problems]
         indented = "".join(f"\n  {line}" for line in lines)
         super().__init__(
-            lines[0] if len(lines) == 1 else f"{len(lines)} problems in {name}:{indented}"
+            lines[0] if len(lines) == 1 else f"{len(lines)} problems in {title}:{indented}"
         )
 
 
-@dataclass(frozen=True)
-class Override:
-    """A value from the command line (`--set KEY=VALUE`), and its key path in the study."""
-
-    key: str
-    path: KeyPath
-    value: object
-
-    @classmethod
-    def parse(cls, text: str) -> Override:
-        """Parse `models.0.weights=FILE`; the value is YAML.
-
-        Raises KeeprateError for a text that has no key or whose value is not YAML.
-        """
-        key, equals, value = text.partition("=")
-        parts = key.strip().split(".")
-        if not equals or not all(parts):
-            raise KeeprateError(f"--set {text}: write KEY=VALUE, as --set limit=100.")
-        try:
-            parsed = read_value(value)
-        except KeeprateError as error:
-            raise KeeprateError(f"--set {key.strip()}: {error}") from error
-        path = tuple(int(part) if part.isdecimal() else part for part in parts)
-        return cls(key.strip(), path, parsed)
-
-    def apply(self, data: dict[str, Any]) -> dict[str, Any]:
-        """Return a copy of `data` that has the value at its key path.
-
-        On the way, a single value counts as a list of one, a text as the mapping with that name.
-        Raises KeeprateError for a key path that does not exist.
-        """
-        changed: dict[str, Any] = self._place_value(copy.deepcopy(data), 0)
-        return changed
-
-    def _place_value(self, node: Any, depth: int) -> Any:
-        if depth == len(self.path):
-            return self.value
-        part = self.path[depth]
-        if isinstance(part, int):
-            items = node if isinstance(node, list) else [] if node is None else [node]
-            if part > len(items):
-                raise self._path_error(depth, f"has {len(items)} items, counted from 0")
-            inner = items[part] if part < len(items) else None
-            return [*items[:part], self._place_value(inner, depth + 1), *items[part + 1 :]]
-        if isinstance(node, list):
-            raise self._path_error(
-                depth, f"is a list: say which item, as {self._path_text(depth)}.0"
-            )
-        values = {"name": node} if isinstance(node, str) else node if node is not None else {}
-        if not isinstance(values, dict):
-            raise self._path_error(depth, "is a single value without keys")
-        return {**values, part: self._place_value(values.get(part), depth + 1)}
-
-    def _path_error(self, depth: int, reason: str) -> KeeprateError:
-        return KeeprateError(f"--set {self.key}: {self._path_text(depth)} {reason}.")
-
-    def _path_text(self, depth: int) -> str:
-        return ".".join(map(str, self.path[:depth]))
-
-
 @dataclass
-class Problems:
-    """The data of a study and the problems that were found in it so far, each once."""
+class StudySource(ABC):
+    """What a front end was told: a mapping of `StudySpec`'s keys, and how it names its places.
 
-    file: str
+    `title` stands for all of it in messages, for example "study.yaml".
+    """
+
+    title: str
     data: dict[str, Any]
-    lines: dict[KeyPath, int]
-    overrides: Sequence[Override] = ()
-    _found: dict[tuple[str, str, str], Problem] = field(default_factory=dict)
+    equals: ClassVar[str | None] = None
+    """What stands between a key and its value; None where options stay options."""
+    tells_all: ClassVar[bool] = False
+    """Whether shapes are checked even if names are wrong, so that all problems are told at once."""
 
-    @classmethod
-    def of(cls, file: str, text: str, overrides: Sequence[str]) -> Problems:
-        """Read a study's text and apply the overrides.
+    @abstractmethod
+    def problem(self, path: KeyPath, text: str) -> Problem:
+        """Return a problem that names the value at `path` as the user gave it."""
 
-        Raises StudyProblems if the text is no YAML mapping or an override fits nowhere.
-        """
-        document = read_document(text)
-        ledger = cls(file, document.data or {}, dict(document.lines))
-        for flaw in document.flaws:
-            ledger._note(ledger._flaw_problem(flaw))
-        for override in overrides:
-            ledger._apply_override(override)
-        # an override that fits nowhere has no line: what it meant to change is unknown
-        if document.data is None or any(not problem.line for problem in ledger.problems):
-            raise ledger.error()
-        return ledger
+    @abstractmethod
+    def assignment(self, path: KeyPath, value: str) -> str:
+        """Return what a user writes to give the key at `path` a value."""
 
-    @property
-    def problems(self) -> list[Problem]:
-        """The problems in the order of their lines; those without a line come last."""
-        return sorted(self._found.values(), key=lambda problem: (not problem.line, problem.line))
-
-    def error(self) -> StudyProblems:
-        """Return the error that lists all problems."""
-        return StudyProblems(self.file, self.problems)
-
-    def add(self, path: KeyPath, text: str) -> None:
-        """Note a problem with the value at `path`; those that differ only in numbers count once."""
-        self._note(self._problem(path, text))
-
-    @contextmanager
-    def at(self, path: KeyPath) -> Iterator[None]:
-        """Note a KeeprateError raised inside as a problem with the value at `path`."""
-        try:
-            yield
-        except KeeprateError as error:
-            self.add(path, str(error))
-
-    def _apply_override(self, text: str) -> None:
-        try:
-            override = Override.parse(text)
-            self.data = override.apply(self.data)
-            self.overrides = [*self.overrides, override]
-        except KeeprateError as error:
-            where, _, message = str(error).partition(": ")
-            self._note(Problem(where, "", message))
-
-    def _note(self, problem: Problem) -> None:
-        # a grid repeats a problem for each value of an axis: once is enough
-        pattern = re.sub(r"\d[\d.]*", "#", problem.text)
-        self._found.setdefault((problem.where, problem.key, pattern), problem)
-
-    def _flaw_problem(self, flaw: Flaw) -> Problem:
-        return Problem(f"{self.file}:{flaw.line}", _dotted(flaw.path), flaw.text, flaw.line)
-
-    def _problem(self, path: KeyPath, text: str) -> Problem:
-        path = self.written(path)
-        # the last override of a key is the one whose value stands there
-        for override in reversed(self.overrides):
-            override_path = self.written(override.path)
-            if path[: len(override_path)] == override_path:
-                inner_path = path if len(path) > len(override_path) else ()
-                return Problem(f"--set {override.key}", _dotted(inner_path), text)
-        # a key that is missing has no line: that of the nearest key around it is shown
-        known_paths = [path[:end] for end in range(len(path), 0, -1) if path[:end] in self.lines]
-        if not known_paths:
-            return Problem(self.file, _dotted(path), text)
-        line = self.lines[known_paths[0]]
-        return Problem(f"{self.file}:{line}", _dotted(path), text, line)
+    def worded(self, text: str) -> str:
+        """Return a text with options ("--image-size PIXELS") as this front end spells them."""
+        if self.equals is None:
+            return text
+        return re.sub(
+            r"--([a-z-]+) (?=[A-Z])",
+            lambda match: f"{match[1].replace('-', '_')}{self.equals}",
+            text,
+        )
 
     def written(self, path: KeyPath) -> KeyPath:
-        """Return the path as the file spells it, which may omit lists of one and the key `name`."""
+        """Return the path as the user wrote it, who may omit lists of one and the key `name`."""
         node: Any = self.data
         parts: list[str | int] = []
         for part in path:
@@ -195,18 +86,41 @@ class Problems:
         return tuple(parts)
 
 
-def read_text(path: Path) -> str:
-    """Return the text of a file. Raises KeeprateError, with the line, if it is not UTF-8."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise KeeprateError(f"Cannot read '{path}': {error.strerror}.") from error
-    try:
-        return data.decode("utf-8-sig")  # editors on Windows write a byte order mark
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise KeeprateError(f"{path.name}:{line}: is not UTF-8 text. Save it as UTF-8.") from error
+@dataclass
+class Problems:
+    """The problems that were found in a source so far, each once."""
 
+    source: StudySource
+    _found: dict[tuple[str, str, str], Problem] = field(default_factory=dict)
 
-def _dotted(path: KeyPath) -> str:
-    return ".".join(map(str, path))
+    @property
+    def problems(self) -> list[Problem]:
+        """The problems in the order of their lines; those without a line come last."""
+        return sorted(self._found.values(), key=lambda problem: (not problem.line, problem.line))
+
+    def error(self) -> StudyProblems:
+        """Return the error that lists all problems."""
+        return StudyProblems(self.source.title, self.problems)
+
+    def raise_early(self) -> None:
+        """Raise the error for what was found so far, unless the source wants all told at once."""
+        if self.problems and not self.source.tells_all:
+            raise self.error()
+
+    def add(self, path: KeyPath, text: str) -> None:
+        """Note a problem with the value at `path`; those that differ only in numbers count once."""
+        self.note(self.source.problem(path, self.source.worded(text)))
+
+    def note(self, problem: Problem) -> None:
+        """Note a problem whose place is known."""
+        # a grid repeats a problem for each value of an axis: once is enough
+        pattern = re.sub(r"\d[\d.]*", "#", problem.text)
+        self._found.setdefault((problem.where, problem.key, pattern), problem)
+
+    @contextmanager
+    def at(self, path: KeyPath) -> Iterator[None]:
+        """Note a KeeprateError raised inside as a problem with the value at `path`."""
+        try:
+            yield
+        except KeeprateError as error:
+            self.add(path, str(error))

@@ -1,13 +1,41 @@
-"""The keys of a study file, their types and their defaults, as pydantic models."""
+"""The one specification of a study: its keys, their types and their defaults.
+
+`keeprate compare`, `keeprate.compare` and study files are parsers into `StudySpec`. Defaults that a
+request has, too, are those of `keeprate.request`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
 
-from ..request import Accelerator, Precision, plain_folder
+from ..errors import KeeprateError, unknown_name
+from ..method import Method
+from ..request import (
+    ACCELERATORS,
+    DEFAULT_SEEDS,
+    PRECISIONS,
+    LoopOptions,
+    Options,
+    plain_folder,
+)
+
+if TYPE_CHECKING:
+    from ..backbones.loading.loaded import LoadedModel
+    from ..dataset import DataSet
+else:
+    # these import torch, and a mistake should be told before that; `_is_object` looks at the types
+    LoadedModel = DataSet = Any
 
 T = TypeVar("T")
 
@@ -52,6 +80,36 @@ def _check_devices(value: object) -> object:
     return value
 
 
+def _check_name(value: object) -> object:
+    if not isinstance(value, str):
+        raise ValueError(f"must be a name, not {value_text(value)}.")
+    return value
+
+
+def _is_plain(value: object) -> bool:
+    """Tell whether a value is one that YAML and the command line have, too."""
+    return value is None or isinstance(value, str | int | float | list | dict)
+
+
+def _one_of(kind: str, known: Collection[str]) -> BeforeValidator:
+    """Return a validator that refuses names that are not `known`, and suggests the nearest."""
+
+    def check(value: object) -> object:
+        if value not in known:
+            raise ValueError(str(unknown_name(kind, str(value), known)))
+        return value
+
+    return BeforeValidator(check)
+
+
+def value_text(value: object) -> str:
+    """Return a value as a message of one line can show it."""
+    if isinstance(value, dict | list) or len(repr(value)) > _LONGEST:
+        return {"dict": "key: value lines", "list": "a list"}.get(type(value).__name__, "this")
+    return "nothing" if value is None else repr(value)
+
+
+_LONGEST = 40  # characters of a value that a message of one line can show
 # strict: pydantic would take true for 1 and "64" for 64
 Count = Annotated[int, Field(strict=True, ge=1)]
 File = Annotated[Path, BeforeValidator(_expand_path)]
@@ -67,18 +125,35 @@ Items = Annotated[Some[T], Field(min_length=1)]
 class StudyEntry(BaseModel):
     """Base of everything written in a study: frozen, unknown keys refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    @classmethod
+    def keys(cls) -> list[str]:
+        """Return the keys that can be written; `given` is only for objects."""
+        return [key for key in cls.model_fields if key != "given"]
 
 
 class Named(StudyEntry):
-    """Something with a name and more keys; the name alone, as a text, is enough."""
+    """Something with a name and more keys; the name alone, as a text, is enough.
 
-    name: str
+    From Python the name may be the object itself: `given` then holds it, and `name` is its own.
+    """
+
+    name: Annotated[str, BeforeValidator(_check_name)]
 
     @model_validator(mode="before")
     @classmethod
-    def _from_text(cls, value: Any) -> Any:
-        return {"name": value} if isinstance(value, str) else value
+    def _from_name(cls, value: Any) -> Any:
+        entry = dict(value) if isinstance(value, Mapping) else {"name": value}
+        if "given" in entry:
+            raise ValueError("given is no key here.")
+        named: Any = entry.get("name")
+        return {**entry, "name": named.name, "given": named} if cls._is_object(named) else entry
+
+    @classmethod
+    def _is_object(cls, value: object) -> bool:
+        """Tell whether a value is what the entry names; ValueError for one that never can be."""
+        raise NotImplementedError
 
 
 class ModelEntry(Named):
@@ -86,18 +161,68 @@ class ModelEntry(Named):
 
     weights: File | None = None
     image_size: ImageSize | None = None
+    given: LoadedModel | None = None
+
+    @classmethod
+    def _is_object(cls, value: object) -> bool:
+        if _is_plain(value):
+            return False
+        from ..backbones.loading.loaded import LoadedModel
+
+        return isinstance(value, LoadedModel)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_parts(cls, value: Any) -> Any:
+        parts = value if isinstance(value, Mapping) else {}
+        if parts.get("weights") is None and parts.get("image_size") is None:
+            return value
+        if "name" not in parts:
+            raise ValueError("weights and image_size need a model's name.")
+        if cls._is_object(parts["name"]):
+            raise ValueError("weights and image_size go with a model's name, not a module.")
+        return value
 
 
 class DataEntry(Named):
     """A data set and values for its parameters; the name may hold some, as `name:folder`."""
 
     parameters: dict[str, Any] = {}
+    given: DataSet | None = None
+
+    @classmethod
+    def _is_object(cls, value: object) -> bool:
+        if _is_plain(value):
+            return False
+        from ..dataset import DataSet
+
+        return isinstance(value, DataSet)
 
 
 class MethodEntry(Named):
     """A method, values or axes for its parameters, and costs of its own."""
 
     parameters: dict[str, Any] = {}
+    given: Method | type[Method] | None = None
+
+    @classmethod
+    def _is_object(cls, value: object) -> bool:
+        if isinstance(value, Method) or not callable(value):
+            return isinstance(value, Method)
+        from ..reduction.reduce import resolve_method_class
+
+        try:
+            resolve_method_class(value)
+        except KeeprateError as error:
+            raise ValueError(str(error)) from error
+        return True
+
+    @model_validator(mode="after")
+    def _check_parameters(self) -> Self:
+        if self.parameters and isinstance(self.given, Method):
+            raise ValueError("parameters go with a method's name or class, not a Method.")
+        return self
+
     zip: Zips = ()
     budgets: Items[Text] | None = None
     schedules: Items[Text] | None = None
@@ -115,8 +240,8 @@ class Exclusion(StudyEntry):
     parameters: dict[str, Any] = {}
 
 
-class StudyContent(StudyEntry):
-    """A whole study file."""
+class StudySpec(StudyEntry):
+    """A whole study: what is compared, on what, at which costs and with which seeds, and how."""
 
     entries: ClassVar[dict[str, type[StudyEntry]]] = {
         "models": ModelEntry,
@@ -138,20 +263,20 @@ class StudyContent(StudyEntry):
     methods: Items[MethodEntry] | None = None
     budgets: Items[Text] | None = None
     schedules: Items[Text] | None = None
-    seeds: Items[Annotated[int, Field(strict=True)]] = (0,)
+    seeds: Items[Annotated[int, Field(strict=True)]] = DEFAULT_SEEDS
     exclude: Some[Exclusion] = ()
     limit: Count | None = None
-    skip_bad: bool = False
-    empty_last_mlp: bool = False
-    throughput: bool = False
-    precision: Precision = "32-true"
-    batch_size: Count = 64
+    skip_bad: bool = Options.skip_bad
+    empty_last_mlp: bool = Options.empty_last_mlp
+    throughput: bool = Options.throughput
+    precision: Annotated[str, _one_of("precision", PRECISIONS)] = LoopOptions.precision
+    batch_size: Count = LoopOptions.batch_size
     workers: Annotated[int, Field(strict=True, ge=0)] | None = None
-    accelerator: Accelerator = "auto"
-    devices: Devices = 1
+    accelerator: Annotated[str, _one_of("accelerator", ACCELERATORS)] = LoopOptions.accelerator
+    devices: Devices = LoopOptions.devices
     cache_decoded: File | None = None
     engine: str | None = None
     logger: Some[str] = ()
-    checkpoint_seconds: Annotated[float, Field(strict=True, gt=0)] = 60.0
-    checkpoint_batches: Count | None = None
-    runs_per_pass: Count = 64
+    checkpoint_seconds: Annotated[float, Field(strict=True, gt=0)] = LoopOptions.checkpoint_seconds
+    checkpoint_batches: Count | None = LoopOptions.checkpoint_batches
+    runs_per_pass: Count = Options.runs_per_pass

@@ -1,8 +1,7 @@
-"""Check the data of a study against its pydantic models, and keep the sound part of it."""
+"""Check what a front end was told against its pydantic models, and keep the sound part of it."""
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -13,10 +12,9 @@ from pydantic_core import ErrorDetails
 from ..errors import KeeprateError, suggestion
 from ..plugins.parameters import build, parameters_of
 from .problems import Problems
-from .schema import DataEntry, MethodEntry, StudyContent
+from .schema import DataEntry, MethodEntry, StudySpec, value_text
 from .yaml_lines import KeyPath
 
-_LONGEST = 40  # characters of a value that a message of one line can show
 _WORDS = {
     "Input ": "",
     "should be": "must be",
@@ -32,7 +30,7 @@ _WORDS = {
 """Words of pydantic's messages, and keeprate's words for them."""
 
 
-def validated(ledger: Problems) -> StudyContent:
+def validated(ledger: Problems) -> StudySpec:
     """Return the sound part of the study; the rest is noted in the ledger.
 
     A refused item of a list becomes None; a refused key is left out.
@@ -41,7 +39,7 @@ def validated(ledger: Problems) -> StudyContent:
     # each time without the refused parts, so that all problems of the rest show at once
     while True:
         try:
-            return StudyContent.model_validate(data)
+            return StudySpec.model_validate(data)
         except ValidationError as error:
             details = error.errors()
         for detail in details:
@@ -51,9 +49,9 @@ def validated(ledger: Problems) -> StudyContent:
 
 def _prepare(ledger: Problems) -> dict[str, Any]:
     """Return a copy of the data without empty keys; single values become lists of one."""
-    filled = {key: value for key, value in ledger.data.items() if value is not None}
-    data = copy.deepcopy(filled)
-    for key in StudyContent.lists & data.keys():
+    filled = {key: value for key, value in ledger.source.data.items() if value is not None}
+    data: dict[str, Any] = {key: _copied(value) for key, value in filled.items()}
+    for key in StudySpec.lists & data.keys():
         if not isinstance(data[key], list):
             data[key] = [data[key]]
         for index, item in enumerate(data[key]):
@@ -62,10 +60,17 @@ def _prepare(ledger: Problems) -> dict[str, Any]:
     return data
 
 
+def _copied(value: object) -> object:
+    """Return a copy of the mappings and lists; objects in them stay the same."""
+    if isinstance(value, dict):
+        return {key: _copied(inner) for key, inner in value.items()}
+    return [_copied(inner) for inner in value] if isinstance(value, list) else value
+
+
 def _take_out(data: dict[str, Any], error: ErrorDetails) -> None:
     """Remove what an error is about: an unknown key alone, else the item or the whole key."""
     key, *rest = error["loc"]
-    if str(key) not in StudyContent.lists:
+    if str(key) not in StudySpec.lists:
         del data[str(key)]
     elif not rest:
         data[str(key)] = [None]
@@ -91,25 +96,19 @@ def _explain(error: ErrorDetails) -> str:
     if kind == "value_error":
         return str(error["ctx"]["error"])
     if kind == "too_short":
-        return "is an empty list. Name something, or leave the key out."
+        return "is an empty list. Name something, or leave it out."
     if kind in ("model_type", "dict_type"):
-        return f"must be key: value lines, not {_value_text(value)}."
+        return f"must be key: value lines, not {value_text(value)}."
     message = error["msg"]
     for theirs, ours in _WORDS.items():
         message = message.replace(theirs, ours)
-    return f"{message}, not {_value_text(value)}."
+    return f"{message}, not {value_text(value)}."
 
 
 def _keys_beside(path: KeyPath) -> list[str]:
     """Return the keys that are possible where an unknown one stands."""
-    model = StudyContent if len(path) == 1 else StudyContent.entries[str(path[0])]
-    return list(model.model_fields)
-
-
-def _value_text(value: object) -> str:
-    if isinstance(value, dict | list) or len(repr(value)) > _LONGEST:
-        return {"dict": "key: value lines", "list": "a list"}.get(type(value).__name__, "this")
-    return "nothing" if value is None else repr(value)
+    model = StudySpec if len(path) == 1 else StudySpec.entries[str(path[0])]
+    return model.keys()
 
 
 def named_values(
@@ -139,7 +138,8 @@ def named_values(
                 key_path, f"No parameter '{key}' {where}. {suggestion(key, parameter_names)}"
             )
         elif key in values:
-            ledger.add(key_path, "is given twice: behind the name and here. Leave one out.")
+            label = f"{kind.capitalize()} '{cls.name}'"
+            ledger.add(key_path, f"{label}: {key} is given twice. Leave one out.")
         else:
             values[key] = value
     return values

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,18 +54,14 @@ def run(
 
     folder = runs / _check_name(name) if name is not None else None
     # a dry run works without a network
-    checked_study = read_study(study, overrides, ask_hub=not dry_run)
+    checked_study = read_study(study, overrides, ask_hub=not dry_run, force=force)
     if dry_run:
         _show(checked_study)
         return
-    requests = [
-        replace(request, options=replace(request.options, force=force))
-        for request in checked_study.requests
-    ]
     _run(
-        requests,
+        checked_study.requests,
         folder or runs / checked_study.name,
-        engine or checked_study.engine,
+        engine or checked_study.spec.engine,
         loggers or checked_study.loggers,
     )
 
@@ -86,7 +81,7 @@ def _check_name(name: str) -> str:
     try:
         return plain_folder(name)
     except ValueError as error:
-        raise KeeprateError(f"--name {error}") from error
+        raise KeeprateError(f"--name: {error}") from error
 
 
 def _show(study: Study) -> None:
