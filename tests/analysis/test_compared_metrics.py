@@ -88,6 +88,7 @@ def test_runs_without_the_metric_are_named_with_the_remedy(store: Store) -> None
     assert all("has no metric 'nll': run it again with --force" in p for p in summary.problems)
 
 
+@pytest.mark.slow
 def test_the_command_puts_another_metric_into_every_report(store: Store, tmp_path: Path) -> None:
     arguments = ["report", str(store.folder), "--metric", "kl", "--output", str(tmp_path / "out")]
     done = CliRunner().invoke(keeprate, arguments, catch_exceptions=False)

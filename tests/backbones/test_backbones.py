@@ -18,7 +18,7 @@ from keeprate import KeeprateError, Needs, Place
 from keeprate.backbones.lookup import adapt
 from keeprate.reduction import proof
 
-pytestmark = pytest.mark.sample(3)
+pytestmark = pytest.mark.sample(2)
 
 
 def made(name: str, **options: object) -> Callable[[], nn.Module]:

@@ -33,7 +33,7 @@ from keeprate.reduction import macs as ruler
 from keeprate.reduction import proof
 from references.uneven import assert_as_if_each_ran_alone
 
-pytestmark = pytest.mark.sample(3)
+pytestmark = pytest.mark.sample(2)
 
 
 def vit(**options: object) -> Callable[[], nn.Module]:

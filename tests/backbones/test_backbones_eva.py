@@ -19,7 +19,7 @@ from keeprate.reduction import proof
 from references import positions as slow
 from references.uneven import assert_as_if_each_ran_alone
 
-pytestmark = pytest.mark.sample(3)
+pytestmark = pytest.mark.sample(2)
 
 
 def gated() -> nn.Module:

@@ -17,7 +17,7 @@ from keeprate.backbones.huggingface.vision import HFBeit, HFDinov2, HFSiglip, HF
 from keeprate.backbones.lookup import adapt
 from keeprate.reduction import proof
 
-pytestmark = pytest.mark.sample(3)
+pytestmark = pytest.mark.sample(2)
 
 transformers: Any = pytest.importorskip("transformers")
 

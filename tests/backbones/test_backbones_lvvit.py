@@ -29,7 +29,7 @@ from keeprate.cli import keeprate as cli
 from references import lvvit as written
 from references.uneven import assert_as_if_each_ran_alone
 
-pytestmark = pytest.mark.sample(3)
+pytestmark = pytest.mark.sample(2)
 
 TINY = {
     "img_size": 24,

@@ -18,7 +18,7 @@ from keeprate.backbones.lookup import adapt
 from keeprate.reduction import proof
 from references.uneven import assert_as_if_each_ran_alone
 
-pytestmark = pytest.mark.sample(3)
+pytestmark = pytest.mark.sample(2)
 
 SMALL = {
     "patch_size": 4,

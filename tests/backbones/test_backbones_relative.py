@@ -31,7 +31,7 @@ from keeprate.tokens import Tokens
 from references import positions as slow
 from references.uneven import assert_as_if_each_ran_alone
 
-pytestmark = pytest.mark.sample(3)
+pytestmark = pytest.mark.sample(2)
 
 BEIT, RELPOS = "beit_base_patch16_224", "vit_relpos_small_patch16_224"
 MLP = {"rel_pos_type": "mlp", "rel_pos_dim": 32}

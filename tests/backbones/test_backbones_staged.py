@@ -26,7 +26,7 @@ from keeprate.backbones.lookup import adapt
 from keeprate.reduction import proof
 from references.uneven import Uneven, assert_as_if_each_ran_alone
 
-pytestmark = pytest.mark.sample(3)
+pytestmark = pytest.mark.sample(2)
 
 PIT = {
     "img_size": 48,

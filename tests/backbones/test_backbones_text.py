@@ -18,7 +18,7 @@ from keeprate.backbones.lookup import adapt
 from keeprate.reduction import proof
 from keeprate.testing.backbones.proof import examine
 
-pytestmark = pytest.mark.sample(3)
+pytestmark = pytest.mark.sample(2)
 
 transformers: Any = pytest.importorskip("transformers")
 

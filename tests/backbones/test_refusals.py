@@ -13,7 +13,7 @@ from keeprate import KeeprateError
 from keeprate.backbones.lookup import adapt
 from keeprate.backbones.refusals import FAMILIES, known_refusal
 
-pytestmark = pytest.mark.sample(3)
+pytestmark = pytest.mark.sample(2)
 
 SMALL = {
     "ByobNets (MobileViT, BoTNet, HaloNet, RepVGG and others)": "mobilevitv2_050",

@@ -152,6 +152,7 @@ def test_a_method_from_one_file_runs_beside_the_built_in_ones(tmp_path: Path) ->
     assert origins["key-norm"] == str(plugin)
 
 
+@pytest.mark.slow
 def test_a_method_whose_code_changed_is_run_again(tmp_path: Path) -> None:
     plugin = tmp_path / "key_norm.py"
     arguments = ("--plugin", str(plugin), "--method", "key-norm", "--budget", "50%")

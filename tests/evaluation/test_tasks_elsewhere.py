@@ -61,6 +61,7 @@ class ByCalls(Sequential):
             pickle.loads(pickle.dumps(part())).hand_in(sink)
 
 
+@pytest.mark.slow
 def test_the_replies_of_tasks_that_were_sent_have_the_rows_of_the_sequential_engine() -> None:
     asked = request("random", "tome")
     found, expected = passed(ByCalls(), asked), passed(Sequential(), asked)

@@ -64,7 +64,7 @@ def test_anything_else_is_refused(text: str) -> None:
     )
 
 
-@pytest.mark.sample(6)
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("model", [DEIT_S, DEIT_T])
 @pytest.mark.parametrize("method", REDUCING)
 @pytest.mark.parametrize("share", [80, 65, 50])
@@ -77,7 +77,7 @@ def test_every_method_spends_a_share_to_half_a_percent(model: str, method: str, 
     assert keeprate.macs(reduced) == spent
 
 
-@pytest.mark.sample(6)
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("method", REDUCING)
 @pytest.mark.parametrize(("model", "budget"), [(DEIT_S, 3.0), (DEIT_S, "2500M"), (DEIT_T, "0.8G")])
 def test_every_method_spends_gmacs_to_half_a_percent(
@@ -88,7 +88,7 @@ def test_every_method_spends_gmacs_to_half_a_percent(
     assert 0.995 * allowed <= spent <= allowed
 
 
-@pytest.mark.sample(6)
+@pytest.mark.sample(3)
 @pytest.mark.parametrize(
     ("method", "schedule", "parameters"),
     [

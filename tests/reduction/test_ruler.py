@@ -93,7 +93,7 @@ def test_an_empty_last_mlp_saves_what_the_design_says() -> None:
     assert counted(emptied) == emptied.costs().total
 
 
-@pytest.mark.sample(6)
+@pytest.mark.sample(3)
 @pytest.mark.parametrize(
     ("method", "schedule", "parameters"),
     [

@@ -272,6 +272,7 @@ def test_runs_that_share_blocks_do_not_share_what_they_carry() -> None:
             assert torch.equal(together.logits[name], model(images, index)), name
 
 
+@pytest.mark.slow
 def test_a_method_that_carries_something_is_exported() -> None:
     model = keeprate.reduce(tiny_vit(), KeyAverage(), "keep=0.7@1,2")
     images, others = images_for(model.model), images_for(model.model, 5, seed=3)

@@ -88,6 +88,7 @@ def test_a_command_is_copied_whole(page: Browser) -> None:
     assert copied == "keeprate compare --model deit_tiny --data imagenet"
 
 
+@pytest.mark.slow
 def test_typing_hides_points_and_rows(page: Browser) -> None:
     fill(page, "tome 65%")
     page.wait(f"{ROWS}.length === 1")

@@ -156,6 +156,7 @@ SAME = {
 }
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("what", SAME)
 def test_one_study_is_one_specification_with_the_same_requests_and_run_ids(
     what: str, monkeypatch: pytest.MonkeyPatch
@@ -456,6 +457,7 @@ def test_several_mistakes_are_told_together(monkeypatch: pytest.MonkeyPatch) -> 
         ]
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("mistake", ["--method tom", "--budget lots", "--limit 0"])
 def test_a_mistake_on_the_command_line_is_told_before_torch_is_imported(mistake: str) -> None:
     code = (
