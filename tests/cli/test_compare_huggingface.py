@@ -19,6 +19,16 @@ from keeprate.results.store import Store
 
 pytestmark = pytest.mark.slow
 
+
+@pytest.fixture(autouse=True)
+def _named_data(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files that commands name are there, so that what is refused is the model."""
+    monkeypatch.chdir(tmp_path_factory.mktemp("data"))
+    Path("x.csv").write_text("text,label\ngood,1\n", encoding="utf-8")
+    for folder in ("x", "nowhere"):
+        Path(folder).mkdir()
+
+
 SMALL = ("--no-throughput", "--accelerator", "cpu")
 
 
