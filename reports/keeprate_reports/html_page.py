@@ -10,8 +10,9 @@ from importlib.resources import files
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from keeprate.analysis.model import Findings
+from keeprate.analysis.tables import unit_of
 from keeprate_reports.html_packing import script_json
-from keeprate_reports.html_payload import methods, payload, unit_of
+from keeprate_reports.html_payload import methods, payload
 
 _FOLDER = files("keeprate_reports") / "templates"
 _SCRIPTS = (

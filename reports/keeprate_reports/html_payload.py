@@ -7,14 +7,13 @@ from collections.abc import Iterable, Mapping
 from keeprate.analysis.metrics import MetricInfo
 from keeprate.analysis.model import Findings, GroupFindings, Point
 from keeprate.analysis.run_table import FindingsTable, Unit
+from keeprate.analysis.tables import unit_of
 from keeprate_reports import html_rows as rows
 from keeprate_reports.chart_looks import SERIES, SeriesStyle, looks
 from keeprate_reports.cost_chart import cost_title
 from keeprate_reports.html_charts import published_chart, score_chart, token_chart
 from keeprate_reports.html_disagreement import disagreement_part
 from keeprate_reports.html_packing import packed
-
-_UNITS = (Unit("GMACs", 1e9), Unit("MMACs", 1e6), Unit("kMACs", 1e3))
 
 
 def payload(findings: Findings) -> dict[str, object]:
@@ -30,12 +29,6 @@ def payload(findings: Findings) -> dict[str, object]:
 def methods(findings: Findings) -> list[str]:
     """Return the methods of all runs, in alphabetical order."""
     return sorted({point.method for point in _points(findings)})
-
-
-def unit_of(group: GroupFindings) -> Unit:
-    """Return the unit in which the group's largest cost is at least 0.2, or the smallest unit."""
-    largest = max([point.macs for point in group.points], default=0.0)
-    return next((unit for unit in _UNITS if largest >= 0.2 * unit.size), _UNITS[-1])
 
 
 def _points(findings: Findings) -> Iterable[Point]:

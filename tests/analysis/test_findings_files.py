@@ -82,9 +82,9 @@ def test_the_csv_has_a_row_for_every_comparison(summary: Summary, tmp_path: Path
     (path,) = ComparisonsCsv().write(summary, tmp_path)
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    names = {"score": "top1_percent", "difference": "difference_points"}
-    assert len(rows[0]) == len(COLUMNS)
-    assert list(rows[0]) >= [names.get(each, each) for each in COLUMNS[:8]]
+    scores = ["top1_percent", "top1_low_percent", "top1_high_percent"]
+    differences = ["difference_points", "difference_low_points", "difference_high_points"]
+    assert list(rows[0]) == [*COLUMNS[:7], *scores, *differences, *COLUMNS[13:]]
     kinds = [row["kind"] for row in rows]
     counts = {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}
     assert counts == {

@@ -109,7 +109,7 @@ def _group(group: RunGroup, series_table: SeriesTable, options: ReportOptions) -
         image_size=run.backbone.image_size,
         data=f"{run.data.name} {text_of({**run.data.places, **run.data.parameters})}".rstrip(),
         samples=run.backbone.samples,
-        images=measured.images,
+        images=(group.unpruned or group.runs[0]).count,
         precision=run.precision,
         unpruned_macs=measured.macs.unpruned,
         unpruned=next((point for point in points if point.run_id == unpruned_id), None),
@@ -126,13 +126,13 @@ def _group(group: RunGroup, series_table: SeriesTable, options: ReportOptions) -
         metrics=group.metrics,
         curves_left_out=left_out(series_table, options),
     )
-    # these are made from the other findings of the group, so they come last
-    tables = (section(findings_of_group) for section in TABLE_SECTIONS)
-    return replace(
-        findings_of_group,
-        overview=overview_of_group(findings_of_group),
-        tables=tuple(table for table in tables if table is not None),
-    )
+    return _completed(findings_of_group)
+
+
+def _completed(group: GroupFindings) -> GroupFindings:
+    """Add the overview and the tables, which are made from the other findings of the group."""
+    tables = tuple(filter(None, (section(group) for section in TABLE_SECTIONS)))
+    return replace(group, overview=overview_of_group(group), tables=tables)
 
 
 def _points(group: RunGroup, series_table: SeriesTable, level: float) -> tuple[Point, ...]:

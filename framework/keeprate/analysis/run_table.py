@@ -63,12 +63,17 @@ def filled(columns: Iterable[Column]) -> tuple[Column, ...]:
     return tuple(column for column in columns if any(column.texts))
 
 
-def macs_unit(group: Group) -> Unit:
-    """Return the unit in which the group's largest cost is at least 0.2, or the smallest unit."""
-    largest = max(line.macs_total for line in group.lines)
+def unit_for(costs: Iterable[float]) -> Unit:
+    """Return the unit in which the largest of the costs is at least 0.2, or the smallest unit."""
+    largest = max(costs, default=0.0)
     units = [Unit("GMACs", 1e9), Unit("MMACs", 1e6), Unit("kMACs", 1e3)]
     # 0.2: a cost a little below one unit still reads better in it than in hundreds of the next
     return next((unit for unit in units if largest >= 0.2 * unit.size), units[-1])
+
+
+def macs_unit(group: Group) -> Unit:
+    """Return the unit of a group's costs."""
+    return unit_for(line.macs_total for line in group.lines)
 
 
 def table(group: Group) -> tuple[Column, ...]:

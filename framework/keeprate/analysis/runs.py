@@ -220,8 +220,9 @@ def _scored_run(
     mean = measured.metrics[metric.name]
     # counts are whole numbers, other sums depend on the order; a NaN fails "<=" as well
     tolerance = 0.5 if is_binary else 1e-6 * (1 + np.abs(scores).sum())
-    is_whole = rows.height == measured.images and len(scores)
-    if not is_whole or not abs(scores.sum() - mean * len(scores)) <= tolerance:
+    if not len(scores):
+        raise KeeprateError(f"{run_id}: metric '{metric.name}' has no value for any image")
+    if rows.height != measured.images or not abs(scores.sum() - mean * len(scores)) <= tolerance:
         raise KeeprateError(f"{run_id}.json: its figures are not those of its rows")
     # polars makes a number of each id first, which is faster than to hash the texts here
     samples = hashlib.sha256(ordered["sample"].hash().to_numpy().tobytes()).hexdigest()

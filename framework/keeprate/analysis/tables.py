@@ -18,7 +18,7 @@ from .model import (
     SeriesAtCost,
     Setting,
 )
-from .run_table import Column, FindingsTable, Unit, column, filled
+from .run_table import Column, FindingsTable, Unit, column, filled, unit_for
 from .sections.overview import names_in_words
 
 Row = TypeVar("Row")
@@ -26,13 +26,10 @@ Row = TypeVar("Row")
 MOST_ABLATIONS: Final = 40
 """Most ablations of a group in a text for people; files for programs hold all of them."""
 
-_UNITS: Final = (Unit("GMACs", 1e9), Unit("MMACs", 1e6), Unit("kMACs", 1e3))
-
 
 def unit_of(group: GroupFindings) -> Unit:
-    """Return the unit in which the group's largest cost is at least 0.2, or the smallest unit."""
-    largest = max(point.macs for point in group.points)
-    return next((unit for unit in _UNITS if largest >= 0.2 * unit.size), _UNITS[-1])
+    """Return the unit of a group's costs."""
+    return unit_for(point.macs for point in group.points)
 
 
 def tables_of(group: GroupFindings, level: float) -> list[FindingsTable]:

@@ -78,7 +78,6 @@ class PassLoop(lightning.LightningModule):
         self.failed: dict[str, RunError] = {}
         self.room = BatchSplitter(options.batch_size)
         self.metrics, self._samples = metrics(), work.samples.data.samples()
-        # what the progress shows while the pass goes on
         self._shown = next((m.columns[0] for m in self.metrics.values() if m.is_default), "")
         self._rows: dict[str, list[Columns]] = defaultdict(list)
         self._logits: list[pl.DataFrame] = []
