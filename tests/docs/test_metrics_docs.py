@@ -66,6 +66,8 @@ def test_the_metric_of_the_page_is_in_the_rows_and_in_every_report(
     for result in Store(Path("runs/real")).results()[0]:
         assert list(result.measured.metric_sources) == ["real"]
     told = command("report", "runs/real", "--metric", "real", "--output", "out")
+    (group,) = json.loads(Path("out/findings.report.json").read_text("utf-8"))["groups"]
+    assert group["images"] == rows["real"].drop_nans().len() < IMAGES
     assert "ReaL top-1 %" in told
     for name in ("table.md", "tables.tex", "report.html", "findings.report.json", "accuracy.svg"):
         assert "ReaL top-1" in Path("out", name).read_text(encoding="utf-8")

@@ -223,9 +223,9 @@ class GroupFindings:
     """All findings on the runs of one model on the same images.
 
     `points` are by cost, the cheapest first. `title` is that of the summary's group. `overview` are
-    sentences. `samples` says what was classified, "images" or "texts", `images` how many of
-    them have a score. `commands` compute the
-    whole group again. `curves_left_out` are series without a curve because there are too many.
+    sentences. `samples` says what was classified, "images" or "texts", `images` how many of them
+    have a score. `commands` compute the whole group again. `curves_left_out` are series without a
+    curve because there are too many.
     `disagreement` is None where no two runs have the same cost. `metric` is what the runs are
     compared by, `metrics` are all that some run has. `tables` are those of `TABLE_SECTIONS`, which
     every report lays out alike.
