@@ -1,10 +1,13 @@
-"""Which tests `make test` leaves to `make test-all`."""
+"""Which tests `make test` leaves to `make test-all`, and the fixtures that many folders use."""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from pathlib import Path
 
 import pytest
+
+from keeprate.plugins import registry as plugins
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest drops what the markers of the command line exclude
@@ -22,3 +25,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for index, item in enumerate(alike):
             if index not in quick:
                 item.add_marker("slow")
+
+
+@pytest.fixture
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the working directory an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Load plugins anew, and leave the registry of the process as it was."""
+    monkeypatch.delenv("KEEPRATE_PLUGINS", raising=False)
+    monkeypatch.setattr(plugins, "_active", [])

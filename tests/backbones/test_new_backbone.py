@@ -18,6 +18,8 @@ from keeprate.reduction import proof
 from keeprate.testing.backbones.proof import randomise
 from paths import DOCS
 
+pytestmark = pytest.mark.usefixtures("own_folder", "own_registry")
+
 PAGE = DOCS / "new_backbone.md"
 HONEST = "return x + b.mlp(b.norm2(x))"
 
@@ -28,9 +30,7 @@ def example() -> str:
 
 
 @pytest.fixture(autouse=True)
-def _apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(plugins, "_active", [])
+def _nothing_proved(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(proof, "_FOUND", {})
 
 

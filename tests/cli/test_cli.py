@@ -17,6 +17,8 @@ from keeprate.cli.options import plugin_options
 from keeprate.plugins import registry as plugins
 from keeprate.plugins.kinds import KINDS
 
+pytestmark = pytest.mark.usefixtures("own_folder", "own_registry")
+
 PLUGIN = """
 from keeprate import Method, hookimpl
 
@@ -30,14 +32,6 @@ class Mine(Method):
 def keeprate_methods():
     return [Mine]
 """
-
-
-@pytest.fixture(autouse=True)
-def _apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run in an empty folder, and leave the process's registry alone."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("KEEPRATE_PLUGINS", raising=False)
-    monkeypatch.setattr(plugins, "_active", [])
 
 
 @pytest.fixture

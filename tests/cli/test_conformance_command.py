@@ -6,15 +6,15 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from keeprate.cli import keeprate
-from keeprate.plugins.registry import activate, load
 from keeprate.testing import CHECKS
+
+pytestmark = pytest.mark.usefixtures("own_registry")
 
 METHOD = '''
 from keeprate import Method, Needs, hookimpl
@@ -54,12 +54,6 @@ class Wrapped(TimmViT):
 def keeprate_backbones():
     return [Wrapped]
 '''
-
-
-@pytest.fixture(autouse=True)
-def _fresh_registry() -> Iterator[None]:
-    yield
-    activate(load())
 
 
 @pytest.fixture

@@ -10,18 +10,13 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from keeprate.cli import keeprate
-from keeprate.plugins import registry as plugins
 from paths import SHARED
+
+pytestmark = pytest.mark.usefixtures("own_folder", "own_registry")
 
 DATA = SHARED / "data"
 WEIGHTS = DATA / "vit_tiny_patch16_224.augreg_in21k_ft_in1k.safetensors"
 PHOTOGRAPHS = DATA / "imagenet-sample/val"
-
-
-@pytest.fixture(autouse=True)
-def _apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(plugins, "_active", [])
 
 
 def convergence(*arguments: str | Path) -> Result:

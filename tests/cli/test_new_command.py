@@ -26,6 +26,8 @@ from keeprate.plugins.scaffold import NEW
 from keeprate.reduction import proof
 from paths import ROOT
 
+pytestmark = pytest.mark.usefixtures("own_folder", "own_registry")
+
 LONG = "a-name.of_thirty-characters-xx"
 LISTED = {"method": "methods", "dataset": "datasets", "backbone": "backbones", "report": "reports"}
 
@@ -44,10 +46,7 @@ def python(*arguments: str | Path, path: Path | None = None, cwd: Path = ROOT) -
 
 
 @pytest.fixture(autouse=True)
-def _apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("KEEPRATE_PLUGINS", raising=False)
-    monkeypatch.setattr(plugins, "_active", [])
+def _nothing_proved(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(proof, "_FOUND", {})
 
 

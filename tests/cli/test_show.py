@@ -13,18 +13,13 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from keeprate.cli import keeprate
-from keeprate.plugins import registry as plugins
 from keeprate.request import DataSpec
 from keeprate.study.build import build_data
 from keeprate.visualization.patch_pictures import enlarged
 
+pytestmark = pytest.mark.usefixtures("own_folder", "own_registry")
+
 WIDTH = 224
-
-
-@pytest.fixture(autouse=True)
-def _apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(plugins, "_active", [])
 
 
 def show(*arguments: str | Path) -> Result:

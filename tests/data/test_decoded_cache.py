@@ -34,11 +34,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:The image decoding:DeprecationWa
 PHOTOS = SHARED / "data/imagenet-sample/val"
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return draw(tmp_path / "images")
-
-
 @pytest.mark.parametrize("crop_mode", ["center", "squash", "border"])
 def test_items_are_bit_identical_in_the_first_pass_and_afterwards(
     root: Path, tmp_path: Path, crop_mode: str

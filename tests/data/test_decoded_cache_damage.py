@@ -36,11 +36,6 @@ from paths import SUPPORT
 pytestmark = pytest.mark.filterwarnings("ignore:The image decoding:DeprecationWarning")
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return draw(tmp_path / "images")
-
-
 def damage(cache: Path, index: int) -> None:
     """Change a pixel of a crop."""
     with cache_file(cache).open("r+b") as file:

@@ -23,11 +23,6 @@ on_linux = pytest.mark.skipif(sys.platform != "linux", reason="needs a tmpfs")
 on_posix = pytest.mark.skipif(os.name != "posix", reason="needs permissions")
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return draw(tmp_path / "images")
-
-
 @contextmanager
 def mounted(folder: Path, *options: str) -> Iterator[None]:
     """Mount a file system for the time of a test, which is skipped where that is not allowed."""

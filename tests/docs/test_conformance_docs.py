@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from keeprate.cli import keeprate
-from keeprate.plugins.registry import activate, load
 from keeprate.testing import CHECKS
 from keeprate.testing.data_checks import DATA_CHECKS
 from keeprate.testing.outcome import DOCS
 from keeprate.testing.report_checks import REPORT_CHECKS
 from paths import ROOT
 
+pytestmark = pytest.mark.usefixtures("own_registry")
+
 PAGE = (ROOT / DOCS).read_text(encoding="utf-8")
-
-
-@pytest.fixture(autouse=True)
-def _fresh_registry() -> Iterator[None]:
-    yield
-    activate(load())
 
 
 def test_every_promise_of_a_method_has_a_section_of_its_own() -> None:

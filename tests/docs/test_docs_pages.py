@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,6 +23,8 @@ from docs_factory import (
     write_files,
 )
 from keeprate.plugins.registry import activate, load
+
+pytestmark = pytest.mark.usefixtures("own_registry")
 
 ROOT = DOCS.parent
 PAGES = sorted(str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md"))
@@ -49,12 +50,6 @@ def furnished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("docs")
     furnish(folder)
     return folder
-
-
-@pytest.fixture(autouse=True)
-def _fresh_registry() -> Iterator[None]:
-    yield
-    activate(load())
 
 
 RUN_HERE = [page for page in PAGES if runs_something(page) and page not in TESTED_BY]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,8 +11,10 @@ from click.testing import CliRunner
 
 from huggingface_factory import image_checkpoint, photographs
 from keeprate.cli import keeprate
-from keeprate.plugins.registry import activate, load, registry
+from keeprate.plugins.registry import registry
 from paths import DOCS
+
+pytestmark = pytest.mark.usefixtures("own_registry")
 
 PAGE = (DOCS / "huggingface.md").read_text(encoding="utf-8")
 SMALL = ("--no-throughput", "--accelerator", "cpu", "--workers", "0")
@@ -21,12 +22,6 @@ SMALL = ("--no-throughput", "--accelerator", "cpu", "--workers", "0")
 
 def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", PAGE, flags=re.DOTALL)
-
-
-@pytest.fixture(autouse=True)
-def _fresh_registry() -> Iterator[None]:
-    yield
-    activate(load())
 
 
 @pytest.mark.slow

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +15,9 @@ from safetensors.torch import save_file
 
 from docs_factory import SMALL, draw_svg_alone
 from keeprate.cli import keeprate
-from keeprate.plugins.registry import activate, load
 from paths import ROOT
+
+pytestmark = pytest.mark.usefixtures("own_registry")
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
@@ -49,12 +49,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (place / "key_norm.py").write_text(plugin)
     (place / "patterns.yaml").write_text(blocks("yaml")[0])
     return place
-
-
-@pytest.fixture(autouse=True)
-def _fresh_registry() -> Iterator[None]:
-    yield
-    activate(load())
 
 
 @pytest.mark.slow

@@ -20,10 +20,8 @@ from references import similarity as slow_similarity
 from references.tiny import (
     Seen,
     attention_of,
-    images_for,
     random_attention,
     random_tokens,
-    tiny_vit,
     watched,
 )
 
@@ -75,16 +73,6 @@ COMBINATIONS = [*one_at_a_time(), *mixtures(60)]
 
 def label(choice: dict[str, object]) -> str:
     return " ".join(f"{name}={value}" for name, value in choice.items())
-
-
-@pytest.fixture(scope="module")
-def vit() -> nn.Module:
-    return tiny_vit().double()
-
-
-@pytest.fixture(scope="module")
-def vit_images(vit: nn.Module) -> Tensor:
-    return images_for(vit, batch=2)
 
 
 def features_of(method: ZeroTPrune, seen: Seen, image: int) -> list[list[float]]:

@@ -26,11 +26,6 @@ from references.tiny import (
 STAGE = Stage(block=3, keep=5, depth=12)
 
 
-@pytest.fixture(scope="module")
-def vit() -> nn.Module:
-    return tiny_vit().double()
-
-
 def column_means(heads: list[list[list[float]]]) -> list[float]:
     count = len(heads[0])
     return [

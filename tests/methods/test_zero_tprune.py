@@ -22,16 +22,6 @@ from references.tiny import (
 )
 
 
-@pytest.fixture(scope="module")
-def vit() -> nn.Module:
-    return tiny_vit().double()
-
-
-@pytest.fixture(scope="module")
-def vit_images(vit: nn.Module) -> Tensor:
-    return images_for(vit, batch=2)
-
-
 @pytest.mark.parametrize(
     ("depth", "thirds"),
     [(12, (3, 6, 3)), (24, (6, 12, 6)), (6, (2, 3, 1)), (4, (1, 2, 1)), (3, (1, 2, 0))],

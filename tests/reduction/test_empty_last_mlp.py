@@ -10,12 +10,6 @@ import keeprate
 from keeprate import KeeprateError
 from references.tiny import images_for, tiny_vit
 
-
-@pytest.fixture
-def vit() -> nn.Module:
-    return tiny_vit().double()
-
-
 METHODS = [
     ("full", {}),
     ("random", {}),

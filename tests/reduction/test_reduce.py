@@ -31,11 +31,6 @@ every_method = pytest.mark.parametrize(
 )
 
 
-@pytest.fixture
-def vit() -> nn.Module:
-    return tiny_vit().double()
-
-
 @every_method
 def test_the_original_is_left_as_it_was(
     vit: nn.Module, method: str, parameters: dict[str, object]

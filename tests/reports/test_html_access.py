@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from html_browser import Browser, browser_path, browsing, show
+from html_browser import Browser, browser_path, show
 from html_factory import make_findings
 
 pytest.importorskip("selenium", reason="selenium is not installed")
@@ -56,12 +55,6 @@ return [...document.body.querySelectorAll('*')]
   .filter((each) => !each.disabled)
   .map((each) => [ratio(each), each.tagName, each.textContent.slice(0, 30)]);
 """
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with browsing(tmp_path_factory.mktemp("profile")) as opened:
-        yield opened
 
 
 @pytest.fixture

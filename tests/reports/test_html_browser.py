@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,10 +14,8 @@ from html_browser import (
     ROWS,
     Browser,
     browser_path,
-    browsing,
     fill,
     show,
-    show_two_groups,
 )
 from html_factory import make_findings
 from html_pages import EMPTY, NASTY, named
@@ -28,17 +25,6 @@ pytest.importorskip("selenium", reason="selenium is not installed")
 pytestmark = pytest.mark.skipif(
     browser_path() is None, reason="no Chromium with chromedriver on the path"
 )
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with browsing(tmp_path_factory.mktemp("profile")) as opened:
-        yield opened
-
-
-@pytest.fixture
-def page(browser: Browser, tmp_path: Path) -> Browser:
-    return show_two_groups(browser, tmp_path)
 
 
 def test_it_renders_without_a_complaint_and_without_the_network(

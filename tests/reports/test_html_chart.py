@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,9 +13,7 @@ from html_browser import (
     ROWS,
     Browser,
     browser_path,
-    browsing,
     fill,
-    show_two_groups,
 )
 
 pytest.importorskip("selenium", reason="selenium is not installed")
@@ -25,17 +21,6 @@ pytestmark = [
     pytest.mark.system,
     pytest.mark.skipif(browser_path() is None, reason="no Chromium with chromedriver on the path"),
 ]
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with browsing(tmp_path_factory.mktemp("profile")) as opened:
-        yield opened
-
-
-@pytest.fixture
-def page(browser: Browser, tmp_path: Path) -> Browser:
-    return show_two_groups(browser, tmp_path)
 
 
 def points_drawn(browser: Browser) -> list[Any]:

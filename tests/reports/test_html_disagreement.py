@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from html_browser import Browser, browser_path, browsing
+from html_browser import Browser, browser_path
 from html_factory import make_findings
 from html_pages import NASTY, Page, unpacked
 from keeprate.analysis.disagreement import DisagreedSample, Disagreement, PredictedClass
@@ -141,13 +140,6 @@ def test_any_name_stays_text(tmp_path: Path) -> None:
     assert "<" not in parsed.data
     [row] = unpacked(parsed.payload["groups"][0]["disagreement"]["rows"])
     assert row["sample"] == NASTY
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    pytest.importorskip("selenium", reason="selenium is not installed")
-    with browsing(tmp_path_factory.mktemp("profile")) as opened:
-        yield opened
 
 
 def show(browser: Browser, folder: Path, found: Disagreement | None, width: int = 1280) -> None:

@@ -14,16 +14,11 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from disagreement_factory import error, index_of, show
-from keeprate.plugins import registry as plugins
 from keeprate.request import Cost, DataSpec, ModelSpec, RunSpec
 from keeprate.results.picture_index import Pictured
 from run_factory import request, run
 
-
-@pytest.fixture(autouse=True)
-def _apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(plugins, "_active", [])
+pytestmark = pytest.mark.usefixtures("own_folder", "own_registry")
 
 
 NAMES = ("n01440764/fish.JPEG", "n03888257/kite.JPEG")
