@@ -57,7 +57,9 @@ def main() -> None:
     parser.add_argument("folder")
     parser.add_argument("--name", default="photographs")
     asked = parser.parse_args()
-    compare(asked.weights, asked.folder, f"{asked.name}-methods", list(METHODS), ["80%", "65%"])
+    compare(
+        asked.weights, asked.folder, f"{asked.name}-methods", list(METHODS), ["80%", "65%", "50%"]
+    )
     ablated = [
         f"zero-tprune:{parameter}={value}"
         for parameter, values in ABLATIONS.items()

@@ -19,6 +19,7 @@ import pytest
 
 from keeprate.errors import KeeprateError
 from keeprate.evaluation.events import Event, PassAdvanced, PassStarted
+from keeprate.results.records import Result
 from keeprate.results.store import Store
 from paths import SUPPORT
 from run_factory import rows_of, run, same
@@ -121,6 +122,28 @@ def test_kill_9_loses_only_what_was_not_saved(
     assert resumed.images_before in (8, 12, 16)  # the third batch was being saved, perhaps more
     assert same(rows_of(store), undisturbed)
     assert sorted(path.name for path in store.iterdir() if path.is_dir()) == []
+
+
+@pytest.mark.parametrize("finished", [0, 1])
+def test_an_end_between_the_last_rows_and_the_results_costs_no_pass(
+    tmp_path: Path,
+    undisturbed: dict[str, pl.DataFrame],
+    monkeypatch: pytest.MonkeyPatch,
+    finished: int,
+) -> None:
+    def killed(self: Store, result: Result, rows: pl.DataFrame) -> None:
+        if len(list(self.folder.glob("*.json"))) == finished:
+            raise KeyboardInterrupt
+        write(self, result, rows)
+
+    write = Store.write
+    store = tmp_path / "store"
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "write", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(store)
+    assert passes(store) == []
+    assert same(rows_of(store), undisturbed)
 
 
 @pytest.mark.system

@@ -69,6 +69,7 @@ class ComparisonRunner:
         """Pass over the data until every run has ended: the unpruned run first, then the others."""
         if self.comparison.options.force and is_first_process():
             self.partial.forget(self.pending)
+        self._finish_together()  # an attempt may have ended between the last rows and the result
         first = self.comparison.unpruned.id
         # the first process may just have removed rows: all go by what it sees
         tasks = tasks_of(self.comparison, broadcast_from_first(self.partial.done(self.pending)))
@@ -104,11 +105,7 @@ class ComparisonRunner:
                 self._failed(run_id, RunError(message, str(error)))
         finally:
             self.listen(PassEnded())
-        # a run is finished only when the rows of all processes are on disk
-        wait_for_all()
-        self._finish()
-        # the others read the reference from partial rows, which the first process will remove
-        wait_for_all()
+        self._finish_together()
 
     def _sink(self) -> RowSink:
         def note(names: Sequence[str], text: str) -> None:
@@ -148,6 +145,13 @@ class ComparisonRunner:
         message = f"The unpruned model, which all are compared with, failed: {run_error.error}"
         for run_id in self.pending:
             self._failed(run_id, RunError(message, run_error.traceback))
+
+    def _finish_together(self) -> None:
+        # a run is finished only when the rows of all processes are on disk
+        wait_for_all()
+        self._finish()
+        # the others read the reference from partial rows, which the first process will remove
+        wait_for_all()
 
     def _finish(self) -> None:
         """Store every run that has the rows of all samples."""
