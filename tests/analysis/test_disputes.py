@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import combinations
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from disagreement_factory import put_run, texts_store
@@ -17,7 +18,7 @@ from keeprate.analysis.sections.disagreement import disputed
 from keeprate.analysis.series import SeriesTable, arrange
 from keeprate.results.picture_index import INDEX, PictureIndex, read_index, write_index
 from keeprate.results.store import Store
-from results_factory import make_backbone
+from results_factory import make_backbone, make_result, make_rows, make_run
 
 FULL = ("full", 64, 0)
 
@@ -141,9 +142,23 @@ def test_the_samples_are_those_a_slow_count_finds(tmp_path: Path) -> None:
         assert each.different_percent == pytest.approx(-100 * share)
         assert each.kl_spread_nats == pytest.approx(-spread)
         assert [guess.prediction for guess in each.guesses] == guesses
-        assert [guess.right for guess in each.guesses] == [g == each.label for g in guesses]
+        assert [guess.right for guess in each.guesses] == [r["correct"][place] for r in rows]
         assert each.unpruned is not None
         assert each.unpruned.prediction == plain["prediction"][place]
+
+
+def test_a_prediction_is_right_where_top_1_says_so(tmp_path: Path) -> None:
+    """Of several right classes, `label` is the lowest alone."""
+    store = filled(tmp_path)
+    for method, luck in (("tome", 1), ("random", 2)):
+        run = make_run(method, 32, budget="50%")
+        rows = make_rows(run, 0.5, luck).with_columns(
+            label=pl.lit(0, pl.Int64), correct=pl.lit(True)
+        )
+        store.write(make_result(run, rows), rows)
+    guesses = [guess for sample in of(store).samples for guess in sample.guesses]
+    assert {guess.prediction for guess in guesses} != {0}
+    assert all(guess.right for guess in guesses)
 
 
 def _id(group: RunGroup, method: str) -> str:
