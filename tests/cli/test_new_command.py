@@ -27,7 +27,13 @@ from keeprate.reduction import proof
 from paths import ROOT
 
 LONG = "a-name.of_thirty-characters-xx"
-LISTED = {"method": "methods", "dataset": "datasets", "backbone": "backbones", "report": "reports"}
+LISTED = {
+    "method": "methods",
+    "dataset": "datasets",
+    "backbone": "backbones",
+    "metric": "metrics",
+    "report": "reports",
+}
 
 
 def new(*arguments: str | Path) -> Result:
@@ -202,7 +208,7 @@ def test_a_new_backbone_is_proved_with_the_model_around_it() -> None:
         (("metod", "mine"), "No kind of plugin 'metod'. Did you mean 'method'?"),
         (
             ("engine", "mine"),
-            "No kind of plugin 'engine'. Known: backbone, dataset, method, report.",
+            "No kind of plugin 'engine'. Known: backbone, dataset, method, metric, report.",
         ),
         (("method", "my:method"), "'my:method' cannot be a name: it is made of letters, digits"),
         (("method", "méthode"), "'méthode' cannot be a name"),

@@ -11,8 +11,8 @@ from tempfile import TemporaryDirectory
 
 from ..analysis.build import findings_of
 from ..analysis.model import Findings
-from ..plugins.kinds import KINDS, Registered, check_class
 from ..report import Report
+from .described import check_described
 from .outcome import Broken, Check
 from .sample_results import HOSTILE, PATCHES, fill
 
@@ -28,10 +28,7 @@ class Written:
 
 
 def _described(cls: type[Report]) -> str:
-    name = check_class(KINDS["reports"], cls)
-    sentence = Registered(name, cls, "", "", "").description
-    if not sentence.endswith((".", ":", "!", "?")):
-        raise Broken(f"its docstring begins with no sentence, but {sentence!r}")
+    check_described("reports", cls)
     return ""
 
 
