@@ -65,9 +65,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         for name, more in (
             (f"own-{what}", ()),
             (f"packed-{what}", ("--package",)),
-            (f"{what[0]}{LONG[1:]}", ()),
-            (f"p{what[0]}{LONG[2:]}", ("--package",)),
-            (f"{what[0]}x", ()),
+            (f"{what[-2:]}{LONG[2:]}", ()),
+            (f"p{what[-2:]}{LONG[3:]}", ("--package",)),
+            (f"{what[-2:]}x", ()),
         ):
             done = new(what, name, "--output", folder, *more)
             assert done.exit_code == 0, done.output
