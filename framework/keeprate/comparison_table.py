@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import html
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import polars as pl
 
+from .analysis.build import findings
+from .analysis.model import Findings, GroupPoints, ReportOptions
+from .analysis.points import points_of
 from .analysis.run_table import Column, records, table
-from .analysis.summary import summarise
+from .analysis.runs import gather
 from .analysis.write import write_reports
 from .errors import KeeprateError, unknown_name
 from .plugins.registry import registry
 from .results.records import Failure, Result
 from .results.store import Store
-
-if TYPE_CHECKING:
-    from .analysis.summary import Group, Summary
 
 _TEXTS: Final = ("id", "group", "label", "method", "parameters", "asked", "budget", "schedule")
 _TYPES: Final[dict[str, type[pl.DataType]]] = {
@@ -27,6 +28,7 @@ _TYPES: Final[dict[str, type[pl.DataType]]] = {
     "reduces": pl.Boolean,
 }
 """Types of the columns that hold no figures in floating point."""
+_OPTIONS: Final = ReportOptions()
 
 
 class ComparisonTable:
@@ -35,21 +37,27 @@ class ComparisonTable:
     `frame` has a row for each run, the cheapest first: `macs_*` are multiply-accumulates per image,
     `*_percent` shares in per cent, `difference_*` percentage points against the unpruned model,
     with 95 % intervals; every metric that a run has is a column, its unit in the name.
-    docs/python.md explains every column. Reports are written from `summary`; `folder` is the store
-    that holds the runs.
+    docs/python.md explains every column. `groups` are the same runs as objects, `findings` what
+    reports are written from; `folder` is the store that holds the runs.
     """
 
     def __init__(self, folder: Path, ids: Sequence[str]) -> None:
         """Read the runs `ids`; raise KeeprateError if one is missing or cannot be read."""
         self.folder = Path(folder)
         self._store = _StorePart(self.folder, ids)
-        self.summary: Summary = summarise(self._store)
-        self.frame = _frame(self.summary.groups)
+        self._evidence = gather(self._store)
+        self.groups: tuple[GroupPoints, ...] = points_of(self._evidence, _OPTIONS)
+        self.frame = _frame(self.groups)
+
+    @cached_property
+    def findings(self) -> Findings:
+        """Comparisons at equal cost, curves, ablations and more; computed on the first access."""
+        return findings(self._evidence, _OPTIONS)
 
     @property
     def problems(self) -> tuple[str, ...]:
         """One line for each run that failed or cannot be compared, with the reason."""
-        return self.summary.problems
+        return self._evidence.problems
 
     def rows(self, run: str) -> pl.DataFrame:
         """Return the rows of one run, one per image; `run` is its id or its label.
@@ -58,11 +66,12 @@ class ComparisonTable:
         block, macs (multiply-accumulates), and one for each metric with values, as correct. Raises
         KeeprateError for a name that no run has, and for a label that several runs have.
         """
-        ids = [line.id for line in self.summary.lines if run in (line.id, line.label)]
+        points = [point for group in self.groups for point in group.points]
+        ids = [point.run_id for point in points if run in (point.run_id, point.label)]
         if len(ids) > 1:
             raise KeeprateError(f"Several runs are '{run}': name one by id, {', '.join(ids)}.")
         if not ids:
-            raise unknown_name("run", run, [line.id for line in self.summary.lines])
+            raise unknown_name("run", run, [point.run_id for point in points])
         return self._store.rows(ids[0])
 
     def plot(self, report: str | None = None) -> Any:
@@ -78,7 +87,7 @@ class ComparisonTable:
             else [offered.cls for offered in plugins.reports.values()]
         )
         for cls in classes:
-            chart = cls().chart(self.summary)
+            chart = cls().chart(self.findings)
             if chart is not None:
                 return chart
         what = f"Report '{report}' draws" if report else "The reports here draw"
@@ -96,7 +105,7 @@ class ComparisonTable:
         if isinstance(formats, str):
             formats = [formats]
         output = None if folder is None else Path(folder)
-        written = write_reports(self.folder, formats, output=output, summary=self.summary)
+        written = write_reports(self.folder, formats, output=output, found=self.findings)
         if written.failures:
             lines = "\n".join(str(failure) for failure in written.failures)
             raise KeeprateError(lines) from written.failures[0].error
@@ -110,12 +119,12 @@ class ComparisonTable:
 
     def __str__(self) -> str:
         """Return the table of the reports in plain text."""
-        parts = [f"{group.title}\n{_text(table(group))}" for group in self.summary.groups]
+        parts = [f"{group.title}\n{_text(_columns(group))}" for group in self.groups]
         return "\n\n".join([*parts, *(f"Warning: {problem}" for problem in self.problems)])
 
     def _repr_html_(self) -> str:
         """Return the table of the reports as HTML, which a notebook shows."""
-        parts = [_html(group.title, table(group)) for group in self.summary.groups]
+        parts = [_html(group.title, _columns(group)) for group in self.groups]
         parts += [f"<p>Warning: {html.escape(problem)}</p>" for problem in self.problems]
         return "\n".join(parts)
 
@@ -139,7 +148,11 @@ class _StorePart(Store):
         return [failure for failure in failures if failure.id in self._ids], []
 
 
-def _frame(groups: Sequence[Group]) -> pl.DataFrame:
+def _columns(group: GroupPoints) -> tuple[Column, ...]:
+    return table(group, _OPTIONS.level)
+
+
+def _frame(groups: Sequence[GroupPoints]) -> pl.DataFrame:
     rows = records(groups)
     # a schema, because a column of None alone has no type
     schema = {name: _TYPES.get(name, pl.Float64) for name in (rows[0] if rows else _TYPES)}

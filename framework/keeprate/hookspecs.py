@@ -6,7 +6,7 @@ found as an installed package's entry point of the group `keeprate`, as a file n
 complete plugin file.
 
 A plugin may state the version of this contract that it is made for, in one line:
-`keeprate_api = 1`. docs/plugins.md says when the number is raised and what happens then.
+`keeprate_api = 2`. docs/plugins.md says when the number is raised and what happens then.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 PROJECT = "keeprate"
 """pluggy's name for this project and the group of its entry points."""
 
-API_VERSION = 1
+API_VERSION = 2
 """The version of the contract between keeprate and plugins; raised when plugins must change."""
 
-OLDEST_API_VERSION = 1
+OLDEST_API_VERSION = 2
 """The oldest version of the contract whose plugins still work."""
 
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -183,7 +183,7 @@ def keeprate_reports() -> Iterable[type[Report]]:  # type: ignore[empty-body]
         from pathlib import Path
 
         from keeprate import Report, hookimpl
-        from keeprate.analysis.summary import Summary
+        from keeprate.analysis.model import Findings
 
 
         class Ranking(Report):
@@ -191,10 +191,10 @@ def keeprate_reports() -> Iterable[type[Report]]:  # type: ignore[empty-body]
 
             name = "ranking"
 
-            def write(self, summary: Summary, folder: Path) -> list[Path]:
-                lines = [line for group in summary.groups for line in group.lines]
-                best = sorted(lines, key=lambda line: line.score, reverse=True)
-                ranks = [f"{line.score:.1f} {line.label}" for line in best]
+            def write(self, findings: Findings, folder: Path) -> list[Path]:
+                points = [point for group in findings.groups for point in group.points]
+                best = sorted(points, key=lambda point: point.score.value, reverse=True)
+                ranks = [f"{point.score.value:.1f} {point.label}" for point in best]
                 path = folder / "ranking.txt"
                 path.write_text("\\n".join(ranks))
                 return [path]

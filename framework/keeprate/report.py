@@ -8,24 +8,24 @@ from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from .analysis.changes import Changes
-    from .analysis.summary import Summary
+    from .analysis.model import Findings
 
 
 class Report(ABC):
-    """Writes a summary in one form.
+    """Writes the findings on a store in one form.
 
-    A report reads only the summary, or the `findings` made from it, and computes no figures. It has
-    a `name` and takes no arguments; the first sentence of its docstring is its description.
+    A report reads only the findings and computes no figures. It has a `name` and takes no
+    arguments; the first sentence of its docstring is its description.
     """
 
     name: ClassVar[str]
 
     @abstractmethod
-    def write(self, summary: Summary, folder: Path) -> list[Path]:
+    def write(self, findings: Findings, folder: Path) -> list[Path]:
         """Write files into `folder`, which exists, and return their paths."""
 
-    def chart(self, summary: Summary) -> object | None:
-        """Return the summary as a chart to show or change, None if the report has no chart.
+    def chart(self, findings: Findings) -> object | None:
+        """Return the findings as a chart to show or change, None if the report has no chart.
 
         `keeprate.compare(...).plot()` returns it. It is a chart of altair, which notebooks draw.
         """

@@ -7,9 +7,8 @@ from typing import Any
 
 import altair as alt
 
-from keeprate.analysis.model import GroupFindings, Point, PublishedPoint
-from keeprate.analysis.summary import Summary
-from keeprate.analysis.tables import unit_of
+from keeprate.analysis.model import Findings, GroupFindings, Point, PublishedPoint
+from keeprate.analysis.run_table import unit_of
 from keeprate_reports.chart_choice import OTHERS, Choice, chosen
 from keeprate_reports.chart_looks import MUTED, SeriesStyle, looks
 from keeprate_reports.chart_places import side_by_side
@@ -34,9 +33,9 @@ _SIDE_BY_SIDE = "Points of nearly equal cost are drawn side by side."
 Row = dict[str, object]
 
 
-def chart(summary: Summary) -> alt.ConcatChart:
+def chart(findings: Findings) -> alt.ConcatChart:
     """Return the plot; every figure file is a rendering of this one definition."""
-    all_groups, level = summary.findings.groups, summary.findings.options.level
+    all_groups, level = findings.groups, findings.options.level
     groups = _with_most_runs(all_groups)
     choice = chosen(groups)
     keys = _series_styles(groups, choice)

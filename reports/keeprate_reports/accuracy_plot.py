@@ -10,7 +10,8 @@ from keeprate.report import Report
 if TYPE_CHECKING:
     import altair as alt
 
-    from keeprate.analysis.summary import Summary
+    from keeprate.analysis.model import Findings
+
 
 _PNG_SCALE = 2
 """Pixels to a unit of the chart in each direction, for screens of high resolution."""
@@ -23,17 +24,17 @@ class AccuracyPlot(Report):
     kinds: ClassVar[tuple[str, ...]] = ("svg", "png", "pdf")
     """Renderings that are written, as endings of file names."""
 
-    def write(self, summary: Summary, folder: Path) -> list[Path]:
+    def write(self, findings: Findings, folder: Path) -> list[Path]:
         """Write accuracy.svg, accuracy.png and accuracy.pdf."""
-        picture = self.chart(summary)
+        picture = self.chart(findings)
         paths = [folder / f"accuracy.{kind}" for kind in self.kinds]
         for path in paths:
             picture.save(str(path), scale_factor=_PNG_SCALE if path.suffix == ".png" else 1)
         return paths
 
-    def chart(self, summary: Summary) -> alt.ConcatChart:
+    def chart(self, findings: Findings) -> alt.ConcatChart:
         """Return the chart; every file is a rendering of it."""
         # altair takes long to import, and start-up needs the class only
         from keeprate_reports.accuracy_chart import chart
 
-        return chart(summary)
+        return chart(findings)

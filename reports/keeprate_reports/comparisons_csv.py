@@ -11,8 +11,7 @@ from keeprate.report import Report
 
 if TYPE_CHECKING:
     from keeprate.analysis.metrics import MetricInfo
-    from keeprate.analysis.model import GroupFindings, Interval, PairedDifference
-    from keeprate.analysis.summary import Summary
+    from keeprate.analysis.model import Findings, GroupFindings, Interval, PairedDifference
 
 COLUMNS: Final = (
     "version",
@@ -51,18 +50,18 @@ class ComparisonsCsv(Report):
 
     name: ClassVar[str] = "comparisons"
 
-    def write(self, summary: Summary, folder: Path) -> list[Path]:
+    def write(self, findings: Findings, folder: Path) -> list[Path]:
         """Write comparisons.csv."""
         path = folder / "comparisons.csv"
         # a name may hold lone surrogates, which UTF-8 cannot write
         with path.open("w", newline="", encoding="utf-8", errors="replace") as file:
-            groups = summary.findings.groups
+            groups = findings.groups
             names = _names(groups[0].metric) if groups else {}
             table = csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n")
             table.writerow({column: names.get(column, column) for column in COLUMNS})
             for group in groups:
                 for row in _rows(group):
-                    table.writerow({"version": summary.findings.version, **row})
+                    table.writerow({"version": findings.version, **row})
         return [path]
 
 

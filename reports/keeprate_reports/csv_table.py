@@ -10,7 +10,7 @@ from keeprate.analysis.run_table import records
 from keeprate.report import Report
 
 if TYPE_CHECKING:
-    from keeprate.analysis.summary import Summary
+    from keeprate.analysis.model import Findings
 
 
 class CsvTable(Report):
@@ -22,9 +22,9 @@ class CsvTable(Report):
 
     name: ClassVar[str] = "csv"
 
-    def write(self, summary: Summary, folder: Path) -> list[Path]:
+    def write(self, findings: Findings, folder: Path) -> list[Path]:
         """Write table.csv."""
-        path, rows = folder / "table.csv", records(summary.groups)
+        path, rows = folder / "table.csv", records(findings.groups)
         with path.open("w", newline="", encoding="utf-8") as file:
             table = csv.DictWriter(file, list(rows[0]) if rows else [], lineterminator="\n")
             table.writeheader()

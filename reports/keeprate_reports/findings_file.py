@@ -12,7 +12,7 @@ from keeprate.report import Report
 
 if TYPE_CHECKING:
     from keeprate.analysis.changes import Changes
-    from keeprate.analysis.summary import Summary
+    from keeprate.analysis.model import Findings
 
 
 class FindingsFile(Report):
@@ -24,9 +24,9 @@ class FindingsFile(Report):
 
     name: ClassVar[str] = "findings"
 
-    def write(self, summary: Summary, folder: Path) -> list[Path]:
+    def write(self, findings: Findings, folder: Path) -> list[Path]:
         """Write findings.report.json."""
-        return [_write_json(folder / "findings.report.json", asdict(summary.findings))]
+        return [_write_json(folder / "findings.report.json", asdict(findings))]
 
     def write_changes(self, changes: Changes, folder: Path) -> list[Path]:
         """Write changes.report.json: keys are the fields of `keeprate.analysis.changes.Changes`."""

@@ -10,7 +10,7 @@ from importlib.resources import files
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from keeprate.analysis.model import Findings
-from keeprate.analysis.tables import unit_of
+from keeprate.analysis.run_table import unit_of
 from keeprate_reports.html_packing import script_json
 from keeprate_reports.html_payload import methods, payload
 

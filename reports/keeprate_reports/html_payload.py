@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from keeprate.analysis.metrics import MetricInfo
 from keeprate.analysis.model import Findings, GroupFindings, Point
-from keeprate.analysis.run_table import FindingsTable, Unit
-from keeprate.analysis.tables import unit_of
+from keeprate.analysis.run_table import FindingsTable, Unit, unit_of
 from keeprate_reports import html_rows as rows
 from keeprate_reports.chart_looks import SERIES, SeriesStyle, looks
 from keeprate_reports.cost_chart import cost_title

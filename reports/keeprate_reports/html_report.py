@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from keeprate.report import Report
 
 if TYPE_CHECKING:
-    from keeprate.analysis.summary import Summary
+    from keeprate.analysis.model import Findings
 
 
 class HtmlReport(Report):
@@ -16,11 +16,11 @@ class HtmlReport(Report):
 
     name: ClassVar[str] = "html"
 
-    def write(self, summary: Summary, folder: Path) -> list[Path]:
+    def write(self, findings: Findings, folder: Path) -> list[Path]:
         """Write report.html."""
         # jinja2 and altair take long to import, and start-up needs the class only
         from keeprate_reports.html_page import page_bytes
 
         path = folder / "report.html"
-        path.write_bytes(page_bytes(summary.findings))
+        path.write_bytes(page_bytes(findings))
         return [path]

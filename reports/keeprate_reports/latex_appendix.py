@@ -10,8 +10,7 @@ from .latex_text import breakable, code
 
 if TYPE_CHECKING:
     from keeprate.analysis.appendix import CommandList
-    from keeprate.analysis.model import GroupFindings
-    from keeprate.analysis.summary import Group, Summary
+    from keeprate.analysis.model import Findings, GroupFindings
 
 _RUNS: Final = (
     "All runs, the cheapest first. Costs are multiply-accumulates (MACs) per image, the network's "
@@ -23,36 +22,34 @@ _RUNS: Final = (
 )
 
 
-def appendix(summary: Summary) -> str:
+def appendix(findings: Findings) -> str:
     """Return all that supports the tables: paragraphs, tables over several pages, and commands."""
     # the analysis imports scipy, which start-up does not need
     from keeprate.analysis.appendix import failed_commands, failures_table
 
-    findings = summary.findings
     parts = [HEAD, _paragraph("Overview", findings.overview)]
     parts.append(_paragraph("How the figures were computed", findings.methods))
-    pairs = zip(summary.groups, findings.groups, strict=False)
-    for number, (group, group_findings) in enumerate(pairs, 1):
-        parts += _group(group, group_findings, f"tab:keeprate-appendix-{number}")
+    for number, group in enumerate(findings.groups, 1):
+        parts += _group(group, findings.options.level, f"tab:keeprate-appendix-{number}")
     failed_table = failures_table(findings)
     if failed_table:
         parts.append(spanning(failed_table, "tab:keeprate-failed"))
     parts += [_commands(commands) for commands in [failed_commands(findings)] if commands]
-    if summary.problems:
-        parts.append(_paragraph("Problems", summary.problems))
+    if findings.problems:
+        parts.append(_paragraph("Problems", findings.problems))
     return "\n".join(parts)
 
 
-def _group(group: Group, group_findings: GroupFindings, label: str) -> Iterator[str]:
+def _group(group: GroupFindings, level: float, label: str) -> Iterator[str]:
     from keeprate.analysis.appendix import appendix_tables, group_commands
     from keeprate.analysis.run_table import FindingsTable, table
     from keeprate.analysis.tables import notes_of
 
-    yield _paragraph(group.title, (*group_findings.overview, *notes_of(group_findings)))
-    runs = FindingsTable("All runs", f"{group.title}. {_RUNS}", table(group))
-    for number, appendix_table in enumerate([runs, *appendix_tables(group_findings)], 1):
+    yield _paragraph(group.title, (*group.overview, *notes_of(group)))
+    runs = FindingsTable("All runs", f"{group.title}. {_RUNS}", table(group, level))
+    for number, appendix_table in enumerate([runs, *appendix_tables(group)], 1):
         yield spanning(appendix_table, f"{label}-{number}")
-    for commands in group_commands(group_findings):
+    for commands in group_commands(group):
         yield _commands(commands)
 
 

@@ -15,7 +15,6 @@ from .latex_tabular import HEAD, floating, spanning
 if TYPE_CHECKING:
     from keeprate.analysis.model import Findings, GroupFindings
     from keeprate.analysis.run_table import FindingsTable
-    from keeprate.analysis.summary import Summary
 
 _MARKS: Final = """\
 % Figures in bold are marked as the caption says; * is a difference that is distinguishable.
@@ -39,9 +38,9 @@ class LatexTables(Report):
 
     name: ClassVar[str] = "latex"
 
-    def write(self, summary: Summary, folder: Path) -> list[Path]:
+    def write(self, findings: Findings, folder: Path) -> list[Path]:
         """Write tables.tex and appendix.tex."""
-        texts = {"tables.tex": document(summary.findings), "appendix.tex": appendix(summary)}
+        texts = {"tables.tex": document(findings), "appendix.tex": appendix(findings)}
         for name, text in texts.items():
             (folder / name).write_text(text, encoding="utf-8")
         return [folder / name for name in texts]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from keeprate.analysis.run_table import Column, Unit, macs_unit, table
+from keeprate.analysis.run_table import Column, table, unit_of
 from keeprate.report import Report
 
 if TYPE_CHECKING:
@@ -15,16 +15,15 @@ if TYPE_CHECKING:
     from keeprate.analysis.changes import Changes
     from keeprate.analysis.model import Findings, GroupFindings
     from keeprate.analysis.run_table import FindingsTable
-    from keeprate.analysis.summary import Facts, Group, Summary
 
 _MEANING = """\
 - Costs are multiply-accumulates (MACs) per image, mean over the images, one multiply-accumulate \
 counted as one: what papers call FLOPs. *Model* is what the network computes on the tokens it \
 has left, *overhead* what the method itself adds; the share and the order are of their sum.
 - *vs unpruned*: difference to the unpruned model on the same images, of shares in percentage \
-points, with a 95 % interval: that for paired proportions of Agresti and Min (2005) where an image \
-is right or wrong, else a bootstrap interval. *p*: McNemar's exact test of that difference, or a \
-paired t-test, two-sided, not corrected for the number of comparisons.
+points, with a {percent:g} % interval: that for paired proportions of Agresti and Min (2005) where \
+an image is right or wrong, else a bootstrap interval. *p*: McNemar's exact test of that \
+difference, or a paired t-test, two-sided, not corrected for the number of comparisons.
 - *Agreement*: how often the prediction is the unpruned model's, right or wrong. *KL*: mean \
 divergence of the prediction from the unpruned model's.
 """
@@ -35,19 +34,20 @@ class MarkdownTable(Report):
 
     name: ClassVar[str] = "markdown"
 
-    def write(self, summary: Summary, folder: Path) -> list[Path]:
+    def write(self, findings: Findings, folder: Path) -> list[Path]:
         """Write table.md."""
-        findings = summary.findings
         parts = [_bullets(map(escape, findings.overview))] if findings.overview else []
-        parts += [_section(group) for group in summary.groups]
+        parts += [_section(group, findings.options.level) for group in findings.groups]
         parts += [_comparisons(group, findings.options.level) for group in findings.groups]
         if findings.groups:
             parts.append("## How it was computed\n\n" + _bullets(map(escape, findings.methods)))
-        parts.append("## What the figures mean\n\n" + _MEANING)
+        parts.append(
+            "## What the figures mean\n\n" + _MEANING.format(percent=100 * findings.options.level)
+        )
         parts += [_origins(group) for group in findings.groups]
         parts += _failures(findings)
-        if summary.problems:
-            parts.append("## Problems\n\n" + _bullets(map(escape, summary.problems)))
+        if findings.problems:
+            parts.append("## Problems\n\n" + _bullets(map(escape, findings.problems)))
         path = folder / "table.md"
         path.write_text("# Token reduction compared\n\n" + "\n".join(parts), encoding="utf-8")
         return [path]
@@ -77,9 +77,9 @@ def escape(text: str) -> str:
     return re.sub(r"([\\`*\[\]|~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))", r"\\\1", entities)
 
 
-def _section(group: Group) -> str:
-    facts = _bullets(_facts(group.facts, macs_unit(group)))
-    return f"## {escape(group.title)}\n\n{_markdown(table(group))}\n{facts}"
+def _section(group: GroupFindings, level: float) -> str:
+    runs = _markdown(table(group, level))
+    return f"## {escape(group.title)}\n\n{runs}\n{_bullets(_facts(group))}"
 
 
 def _comparisons(group: GroupFindings, level: float) -> str:
@@ -143,22 +143,22 @@ def _cells(row: Sequence[str], marked: bool) -> list[str]:
     return [f"**{first}**" if marked else first, *others]
 
 
-def _facts(facts: Facts, unit: Unit) -> list[str]:
-    height, width = facts.image_size
+def _facts(group: GroupFindings) -> list[str]:
+    unit, (height, width) = unit_of(group), group.image_size
     # a text has a row of tokens where an image has a height
     texts = height == 1
     size = f"texts of up to {width} tokens" if texts else f"{height} x {width} pixels"
     lines = [
-        f"Model: {facts.backbone} ({facts.backbone_class}), {facts.num_parameters:,} parameters, "
-        f"{size}, {facts.unpruned_macs / unit.size:.3f} {unit.name} unpruned, "
-        f"weights {facts.weights} (SHA-256 {facts.weights_sha256[:12]})",
-        f"{'Texts' if texts else 'Images'}: {facts.images:,} of {facts.data}",
-        f"Computed on {', '.join(facts.devices)}, {facts.precision}",
+        f"Model: {group.model} ({group.model_class}), {group.num_parameters:,} parameters, "
+        f"{size}, {group.unpruned_macs / unit.size:.3f} {unit.name} unpruned, "
+        f"weights {group.weights} (SHA-256 {group.weights_sha256[:12]})",
+        f"{'Texts' if texts else 'Images'}: {group.points[0].images:,} of {group.data}",
+        f"Computed on {', '.join(group.devices)}, {group.precision}",
     ]
-    if facts.skipped:
-        lines[1] += f", and {facts.skipped:,} skipped as unreadable"
-    if facts.throughputs:
-        where = "; ".join(facts.throughputs)
+    if group.skipped:
+        lines[1] += f", and {len(group.skipped):,} skipped as unreadable"
+    if group.throughputs:
+        where = "; ".join(group.throughputs)
         lines.append(f"Images/s measured on {where}; speed-up is against the unpruned model")
     return [escape(line) + "." for line in lines]
 

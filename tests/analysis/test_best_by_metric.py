@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 from keeprate.analysis import build
+from keeprate.analysis.build import findings_of
 from keeprate.analysis.run_table import FindingsTable, column
-from keeprate.analysis.summary import summarise
 from keeprate.analysis.write import write_reports
 from keeprate.results.store import Store
 from results_factory import make_result, make_rows, make_run
@@ -28,7 +28,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def test_the_best_is_named_by_each_metric_in_its_direction(store: Store) -> None:
-    (group,) = summarise(store).findings.groups
+    (group,) = findings_of(store).groups
     (table,) = group.tables
     cells = {column.heading: column.texts for column in table.columns}
     assert cells["Budget"] == ("65%",)
@@ -40,7 +40,7 @@ def test_a_single_series_is_not_compared(tmp_path: Path) -> None:
     store = Store(tmp_path)
     run = make_run("tome", 40, budget="65%")
     store.write(make_result(run, make_rows(run)), make_rows(run))
-    assert [group.tables for group in summarise(store).findings.groups] == [()]
+    assert [group.tables for group in findings_of(store).groups] == [()]
 
 
 def test_a_function_in_the_list_is_a_table_of_every_report(

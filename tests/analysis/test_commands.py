@@ -18,9 +18,9 @@ from click.testing import CliRunner
 from PIL import Image
 from safetensors.torch import save_file
 
+from keeprate.analysis.build import findings_of
 from keeprate.analysis.rerun import model_spec_of, request_of
 from keeprate.analysis.sections.commands import command_of, plugin_words
-from keeprate.analysis.summary import summarise
 from keeprate.cli import keeprate
 from keeprate.cli.commands.compare import compare
 from keeprate.plugins import registry as plugins
@@ -158,7 +158,7 @@ def check(line: str, asked: Callable[[str], Request], folder: Path) -> list[RunI
     store = Store(folder)
     for run in (full, *runs):
         put(store, run)
-    (group,) = summarise(store).findings.groups
+    (group,) = findings_of(store).groups
     alone = {run.id: command_of(run, make_environment()) for run in runs or [full]}
     commands = {*alone.values(), *group.commands}
     found = {each: [run.id for run in described(asked(each))] for each in commands}

@@ -12,8 +12,8 @@ from click.testing import CliRunner
 from scipy.stats import ttest_rel
 
 from keeprate import KeeprateError
-from keeprate.analysis.model import ReportOptions
-from keeprate.analysis.summary import Summary, summarise
+from keeprate.analysis.build import findings_of
+from keeprate.analysis.model import GroupFindings, ReportOptions
 from keeprate.cli import keeprate
 from keeprate.results.store import Store
 from results_factory import fill, make_result, make_rows, make_run
@@ -25,20 +25,23 @@ def store(tmp_path: Path) -> Store:
 
 
 @pytest.fixture
-def by_kl(store: Store) -> Summary:
-    return summarise(store, ReportOptions(metric="kl"))
+def by_kl(store: Store) -> GroupFindings:
+    (group,) = findings_of(store, ReportOptions(metric="kl")).groups
+    return group
 
 
 def values(store: Store, run_id: str) -> np.ndarray:  # type: ignore[type-arg]
     return store.rows(run_id).sort("sample")["kl"].to_numpy()
 
 
-def test_figures_are_those_of_the_rows_in_the_metric_s_unit(store: Store, by_kl: Summary) -> None:
-    for line in by_kl.lines:
-        assert line.score == pytest.approx(values(store, line.id).mean())
-        assert line.score_low < line.score < line.score_high < 1
-        assert line.metrics["top1"] == pytest.approx(
-            100 * store.rows(line.id)["correct"].to_numpy().mean()
+def test_figures_are_those_of_the_rows_in_the_metric_s_unit(
+    store: Store, by_kl: GroupFindings
+) -> None:
+    for point in by_kl.points:
+        assert point.score.value == pytest.approx(values(store, point.run_id).mean())
+        assert point.score.low < point.score.value < point.score.high < 1
+        assert point.metrics["top1"] == pytest.approx(
+            100 * store.rows(point.run_id)["correct"].to_numpy().mean()
         )
 
 
@@ -48,10 +51,12 @@ def test_differences_are_paired_on_images(store: Store, tmp_path: Path) -> None:
     for each, seed in ((run, 1), (plain, 2)):
         rows = make_rows(each, seed=seed)
         own.write(make_result(each, rows), rows)
-    line = next(line for line in summarise(own, ReportOptions(metric="kl")).lines if line.reduces)
+    (group,) = findings_of(own, ReportOptions(metric="kl")).groups
+    point = next(point for point in group.points if point.reduces)
     ours, theirs = values(own, run.id), values(own, plain.id)
-    assert line.difference == pytest.approx((ours - theirs).mean())
-    assert line.p_value == pytest.approx(ttest_rel(ours, theirs).pvalue, rel=0.02)
+    assert point.difference is not None
+    assert point.difference.value == pytest.approx((ours - theirs).mean())
+    assert point.p_value == pytest.approx(ttest_rel(ours, theirs).pvalue, rel=0.02)
 
 
 def test_lower_is_better_where_the_metric_says_so(tmp_path: Path) -> None:
@@ -60,7 +65,7 @@ def test_lower_is_better_where_the_metric_says_so(tmp_path: Path) -> None:
         run = make_run(method, 64 if method == "full" else 40, budget="65%")
         rows = make_rows(run).with_columns(pl.col("kl") + shift)
         store.write(make_result(run, rows), rows)
-    (group,) = summarise(store, ReportOptions(metric="kl")).findings.groups
+    (group,) = findings_of(store, ReportOptions(metric="kl")).groups
     first, second = group.equal_cost[0].rivals
     assert (first.series, second.series) == ("near", "far")
     assert first.best
@@ -79,13 +84,13 @@ def test_lower_is_better_where_the_metric_says_so(tmp_path: Path) -> None:
 )
 def test_what_runs_cannot_be_compared_by_is_refused(name: str, said: str, store: Store) -> None:
     with pytest.raises(KeeprateError, match=said):
-        summarise(store, ReportOptions(metric=name))
+        findings_of(store, ReportOptions(metric=name))
 
 
 def test_runs_without_the_metric_are_named_with_the_remedy(store: Store) -> None:
-    summary = summarise(store, ReportOptions(metric="nll"))
-    assert summary.lines == ()
-    assert all("has no metric 'nll': run it again with --force" in p for p in summary.problems)
+    found = findings_of(store, ReportOptions(metric="nll"))
+    assert found.groups == ()
+    assert all("has no metric 'nll': run it again with --force" in p for p in found.problems)
 
 
 @pytest.mark.slow
@@ -111,5 +116,5 @@ def test_scores_of_changed_code_are_named(tmp_path: Path) -> None:
         measured = result.measured.model_copy(update={"metric_sources": {"kl": source}})
         store.write(result.model_copy(update={"measured": measured}), make_rows(run))
     said = "the code of metric 'kl' changed between runs: run them again with --force"
-    assert any(said in line for line in summarise(store, ReportOptions(metric="kl")).problems)
-    assert not any(said in line for line in summarise(store).problems)
+    assert any(said in line for line in findings_of(store, ReportOptions(metric="kl")).problems)
+    assert not any(said in line for line in findings_of(store).problems)

@@ -5,19 +5,20 @@ from __future__ import annotations
 from itertools import combinations
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from disagreement_factory import put_run, texts_store
-from keeprate.analysis.build import findings
+from keeprate.analysis.build import findings, findings_of
 from keeprate.analysis.disagreement import Disagreement
+from keeprate.analysis.model import ReportOptions
 from keeprate.analysis.run_selection import MOST_RUNS, choose, named
 from keeprate.analysis.runs import RunGroup, gather
 from keeprate.analysis.sections.disagreement import disputed
 from keeprate.analysis.series import SeriesTable, arrange
-from keeprate.analysis.summary import summarise
 from keeprate.results.picture_index import INDEX, PictureIndex, read_index, write_index
 from keeprate.results.store import Store
-from results_factory import make_backbone
+from results_factory import make_backbone, make_result, make_rows, make_run
 
 FULL = ("full", 64, 0)
 
@@ -103,7 +104,7 @@ def test_methods_and_a_budget_can_be_asked_for(tmp_path: Path) -> None:
 def test_without_two_series_at_one_cost_there_is_nothing_to_compare(tmp_path: Path) -> None:
     store = filled(tmp_path, ("tome", 32, 1), ("random", 48, 2))
     assert choose(only_group(store)[1]) is None
-    assert summarise(store).findings.groups[0].disagreement is None
+    assert findings_of(store).groups[0].disagreement is None
 
 
 def test_runs_that_are_named_have_labels_that_tell_them_apart(tmp_path: Path) -> None:
@@ -141,9 +142,23 @@ def test_the_samples_are_those_a_slow_count_finds(tmp_path: Path) -> None:
         assert each.different_percent == pytest.approx(-100 * share)
         assert each.kl_spread_nats == pytest.approx(-spread)
         assert [guess.prediction for guess in each.guesses] == guesses
-        assert [guess.right for guess in each.guesses] == [g == each.label for g in guesses]
+        assert [guess.right for guess in each.guesses] == [r["correct"][place] for r in rows]
         assert each.unpruned is not None
         assert each.unpruned.prediction == plain["prediction"][place]
+
+
+def test_a_prediction_is_right_where_top_1_says_so(tmp_path: Path) -> None:
+    """Of several right classes, `label` is the lowest alone."""
+    store = filled(tmp_path)
+    for method, luck in (("tome", 1), ("random", 2)):
+        run = make_run(method, 32, budget="50%")
+        rows = make_rows(run, 0.5, luck).with_columns(
+            label=pl.lit(0, pl.Int64), correct=pl.lit(True)
+        )
+        store.write(make_result(run, rows), rows)
+    guesses = [guess for sample in of(store).samples for guess in sample.guesses]
+    assert {guess.prediction for guess in guesses} != {0}
+    assert all(guess.right for guess in guesses)
 
 
 def _id(group: RunGroup, method: str) -> str:
@@ -152,7 +167,7 @@ def _id(group: RunGroup, method: str) -> str:
 
 
 def of(store: Store) -> Disagreement:
-    found = summarise(store).findings.groups[0].disagreement
+    found = findings_of(store).groups[0].disagreement
     assert found is not None
     return found
 
@@ -163,7 +178,7 @@ def test_findings_have_the_samples_without_any_picture(tmp_path: Path) -> None:
     assert (len(found.samples), found.images) == (8, 200)
     assert {each.picture for each in found.samples} == {""}
     assert found.command == f"keeprate show --disagreeing {store.folder}"
-    assert summarise(store).findings.problems == ()
+    assert findings_of(store).problems == ()
 
 
 def test_rows_that_went_missing_are_a_problem_and_no_end(tmp_path: Path) -> None:
@@ -171,7 +186,7 @@ def test_rows_that_went_missing_are_a_problem_and_no_end(tmp_path: Path) -> None
     evidence = gather(store)
     [gone] = tmp_path.glob("tome-*.parquet")
     gone.unlink()
-    found = findings(evidence)
+    found = findings(evidence, ReportOptions())
     assert found.groups[0].disagreement is None
     assert [line for line in found.problems if line.startswith(f"{gone}: ")]
 
@@ -212,7 +227,7 @@ def test_an_index_that_cannot_be_read_is_named(tmp_path: Path, content: str, sai
     (tmp_path / "pictures" / INDEX).write_text(content)
     line = f"pictures/{INDEX}: {said}; draw the pictures again"
     assert read_index(tmp_path / "pictures") == (PictureIndex(), [line])
-    assert line in summarise(store).findings.problems
+    assert line in findings_of(store).problems
     assert len(of(store).samples) == 8
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from keeprate.analysis.model import Findings, GroupFindings, ReportOptions
+from keeprate.analysis.build import findings_of
+from keeprate.analysis.model import GroupFindings, ReportOptions
 from keeprate.analysis.statistics import holm, mcnemar_exact, paired_difference, wilson_interval
-from keeprate.analysis.summary import Summary, summarise
 from keeprate.cli.commands.compare import compare
 from keeprate.errors import KeeprateError
 from keeprate.results.records import RunInfo
@@ -35,7 +35,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def group_of(store: Store, **options: Any) -> GroupFindings:
-    (group,) = summarise(store, ReportOptions(**options)).findings.groups
+    (group,) = findings_of(store, ReportOptions(**options)).groups
     return group
 
 
@@ -193,7 +193,7 @@ def test_ablations_differ_in_one_factor_and_only_a_clear_winner_is_marked(store:
 def test_published_points_go_with_their_backbone_alone(store: Store) -> None:
     for number, name in enumerate(("deit_small_patch16_224.fb_in1k", "digits_vit")):
         put(store, make_run("full", backbone=make_backbone(name, f"{number:064d}")))
-    deit, digits = summarise(store).findings.groups
+    deit, digits = findings_of(store).groups
     assert digits.published == ()
     tome = [p for p in deit.published if p.method == "ToMe" and not p.read_off]
     (point,) = tome
@@ -211,7 +211,7 @@ def test_provenance_has_a_command_that_the_command_line_takes(store: Store) -> N
         "zt", 50, "65%", data=data, backbone=backbone, parameters={"pattern": "I'-S", "steps": [3]}
     )
     put(store, run)
-    (group,) = summarise(store).findings.groups
+    (group,) = findings_of(store).groups
     (origin,) = group.provenance
     assert (origin.run_id, origin.device, origin.started) == (run.id, "cpu", make_time())
     words = shlex.split(origin.command)
@@ -249,10 +249,10 @@ def test_throughput_is_a_mean_over_what_was_measured(store: Store) -> None:
     assert rival.throughput_ratio == 1.5
 
 
-def test_nothing_at_all_and_a_summary_put_together_by_hand_have_findings(store: Store) -> None:
-    assert summarise(store).findings.groups == ()
-    by_hand: Findings = Summary((), ("a problem",)).findings
-    assert by_hand.overview == ("No finished run.",)
+def test_a_store_without_runs_has_findings(store: Store) -> None:
+    found = findings_of(store)
+    assert found.groups == ()
+    assert found.overview == ("No finished run.",)
 
 
 def test_one_run_alone_is_told_of_without_a_comparison(store: Store) -> None:
@@ -269,7 +269,7 @@ def test_old_and_broken_files_are_named_and_the_others_compared(store: Store) ->
     lost = make_run("lost", 30)
     put(store, lost)
     store.path_of(lost.id, ".parquet").write_bytes(b"PAR1 no parquet")
-    found = summarise(store).findings
+    found = findings_of(store)
     assert any(line.startswith("old-1.json: has format_version 1") for line in found.problems)
     assert any(line.startswith(f"{lost.id}.json: ") for line in found.problems)
     assert found.overview[-1] == "2 problems with the store, listed at the end."

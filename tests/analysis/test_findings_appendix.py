@@ -22,12 +22,12 @@ from keeprate.analysis.appendix import (
     skipped_table,
     tokens_table,
 )
+from keeprate.analysis.build import findings_of
 from keeprate.analysis.disagreement import DisagreedSample, Disagreement, PredictedClass
 from keeprate.analysis.model import GroupFindings, ReportOptions
 from keeprate.analysis.provenance import SkippedSample
 from keeprate.analysis.run_table import FindingsTable
 from keeprate.analysis.sections.curves import MOST_CURVES
-from keeprate.analysis.summary import summarise
 from keeprate.analysis.tables import MOST_ABLATIONS, curve_table, notes_of
 from keeprate.results.store import Store
 from results_factory import make_run, put
@@ -131,7 +131,7 @@ def crowded(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 @pytest.mark.slow
 def test_series_without_a_curve_are_named_and_how_to_see_them(crowded: Store) -> None:
-    (group,) = summarise(crowded).findings.groups
+    (group,) = findings_of(crowded).groups
     curves = {each.series for each in group.curves}
     assert len(curves) == MOST_CURVES
     assert len(group.curves_left_out) == 3
@@ -148,7 +148,7 @@ def test_series_without_a_curve_are_named_and_how_to_see_them(crowded: Store) ->
 
 
 def test_the_series_others_are_compared_with_always_has_a_curve(crowded: Store) -> None:
-    (group,) = summarise(crowded, ReportOptions("zt x=62")).findings.groups
+    (group,) = findings_of(crowded, ReportOptions("zt x=62")).groups
     assert "zt x=62" in {each.series for each in group.curves}
     assert "zt x=62" not in group.curves_left_out
     assert {area.against for area in group.area_differences} == {"zt x=62"}
@@ -157,7 +157,7 @@ def test_the_series_others_are_compared_with_always_has_a_curve(crowded: Store) 
 def test_nothing_is_said_where_every_series_has_its_curve(tmp_path: Path) -> None:
     for keep in (50, 40):
         put(Store(tmp_path), make_run("tome", keep, budget=f"{keep}%"))
-    (group,) = summarise(Store(tmp_path)).findings.groups
+    (group,) = findings_of(Store(tmp_path)).groups
     assert group.curves_left_out == ()
     assert not any("Curves" in line for line in group.overview)
 
@@ -167,13 +167,13 @@ def test_captions_name_what_was_not_run_and_say_no_more_of_one_series(tmp_path: 
 
     store = Store(tmp_path)
     put(store, make_run("tome", 50, budget="50%"))
-    (group,) = summarise(store).findings.groups
+    (group,) = findings_of(store).groups
     alone = tables_of(group, 0.95)[0]
     assert alone.caption.endswith("on n = 200 images of digits, with 95 % intervals.")
     assert "Verdict" not in texts(alone)
     put(store, make_run("tome", 40, budget="40%"))
     put(store, make_run("random", 50, budget="50%"))
-    (group,) = summarise(store).findings.groups
+    (group,) = findings_of(store).groups
     cheap = next(table for table in tables_of(group, 0.95) if table.title == "At 40%")
     assert cheap.caption.endswith("Not run at this cost: random.")
 

@@ -139,8 +139,8 @@ def test_the_list_has_every_check_and_its_promise() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((), "Error: Name a method, data set or report, or a plugin FILE.py; or --list.\n"),
-        (("nobody",), "Error: No method, data set or report 'nobody'. "),
+        ((), "Error: Name a method, data set, metric or report, or a plugin FILE.py; or --list.\n"),
+        (("nobody",), "Error: No method, data set, metric or report 'nobody'. "),
         (("missing.py",), "Error: No file 'missing.py'. Give the path of a plugin FILE.py, or"),
         (("random", "--only", "count"), "Error: No check 'count'. Did you mean 'counts'?\n"),
         (("random:sed=1",), "Error: No parameter 'sed' in method 'random'. Did you mean 'seed'?\n"),

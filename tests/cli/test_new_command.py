@@ -29,7 +29,13 @@ from paths import ROOT
 pytestmark = pytest.mark.usefixtures("own_folder", "own_registry")
 
 LONG = "a-name.of_thirty-characters-xx"
-LISTED = {"method": "methods", "dataset": "datasets", "backbone": "backbones", "report": "reports"}
+LISTED = {
+    "method": "methods",
+    "dataset": "datasets",
+    "backbone": "backbones",
+    "metric": "metrics",
+    "report": "reports",
+}
 
 
 def new(*arguments: str | Path) -> Result:
@@ -58,9 +64,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         for name, more in (
             (f"own-{what}", ()),
             (f"packed-{what}", ("--package",)),
-            (f"{what[0]}{LONG[1:]}", ()),
-            (f"p{what[0]}{LONG[2:]}", ("--package",)),
-            (f"{what[0]}x", ()),
+            (f"{what[-2:]}{LONG[2:]}", ()),
+            (f"p{what[-2:]}{LONG[3:]}", ("--package",)),
+            (f"{what[-2:]}x", ()),
         ):
             done = new(what, name, "--output", folder, *more)
             assert done.exit_code == 0, done.output
@@ -201,7 +207,7 @@ def test_a_new_backbone_is_proved_with_the_model_around_it() -> None:
         (("metod", "mine"), "No kind of plugin 'metod'. Did you mean 'method'?"),
         (
             ("engine", "mine"),
-            "No kind of plugin 'engine'. Known: backbone, dataset, method, report.",
+            "No kind of plugin 'engine'. Known: backbone, dataset, method, metric, report.",
         ),
         (("method", "my:method"), "'my:method' cannot be a name: it is made of letters, digits"),
         (("method", "méthode"), "'méthode' cannot be a name"),

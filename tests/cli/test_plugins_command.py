@@ -29,7 +29,7 @@ GOOD = """
 
         from keeprate import Attention, Stage, Tokens
 
-    keeprate_api = 1
+    keeprate_api = 2
     __version__ = "2.1"
 
 
@@ -105,7 +105,7 @@ def test_plugins_are_shown_with_origin_version_api_and_all_they_offer() -> None:
     done = run("--plugin", path)
     assert done.exit_code == 0
     assert done.stdout.endswith(
-        f"mine  ({path} 2.1)\n    API version: 1\n    file: {path}\n    methods: mine\n"
+        f"mine  ({path} 2.1)\n    API version: {API_VERSION}\n    file: {path}\n    methods: mine\n"
     )
     assert f"reports  (keeprate {__version__})\n    API version: {API_VERSION}\n" in done.stdout
     for kind in ("methods", "backbones", "datasets", "reports", "engines", "studies"):
@@ -121,7 +121,7 @@ def test_plugins_as_json_hold_the_failed_ones_too() -> None:
         "origin": path,
         "version": "2.1",
         "file": path,
-        "api": 1,
+        "api": API_VERSION,
         "offers": {"methods": ["mine"]},
         "failed": None,
     }
@@ -236,7 +236,7 @@ def test_what_the_environment_leaves_out_is_named(monkeypatch: pytest.MonkeyPatc
 
 def test_what_could_be_better_is_a_note() -> None:
     replaced = {
-        "keeprate_api = 1\n": "import time\ntime.sleep(0.6)\n",
+        "keeprate_api = 2\n": "import time\ntime.sleep(0.6)\n",
         "    '''Keeps what I like.'''\n": "",
         "tokens: Tokens": "tokens",
     }
@@ -247,7 +247,7 @@ def test_what_could_be_better_is_a_note() -> None:
     assert slow.startswith("Note: importing it takes 0.6 s, more than 0.5 s > Import inside ")
     assert others == [
         "Note: it does not state the API version it is made for > "
-        "Write keeprate_api = 1 in it, so that a later keeprate can tell.",
+        "Write keeprate_api = 2 in it, so that a later keeprate can tell.",
         "Note: Mine has no docstring > Its first sentence is what keeprate list shows.",
         "Note: Mine.score has no type annotations > docs/plugins.md has an example; a type "
         "checker then finds mistakes early.",

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from rich.console import Console
 
 from keeprate.analysis.run_table import table
-from keeprate.analysis.write import summarise_folder, write_reports
+from keeprate.analysis.write import findings_of_folder, write_reports
 from keeprate.cli import keeprate
 from keeprate.cli.tables import _grid, print_table
 from keeprate.errors import KeeprateError
@@ -26,15 +26,15 @@ from keeprate.report import Report
 class Failing(Report):
     """Always fails."""
     name = "failing"
-    def write(self, summary, folder):
+    def write(self, findings, folder):
         raise ZeroDivisionError("no\\nluck")
 
 class Count(Report):
     """Counts the runs."""
     name = "count"
-    def write(self, summary, folder):
+    def write(self, findings, folder):
         path = folder / "count.txt"
-        path.write_text(str(len(summary.lines)))
+        path.write_text(str(sum(len(group.points) for group in findings.groups)))
         return [path]
 
 @hookimpl
@@ -164,16 +164,16 @@ def test_the_table_fits_a_terminal_and_wraps_no_figure(width: int, tmp_path: Pat
     store = fill(tmp_path)
     for pattern in ("I", "I'-S-I"):
         put(store, make_run("zero-tprune", 40, parameters={"pattern": pattern, "iterations": 3}))
-    (group,) = summarise_folder(tmp_path).groups
+    (group,) = findings_of_folder(tmp_path).groups
     console = Console(width=width, highlight=False, color_system=None)
     with console.capture() as captured:
-        console.print(_grid("title", table(group), width))
+        console.print(_grid("title", table(group, 0.95), width))
     lines = captured.get().splitlines()
     assert max(map(len, lines)) <= width
     assert sum("43.250" in line and "full" in line for line in lines) == 1
     assert "…" not in captured.get()
     if width == 400:
-        assert all(column.heading in captured.get() for column in table(group))
+        assert all(column.heading in captured.get() for column in table(group, 0.95))
 
 
 @pytest.mark.parametrize(("encoding", "shown"), [("utf-8", "vit é"), ("ascii", "vit ?")])
@@ -184,7 +184,7 @@ def test_a_table_away_from_a_terminal_is_whole_in_any_encoding(
     put(store, make_run("tome", 30, backbone=make_backbone("[red]vit é[/red]", "00")))
     written = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding, newline=""))
-    print_table(summarise_folder(tmp_path))
+    print_table(findings_of_folder(tmp_path))
     sys.stdout.flush()
     printed = written.getvalue().decode(encoding)
     assert f"[red]{shown}[/red] on digits" in printed

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from keeprate.cli import keeprate
 from keeprate.testing import CHECKS
 from keeprate.testing.data_checks import DATA_CHECKS
+from keeprate.testing.metric_checks import METRIC_CHECKS
 from keeprate.testing.outcome import DOCS
 from keeprate.testing.report_checks import REPORT_CHECKS
 from paths import ROOT
@@ -27,7 +28,9 @@ def test_every_promise_of_a_method_has_a_section_of_its_own() -> None:
     ]
 
 
-@pytest.mark.parametrize("check", [*DATA_CHECKS, *REPORT_CHECKS], ids=lambda check: check.name)
+@pytest.mark.parametrize(
+    "check", [*DATA_CHECKS, *METRIC_CHECKS, *REPORT_CHECKS], ids=lambda check: check.name
+)
 def test_every_other_promise_has_a_row(check: object) -> None:
     assert f"| `{check.name}` | {check.promise} |" in PAGE
 

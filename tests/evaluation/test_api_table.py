@@ -12,6 +12,9 @@ import pytest
 import keeprate
 from api_factory import compare
 from keeprate import ComparisonTable, KeeprateError, Report
+from keeprate.analysis.build import findings
+from keeprate.analysis.model import Findings, ReportOptions
+from keeprate.analysis.runs import LoadedRuns
 from keeprate.plugins.kinds import Registered
 from keeprate.plugins.registry import registry
 from keeprate.results.records import ROW_SCHEMA
@@ -74,11 +77,11 @@ class Drawing(Report):
 
     name: ClassVar[str] = "drawing"
 
-    def write(self, summary: Any, folder: Path) -> list[Path]:
+    def write(self, findings: Any, folder: Path) -> list[Path]:
         raise ValueError("no ink")
 
-    def chart(self, summary: Any) -> object:
-        return [line.id for line in summary.lines]
+    def chart(self, findings: Any) -> object:
+        return [point.run_id for group in findings.groups for point in group.points]
 
 
 def test_the_plot_is_the_chart_of_a_report_that_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,8 +130,28 @@ def test_what_a_page_shows_is_escaped(tmp_path: Path) -> None:
     fill(tmp_path / "some")
     results, _ = Store(tmp_path / "some").results()
     table = ComparisonTable(tmp_path / "some", [result.id for result in results])
-    object.__setattr__(table.summary.groups[0], "title", "<b>")
+    object.__setattr__(table.groups[0], "title", "<b>")
     assert "<caption>&lt;b&gt;</caption>" in table._repr_html_()
+
+
+def test_a_table_of_runs_waits_with_the_comparisons_until_they_are_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    computed: list[int] = []
+
+    def counted(evidence: LoadedRuns, options: ReportOptions) -> Findings:
+        computed.append(len(evidence.groups))
+        return findings(evidence, options)
+
+    monkeypatch.setattr("keeprate.comparison_table.findings", counted)
+    store = fill(tmp_path / "some")
+    table = ComparisonTable(store.folder, [result.id for result in store.results()[0]])
+    assert str(table)
+    assert table.frame.height == len(table) == len(table.groups[0].points) == 5
+    assert computed == []
+    assert table.findings.groups[0].points == table.groups[0].points
+    assert table.report(tmp_path, formats=["csv", "comparisons"])
+    assert computed == [1]
 
 
 def test_a_run_that_fails_is_told_and_the_others_are_there() -> None:

@@ -172,10 +172,13 @@ def test_names_that_are_no_unicode_are_valid_json(tmp_path: Path) -> None:
     assert line["text"] == "caf\udce9 \u2028 é"
 
 
-def test_a_pass_is_told_every_five_seconds_with_its_accuracies(tmp_path: Path) -> None:
+@pytest.mark.parametrize("metric", ["top1", "kl"])
+def test_a_pass_is_told_every_five_seconds_with_figures_under_their_name(
+    metric: str, tmp_path: Path
+) -> None:
     clock, asked = Clock(), list[float]()
 
-    def top1() -> Mapping[str, float]:
+    def values() -> Mapping[str, float]:
         asked.append(clock.seconds)
         return {RUN.id: 0.5}
 
@@ -183,10 +186,10 @@ def test_a_pass_is_told_every_five_seconds_with_its_accuracies(tmp_path: Path) -
     log(PassStarted((RUN.id,), 120, 30))
     for _ in range(12):
         clock.seconds += 1
-        log(PassAdvanced(10, top1))
+        log(PassAdvanced(10, metric, values))
     log(PassEnded())
     lines = [strict(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    told = [(line["event"], line["images_done"], line.get("top1")) for line in lines[1:]]
+    told = [(line["event"], line["images_done"], line.get(metric)) for line in lines[1:]]
     assert told == [
         ("pass-advanced", 80, {RUN.id: 0.5}),
         ("pass-advanced", 130, {RUN.id: 0.5}),

@@ -82,10 +82,10 @@ def test_plain_lines_say_how_far_a_pass_is_every_thirty_seconds() -> None:
 
 
 def test_plain_lines_never_ask_for_accuracies() -> None:
-    def top1() -> Mapping[str, float]:
+    def values() -> Mapping[str, float]:
         raise AssertionError("asked")
 
-    lines = plain(started(2), PassStarted([RUNS[0].id], 10, 0), PassAdvanced(10, top1))
+    lines = plain(started(2), PassStarted([RUNS[0].id], 10, 0), PassAdvanced(10, "top1", values))
     assert lines[-1] == "0 done, 2 left"
 
 
@@ -142,6 +142,15 @@ def test_the_display_shows_counts_pass_and_accuracies() -> None:
     assert lines[5:] == ["tome [red]21@3[/red]   81.40%", "tome [red]22@3[/red]   failed"]
 
 
+@pytest.mark.parametrize(("metric", "text"), [("top1", "12.30%"), ("kl", "0.1230")])
+def test_figures_are_shown_in_the_unit_of_their_metric(metric: str, text: str) -> None:
+    shown, _, _ = live()
+    shown(started(2))
+    shown(PassStarted([RUNS[1].id], 10, 0))
+    shown(advanced(1, {RUNS[1].id: 0.123}, metric))
+    assert drawn(shown)[-1].split()[-1] == text
+
+
 def test_between_passes_only_the_counts_are_shown() -> None:
     shown, _, _ = live()
     for event in (started(2), PassStarted([RUNS[0].id], 10, 0), PassEnded()):
@@ -153,14 +162,14 @@ def test_accuracies_are_asked_for_once_a_second_at_most() -> None:
     shown, _, clock = live()
     asked: list[float] = []
 
-    def top1() -> Mapping[str, float]:
+    def values() -> Mapping[str, float]:
         asked.append(clock.seconds)
         return {}
 
     shown(PassStarted([RUNS[0].id], 1000, 0))
     for _ in range(30):
         clock.seconds += 0.1
-        shown(PassAdvanced(1, top1))
+        shown(PassAdvanced(1, "top1", values))
     assert len(asked) == 3
 
 

@@ -97,9 +97,9 @@ def test_rows_are_those_of_the_sequential_engine_bit_for_bit(cluster: Cluster) -
 
 
 @pytest.mark.system
-def test_the_accuracy_so_far_is_that_of_the_rows(cluster: Cluster) -> None:
+def test_the_figure_so_far_is_that_of_the_rows(cluster: Cluster) -> None:
     found = passed(RayEngine(), request("random"))
-    told = [event for event in found.events if isinstance(event, PassAdvanced)][-1].top1()
+    told = [event for event in found.events if isinstance(event, PassAdvanced)][-1].values()
     means = found.rows().group_by("run").agg(pl.col("correct").mean())
     assert told == pytest.approx(dict(means.iter_rows()))
 

@@ -70,7 +70,7 @@ def test_the_replies_of_tasks_that_were_sent_have_the_rows_of_the_sequential_eng
     assert found.rows().height == 3 * IMAGES
     told = [event for event in found.events if isinstance(event, PassAdvanced)]
     assert sum(event.images for event in told) == 2 * IMAGES
-    assert len(told[-1].top1()) == 1
+    assert len(told[-1].values()) == 1
 
 
 def test_a_process_makes_a_comparison_once_for_all_its_tasks(

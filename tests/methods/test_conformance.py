@@ -200,7 +200,7 @@ def test_checks_have_names_of_their_own_and_a_sentence_each() -> None:
 @pytest.mark.parametrize(
     ("method", "message"),
     [
-        ("key-nrm", "No method, data set or report 'key-nrm'. "),
+        ("key-nrm", "No method, data set, metric or report 'key-nrm'. "),
         ("missing.py", "No file 'missing.py'. "),
         ("digits", "'digits' offers 0 methods: name one of them."),
         (3, "A method is a name, a class or an instance of one, not 3."),

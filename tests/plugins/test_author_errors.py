@@ -227,15 +227,15 @@ LOADING = {
         "Give it another name.",
     ),
     "a newer API": Case(
-        "keeprate_api = 2\nfrom keeprate import SomethingOfTomorrow",
-        f"it is made for API version 2, but keeprate {keeprate.__version__} has API version 1",
+        "keeprate_api = 3\nfrom keeprate import SomethingOfTomorrow",
+        f"it is made for API version 3, but keeprate {keeprate.__version__} has API version 2",
         0,
         "Update keeprate, or use an older version of the plugin.",
     ),
     "an older API": Case(
-        f"keeprate_api = 0\n{CLASS}{HOOK}",
-        f"it is made for API version 0, but keeprate {keeprate.__version__} has API version 1 "
-        "and supports none before 1",
+        f"keeprate_api = 1\n{CLASS}{HOOK}",
+        f"it is made for API version 1, but keeprate {keeprate.__version__} has API version 2 "
+        "and supports none before 2",
         0,
         "Update the plugin: docs/plugins.md says what changed.",
     ),
@@ -243,7 +243,7 @@ LOADING = {
         f"keeprate_api = '1'\n{CLASS}{HOOK}",
         "keeprate_api is '1', not a whole number",
         0,
-        "Write keeprate_api = 1.",
+        "Write keeprate_api = 2.",
     ),
 }
 
@@ -264,7 +264,7 @@ def test_a_plugin_that_states_the_api_of_today_loads(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     path.write_text(f"keeprate_api = {hookspecs.API_VERSION}\n{CLASS}{HOOK}")
     found = load([path], strict=True, environ={"KEEPRATE_PLUGINS": ""}, directory=tmp_path)
-    assert found.plugins[-1].api == 1
+    assert found.plugins[-1].api == hookspecs.API_VERSION
     assert "mine" in found.methods
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import keeprate
 from keeprate import KeeprateError, hookspecs
-from keeprate.analysis.summary import summarise
+from keeprate.analysis.build import findings_of
 from keeprate.evaluation.runner import execute
 from keeprate.plugins import registry as plugins
 from keeprate.plugins.kinds import KINDS
@@ -120,7 +120,7 @@ def test_the_example_of_a_data_set_has_images(with_example: Registry) -> None:
 def test_the_example_of_a_report_writes(with_example: Registry, tmp_path: Path) -> None:
     name = offered_by_example(with_example, "reports")
     store = fill(tmp_path / "run", {"tome": (50, 40)})
-    (path,) = with_example.report(name)().write(summarise(store), tmp_path)
+    (path,) = with_example.report(name)().write(findings_of(store), tmp_path)
     assert len(path.read_text(encoding="utf-8").splitlines()) == 3
 
 

@@ -10,8 +10,8 @@ from xml.etree import ElementTree
 import pytest
 
 from html_factory import make_findings, make_published
+from keeprate.analysis.build import findings_of
 from keeprate.analysis.model import Findings, ReportOptions
-from keeprate.analysis.summary import Summary, summarise
 from keeprate.results.store import Store
 from keeprate_reports.accuracy_chart import chart
 from keeprate_reports.accuracy_plot import AccuracyPlot
@@ -26,12 +26,6 @@ NASTY = "<script>alert('|`*_x_*`|')</script> & [a](b)\n# no heading"
 RULE, BARS, LINES, FRONT, RINGS, POINTS = range(6)
 
 
-def summary_of(findings: Findings) -> Summary:
-    found = Summary((), ())
-    vars(found)["findings"] = findings
-    return found
-
-
 def many(methods: int = 10, variants: int = 50) -> Findings:
     budgets = [f"{share}%" for share in range(50, 100, 5)]
     names = [f"method{number}" for number in range(methods)]
@@ -40,12 +34,12 @@ def many(methods: int = 10, variants: int = 50) -> Findings:
 
 def panels(findings: Findings) -> list[dict[str, Any]]:
     """The panels of measured runs."""
-    drawn: list[dict[str, Any]] = chart(summary_of(findings)).to_dict()["concat"]
+    drawn: list[dict[str, Any]] = chart(findings).to_dict()["concat"]
     return [each["vconcat"][0] if "vconcat" in each else each for each in drawn]
 
 
 def rows(findings: Findings, layer: int) -> list[dict[str, Any]]:
-    specification = chart(summary_of(findings)).to_dict()
+    specification = chart(findings).to_dict()
     panel = panels(findings)[0]["layer"][layer]
     found: list[dict[str, Any]] = specification["datasets"][panel["data"]["name"]]
     return found
@@ -188,17 +182,17 @@ def test_of_many_groups_those_with_most_runs_have_a_panel() -> None:
     group = findings.groups[0]
     fewer = replace(group, title="fewer", points=group.points[:5])
     many_groups = (fewer, *(replace(group, title=f"group {number}") for number in range(14)))
-    specification = chart(summary_of(replace(findings, groups=many_groups))).to_dict()
+    specification = chart(replace(findings, groups=many_groups)).to_dict()
     upper = [each.get("vconcat", [each])[0] for each in specification["concat"]]
     titles = [each["title"]["text"] for each in upper]
     assert titles == [f"group {number}" for number in range(12)]
     assert specification["title"]["text"] == ("12 of 15 models and data sets, those with most runs")
-    assert "title" not in chart(summary_of(findings)).to_dict()
+    assert "title" not in chart(findings).to_dict()
 
 
 @pytest.mark.slow
 def test_figures_of_thousands_of_runs_are_small_files(tmp_path: Path) -> None:
-    paths = AccuracyPlot().write(summary_of(many()), tmp_path)
+    paths = AccuracyPlot().write(many(), tmp_path)
     assert all(path.stat().st_size < 1_000_000 for path in paths)
 
 
@@ -223,7 +217,7 @@ def test_runs_that_have_room_stay_where_they_are() -> None:
 
 def test_points_lie_within_the_axis(tmp_path: Path) -> None:
     store = fill(tmp_path, {f"m{number:02d}": (40,) for number in range(12)})
-    findings = summarise(store).findings
+    findings = findings_of(store)
     low, high = panels(findings)[0]["layer"][POINTS]["encoding"]["x"]["scale"]["domain"]
     places = sorted(row["cost"] for row in rows(findings, POINTS))
     assert low < places[0]
@@ -232,7 +226,7 @@ def test_points_lie_within_the_axis(tmp_path: Path) -> None:
 
 
 def test_published_points_have_axes_of_their_own_and_say_what_they_are() -> None:
-    drawn = chart(summary_of(make_findings())).to_dict()["concat"][0]["vconcat"]
+    drawn = chart(make_findings()).to_dict()["concat"][0]["vconcat"]
     marks, *names = drawn[1]["layer"]
     assert drawn[1]["title"]["text"] == "deit_tiny as published, not measured here"
     assert marks["encoding"]["x"]["field"] == "share"
@@ -244,7 +238,7 @@ def test_points_read_off_a_figure_are_not_drawn() -> None:
     findings = make_findings()
     read = replace(make_published(), read_off=True)
     changed = replace(findings, groups=(replace(findings.groups[0], published=(read,)),))
-    assert "vconcat" not in chart(summary_of(changed)).to_dict()["concat"][0]
+    assert "vconcat" not in chart(changed).to_dict()["concat"][0]
 
 
 def test_names_of_published_points_do_not_lie_on_one_another() -> None:
@@ -260,10 +254,10 @@ def test_names_of_published_points_do_not_lie_on_one_another() -> None:
 def test_each_group_has_a_panel_and_they_share_one_legend(tmp_path: Path) -> None:
     store = fill(tmp_path)
     put(store, make_run("tome", 30, backbone=make_backbone("other", "00")))
-    specification = chart(summarise(store)).to_dict()
+    specification = chart(findings_of(store)).to_dict()
     assert len(specification["concat"]) == 2
     assert specification["resolve"]["scale"] == {"color": "shared", "shape": "shared"}
-    findings = summarise(store).findings
+    findings = findings_of(store)
     (alone,) = [group for group in findings.groups if not group.unpruned]
     (panel,) = panels(replace(findings, groups=(alone,)))
     assert "Dashed" not in panel["title"]["subtitle"][0]
@@ -278,7 +272,7 @@ def test_the_svg_shows_any_name_as_text(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     put(store, make_run("full"))
     put(store, make_run(NASTY, 40))
-    svg, png, pdf = AccuracyPlot().write(summarise(store), tmp_path)
+    svg, png, pdf = AccuracyPlot().write(findings_of(store), tmp_path)
     content = svg.read_text(encoding="utf-8")
     assert "<script" not in content
     assert "alert(" in "".join(ElementTree.fromstring(content).itertext())

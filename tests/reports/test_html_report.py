@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from html_factory import make_findings
 from html_pages import EMPTY, NASTY, Page, named, unpacked
-from keeprate.analysis.summary import summarise
+from keeprate.analysis.build import findings_of
 from keeprate.results.store import Store
 from keeprate_reports.chart_looks import looks
 from keeprate_reports.html_packing import packed, script_json
@@ -26,7 +26,7 @@ MEGABYTES = 1_000_000
 
 
 def test_it_writes_one_file_that_a_browser_reads_as_utf_8(tmp_path: Path) -> None:
-    (path,) = HtmlReport().write(summarise(fill(tmp_path / "store")), tmp_path)
+    (path,) = HtmlReport().write(findings_of(fill(tmp_path / "store")), tmp_path)
     assert path == tmp_path / "report.html"
     text = path.read_text(encoding="utf-8")
     assert text.startswith("<!doctype html>")
@@ -107,7 +107,7 @@ def check_shown(name: str) -> None:
 def test_a_single_run_gives_a_whole_page(tmp_path: Path) -> None:
     store = Store(tmp_path)
     put(store, make_run("full"))
-    found = Page(page(summarise(store).findings))
+    found = Page(page(findings_of(store)))
     assert "1 run in 1 comparison, made" in found.text
     (group,) = found.payload["groups"]
     assert [row["method"] for row in unpacked(group["points"])] == ["full"]
@@ -117,7 +117,7 @@ def test_a_single_run_gives_a_whole_page(tmp_path: Path) -> None:
 def test_without_an_unpruned_run_the_page_says_so(tmp_path: Path) -> None:
     store = Store(tmp_path)
     put(store, make_run("tome", 40))
-    found = Page(page(summarise(store).findings))
+    found = Page(page(findings_of(store)))
     assert "43.250 MMACs, not run" in found.text
     assert found.payload["groups"][0]["unpruned"] is None
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from keeprate.analysis.build import findings_of
 from keeprate.analysis.run_table import Column
-from keeprate.analysis.summary import summarise
 from keeprate.results.records import Failure, RunInfo
 from keeprate.results.store import Store
 from keeprate_reports.latex_layout import TEXT_WIDTH, layout
@@ -59,7 +59,7 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with tables.tex and appendix.tex of a store with everything."""
     folder = tmp_path_factory.mktemp("everything")
     fill_with_everything(Store(folder))
-    LatexTables().write(summarise(Store(folder)), folder)
+    LatexTables().write(findings_of(Store(folder)), folder)
     return folder
 
 
@@ -71,7 +71,7 @@ def text(tmp_path: Path) -> str:
         for keep in (50, 40):
             run = make_run("zt", keep, budget=f"{keep}%", parameters={"mode": value})
             put(store, run, accuracy - (64 - keep) / 400)
-    tables, _ = LatexTables().write(summarise(store), tmp_path)
+    tables, _ = LatexTables().write(findings_of(store), tmp_path)
     return tables.read_text(encoding="utf-8")
 
 
@@ -181,7 +181,7 @@ def test_tables_that_are_too_long_say_where_the_rest_is(tmp_path: Path) -> None:
     store = Store(tmp_path)
     for number in range(105):
         put(store, make_run("zt", 50, budget="80%", parameters={"x": number}))
-    tables, appendix = LatexTables().write(summarise(store), tmp_path)
+    tables, appendix = LatexTables().write(findings_of(store), tmp_path)
     text = tables.read_text(encoding="utf-8")
     assert "The first 100 of 105 lines; comparisons.csv has all." in text
     assert len(re.findall(r"^(?:\{\}|\\textbf\{)zt x=", text, re.MULTILINE)) == 200
@@ -200,7 +200,7 @@ def test_latex_is_never_made_to_hold_many_tables_or_to_print_them_out_of_order(
             for name in ("tome", "zt"):
                 run = make_run(name, keep, budget=f"{keep}%", backbone=backbone)
                 put(store, run, accuracy=0.9 - keep / 200)
-    tables, _ = LatexTables().write(summarise(store), tmp_path)
+    tables, _ = LatexTables().write(findings_of(store), tmp_path)
     text = tables.read_text(encoding="utf-8")
     held = [part.count(r"\begin{table}") for part in text.split(r"\clearpage")]
     assert max(held) <= 12 < sum(held)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from keeprate.analysis.summary import summarise
+from keeprate.analysis.build import findings_of
 from keeprate.results.listing import compared_with
 from keeprate.results.store import Store
 from results_factory import make_backbone, make_data, make_run, put
@@ -28,4 +28,4 @@ def test_a_run_of_another_setting_is_compared_with_none_of_this(what: str, tmp_p
     put(store, make_run("tome", 40))
     put(store, make_run("random", 40, **OTHERS[what]))
     assert compared_with(store, [plain.id]) == {plain.id: 1}
-    assert [len(group.lines) for group in summarise(store).groups] in ([2, 1], [1, 2])
+    assert [len(group.points) for group in findings_of(store).groups] in ([2, 1], [1, 2])

@@ -38,5 +38,7 @@ def failed(run: RunInfo, error: str = "RuntimeError: out of memory") -> RunFaile
     return RunFailed(LABELS[run.id], failure)
 
 
-def advanced(images: int, top1: Mapping[str, float] | None = None) -> PassAdvanced:
-    return PassAdvanced(images, lambda: top1 or {})
+def advanced(
+    images: int, values: Mapping[str, float] | None = None, metric: str = "top1"
+) -> PassAdvanced:
+    return PassAdvanced(images, metric, lambda: values or {})

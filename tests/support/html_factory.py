@@ -79,6 +79,8 @@ def make_group(
         samples="images",
         images=2000,
         precision="float32",
+        devices=("cpu",),
+        throughputs=(),
         unpruned_macs=int(UNPRUNED),
         unpruned=full,
         points=tuple(points),
@@ -109,12 +111,19 @@ def make_point(
         method=method,
         parameters=f"variant={variant}",
         asked=budget,
+        budget=budget,
+        schedule="r",
         level=budget,
         seed=0,
         reduces=True,
+        images=2000,
         macs=UNPRUNED * share / 100,
+        macs_model=UNPRUNED * share / 100,
+        macs_overhead=0.0,
         share_percent=share,
         score=Interval(accuracy, accuracy - 1.9876543, accuracy + 1.9123456),
+        difference=Interval(accuracy - 72, accuracy - 73, accuracy - 71),
+        p_value=0.5,
         metrics={"top1": accuracy, "agreement": 80.123456, "kl": 0.123456},
         tokens=tuple(197 * share / 100 + block / 7 for block in range(12, 0, -1)),
         images_per_second=90_000 / share if speeds else None,
@@ -126,7 +135,17 @@ def make_point(
 def make_unpruned(title: str, speeds: bool = True) -> Point:
     point = make_point(title, "full", 0, "100%", 0, speeds)
     return replace(
-        point, label="full", series="full", parameters="", asked="", reduces=False, on_front=True
+        point,
+        label="full",
+        series="full",
+        parameters="",
+        asked="",
+        budget="",
+        schedule="",
+        reduces=False,
+        difference=None,
+        p_value=None,
+        on_front=True,
     )
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from keeprate import Report
-from keeprate.analysis.summary import Summary
+from keeprate.analysis.model import Findings, Point
 from keeprate.plugins.registry import load
 from keeprate.testing.outcome import Verdict
 from keeprate.testing.report_checks import REPORT_CHECKS
 from keeprate.testing.runner import run_checks
+
+
+def points_of(findings: Findings) -> list[Point]:
+    return [point for group in findings.groups for point in group.points]
 
 
 class Ranking(Report):
@@ -21,13 +24,15 @@ class Ranking(Report):
     name = "ranking"
     file = "ranking.txt"
 
-    def write(self, summary: Summary, folder: Path) -> list[Path]:
+    def write(self, findings: Findings, folder: Path) -> list[Path]:
         path = folder / self.file
-        path.write_text("\n".join(self.text(line) for line in summary.lines), encoding="utf-8")
+        path.write_text(
+            "\n".join(self.text(point) for point in points_of(findings)), encoding="utf-8"
+        )
         return [path]
 
-    def text(self, line: Any) -> str:
-        return f"{line.score:.1f} {line.label}"
+    def text(self, point: Point) -> str:
+        return f"{point.score.value:.1f} {point.label}"
 
 
 class Silent(Ranking):
@@ -37,26 +42,26 @@ class Silent(Ranking):
 class Astray(Ranking):
     """Writes a log into the working directory as well."""
 
-    def write(self, summary: Summary, folder: Path) -> list[Path]:
+    def write(self, findings: Findings, folder: Path) -> list[Path]:
         Path("ranking.log").write_text("done")
-        return super().write(summary, folder)
+        return super().write(findings, folder)
 
 
 class Single(Ranking):
     """Compares the first two runs, whatever there is."""
 
-    def write(self, summary: Summary, folder: Path) -> list[Path]:
-        if summary.lines:
-            _first, _second = summary.lines[:2]
-        return super().write(summary, folder)
+    def write(self, findings: Findings, folder: Path) -> list[Path]:
+        if points_of(findings):
+            _first, _second = points_of(findings)[:2]
+        return super().write(findings, folder)
 
 
 class Best(Ranking):
     """Names the best run first."""
 
-    def write(self, summary: Summary, folder: Path) -> list[Path]:
-        max(line.score for line in summary.lines)
-        return super().write(summary, folder)
+    def write(self, findings: Findings, folder: Path) -> list[Path]:
+        max(point.score.value for point in points_of(findings))
+        return super().write(findings, folder)
 
 
 class Markup(Ranking):
@@ -68,8 +73,8 @@ class Markup(Ranking):
 class FileOfEach(Ranking):
     """Names a file after every method."""
 
-    def write(self, summary: Summary, folder: Path) -> list[Path]:
-        paths = [folder / f"{line.method}.txt" for line in summary.lines]
+    def write(self, findings: Findings, folder: Path) -> list[Path]:
+        paths = [folder / f"{point.method}.txt" for point in points_of(findings)]
         for path in paths:
             path.write_text("ranked")
         return paths
@@ -78,7 +83,7 @@ class FileOfEach(Ranking):
 class Once(Ranking):
     """Refuses to write where it has written."""
 
-    def write(self, summary: Summary, folder: Path) -> list[Path]:
+    def write(self, findings: Findings, folder: Path) -> list[Path]:
         with (folder / self.file).open("x") as file:
             file.write("ranked")
         return [folder / self.file]
@@ -87,8 +92,8 @@ class Once(Ranking):
 class Text(Ranking):
     """Returns the names of files."""
 
-    def write(self, summary: Summary, folder: Path) -> list[Path]:
-        return [str(path) for path in super().write(summary, folder)]
+    def write(self, findings: Findings, folder: Path) -> list[Path]:
+        return [str(path) for path in super().write(findings, folder)]
 
 
 def report_verdict(cls: type[Report]) -> Verdict:

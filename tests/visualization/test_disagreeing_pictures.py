@@ -12,8 +12,8 @@ from click.testing import CliRunner
 from PIL import Image
 
 from disagreement_factory import digits_store, error, index_of, show, texts_store
+from keeprate.analysis.build import findings_of
 from keeprate.analysis.sections.disagreement_ranking import disagreements
-from keeprate.analysis.summary import summarise
 from keeprate.analysis.write import write_reports
 from keeprate.backbone import Backbone
 from keeprate.cli import keeprate
@@ -100,7 +100,7 @@ def test_a_picture_that_shows_another_prediction_says_so(store: Store) -> None:
     assert done.exit_code == 0, done.output
     said = f"class {before['prediction']} in the picture, class {stored} in its rows"
     assert done.stderr == f"Warning: {sample}: {tome} predicts {said}.\n"
-    found = summarise(store).findings.groups[0].disagreement
+    found = findings_of(store).groups[0].disagreement
     assert found is not None
     told = {each.sample: each.guesses[found.labels.index("tome")] for each in found.samples}
     assert told[sample].pictured == f"{before['prediction']} ({before['prediction']})"
@@ -117,7 +117,7 @@ def test_runs_methods_and_a_budget_can_be_chosen(store: Store) -> None:
     assert done.exit_code == 0, done.output
     [group] = index_of(store.folder / "pictures").groups
     assert (set(group.runs), set(group.labels)) == (set(two), {"random 40%", "random 60%"})
-    found = summarise(store).findings.groups[0].disagreement
+    found = findings_of(store).groups[0].disagreement
     assert found is not None
     assert (found.run_ids, found.labels, found.text) == (group.runs, group.labels, group.text)
     done = show("store", "-n", "1", "--method", "tome", "--method", "random", "--budget", "40%")
@@ -192,7 +192,7 @@ def test_the_store_is_still_a_store(store: Store) -> None:
     before = store.results()
     assert show("store", "-n", "1").exit_code == 0
     assert store.results() == before
-    assert summarise(store).problems == ()
+    assert findings_of(store).problems == ()
     assert json.loads((store.folder / "pictures" / INDEX).read_text())["version"] == 1
 
 

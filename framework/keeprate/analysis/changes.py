@@ -11,7 +11,7 @@ from ..errors import KeeprateError
 from ..results.labels import text_of
 from ..results.records import RunInfo
 from ..results.store import Store
-from .metrics import UNKNOWN, MetricInfo, compared_metric
+from .metrics import MetricInfo, compared_metric
 from .model import PairedDifference
 from .runs import LoadedRuns, ScoredRun, gather
 from .sections.paired import compared, verdicts
@@ -61,7 +61,7 @@ class Changes:
     other_rows: tuple[ChangedRun, ...]
     other_identity: tuple[ChangedRun, ...]
     problems: tuple[str, ...]
-    metric: MetricInfo = UNKNOWN
+    metric: MetricInfo
     version: int = CHANGES_VERSION
 
     @property

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 class PredictedClass:
     """The class that one run predicts: its number, and its `name`, "" where it is not known.
 
+    `right`: it is one of the sample's right classes, as top-1 counts them.
     `pictured` is the class in the run's picture if that is another class, else "".
     """
 

@@ -75,10 +75,6 @@ class MetricInfo:
         return f"{value:.{self.digits}f}"
 
 
-UNKNOWN = MetricInfo("", "")
-"""The metric of findings that no run was compared for."""
-
-
 def compared_metric(name: str | None) -> MetricInfo:
     """Return the metric of this name, or the default one, by which runs are compared.
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from .disagreement import Disagreement
-from .metrics import UNKNOWN, MetricInfo
+from .metrics import MetricInfo
 from .provenance import FailedRun, Provenance, SkippedSample
 from .run_table import FindingsTable
 
@@ -66,11 +66,14 @@ class PairedDifference:
 
 @dataclass(frozen=True)
 class Point:
-    """One run, as a chart draws it. `series` is the curve it lies on, `level` its budget or cost.
+    """One run. `series` is the curve it lies on, `level` its budget or cost.
 
     `label` tells the run from the store's other runs of the method, `series` is the same without
-    the seed; `asked` is its budget or, without one, its schedule. `share_percent` is the cost
-    divided by the unpruned model's. `tokens` are the mean patch and prefix tokens after each block.
+    the seed; `parameters` are all of them. `budget` is "" without one, and `asked` then the
+    schedule. `images` were judged. `macs` is `macs_model` plus the method's own `macs_overhead`,
+    `share_percent` its share of the unpruned model's. `difference` and `p_value` (not corrected)
+    are against the unpruned run on the same images, None for that run and where there is no such
+    run. `tokens` are the mean patch and prefix tokens after each block.
     `on_front`: no other run of the group is as good at less cost (equal runs are all on it).
     """
 
@@ -80,12 +83,19 @@ class Point:
     method: str
     parameters: str
     asked: str
+    budget: str
+    schedule: str
     level: str
     seed: int
     reduces: bool
+    images: int
     macs: float
+    macs_model: float
+    macs_overhead: float
     share_percent: float
     score: Interval
+    difference: Interval | None
+    p_value: float | None
     metrics: Mapping[str, float]
     tokens: tuple[float, ...]
     images_per_second: float | None
@@ -219,20 +229,15 @@ class Ablation:
 
 
 @dataclass(frozen=True)
-class GroupFindings:
-    """All findings on the runs of one model on the same images.
+class GroupPoints:
+    """The runs of one model on the same images, by cost, the cheapest first, and what they share.
 
-    `points` are by cost, the cheapest first. `title` is that of the summary's group. `overview` are
-    sentences. `samples` says what was classified, "images" or "texts", `images` how many of them
-    have a score. `commands` compute the whole group again. `curves_left_out` are series without a
-    curve because there are too many.
-    `disagreement` is None where no two runs have the same cost. `metric` is what the runs are
-    compared by, `metrics` are all that some run has. `tables` are those of `TABLE_SECTIONS`, which
-    every report lays out alike.
+    `samples` says what was classified, "images" or "texts", `images` how many of them have a
+    score. `devices` and `throughputs` say where the runs ran and speed was measured. `metric` is
+    what the runs are compared by, `metrics` are all that some run has.
     """
 
     title: str
-    overview: tuple[str, ...]
     model: str
     model_class: str
     num_parameters: int
@@ -243,9 +248,24 @@ class GroupFindings:
     samples: str
     images: int
     precision: str
+    devices: tuple[str, ...]
+    throughputs: tuple[str, ...]
     unpruned_macs: int
     unpruned: Point | None
     points: tuple[Point, ...]
+    metric: MetricInfo
+    metrics: tuple[MetricInfo, ...]
+
+
+@dataclass(frozen=True)
+class GroupFindings(GroupPoints):
+    """All findings on the runs of a group.
+
+    `overview` are sentences. `commands` compute the whole group again. `curves_left_out` are series
+    without a curve because there are too many. `disagreement` is None where no two runs have the
+    same cost. `tables` are those of `TABLE_SECTIONS`, which every report lays out alike.
+    """
+
     published: tuple[PublishedPoint, ...]
     equal_cost: tuple[EqualCost, ...]
     curves: tuple[CurveFinding, ...]
@@ -254,8 +274,7 @@ class GroupFindings:
     skipped: tuple[SkippedSample, ...]
     provenance: tuple[Provenance, ...]
     commands: tuple[str, ...]
-    metric: MetricInfo = UNKNOWN
-    metrics: tuple[MetricInfo, ...] = ()
+    overview: tuple[str, ...] = ()
     tables: tuple[FindingsTable, ...] = ()
     curves_left_out: tuple[str, ...] = ()
     disagreement: Disagreement | None = None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from .metrics import MetricInfo
-    from .summary import Group, Line
+    from .model import GroupPoints, Interval, Point, SeriesAtCost, Setting
 
 Row = TypeVar("Row")
 
@@ -23,7 +23,7 @@ class Unit:
 
 @dataclass(frozen=True)
 class Column:
-    """A heading and a text for each line of a group; columns of `figures` are aligned right.
+    """A heading and a text for each row; columns of `figures` are aligned right.
 
     Where there is no room for all columns, those of the highest `rank` are dropped first.
     """
@@ -71,60 +71,65 @@ def unit_for(costs: Iterable[float]) -> Unit:
     return next((unit for unit in units if largest >= 0.2 * unit.size), units[-1])
 
 
-def macs_unit(group: Group) -> Unit:
+def unit_of(group: GroupPoints) -> Unit:
     """Return the unit of a group's costs."""
-    return unit_for(line.macs_total for line in group.lines)
+    return unit_for(point.macs for point in group.points)
 
 
-def table(group: Group) -> tuple[Column, ...]:
-    """Return the columns for the group's runs, the cheapest first; empty columns are left out."""
-    unit, metric = macs_unit(group), group.metric
-    against = ", ".join(filter(None, ["vs unpruned", metric.difference_unit])) + " [95%]"
+def table(group: GroupPoints, level: float) -> tuple[Column, ...]:
+    """Return the columns for the group's runs, the cheapest first; empty columns are left out.
+
+    `level` is that of the intervals (`ReportOptions.level`).
+    """
+    unit, metric, points = unit_of(group), group.metric, group.points
+    in_unit = ", ".join(filter(None, ["vs unpruned", metric.difference_unit]))
     columns = (
-        _column(group, "Method", lambda line: line.label, rank=0, figures=False),
-        _column(group, "Budget or schedule", lambda line: line.asked or "-", figures=False),
-        _column(group, unit.name, lambda line: f"{line.macs_total / unit.size:.3f}", rank=0),
-        _column(group, "model + overhead", lambda line: _parts(line, unit), rank=8),
-        _column(group, "% of unpruned", lambda line: f"{line.share_percent:.1f}", rank=4),
-        _column(group, metric.title, lambda line: metric.text(line.score), rank=0),
-        _column(group, against, lambda line: _difference(line, group)),
-        _column(group, "p", lambda line: _p_value(line.p_value), rank=2),
+        column("Method", points, lambda point: point.label, rank=0, figures=False),
+        column("Budget or schedule", points, lambda point: point.asked or "-", figures=False),
+        column(unit.name, points, lambda point: f"{point.macs / unit.size:.3f}", rank=0),
+        column("model + overhead", points, lambda point: _parts(point, unit), rank=8),
+        column("% of unpruned", points, lambda point: f"{point.share_percent:.1f}", rank=4),
+        column(metric.title, points, lambda point: metric.text(point.score.value), rank=0),
+        column(f"{in_unit} [{100 * level:g}%]", points, lambda point: _difference(point, group)),
+        column("p", points, lambda point: p_text(point.p_value), rank=2),
         *(
-            _column(group, other.title, _figure_of(other), rank=5 if other.in_brief else 7)
+            column(other.title, points, figure_of(other), rank=5 if other.in_brief else 7)
             for other in group.metrics
             if other.name != metric.name
         ),
-        _column(group, "Speed-up", lambda line: _number(line.throughput_ratio, ".2f"), rank=3),
-        _column(group, "Images/s", lambda line: _number(line.images_per_second, ".0f"), rank=9),
+        column("Speed-up", points, lambda point: _number(point.throughput_ratio, ".2f"), rank=3),
+        column("Images/s", points, lambda point: _number(point.images_per_second, ".0f"), rank=9),
     )
-    return tuple(column for column in columns if any(column.texts))
+    return filled(columns)
 
 
-def _column(
-    group: Group, heading: str, text: Callable[[Line], str], rank: int = 1, figures: bool = True
-) -> Column:
-    return Column(heading, tuple(text(line) for line in group.lines), figures, rank)
+def _parts(point: Point, unit: Unit) -> str:
+    return f"{point.macs_model / unit.size:.3f} + {point.macs_overhead / unit.size:.3f}"
 
 
-def _parts(line: Line, unit: Unit) -> str:
-    return f"{line.macs_model / unit.size:.3f} + {line.macs_overhead / unit.size:.3f}"
+def _difference(point: Point, group: GroupPoints) -> str:
+    if point.difference is None:
+        return "unpruned" if point == group.unpruned else ""
+    return difference_text(point.difference, group.metric)
 
 
-def _difference(line: Line, group: Group) -> str:
-    if line.difference is None:
-        return "unpruned" if line == group.unpruned else ""
-    digits, low, high = group.metric.digits, line.difference_low, line.difference_high
-    return f"{line.difference:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
+def difference_text(difference: Interval, metric: MetricInfo, star: str = "") -> str:
+    """Return a difference with its interval, all with their signs."""
+    digits, low, high = metric.digits, difference.low, difference.high
+    return f"{difference.value:+.{digits}f}{star} [{low:+.{digits}f}, {high:+.{digits}f}]"
 
 
-def _figure_of(metric: MetricInfo) -> Callable[[Line], str]:
-    def text(line: Line) -> str:
-        return metric.text(line.metrics[metric.name]) if metric.name in line.metrics else ""
+def figure_of(metric: MetricInfo) -> Callable[[Point | SeriesAtCost | Setting], str]:
+    """Return what makes a text of a row's figure of one metric, "" where it has none."""
+
+    def text(row: Point | SeriesAtCost | Setting) -> str:
+        return metric.text(row.metrics[metric.name]) if metric.name in row.metrics else ""
 
     return text
 
 
-def _p_value(p_value: float | None) -> str:
+def p_text(p_value: float | None) -> str:
+    """Return a p-value as text, "" for None."""
     if p_value is None:
         return ""
     # a p-value is never printed as 0.000, which none can be
@@ -135,31 +140,49 @@ def _number(value: float | None, form: str) -> str:
     return "" if value is None else format(value, form)
 
 
-def records(groups: Sequence[Group]) -> list[dict[str, object]]:
-    """Return the lines of all groups for programs, unrounded, all with the same names.
+def records(groups: Sequence[GroupPoints]) -> list[dict[str, object]]:
+    """Return the runs of all groups for programs, unrounded, all with the same names.
 
     The score and its difference have names with metric and unit in them ("top1_percent",
     "difference_points"); every other metric that some run has is a figure more, None in other runs.
     """
     others = {other.name: other for group in groups for other in group.metrics}
-    return [_record(line, group.metric, others) for group in groups for line in group.lines]
+    return [_record(point, group, others) for group in groups for point in group.points]
 
 
-def _record(line: Line, metric: MetricInfo, others: Mapping[str, MetricInfo]) -> dict[str, object]:
-    figures = vars(line) | {"metrics": None}
-    renamed = {
-        "score": metric.key(),
-        "score_low": metric.key("low"),
-        "score_high": metric.key("high"),
-        "difference": metric.difference_key(),
-        "difference_low": metric.difference_key("low"),
-        "difference_high": metric.difference_key("high"),
+def _record(
+    point: Point, group: GroupPoints, others: Mapping[str, MetricInfo]
+) -> dict[str, object]:
+    metric = group.metric
+    beside = (other for other in others.values() if other.name != metric.name)
+    return {
+        "id": point.run_id,
+        "group": group.title,
+        "label": point.label,
+        "method": point.method,
+        "parameters": point.parameters,
+        "asked": point.asked,
+        "budget": point.budget,
+        "schedule": point.schedule,
+        "seed": point.seed,
+        "reduces": point.reduces,
+        "images": point.images,
+        "macs_model": point.macs_model,
+        "macs_overhead": point.macs_overhead,
+        "macs_total": point.macs,
+        "share_percent": point.share_percent,
+        **_ends(point.score, metric.key),
+        **_ends(point.difference, metric.difference_key),
+        "p_value": point.p_value,
+        **{other.key(): point.metrics.get(other.name) for other in beside},
+        "throughput_ratio": point.throughput_ratio,
+        "images_per_second": point.images_per_second,
+        "tokens": ", ".join(f"{count:.4g}" for count in point.tokens),
     }
-    record: dict[str, object] = {}
-    for name, value in figures.items():
-        if name == "metrics":
-            beside = (other for other in others.values() if other.name != metric.name)
-            record |= {other.key(): line.metrics.get(other.name) for other in beside}
-        else:
-            record[renamed.get(name, name)] = value
-    return record
+
+
+def _ends(interval: Interval | None, key: Callable[[str], str]) -> dict[str, float | None]:
+    value, low, high = (
+        (interval.value, interval.low, interval.high) if interval else (None, None, None)
+    )
+    return {key(""): value, key("low"): low, key("high"): high}

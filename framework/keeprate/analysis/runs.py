@@ -107,15 +107,12 @@ class RunGroup:
 
 @dataclass(frozen=True)
 class LoadedRuns:
-    """What was read from a store: groups by title, failed runs, and a line for each problem.
+    """What was read from a store: groups by title, failed runs, and a line for each problem."""
 
-    `store` has the rows; it is None where the runs do not come from a store.
-    """
-
-    groups: tuple[RunGroup, ...] = ()
-    failures: tuple[Failure, ...] = ()
-    problems: tuple[str, ...] = ()
-    store: Store | None = None
+    groups: tuple[RunGroup, ...]
+    failures: tuple[Failure, ...]
+    problems: tuple[str, ...]
+    store: Store
 
 
 def gather(store: Store, metric: str | None = None) -> LoadedRuns:

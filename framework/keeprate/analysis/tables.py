@@ -16,20 +16,23 @@ from .model import (
     Interval,
     PairedDifference,
     SeriesAtCost,
-    Setting,
 )
-from .run_table import Column, FindingsTable, Unit, column, filled, unit_for
+from .run_table import (
+    Column,
+    FindingsTable,
+    column,
+    difference_text,
+    figure_of,
+    filled,
+    p_text,
+    unit_of,
+)
 from .sections.overview import names_in_words
 
 Row = TypeVar("Row")
 
 MOST_ABLATIONS: Final = 40
 """Most ablations of a group in a text for people; files for programs hold all of them."""
-
-
-def unit_of(group: GroupFindings) -> Unit:
-    """Return the unit of a group's costs."""
-    return unit_for(point.macs for point in group.points)
 
 
 def tables_of(group: GroupFindings, level: float) -> list[FindingsTable]:
@@ -65,7 +68,7 @@ def equal_cost_table(group: GroupFindings, table: EqualCost, level: float) -> Fi
         column(
             "vs unpruned", rivals, lambda rival: _points(rival.against_unpruned, metric), rank=5
         ),
-        *(column(m.title, rivals, _figure_of(m), rank=6) for m in _beside(group)),
+        *(column(m.title, rivals, figure_of(m), rank=6) for m in _beside(group)),
         column("Seeds", rivals, lambda rival: str(len(rival.seeds)), rank=7),
         column("Verdict", rivals if rivals[1:] else [], _verdict, figures=False, rank=3),
     )
@@ -113,7 +116,7 @@ def ablation_table(group: GroupFindings, ablation: Ablation, level: float) -> Fi
         column(metric.title, settings, lambda setting: shown(setting.score, metric), rank=0),
         column("vs first", settings, lambda setting: _points(setting.verdict, metric)),
         column("p (Holm)", settings, lambda setting: _p_value(setting.verdict), rank=2),
-        *(column(m.title, settings, _figure_of(m), rank=5) for m in _beside(group)),
+        *(column(m.title, settings, figure_of(m), rank=5) for m in _beside(group)),
     )
     marked = tuple(
         position for position, setting in enumerate(settings) if setting.value == ablation.winner
@@ -246,13 +249,6 @@ def _beside(group: GroupFindings) -> list[MetricInfo]:
     return [m for m in group.metrics if m.in_brief and m.name != group.metric.name]
 
 
-def _figure_of(metric: MetricInfo) -> Callable[[SeriesAtCost | Setting], str]:
-    def text(row: SeriesAtCost | Setting) -> str:
-        return metric.text(row.metrics[metric.name]) if metric.name in row.metrics else ""
-
-    return text
-
-
 def _in_unit(metric: MetricInfo) -> str:
     return f", in {metric.difference_unit}," if metric.difference_unit else ""
 
@@ -260,15 +256,8 @@ def _in_unit(metric: MetricInfo) -> str:
 def _points(verdict: PairedDifference | None, metric: MetricInfo) -> str:
     if verdict is None:
         return ""
-    value, digits = verdict.difference, metric.digits
-    star = "*" if verdict.distinguishable else ""
-    ends = f"[{value.low:+.{digits}f}, {value.high:+.{digits}f}]"
-    return f"{value.value:+.{digits}f}{star} {ends}"
+    return difference_text(verdict.difference, metric, "*" if verdict.distinguishable else "")
 
 
 def _p_value(verdict: PairedDifference | None) -> str:
-    if verdict is None:
-        return ""
-    p_value = verdict.adjusted_p_value
-    # a p-value is never printed as 0.000, which none can be
-    return "<0.001" if p_value < 0.001 else f"{p_value:.3f}"
+    return p_text(verdict.adjusted_p_value if verdict else None)

@@ -12,11 +12,12 @@ from ..plugins.kinds import Registered
 from ..plugins.registry import registry
 from ..results.atomic_files import explained
 from ..results.store import Store, run_files
-from .summary import Summary, summarise
+from .build import findings
+from .model import Findings, ReportOptions
+from .runs import LoadedRuns, gather
 
 if TYPE_CHECKING:
     from ..report import Report
-    from .model import ReportOptions
 
 
 @dataclass(frozen=True)
@@ -40,18 +41,25 @@ class WrittenReports:
     failures: tuple[ReportFailure, ...]
 
 
-def summarise_folder(folder: Path, options: ReportOptions | None = None) -> Summary:
-    """Summarise the runs in `folder`; KeeprateError if it is missing or holds no finished run.
+def findings_of_folder(folder: Path, options: ReportOptions | None = None) -> Findings:
+    """Compute what the runs in `folder` say.
 
-    `options` are those of the findings; a mistake in them raises KeeprateError here already.
+    Raises KeeprateError as `runs_in` does, and for a mistake in `options`.
+    """
+    options = options or ReportOptions()
+    return findings(runs_in(folder, options.metric), options)
+
+
+def runs_in(folder: Path, metric: str | None = None) -> LoadedRuns:
+    """Read the runs in `folder` with their scores by `metric`, or by the default one.
+
+    Raises KeeprateError if it is missing or holds no finished run, and for an unknown metric.
     """
     check_folder(folder)
-    summary = summarise(Store(folder), options)
-    if not summary.lines:
-        raise _empty(folder, summary)
-    if options is not None:
-        _ = summary.findings  # a mistake in the options is one, not one of every report
-    return summary
+    evidence = gather(Store(folder), metric)
+    if not evidence.groups:
+        raise _empty(folder, evidence)
+    return evidence
 
 
 def check_folder(folder: Path) -> None:
@@ -67,19 +75,17 @@ def write_reports(
     names: Sequence[str] | None = None,
     *,
     output: Path | None = None,
-    summary: Summary | None = None,
+    found: Findings | None = None,
 ) -> WrittenReports:
     """Write the registered reports, or those in `names`, of the runs in `folder`.
 
-    The files go into `output`, `folder` itself by default. Pass `summary` if you have it already.
+    The files go into `output`, `folder` itself by default. Pass `found` if you have the findings.
     A report that raises is listed in the failures, and the other reports are still written. Raises
     KeeprateError, before anything is computed, for a name that no report has.
     """
     reports = chosen_reports(names)
-    summarised = summary or summarise_folder(folder)
-    return write_each(
-        reports, output or folder, lambda report, into: report.write(summarised, into)
-    )
+    shown = found or findings_of_folder(folder)
+    return write_each(reports, output or folder, lambda report, into: report.write(shown, into))
 
 
 def write_each(
@@ -115,17 +121,13 @@ def _missing(folder: Path) -> KeeprateError:
     return KeeprateError(f"No results folder '{folder}'. `keeprate compare` makes one.")
 
 
-def _empty(folder: Path, summary: Summary) -> KeeprateError:
+def _empty(folder: Path, evidence: LoadedRuns) -> KeeprateError:
     sentence = f"No finished run in {folder}."
-    failed_runs = len(summary.findings.failures)
-    if failed_runs:
-        return KeeprateError(
-            f"{sentence} {failed_runs} failed: {summary.findings.failures[0].error}"
-        )
-    if summary.problems:
-        return KeeprateError(
-            f"{sentence} {len(summary.problems)} unreadable: {summary.problems[0]}."
-        )
+    failures, problems = evidence.failures, evidence.problems
+    if failures:
+        return KeeprateError(f"{sentence} {len(failures)} failed: {failures[0].error}")
+    if problems:
+        return KeeprateError(f"{sentence} {len(problems)} unreadable: {problems[0]}.")
     if any((folder / "partial").glob("*")):
         return KeeprateError(
             f"{sentence} Some are unfinished: the command that began them goes on."

@@ -57,14 +57,14 @@ def run_and_report(
 
 
 def _report(folder: Path, tally: StudyOutcome) -> None:
-    from ..analysis.write import summarise_folder, write_reports
+    from ..analysis.write import findings_of_folder, write_reports
     from .tables import print_table
 
     if not (tally.finished or tally.reused):
         return
-    summary = summarise_folder(folder)
-    print_table(summary)
-    print_written(write_reports(folder, summary=summary))
+    found = findings_of_folder(folder)
+    print_table(found)
+    print_written(write_reports(folder, found=found))
 
 
 def _status(folder: Path, tally: StudyOutcome, *, stopped: bool) -> int:

@@ -11,8 +11,8 @@ import click
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from ..analysis.model import Findings, GroupFindings
     from ..analysis.run_table import Column
-    from ..analysis.summary import Group, Summary
 
 _WIDE = 10_000
 """Width, in characters, where the output is no terminal: lines are never wrapped."""
@@ -24,32 +24,29 @@ _WORDS = 20
 """Characters to which a column of words is wrapped if there is no room for more."""
 
 
-def print_table(summary: Summary) -> None:
+def print_table(findings: Findings) -> None:
     """Print the table of each group and who is ahead at each budget; problems go to stderr.
 
     On a terminal, columns that do not fit are left out; elsewhere the table has all columns.
     """
     from ..analysis.run_table import table
 
-    for group in summary.groups:
-        print_columns(group.title, table(group))
-        for line in _verdicts(summary, group):
-            click.echo(line)
-    for problem in summary.problems:
+    for group in findings.groups:
+        print_columns(group.title, table(group, findings.options.level))
+        if len(findings.groups) <= _MOST_GROUPS:
+            for line in _verdicts(group):
+                click.echo(line)
+    for problem in findings.problems:
         click.echo(f"Warning: {problem}", err=True)
 
 
-def _verdicts(summary: Summary, group: Group) -> list[str]:
-    """Return sentences on who is ahead; none if there are many groups or no rivals in this one."""
+def _verdicts(group: GroupFindings) -> list[str]:
+    """Return sentences on who is ahead; none if there are no rivals."""
     from ..analysis.sections.overview import verdicts_of_group
 
-    if len(summary.groups) > _MOST_GROUPS:
+    if all(len(table.rivals) < 2 for table in group.equal_cost):
         return []
-    findings_by_title = {findings.title: findings for findings in summary.findings.groups}
-    findings = findings_by_title.get(group.title)
-    if findings is None or all(len(table.rivals) < 2 for table in findings.equal_cost):
-        return []
-    return verdicts_of_group(findings)
+    return verdicts_of_group(group)
 
 
 def print_columns(title: str, columns: Sequence[Column]) -> None:

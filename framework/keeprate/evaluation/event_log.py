@@ -59,7 +59,7 @@ class EventLog:
             self._images, self._advanced = event.images_before, self._clock()
         if isinstance(event, PassAdvanced):
             self._images += event.images
-            # before the event's top-1 is asked for, which may have to wait for a GPU
+            # before the event's figures are asked for, which may have to wait for a GPU
             if self._clock() - self._advanced < _PASS_SECONDS:
                 return
             self._advanced = self._clock()
@@ -70,8 +70,8 @@ class EventLog:
     def _describe(self, event: Event) -> tuple[str, Fields]:
         """Return the name of an event and its fields."""
         match event:
-            case PassAdvanced():
-                return "pass-advanced", {"images_done": self._images, "top1": dict(event.top1())}
+            case PassAdvanced(_, metric, values):
+                return "pass-advanced", {"images_done": self._images, metric: dict(values())}
             case PassEnded():
                 return "pass-ended", {"images_done": self._images}
             case RunReused(run_id, label, source):

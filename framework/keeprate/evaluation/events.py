@@ -51,12 +51,13 @@ class PassStarted:
 class PassAdvanced:
     """Every run of a pass has now seen another `images` images.
 
-    `top1` computes each run's accuracy so far (0 to 1), by id; it may have to wait for a GPU, so
-    call it seldom.
+    `values` computes each run's figure so far by `metric`, the default one, by id and not scaled;
+    it may have to wait for a GPU, so call it seldom.
     """
 
     images: int
-    top1: Callable[[], Mapping[str, float]]
+    metric: str
+    values: Callable[[], Mapping[str, float]]
 
 
 @dataclass(frozen=True)

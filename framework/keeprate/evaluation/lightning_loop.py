@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import OutOfMemoryError, Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from ..analysis.metrics import compared_metric
 from ..data.samples import ImageSamples
 from ..data.texts import TextSamples
 from ..engine import RowBatch, RowSink, RunError
@@ -77,12 +78,12 @@ class PassLoop(lightning.LightningModule):
         self.names = sorted(work.models, key=lambda name: name != work.unpruned)
         self.failed: dict[str, RunError] = {}
         self.room = BatchSplitter(options.batch_size)
-        self.metrics, self._samples = metrics(), work.samples.data.samples()
-        self._shown = next((m.columns[0] for m in self.metrics.values() if m.is_default), "")
+        self.metrics, self._shown = metrics(), compared_metric(None)
+        self._samples = work.samples.data.samples()
         self._rows: dict[str, list[Columns]] = defaultdict(list)
         self._logits: list[pl.DataFrame] = []
-        self._correct: dict[str, Tensor] = {}
-        self._images, self._batches, self._saved = 0, 0, time.monotonic()
+        self._sums: dict[str, Tensor] = {}
+        self._batches, self._saved = 0, time.monotonic()
         # batches carry indices into the data set; rows are kept by position among the samples
         indices = torch.tensor(work.samples.indices)
         self._place_of = torch.zeros(int(indices.max()) + 1, dtype=torch.int64)
@@ -105,11 +106,10 @@ class PassLoop(lightning.LightningModule):
             return
         for name, columns in self._judged(batch):
             self._keep(name, columns)
-        self._images += len(batch[-1])
         self._batches += 1
         if self.trainer.is_global_zero:
             seen = len(batch[-1]) * self.trainer.world_size
-            self.sink.listen(PassAdvanced(seen, self._top1()))
+            self.sink.listen(PassAdvanced(seen, self._shown.name, self._values()))
         if self._is_time():
             self._hand_in()
         # of several processes, one without runs goes on: the others wait for it at the end
@@ -212,14 +212,14 @@ class PassLoop(lightning.LightningModule):
         if "logits" in columns:
             self._logits.append(logits_frame(columns["place"], columns.pop("logits")))
         self._rows[name].append(columns)
-        if self._shown in columns:
-            right = columns[self._shown].sum()
-            self._correct[name] = self._correct.get(name, torch.zeros(())) + right
+        values = columns[self._shown.column].float()  # (B,)
+        totals = torch.stack([values.nansum(), (~values.isnan()).sum()])
+        self._sums[name] = self._sums[name] + totals if name in self._sums else totals
 
-    def _top1(self) -> Any:
-        # copies, because the sums go on to change before a listener asks for them
-        correct, images = dict(self._correct), self._images
-        return lambda: {name: float(right) / images for name, right in correct.items()}
+    def _values(self) -> Callable[[], dict[str, float]]:
+        # a copy, because the sums go on to change before a listener asks for them
+        sums = dict(self._sums)
+        return lambda: {name: float(total / seen) for name, (total, seen) in sums.items()}
 
     def _is_time(self) -> bool:
         every = self.options.checkpoint_batches

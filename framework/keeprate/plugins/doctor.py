@@ -10,8 +10,10 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..hookspecs import API_VERSION
 from ..method import Method
 from .author_errors import definition_place, describe_error, package_of, raise_place
+from .contract import STATED
 from .discovery import VARIABLE, Source, Survey, is_builtin, survey
 from .doctor_checks import (
     Diagnostic,
@@ -122,7 +124,7 @@ def _unstated_apis(registry: Registry) -> Iterator[Diagnostic]:
             yield note(
                 f"plugin {plugin.name} ({plugin.origin})",
                 "it does not state the API version it is made for",
-                "Write keeprate_api = 1 in it, so that a later keeprate can tell.",
+                f"Write {STATED} = {API_VERSION} in it, so that a later keeprate can tell.",
             )
 
 

@@ -24,10 +24,15 @@ if TYPE_CHECKING:
 
     from .registry import Registry
 
-NEW: Final = {kind.rstrip("s"): kind for kind in KINDS if kind not in ("engines", "metrics")}
+NEW: Final = {kind.rstrip("s"): kind for kind in KINDS if kind != "engines"}
 """The word for each thing that can be made, such as "method", and its kind in `KINDS`."""
 
-_LIBRARIES: Final = {"methods": ("torch",), "datasets": ("torch",), "backbones": ("timm", "torch")}
+_LIBRARIES: Final = {
+    "methods": ("torch",),
+    "datasets": ("torch",),
+    "metrics": ("torch",),
+    "backbones": ("timm", "torch"),
+}
 """What the templates of each kind import besides keeprate."""
 
 

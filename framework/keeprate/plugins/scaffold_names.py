@@ -20,9 +20,10 @@ MOST_CHARACTERS: Final = 30
 _NAME: Final = re.compile(r"[A-Za-z]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 _PYTEST: Final = re.compile(r"test.*|.*_test|conftest")
 _USED: Final = (
-    "Attention Backbone Callable CliRunner DataSet Group KeeprateError Line Mapping Method "
-    "MethodConformance Needs Path Report Sample Sequence Shape Stage Store Summary Tensor TimmViT "
-    "Tokens LIT SEGMENTS HEADINGS DATA LOADED EXAMPLES REPORT IT"
+    "Attention Backbone Callable CliRunner DataSet Findings GroupFindings ImageMetric "
+    "KeeprateError Mapping Method MethodConformance Metric Needs Path Point Predictions Report "
+    "Sample Sequence Shape Stage Store Targets Tensor TimmViT Tokens LIT SEGMENTS HEADINGS DATA "
+    "LOADED EXAMPLES METRIC REPORT IT"
 )
 """Names that the generated files use for something else."""
 

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from ..dataset import DataSet, Sample, TextDataSet
 from ..errors import KeeprateError
-from ..plugins.kinds import KINDS, Registered, check_class
 from ..plugins.parameters import values_of
+from .described import check_described
 from .outcome import Broken, Check, NotTried
 
 LOOKED_AT = 8
@@ -59,10 +59,7 @@ class DataBench:
 
 
 def _described(bench: DataBench) -> str:
-    name = check_class(KINDS["datasets"], bench.cls)
-    sentence = Registered(name, bench.cls, "", "", "").description
-    if not sentence.endswith((".", ":", "!", "?")):
-        raise Broken(f"its docstring begins with no sentence, but {sentence!r}")
+    check_described("datasets", bench.cls)
     values_of(bench.make())
     return ""
 

@@ -1,4 +1,4 @@
-"""Find the methods, data sets and reports that a user names, by file or by name."""
+"""Find the methods, data sets, metrics and reports that a user names, by file or by name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..plugins.parameters import build, parse_spec, values_of
 from ..plugins.registry import Registry, activate, load, registry
 from .bench import Subject
 
-_CHECKED = ("methods", "datasets", "reports")
+_CHECKED = ("methods", "datasets", "metrics", "reports")
 """The kinds that have promises; an error about an unknown name lists theirs."""
 
 Named = str | type[Method] | Method
@@ -73,7 +73,9 @@ def named(text: str) -> tuple[dict[str, list[type[Any]]], dict[str, str]]:
     }
     if not classes_by_kind:
         names = [known for kind in _CHECKED for known in getattr(registry(), kind)]
-        raise unknown_name("method, data set or report", name, names, "Or name a file: FILE.py.")
+        raise unknown_name(
+            "method, data set, metric or report", name, names, "Or name a file: FILE.py."
+        )
     return classes_by_kind, values
 
 

@@ -23,7 +23,7 @@ class Broken(Exception):
 
 
 class NotAsked(Exception):
-    """A promise that this method, data set or report does not have to keep, with the reason."""
+    """A promise that this method, data set, ... does not have to keep, with the reason."""
 
 
 class NotTried(Exception):

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ..analysis.summary import Summary, summarise
-from ..plugins.kinds import KINDS, Registered, check_class
+from ..analysis.build import findings_of
+from ..analysis.model import Findings
 from ..report import Report
+from .described import check_described
 from .outcome import Broken, Check
 from .sample_results import HOSTILE, PATCHES, fill
 
@@ -27,10 +28,7 @@ class Written:
 
 
 def _described(cls: type[Report]) -> str:
-    name = check_class(KINDS["reports"], cls)
-    sentence = Registered(name, cls, "", "", "").description
-    if not sentence.endswith((".", ":", "!", "?")):
-        raise Broken(f"its docstring begins with no sentence, but {sentence!r}")
+    check_described("reports", cls)
     return ""
 
 
@@ -62,8 +60,8 @@ def _names(cls: type[Report]) -> str:
 def _again(cls: type[Report]) -> str:
     """Write two reports into one folder."""
     with _write_report(cls, (PATCHES, 50)) as written, TemporaryDirectory() as parent:
-        summary = summarise(fill(Path(parent), (PATCHES, 40)))
-        _check_paths(cls().write(summary, written.folder), written.folder)
+        findings = findings_of(fill(Path(parent), (PATCHES, 40)))
+        _check_paths(cls().write(findings, written.folder), written.folder)
     return ""
 
 
@@ -82,11 +80,11 @@ def _write_report(
         store, folder, working_folder = top / "store", top / "deep" / "report", top / "here"
         folder.mkdir(parents=True)
         working_folder.mkdir()
-        summary = summarise(fill(store, keeps, name=name, model=name))
+        findings = findings_of(fill(store, keeps, name=name, model=name))
         files_before = _files_below(top)
         # a relative path of the report ends up in the working folder, where it is seen
         with _working_in(working_folder):
-            paths = _returned_paths(cls, summary, folder, case)
+            paths = _returned_paths(cls, findings, folder, case)
         stray_files = [
             path for path in _files_below(top) - files_before if folder not in path.parents
         ]
@@ -96,9 +94,9 @@ def _write_report(
         yield Written(paths, folder)
 
 
-def _returned_paths(cls: type[Report], summary: Summary, folder: Path, case: str) -> list[Path]:
+def _returned_paths(cls: type[Report], findings: Findings, folder: Path, case: str) -> list[Path]:
     try:
-        paths = cls().write(summary, folder)
+        paths = cls().write(findings, folder)
     except Exception as error:
         # an exception of the report says nothing of its input: the outcome reads it from here
         error.__dict__.setdefault("keeprate_case", case)

@@ -21,6 +21,8 @@ from ..series import SeriesTable
 from .commands import plugin_words
 from .disagreement_ranking import COLUMNS, DIFFERENT, SPREAD, apart, ranked
 
+_COLUMNS: Final = (*COLUMNS, "label", "correct")
+"""`correct` is top-1's, as a sample may have more right classes than its `label`."""
 MOST_SAMPLES: Final = 8
 """Least number of samples to list; more are listed where more pictures were drawn."""
 
@@ -65,7 +67,7 @@ def disputed(store: Store, group: RunGroup, chosen: SelectedRuns, most: int) -> 
 
     Raises KeeprateError for rows that cannot be read and runs that have no sample in common.
     """
-    runs = {run_id: store.rows(run_id, (*COLUMNS, "label")) for run_id in chosen.ids}
+    runs = {run_id: store.rows(run_id, _COLUMNS) for run_id in chosen.ids}
     ranking = ranked(list(runs.values()))
     if not ranking.height:
         raise KeeprateError(f"The runs have no sample in common: {', '.join(runs)}.")
@@ -74,9 +76,7 @@ def disputed(store: Store, group: RunGroup, chosen: SelectedRuns, most: int) -> 
     names = most_disagreed["sample"].to_list()
     unpruned = group.unpruned
     tables = [_by_sample(rows, names) for rows in runs.values()]
-    unpruned_rows = (
-        _by_sample(store.rows(unpruned.id, (*COLUMNS, "label")), names) if unpruned else {}
-    )
+    unpruned_rows = _by_sample(store.rows(unpruned.id, _COLUMNS), names) if unpruned else {}
     return Disagreement(
         budget=chosen.budget,
         run_ids=chosen.ids,
@@ -117,20 +117,19 @@ def _sample(
     unpruned_rows: Mapping[str, Mapping[str, Any]],
 ) -> DisagreedSample:
     name = row["sample"]
-    label = tables[0][name]["label"]
     return DisagreedSample(
         sample=name,
-        label=label,
+        label=tables[0][name]["label"],
         label_name="",
-        unpruned=_predicted_class(unpruned_rows[name], label) if name in unpruned_rows else None,
-        guesses=tuple(_predicted_class(table[name], label) for table in tables),
+        unpruned=_predicted_class(unpruned_rows[name]) if name in unpruned_rows else None,
+        guesses=tuple(_predicted_class(table[name]) for table in tables),
         different_percent=100 * row[DIFFERENT],
         kl_spread_nats=row[SPREAD],
     )
 
 
-def _predicted_class(row: Mapping[str, Any], label: int) -> PredictedClass:
-    return PredictedClass(row["prediction"], "", row["prediction"] == label)
+def _predicted_class(row: Mapping[str, Any]) -> PredictedClass:
+    return PredictedClass(row["prediction"], "", row["correct"])
 
 
 def _with_picture(

@@ -26,15 +26,17 @@ _MARKS = {"kept": "ok  ", "broken": "FAIL", "not asked": "skip", "not tried": "-
 def check(what: str | None, only: tuple[str, ...], listing: bool) -> None:
     """Try what keeprate promises of every method on yours.
 
-    NAME is a method's, with parameters as for compare; a data set or a report is checked as well.
-    FILE.py is a plugin: everything it offers is checked. Models are tiny and random; nothing is
-    downloaded. The status is 1 if a promise is broken.
+    NAME is a method's, with parameters as for compare; data sets, metrics and reports are checked
+    as well. FILE.py is a plugin: everything it offers is checked. Models are tiny and random;
+    nothing is downloaded. The status is 1 if a promise is broken.
     """
     if listing:
         _list()
         return
     if what is None:
-        raise KeeprateError("Name a method, data set or report, or a plugin FILE.py; or --list.")
+        raise KeeprateError(
+            "Name a method, data set, metric or report, or a plugin FILE.py; or --list."
+        )
     # a list, so that a wrong name or parameter is told before the first check runs
     subjects = list(_subjects(what, only))
     if not subjects:
@@ -85,6 +87,18 @@ def _data(
     return f"Data set '{cls.name}'", run_checks(checks, cls, lambda: DataBench.of(cls, make))
 
 
+def _metric(
+    cls: type[Any], parameters: Mapping[str, object], only: Sequence[str]
+) -> tuple[str, Iterator[Outcome]]:
+    from ...testing.metric_checks import METRIC_CHECKS, MetricBench
+    from ...testing.runner import chosen, run_checks
+
+    if parameters:
+        raise KeeprateError("A metric has no parameters.")
+    checks = chosen(METRIC_CHECKS, only)
+    return f"Metric '{cls.name}'", run_checks(checks, cls, lambda: MetricBench(cls))
+
+
 def _report(
     cls: type[Any], parameters: Mapping[str, object], only: Sequence[str]
 ) -> tuple[str, Iterator[Outcome]]:
@@ -99,6 +113,7 @@ def _report(
 _CHECKED: dict[str, Callable[..., tuple[str, Iterator[Outcome]]]] = {
     "methods": _method,
     "datasets": _data,
+    "metrics": _metric,
     "reports": _report,
 }
 
@@ -146,12 +161,14 @@ def _join_untried(checks: Sequence[str], reason: str) -> str:
 
 def _list() -> None:
     from ...testing.data_checks import DATA_CHECKS
+    from ...testing.metric_checks import METRIC_CHECKS
     from ...testing.report_checks import REPORT_CHECKS
     from ...testing.runner import CHECKS
 
     for title, checks in (
         ("Of a method", CHECKS),
         ("Of a data set", DATA_CHECKS),
+        ("Of a metric", METRIC_CHECKS),
         ("Of a report", REPORT_CHECKS),
     ):
         click.echo(title)

@@ -24,8 +24,9 @@ from ..options import plugin_options
 def new(kind: str, name: str, package: bool, output: Path) -> None:
     """Write a plugin that runs at once and is yours to change, with its test.
 
-    KIND is method, dataset, backbone or report; NAME is what it will be called on the command
-    line. What to change in it is marked "Change this". Nothing that is there already is replaced.
+    KIND is method, dataset, backbone, metric or report; NAME is what it will be called on the
+    command line. What to change in it is marked "Change this". Nothing that is there already is
+    replaced.
     """
     from ...plugins.registry import registry
     from ...plugins.scaffold import scaffold, write_new

@@ -67,7 +67,7 @@ def report(
     other: Path | None,
 ) -> None:
     """Write reports of the runs in FOLDER (such as runs/first), and print the table."""
-    from ...analysis.write import chosen_reports, summarise_folder, write_reports
+    from ...analysis.write import chosen_reports, findings_of_folder, write_reports
 
     # first, so that a wrong name is told before the runs are read
     chosen_reports(names)
@@ -82,9 +82,9 @@ def report(
     from ...analysis.model import ReportOptions
 
     # computed once: the table and all reports show the same numbers
-    summary = summarise_folder(folder, ReportOptions(against, budgets, metric=metric))
-    print_table(summary)
-    print_written(write_reports(folder, names or None, output=output, summary=summary))
+    found = findings_of_folder(folder, ReportOptions(against, budgets, metric=metric))
+    print_table(found)
+    print_written(write_reports(folder, names or None, output=output, found=found))
 
 
 def report_changes(

@@ -67,9 +67,9 @@ def _comparisons(options: ShowOptions, folder: Path) -> Iterator[tuple[RunGroup,
     """Yield each group in which two or more runs are compared, together with these runs."""
     from ...analysis.run_selection import choose, named
     from ...analysis.series import arrange
-    from ...analysis.write import summarise_folder
+    from ...analysis.write import runs_in
 
-    groups = summarise_folder(folder).evidence.groups
+    groups = runs_in(folder).groups
     _check_names(options, groups)
     num_groups = 0
     for group in groups:

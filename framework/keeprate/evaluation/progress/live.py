@@ -1,4 +1,4 @@
-"""The live display: the progress of all runs, the current pass, the accuracy of its runs."""
+"""The live display: the progress of all runs, the current pass, the figures of its runs."""
 
 from __future__ import annotations
 
@@ -18,17 +18,27 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from ...analysis.metrics import measured_metrics
 from ..events import Event, Note, PassAdvanced, RunFailed, RunReused
 from .state import PassProgress, ProgressState, State
-from .wording import count_parts, duration, line_of, packed, pass_parts, printable, shortened
+from .wording import (
+    count_parts,
+    duration,
+    figure,
+    line_of,
+    packed,
+    pass_parts,
+    printable,
+    shortened,
+)
 
 _MOST_ROWS: Final = 12
 """Runs that are shown at most, so that lines above the display stay in sight."""
 _WIDEST_BAR: Final = 60
 _FIGURE: Final = len("100.00%")
 _GAP: Final = 2
-_TOP1_SECONDS: Final = 1.0
-"""Least time between two looks at the accuracies, which may have to wait for a GPU."""
+_LOOK_SECONDS: Final = 1.0
+"""Least time between two looks at the figures, which may have to wait for a GPU."""
 
 
 class LiveProgress:
@@ -86,12 +96,13 @@ class LiveProgress:
 
     def _look(self, event: PassAdvanced) -> None:
         now, current = self.tally.clock(), self.tally.current
-        if current is None or (self._looked is not None and now - self._looked < _TOP1_SECONDS):
+        if current is None or (self._looked is not None and now - self._looked < _LOOK_SECONDS):
             return
         # outside the lock: drawing goes on while this waits for a GPU
-        top1 = event.top1()
+        (metric,) = measured_metrics([event.metric])
+        figures = {run_id: figure(metric, value) for run_id, value in event.values().items()}
         with self._lock:
-            current.top1, self._looked = top1, now
+            current.figures, self._looked = figures, now
 
     def _print(self, line: str, style: str) -> None:
         self.console.print(Text(line, style), soft_wrap=True)
@@ -138,7 +149,7 @@ def _bar(current: PassProgress, width: int) -> Table:
 
 
 def _runs(tally: ProgressState, current: PassProgress, width: int, rows: int) -> Table:
-    """Return the runs of the pass and their top-1 accuracies so far, in at most `rows` rows."""
+    """Return the runs of the pass and their figures so far, in at most `rows` rows."""
     # the last row says how many runs are not shown
     num_shown = len(current.ids) if len(current.ids) <= rows else max(0, rows - 1)
     label_width = max(1, width - _FIGURE - _GAP)
@@ -147,17 +158,16 @@ def _runs(tally: ProgressState, current: PassProgress, width: int, rows: int) ->
     grid.add_column(no_wrap=True, justify="right", width=_FIGURE)
     for run_id in current.ids[:num_shown]:
         label = shortened(printable(tally.label(run_id)), label_width)
-        grid.add_row(Text(label), _accuracy(tally, current, run_id))
+        grid.add_row(Text(label), _figure(tally, current, run_id))
     if num_shown < len(current.ids) and rows > 0:
         grid.add_row(Text(f"... and {len(current.ids) - num_shown:,} more", "dim"), "")
     return grid
 
 
-def _accuracy(tally: ProgressState, current: PassProgress, run_id: str) -> Text:
+def _figure(tally: ProgressState, current: PassProgress, run_id: str) -> Text:
     if tally.states.get(run_id) is State.FAILED:
         return Text("failed", "red")
-    top1 = current.top1.get(run_id)
-    return Text("" if top1 is None else f"{top1:.2%}")
+    return Text(current.figures.get(run_id, ""))
 
 
 def _style(event: Event) -> str:

@@ -62,7 +62,7 @@ class PassProgress:
     def __init__(self, ids: Sequence[str], images: int, done: int, now: float) -> None:
         self.ids, self.images, self.done = tuple(ids), images, done
         self.speed = SmoothedSpeed(now)
-        self.top1: Mapping[str, float] = {}
+        self.figures: Mapping[str, str] = {}
 
     def advance(self, images: int, now: float) -> None:
         """Count images that were done since the last call."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...analysis.metrics import measured_metrics
+from ...analysis.metrics import MetricInfo, measured_metrics
 from ...results.records import Result
 from ..events import ComparisonStarted, Event, Note, RunFailed, RunFinished, RunReused
 from .state import PassProgress, ProgressState, State
@@ -108,8 +108,7 @@ def _describe_source(source: str, folder: Path) -> str:
 def _describe_result(result: Result) -> str:
     measured = result.measured
     figures = [
-        f"{metric.in_sentence} {metric.text(metric.scale * measured.metrics[metric.name])}"
-        f"{metric.unit if metric.unit == '%' else ''}"
+        f"{metric.in_sentence} {figure(metric, measured.metrics[metric.name])}"
         for metric in measured_metrics(measured.metrics)
         if metric.in_brief
     ]
@@ -117,6 +116,11 @@ def _describe_result(result: Result) -> str:
         f"{', '.join(figures)}, "
         f"{measured.macs.total / 1e9:.4f} GMACs, {measured.wall_seconds:.1f} s"
     )
+
+
+def figure(metric: MetricInfo, value: float) -> str:
+    """Return a figure that is not scaled as text: "69.87%", "0.0824"."""
+    return f"{metric.text(metric.scale * value)}{'%' if metric.unit == '%' else ''}"
 
 
 def _plural(number: int, noun: str) -> str:

@@ -1,4 +1,4 @@
-"""A summary pairs every run with the unpruned one, and says what it cannot compare."""
+"""Every run is paired with the unpruned one, and what cannot be compared is said."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any
 import polars as pl
 import pytest
 
+from keeprate.analysis.build import findings_of
+from keeprate.analysis.model import Point
 from keeprate.analysis.statistics import mcnemar_exact, paired_difference, wilson_interval
-from keeprate.analysis.summary import Line, summarise
 from keeprate.results.labels import labels_of
 from keeprate.results.records import RunInfo
 from keeprate.results.store import Store
@@ -31,47 +32,48 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path)
 
 
-def line_of(store: Store, run: RunInfo) -> Line:
-    return next(line for line in summarise(store).lines if line.id == run.id)
+def point_of(store: Store, run: RunInfo) -> Point:
+    points = [point for group in findings_of(store).groups for point in group.points]
+    return next(point for point in points if point.run_id == run.id)
 
 
 def write(store: Store, run: RunInfo, rows: pl.DataFrame) -> None:
     store.write(make_result(run, rows), rows)
 
 
-def test_lines_are_sorted_by_cost_and_the_unpruned_run_is_found(tmp_path: Path) -> None:
-    summary = summarise(fill(tmp_path))
-    assert summary.problems == ()
-    (group,) = summary.groups
-    costs = [line.macs_total for line in group.lines]
+def test_points_are_sorted_by_cost_and_the_unpruned_run_is_found(tmp_path: Path) -> None:
+    found = findings_of(fill(tmp_path))
+    assert found.problems == ()
+    (group,) = found.groups
+    costs = [point.macs for point in group.points]
     assert costs == sorted(costs)
-    assert group.unpruned == group.lines[-1]
+    assert group.unpruned == group.points[-1]
     assert group.unpruned.method == "full"
-    assert group.facts.unpruned_macs == UNPRUNED_MACS
+    assert group.unpruned_macs == UNPRUNED_MACS
     assert group.title == "digits_vit on digits, 200 images, float32"
-    assert summary.lines == group.lines
 
 
 def test_figures_are_those_of_the_statistics(store: Store) -> None:
     plain, reduced = make_run("full"), make_run("tome", 40, budget="65%")
     put(store, plain, accuracy=0.95)
     put(store, reduced, accuracy=0.85)
-    line = line_of(store, reduced)
+    point = point_of(store, reduced)
     a, b = (make_rows(run, share)["correct"] for run, share in ((reduced, 0.85), (plain, 0.95)))
     hits = int(a.sum())
-    assert line.score == pytest.approx(100 * hits / 200)
+    assert point.score.value == pytest.approx(100 * hits / 200)
     low, high = wilson_interval(hits, 200)
-    assert (line.score_low, line.score_high) == (100 * low, 100 * high)
+    assert (point.score.low, point.score.high) == (100 * low, 100 * high)
     difference, low, high = paired_difference(a.to_numpy(), b.to_numpy())
-    assert line.difference == pytest.approx(100 * difference)
-    assert line.difference_low == pytest.approx(100 * low)
-    assert line.difference_high == pytest.approx(100 * high)
-    assert line.p_value == mcnemar_exact(a.to_numpy(), b.to_numpy())
-    assert line.macs_model + line.macs_overhead == pytest.approx(line.macs_total)
-    assert line.share_percent == pytest.approx(100 * line.macs_total / UNPRUNED_MACS)
-    assert (line.budget, line.schedule, line.asked) == ("65%", "40@3", "65%")
-    assert line.tokens == "65, 65, 65, 65, 41, 41, 41, 41, 41, 41, 41, 41"
-    assert line.throughput_ratio is None
+    assert point.difference is not None
+    assert point.difference.value == pytest.approx(100 * difference)
+    assert point.difference.low == pytest.approx(100 * low)
+    assert point.difference.high == pytest.approx(100 * high)
+    assert point.p_value == mcnemar_exact(a.to_numpy(), b.to_numpy())
+    assert point.macs_model + point.macs_overhead == pytest.approx(point.macs)
+    assert point.share_percent == pytest.approx(100 * point.macs / UNPRUNED_MACS)
+    assert (point.budget, point.schedule, point.asked) == ("65%", "40@3", "65%")
+    assert point.tokens == (65.0,) * 4 + (41.0,) * 8
+    assert point.throughput_ratio is None
 
 
 def test_runs_are_paired_by_sample_whatever_the_order_of_their_rows(store: Store) -> None:
@@ -79,24 +81,24 @@ def test_runs_are_paired_by_sample_whatever_the_order_of_their_rows(store: Store
     put(store, plain, accuracy=0.95)
     rows = make_rows(reduced, 0.9)
     write(store, reduced, rows)
-    expected = line_of(store, reduced)
+    expected = point_of(store, reduced)
     write(store, reduced, rows.sample(fraction=1.0, shuffle=True, seed=5))
-    assert line_of(store, reduced) == expected
+    assert point_of(store, reduced) == expected
 
 
 def test_the_unpruned_run_has_no_difference_to_itself(store: Store) -> None:
     put(store, make_run("full"))
-    line = line_of(store, make_run("full"))
-    assert line.difference is None
-    assert line.p_value is None
+    point = point_of(store, make_run("full"))
+    assert point.difference is None
+    assert point.p_value is None
 
 
 def test_without_an_unpruned_run_differences_are_left_out_and_it_is_said(store: Store) -> None:
     put(store, make_run("tome", 40))
-    summary = summarise(store)
-    assert summary.lines[0].difference is None
-    assert summary.groups[0].unpruned is None
-    assert summary.problems == (
+    found = findings_of(store)
+    assert found.groups[0].points[0].difference is None
+    assert found.groups[0].unpruned is None
+    assert found.problems == (
         "digits_vit on digits, 200 images, float32: no unpruned run to compare with",
     )
 
@@ -115,21 +117,21 @@ def test_without_an_unpruned_run_differences_are_left_out_and_it_is_said(store: 
 def test_only_like_is_compared_with_like(change: dict[str, Any], store: Store) -> None:
     put(store, make_run("full"))
     put(store, make_run("tome", 40, **change))
-    summary = summarise(store)
-    assert len(summary.groups) == 2
-    assert len({group.title for group in summary.groups}) == 2
-    (other,) = [group for group in summary.groups if group.unpruned is None]
-    assert other.lines[0].difference is None
-    assert len(summary.problems) == 1
+    found = findings_of(store)
+    assert len(found.groups) == 2
+    assert len({group.title for group in found.groups}) == 2
+    (other,) = [group for group in found.groups if group.unpruned is None]
+    assert other.points[0].difference is None
+    assert len(found.problems) == 1
 
 
 def test_runs_on_other_samples_are_not_paired(store: Store) -> None:
     put(store, make_run("full"))
     run = make_run("tome", 40)
     write(store, run, make_rows(run).with_columns(pl.col("sample").str.replace("test", "train")))
-    summary = summarise(store)
-    assert summary.problems == (f"{run.id}: other images than {make_run('full').id}",)
-    assert line_of(store, run).p_value is None
+    found = findings_of(store)
+    assert found.problems == (f"{run.id}: other images than {make_run('full').id}",)
+    assert point_of(store, run).p_value is None
 
 
 def test_several_models_and_data_sets_are_groups_of_their_own(store: Store) -> None:
@@ -141,15 +143,15 @@ def test_several_models_and_data_sets_are_groups_of_their_own(store: Store) -> N
             }
             put(store, make_run("full", **info))
             put(store, make_run("tome", 40, **info))
-    summary = summarise(store)
-    assert [group.title.split(",")[0] for group in summary.groups] == [
+    found = findings_of(store)
+    assert [group.title.split(",")[0] for group in found.groups] == [
         "large on digits",
         "large on photos",
         "small on digits",
         "small on photos",
     ]
-    assert all(group.unpruned and len(group.lines) == 2 for group in summary.groups)
-    assert summary.problems == ()
+    assert all(group.unpruned and len(group.points) == 2 for group in found.groups)
+    assert found.problems == ()
 
 
 def seeded(seed: int) -> dict[str, object]:
@@ -160,10 +162,10 @@ def seeded(seed: int) -> dict[str, object]:
 def test_of_several_unpruned_runs_the_plain_one_is_the_reference(store: Store) -> None:
     for changes in ({"empty_last_mlp": True}, seeded(2), seeded(1)):
         put(store, make_run("full", **changes))
-    (group,) = summarise(store).groups
+    (group,) = findings_of(store).groups
     assert group.unpruned is not None
-    assert group.unpruned.id == make_run("full", **seeded(1)).id
-    assert [line.difference for line in group.lines].count(None) == 1
+    assert group.unpruned.run_id == make_run("full", **seeded(1)).id
+    assert [point.difference for point in group.points].count(None) == 1
 
 
 def test_figures_that_are_not_those_of_the_rows_are_left_out(store: Store) -> None:
@@ -171,29 +173,29 @@ def test_figures_that_are_not_those_of_the_rows_are_left_out(store: Store) -> No
     run = make_run("tome", 40)
     result = make_result(run, make_rows(run, accuracy=0.9))
     store.write(result, make_rows(run, accuracy=0.5))
-    summary = summarise(store)
-    assert [line.method for line in summary.lines] == ["full"]
-    assert summary.problems == (f"{run.id}.json: its figures are not those of its rows",)
+    found = findings_of(store)
+    assert [point.method for point in found.groups[0].points] == ["full"]
+    assert found.problems == (f"{run.id}.json: its figures are not those of its rows",)
 
 
 def test_what_the_store_cannot_read_is_a_problem(store: Store) -> None:
     put(store, make_run("full"))
     store.path_of("bad-1", ".json").write_text("{")
-    summary = summarise(store)
-    assert len(summary.lines) == 1
-    assert summary.problems[0].startswith("bad-1.json: ")
+    found = findings_of(store)
+    assert len(found.groups[0].points) == 1
+    assert found.problems[0].startswith("bad-1.json: ")
 
 
 def test_an_empty_store_has_no_groups(store: Store) -> None:
-    assert summarise(store).groups == ()
+    assert findings_of(store).groups == ()
 
 
-def test_facts_say_what_throughput_was_measured_on(store: Store) -> None:
+def test_a_group_says_what_throughput_was_measured_on(store: Store) -> None:
     run = make_run("full")
     store.write(make_result(run, make_rows(run), make_throughput(1.5)), make_rows(run))
     put(store, make_run("tome", 40))
-    (group,) = summarise(store).groups
-    assert group.facts.throughputs == ("cpu, float32, batch size 64",)
+    (group,) = findings_of(store).groups
+    assert group.throughputs == ("cpu, float32, batch size 64",)
     assert group.unpruned is not None
     assert (group.unpruned.throughput_ratio, group.unpruned.images_per_second) == (1.5, 1500.0)
 
