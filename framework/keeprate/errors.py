@@ -26,6 +26,11 @@ class SampleError(KeeprateError):
     """A sample turned out to be unreadable in the middle of a pass: the runs of the pass fail."""
 
 
+def escaped(text: str) -> str:
+    r"""Return a name from the system as text that can be written, as `caf\xe9` if not UTF-8."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str], remedy: str = "") -> KeeprateError:
     """Return the error for an unknown `name` of a `kind`, with the nearest known name or all names.
 
