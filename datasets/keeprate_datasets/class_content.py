@@ -23,6 +23,7 @@ SYSTEM_NAMES = frozenset(
     }
 )
 """Folders and files that systems and programs leave behind, in lower case."""
+
 LOST = "link that leads nowhere"
 
 
@@ -80,7 +81,7 @@ def why_no_image(entry: os.DirEntry[str]) -> str | None:
         # with an image's ending it is a sample that cannot be read
         return None if _has_image_ending(entry.name) else LOST
     if not _has_image_ending(entry.name):
-        suffix = escaped(PurePath(entry.name).suffix)
+        suffix = escaped(PurePath(entry.name).suffix.lower())
         return f"ending in {suffix}" if suffix else "without an ending"
     if not stat.S_ISREG(entry.stat().st_mode):
         return "neither a file nor a folder"  # reading from a pipe could wait for ever
@@ -119,16 +120,20 @@ class _Walk:
         self._root = root
         self._passed_over: list[tuple[str, str]] = []
         self._met: list[_Image] = []
-        self._entered = {real}
+        self._entered: set[str] = set()
         is_linked = real != os.path.join(real_root, folder.name)
         self._waiting = deque([_Folder(folder, (real_root, real), is_linked)])
         if not folder.exists():
             self._waiting.clear()
-            self._passed_over.append((escaped(folder.name), LOST))
+            self._pass_over(folder, LOST)
 
     def content(self) -> Content:
         while self._waiting:
             folder = self._waiting.popleft()
+            if folder.real[-1] in self._entered:
+                self._pass_over(folder.path, "folder that the class has already")
+                continue
+            self._entered.add(folder.real[-1])
             for entry in entries(folder.path):
                 self._meet(entry, folder)
         images: dict[str, _Image] = {}
@@ -159,10 +164,7 @@ class _Walk:
         real = os.path.realpath(entry.path)
         if any(Path(outer).is_relative_to(real) for outer in folder.real):
             self._pass_over(entry, "link in a circle")
-        elif real in self._entered:
-            self._pass_over(entry, "folder that the class has already")
         else:
-            self._entered.add(real)
             is_linked = folder.is_linked or entry.is_symlink()
             inner = _Folder(Path(entry.path), (*folder.real, real), is_linked)
             # links last, so that what they lead to keeps the name that it has without them
@@ -181,8 +183,8 @@ class _Walk:
         path, may_be_elsewhere = Path(entry.path), is_linked or names > 1
         return _Image(is_linked, self._name(entry), path, identity, may_be_elsewhere)
 
-    def _pass_over(self, entry: os.DirEntry[str], reason: str) -> None:
-        self._passed_over.append((self._name(entry), reason))
+    def _pass_over(self, path: os.PathLike[str], reason: str) -> None:
+        self._passed_over.append((self._name(path), reason))
 
-    def _name(self, entry: os.DirEntry[str]) -> str:
-        return escaped(Path(entry.path).relative_to(self._root).as_posix())
+    def _name(self, path: os.PathLike[str]) -> str:
+        return escaped(Path(path).relative_to(self._root).as_posix())

@@ -47,6 +47,7 @@ class ImageNet(ClassFolders):
 
     def _class_indices(self, wordnet_ids: list[str]) -> dict[str, int]:
         folders = self.class_names(known=wordnet_ids)
+        self._doubt = ""
         if all(folder.isascii() and folder.isdecimal() for folder in folders):
             return self._numbered(folders, len(wordnet_ids))
         for folder in folders:

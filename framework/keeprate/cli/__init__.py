@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from .. import __version__
-from ..errors import KeeprateError, escaped
+from ..errors import KeeprateError, escaped, refuse_unwritable
 from .options import settings, shared_options
 
 
@@ -72,15 +72,12 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, entry.help) for name, entry in COMMANDS.items()])
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse the arguments; results hold them as text, so what is no text ends the command."""
-        unwritable = next((text for text in args if escaped(text) != text), None)
-        if unwritable is not None:
-            click.echo(
-                f"Error: '{escaped(unwritable)}' is not UTF-8 text: rename the file or folder, or "
-                "give a link to it.",
-                err=True,
-            )
-            raise click.exceptions.Exit(2)
+        """Parse the arguments; one that is not UTF-8 ends the command."""
+        try:
+            refuse_unwritable(args)
+        except KeeprateError as error:
+            click.echo(f"Error: {error}", err=True)
+            raise click.exceptions.Exit(2) from error
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
