@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,34 +13,45 @@ from keeprate.data.images import decode, header_problem
 from keeprate.dataset import DataSet, Sample
 from keeprate.errors import KeeprateError
 
-EXTENSIONS = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".ppm", ".tif", ".tiff"}
-)
+from .found_images import FoundImages, Root, find_images, passed_over_note, read_root
+from .parts import refuse_parts
 
 
 class ClassFolders(DataSet):
     """Images in folders, one folder for each class; a subclass says what the folders mean.
 
-    A subclass's `bind` calls `assign` with the class index of every folder. Sample ids are paths
-    relative to the root, with "/". Images may lie deeper inside a class folder. Names that begin
-    with a dot are ignored, as are files without an image's extension.
+    A subclass's `bind` asks `class_names` for the folders, and calls `assign` with the class index
+    of each. Sample ids are paths relative to the root, with "/". Images may lie deeper inside a
+    class folder. Hidden names, what systems leave behind, and files without an image's ending are
+    passed over; `notes` tells which.
     """
 
     root: Path
+    _top: Root | None = None
     _labels: Mapping[str, int] | None = None
-    _samples: tuple[Sample, ...] | None = None
+    _found: FoundImages | None = None
+
+    @property
+    def passed_over(self) -> str:
+        """What lies beside the class folders and is none, in a sentence; "" if nothing does."""
+        return "" if self._top is None else passed_over_note(self._top.passed_over)
+
+    def class_names(self, known: Collection[str] = ()) -> tuple[str, ...]:
+        """Names of the class folders, sorted; those in `known` are classes for sure.
+
+        Raises KeeprateError where there are none, or parts of a data set instead.
+        """
+        self._top = read_root(self.root)
+        refuse_parts(self.root, self._top.folders, known)
+        return tuple(self._top.folders)
 
     def assign(self, labels: Mapping[str, int]) -> None:
         """Give every class folder its class index: `samples` then has what it needs."""
         self._labels = dict(labels)
-        self._samples = None
+        self._found = None
 
     def samples(self) -> Sequence[Sample]:
-        if self._labels is None:
-            raise RuntimeError("bind() comes before samples(): it is what gives the labels")
-        if self._samples is None:
-            self._samples = find_samples(self.root, self._labels)
-        return self._samples
+        return self._images().samples
 
     def image(self, index: int) -> Tensor:
         return decode(self._path(index))
@@ -54,51 +64,40 @@ class ClassFolders(DataSet):
             return {sample.id: problem for sample, problem in pairs if problem is not None}
 
     def stored_bytes(self, index: int) -> int:
-        return self._path(index).stat().st_size
+        try:
+            return self._path(index).stat().st_size
+        except OSError:  # a link that leads nowhere, say: it is one of the bad samples
+            return 0
+
+    def notes(self) -> Sequence[str]:
+        return self._images().notes
+
+    def require_images(self) -> None:
+        """Raise KeeprateError for a class folder without an image that can be read."""
+        problems: dict[str, str | None] = dict.fromkeys(self._labels or (), "it holds none")
+        for index, sample in enumerate(self.samples()):
+            folder, _, name = sample.id.partition("/")
+            if problems[folder] is not None:
+                problem = header_problem(self._path(index))
+                problems[folder] = f"{name}: {problem}" if problem else None
+        for folder, problem in problems.items():
+            if problem is not None:
+                raise KeeprateError(
+                    f"Class folder '{folder}' in '{self.root}' has no image that can be read "
+                    f"({problem}): it may stand in for a class that is missing. Take it away, or "
+                    "list the classes in the order of the model's outputs in a file: labels=FILE."
+                )
+
+    def _images(self) -> FoundImages:
+        if self._labels is None or self._top is None:
+            raise RuntimeError("bind() comes before samples(): it is what gives the labels")
+        if self._found is None:
+            self._found = find_images(self.root, self._top, self._labels)
+        return self._found
 
     def _path(self, index: int) -> Path:
-        return self.root / self.samples()[index].id
-
-
-def find_samples(root: Path, labels: Mapping[str, int]) -> tuple[Sample, ...]:
-    """Every image in the class folders that `labels` names; KeeprateError where there is none."""
-    samples = tuple(
-        Sample(f"{folder}/{name}", label)
-        for folder, label in sorted(labels.items())
-        for name in image_names(root / folder)
-    )
-    if not samples:
-        extensions = ", ".join(sorted(EXTENSIONS))
-        raise KeeprateError(f"No images in the class folders of '{root}' ({extensions}).")
-    return samples
-
-
-def class_folders(root: Path) -> tuple[str, ...]:
-    """Names of the folders directly in `root`, sorted; KeeprateError where there are none."""
-    if not root.exists():
-        raise KeeprateError(f"No folder '{root}'. Give the folder that holds the class folders.")
-    if not root.is_dir():
-        raise KeeprateError(f"'{root}' is a file. Give the folder that holds the class folders.")
-    try:
-        entries = [entry for entry in os.scandir(root) if not entry.name.startswith(".")]
-    except OSError as error:
-        raise KeeprateError(f"Cannot read the folder '{root}': {error.strerror}.") from error
-    if not entries:
-        raise KeeprateError(f"The folder '{root}' is empty. Expected one folder for each class.")
-    folders = tuple(sorted(entry.name for entry in entries if entry.is_dir()))
-    if not folders:
-        raise KeeprateError(f"No class folders in '{root}'. Expected one folder for each class.")
-    return folders
-
-
-def image_names(folder: Path) -> list[str]:
-    """Paths of the images anywhere in `folder`, relative to it, with "/", sorted."""
-    return sorted(
-        Path(parent, name).relative_to(folder).as_posix()
-        for parent, _, names in os.walk(folder, followlinks=True)
-        for name in names
-        if not name.startswith(".") and Path(name).suffix.lower() in EXTENSIONS
-    )
+        name = self.samples()[index].id
+        return self._images().escaped.get(name) or self.root / name
 
 
 def did_you_mean(name: str, known: Sequence[str]) -> str:

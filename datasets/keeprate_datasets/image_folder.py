@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from keeprate.errors import KeeprateError
 
-from .folders import ClassFolders, class_folders, did_you_mean
+from .folders import ClassFolders, did_you_mean
 
 
 class ImageFolder(ClassFolders):
@@ -20,8 +20,8 @@ class ImageFolder(ClassFolders):
     2. the model's own label names (timm's `pretrained_cfg["label_names"]`);
     3. the sorted folder names, if there are as many folders as the model has classes and if every
        common way of sorting them (torchvision's, timm's) gives the same order.
-    By 1 and 2 any part of the classes may be present. Anything else is refused: a wrong label order
-    would give wrong numbers without a sign.
+    By 1 and 2 any part of the classes may be present; by 3 every folder must have an image that can
+    be read. Anything else is refused: a wrong label order would give wrong numbers without a sign.
     """
 
     name: ClassVar[str] = "image-folder"
@@ -31,14 +31,17 @@ class ImageFolder(ClassFolders):
         self.labels = labels
 
     def bind(self, num_classes: int, label_names: Sequence[str] | None) -> None:
-        folders = class_folders(self.root)
         if self.labels is not None:
             names = read_labels(self.labels, num_classes)
-            self.assign(by_name(folders, names, f"a line of '{self.labels}'"))
+            self.assign(by_name(self.class_names(names), names, f"a line of '{self.labels}'"))
         elif label_names is not None:
+            folders = self.class_names(label_names)
             self.assign(by_name(folders, label_names, "a label name of the model"))
         else:
-            self.assign(by_order(folders, num_classes))
+            folders = self.class_names()
+            self.assign(by_order(folders, num_classes, self.passed_over))
+            # an empty folder, or one that is no class, would take the place of a class
+            self.require_images()
 
 
 def read_labels(path: Path, num_classes: int) -> list[str]:
@@ -71,12 +74,16 @@ def by_name(folders: Sequence[str], names: Sequence[str], meaning: str) -> dict[
     return {folder: list(names).index(folder) for folder in folders}
 
 
-def by_order(folders: Sequence[str], num_classes: int) -> dict[str, int]:
-    """Class index of every folder by sorting; KeeprateError where that is not certain."""
+def by_order(folders: Sequence[str], num_classes: int, passed_over: str = "") -> dict[str, int]:
+    """Class index of every folder by sorting; KeeprateError where that is not certain.
+
+    `passed_over` says what beside the folders was not taken for a class.
+    """
     remedy = "List the classes in the order of the model's outputs in a file: labels=FILE."
     if len(folders) != num_classes:
         raise KeeprateError(
-            f"{len(folders)} class folders, but the model has {num_classes} classes. {remedy}"
+            f"{len(folders)} class folders, but the model has {num_classes} classes. {remedy} "
+            f"{passed_over}".rstrip()
         )
     plain, natural = sorted(folders), sorted(folders, key=natural_key)
     if plain != natural:

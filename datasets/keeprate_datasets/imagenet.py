@@ -10,15 +10,16 @@ from timm.data.imagenet_info import ImageNetInfo
 
 from keeprate.errors import KeeprateError
 
-from .folders import ClassFolders, class_folders, did_you_mean
+from .folders import ClassFolders, did_you_mean
 
 
 class ImageNet(ClassFolders):
     """ImageNet-1k, or any part of it: a folder of folders named by WordNet id (n01440764).
 
     Any of the 1000 classes may be missing (Imagenette, ImageNet-A, -R, -O, -Sketch); predictions
-    are always among all 1000. Folders named 0 to 999, as in ImageNet-V2, are class indices. WordNet
-    ids get theirs from timm's table. Refused: models without exactly these 1000 classes, in this
+    are always among all 1000. Folders named 0 to 999, as in ImageNet-V2, are class indices; 1 to N
+    are refused, as they may be numbers of the development kit. WordNet ids get their class indices
+    from timm's table. Refused: models without exactly these 1000 classes, in this
     order where they name them, by WordNet id or in English.
     """
 
@@ -26,6 +27,7 @@ class ImageNet(ClassFolders):
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._doubt = ""
 
     def bind(self, num_classes: int, label_names: Sequence[str] | None) -> None:
         info: Any = ImageNetInfo()
@@ -44,17 +46,35 @@ class ImageNet(ClassFolders):
         self.assign(self._class_indices(wordnet_ids))
 
     def _class_indices(self, wordnet_ids: list[str]) -> dict[str, int]:
-        folders = class_folders(self.root)
+        folders = self.class_names(known=wordnet_ids)
+        self._doubt = ""
         if all(folder.isascii() and folder.isdecimal() for folder in folders):
-            indices = {folder: int(folder) for folder in folders}
-            for folder, index in indices.items():
-                if index >= len(wordnet_ids):
-                    raise self._refusal(folder, "outside the head: class indices are 0 to 999")
-            return indices
+            return self._numbered(folders, len(wordnet_ids))
         for folder in folders:
             if folder not in wordnet_ids:
                 raise self._refusal(folder, "not a WordNet id of ImageNet-1k", wordnet_ids)
         return {folder: wordnet_ids.index(folder) for folder in folders}
+
+    def _numbered(self, folders: Sequence[str], num_classes: int) -> dict[str, int]:
+        indices = {folder: int(folder) for folder in folders}
+        for folder, index in indices.items():
+            if index >= num_classes:
+                raise self._refusal(folder, "outside the head: class indices are 0 to 999")
+        if 0 not in indices.values():
+            self._doubt = (
+                f"No folder of '{self.root.name}' is named 0: the numbers are taken as class "
+                "indices from 0, not as those of ImageNet's development kit, which go from 1."
+            )
+            if len(indices) > 1 and max(indices.values()) == len(indices):
+                raise KeeprateError(
+                    f"Folders 1 to {len(indices)} in '{self.root}' may be numbers of ImageNet's "
+                    "development kit, which are no class indices. Name them by WordNet id, or, if "
+                    "they are class indices from 0, add an empty folder 0."
+                )
+        return indices
+
+    def notes(self) -> Sequence[str]:
+        return [*super().notes(), *filter(None, [self._doubt])]
 
     def _refusal(self, folder: str, reason: str, wordnet_ids: Sequence[str] = ()) -> KeeprateError:
         inside = self.root / folder

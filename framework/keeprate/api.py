@@ -13,7 +13,7 @@ from torch import nn
 from .backbones.loading.loaded import LoadedModel, config_of, weights_sha256
 from .comparison_table import ComparisonTable
 from .dataset import DataSet
-from .errors import KeeprateError
+from .errors import KeeprateError, refuse_unwritable
 from .evaluation.distributed import broadcast_from_first, is_first_process
 from .evaluation.event_log import EventLog
 from .evaluation.events import Event, Listener, to_all
@@ -83,6 +83,7 @@ def compare(  # noqa: PLR0913  the options of `keeprate compare`
     after Ctrl-C; the same call then continues where it stopped.
     """
     given = {key: value for key, value in locals().items() if key not in _NOT_OF_THE_STUDY}
+    refuse_unwritable([*given.values(), folder])
     if name is not None and folder is not None:
         raise KeeprateError("name and folder both say where results go: leave one out.")
     study = specified(given, force=force)

@@ -57,6 +57,12 @@ class DataSet(ABC):
         """Return the ids of unusable images, each with its problem; the check must be quick."""
         return {}
 
+    def notes(self) -> Sequence[str]:
+        """Return what a reader of results should know of the samples, a line each: what was no
+        sample, for one. They are shown and recorded, and do not count in a run's id.
+        """
+        return ()
+
     def classifier(self) -> nn.Module | None:
         """Return the trained classifier that ships with the data set, in eval mode, or None."""
         return None

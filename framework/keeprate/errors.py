@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class KeeprateError(Exception):
@@ -24,6 +25,24 @@ class AuthorError(KeeprateError):
 
 class SampleError(KeeprateError):
     """A sample turned out to be unreadable in the middle of a pass: the runs of the pass fail."""
+
+
+def escaped(text: str) -> str:
+    r"""Return a name from the system as text that can be written, as `caf\xe9` if not UTF-8."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def refuse_unwritable(names: Iterable[object]) -> None:
+    """Raise KeeprateError for a text or path that is not UTF-8, which results could not name.
+
+    What is neither a text nor a path is not looked at.
+    """
+    for name in names:
+        if isinstance(name, str | Path) and escaped(str(name)) != str(name):
+            raise KeeprateError(
+                f"'{escaped(str(name))}' is not UTF-8 text: rename the file or folder, or give a "
+                "link to it that has another name."
+            )
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str], remedy: str = "") -> KeeprateError:

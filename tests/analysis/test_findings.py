@@ -203,7 +203,7 @@ def test_published_points_go_with_their_backbone_alone(store: Store) -> None:
 
 
 def test_provenance_has_a_command_that_the_command_line_takes(store: Store) -> None:
-    data = make_data(places={"folder": "/data/my photos"}, skipped={"a": "empty"})
+    data = make_data(places={"folder": "/data/my photos"}, skipped={"a": "empty"}, notes=("Told.",))
     backbone = make_backbone("vit_tiny_patch16_224").model_copy(
         update={"weights": "vit.safetensors", "image_size": (224, 224)}
     )
@@ -214,6 +214,7 @@ def test_provenance_has_a_command_that_the_command_line_takes(store: Store) -> N
     (group,) = findings_of(store).groups
     (origin,) = group.provenance
     assert (origin.run_id, origin.device, origin.started) == (run.id, "cpu", make_time())
+    assert origin.notes == ("Told.",)
     words = shlex.split(origin.command)
     assert words[:2] == ["keeprate", "compare"]
     given = compare.make_context("compare", words[2:], resilient_parsing=True).params

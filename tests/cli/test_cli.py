@@ -104,6 +104,20 @@ def test_a_users_mistake_is_one_line_and_status_2(monkeypatch: pytest.MonkeyPatc
     assert result.stderr == "Error: No method 'tom'. Did you mean 'tome'?\n"
 
 
+def test_an_argument_that_is_not_utf8_is_refused_before_anything_runs() -> None:
+    done = run("compare", "--data", "text-file:/data/caf\udce9.csv")
+    assert done.exit_code == 2
+    assert done.stderr == (
+        "Error: 'text-file:/data/caf\\xe9.csv' is not UTF-8 text: rename the file or folder, or "
+        "give a link to it that has another name.\n"
+    )
+
+
+def test_an_error_can_name_what_is_not_utf8(monkeypatch: pytest.MonkeyPatch) -> None:
+    failing(monkeypatch, KeeprateError("no caf\udce9"))
+    assert run("list").stderr == "Error: no caf\\xe9\n"
+
+
 def test_any_other_error_is_one_line_and_status_1(monkeypatch: pytest.MonkeyPatch) -> None:
     failing(monkeypatch, RuntimeError("it\nbroke"))
     result = run("list")

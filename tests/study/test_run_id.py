@@ -65,6 +65,7 @@ SAME_ROWS = {
     "the name of its weights": backbone_run(weights="/elsewhere/weights.safetensors"),
     "the data set's name": data_run(name="numbers"),
     "the places where its files lie": data_run(places={"root": "/elsewhere"}),
+    "what is said of its samples": data_run(notes=("Passed over: ending in .txt: 1 (a.txt).",)),
 }
 OTHER_ROWS = {
     "method": make_run("random"),

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from .. import __version__
-from ..errors import KeeprateError
+from ..errors import KeeprateError, escaped, refuse_unwritable
 from .options import settings, shared_options
 
 
@@ -71,6 +71,15 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, entry.help) for name, entry in COMMANDS.items()])
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments; one that is not UTF-8 ends the command."""
+        try:
+            refuse_unwritable(args)
+        except KeeprateError as error:
+            click.echo(f"Error: {error}", err=True)
+            raise click.exceptions.Exit(2) from error
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; a user's mistake ends it with status 2, any other error with 1."""
         try:
@@ -96,7 +105,7 @@ def _fail(message: str, status: int, error: Exception) -> None:
     """Print a message of one line, after the traceback if --traceback asks for it, and exit."""
     if settings().traceback:
         print_exception(error)
-    click.echo(message, err=True)
+    click.echo(escaped(message), err=True)
     raise click.exceptions.Exit(status)
 
 

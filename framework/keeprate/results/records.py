@@ -88,7 +88,8 @@ class DataInfo(Record):
     """The images or texts that ran and how they were prepared; `skipped` maps id to reason.
 
     `parameters` are those of the data set without its paths, which are in `places`. `fingerprint`
-    is a hash of all samples, used or not.
+    is a hash of all samples, used or not. `notes` are what the data set says of its samples, as how
+    many files were passed over.
     """
 
     name: str
@@ -98,6 +99,7 @@ class DataInfo(Record):
     fingerprint: str
     transform: Values
     skipped: dict[str, str]
+    notes: tuple[str, ...] = ()
 
 
 class StageInfo(Record):
@@ -178,7 +180,7 @@ class RunInfo(Record):
             exclude={
                 **dict.fromkeys(_NAMES_AND_SPELLINGS, True),
                 "backbone": {"name", "weights", "num_parameters"},
-                "data": {"name", "places"},
+                "data": {"name", "places", "notes"},
             },
         )
         # the ids alone: reasons are messages of libraries, which other versions spell differently

@@ -13,7 +13,7 @@ from ..backbones.lookup import adapt
 from ..costs import TOLERANCE
 from ..data.preprocessing import ImagePreparation, Preprocessed, TextPreparation, preparation
 from ..dataset import DataSet
-from ..errors import KeeprateError
+from ..errors import KeeprateError, escaped
 from ..method import Method
 from ..plugins.registry import registry
 from ..reduction.macs import count
@@ -77,7 +77,7 @@ class Comparison:
         self.prepared, self.skipped = self._prepared(prepares, bad)
         self.samples = self.prepared.samples
         self.fingerprint = data.fingerprint()
-        notes = [self.prepared.note, *(self._budget_note(plan) for plan in plans)]
+        notes = [*data.notes(), self.prepared.note, *(self._budget_note(plan) for plan in plans)]
         self.notes = [note for note in dict.fromkeys(notes) if note is not None]
         jobs = [self._make_run(plan) for plan in plans]
         # two spellings of one schedule or budget are one run
@@ -139,6 +139,12 @@ class Comparison:
             raise KeeprateError(
                 f"{len(bad)} of {len(samples)} samples of '{self.data.name}' cannot be used "
                 f"(--skip-bad leaves them out):{lines}"
+            )
+        unwritable = next((s.id for s in samples if escaped(s.id) != s.id), None)
+        if unwritable is not None:
+            raise KeeprateError(
+                f"Data set '{self.data.name}' has a sample id that is not UTF-8 text: "
+                f"'{escaped(unwritable)}'."
             )
         # the rows of a run find their samples by id
         if len({sample.id for sample in samples}) < len(samples):

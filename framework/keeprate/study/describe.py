@@ -107,4 +107,5 @@ def _data_info(comparison: Comparison) -> DataInfo:
         fingerprint=comparison.fingerprint,
         transform=dict(comparison.prepared.transform),
         skipped=comparison.skipped,
+        notes=tuple(data.notes()),
     )

@@ -34,6 +34,6 @@ def provenance(judged: ScoredRun) -> Provenance:
         git_revision=environment.git_revision,
         started=environment.started,
         seconds=judged.result.measured.wall_seconds,
-        notes=environment.notes,
+        notes=(*run.data.notes, *environment.notes),
         command=command_of(run, environment),
     )
