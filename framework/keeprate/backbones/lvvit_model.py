@@ -158,10 +158,10 @@ def _resample_positions(state: dict[str, Tensor], model: LVViT) -> dict[str, Ten
     position = state.get("pos_embed")
     if position is None:
         return state
-    grid, kernel = model.patch_embed.grid_size, model.patch_embed.proj.kernel_size
-    # as in timm's own models: the description is that of the checkpoint
+    grid, patch = model.patch_embed.grid_size, model.patch_embed.patch_size
+    # the description is that of the checkpoint
     height, width = cast(Any, model).pretrained_cfg["input_size"][1:]
-    own = height // kernel[0], width // kernel[1]
+    own = height // patch[0], width // patch[1]
     made_for = grid_of_positions(position.shape[1] - 1, own, grid)
     if made_for is None:
         return state

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import timm
 import torch
+from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..patch_grid import Grid, grid_of_positions
 from .checkpoints import Shapes, differences, first_line, list_few
 
-LOADING_ERRORS = (RuntimeError, KeyError, ValueError, AssertionError, AttributeError)
+LOADING_ERRORS = (RuntimeError, KeyError, ValueError, AssertionError, AttributeError, OSError)
 """What timm and torch raise for weights that do not fit."""
 
 _RELATIVE = "relative_position_bias_table"
@@ -57,26 +59,21 @@ def position_tables(shapes: Shapes, own: nn.Module, asked: nn.Module) -> list[Po
     ]
 
 
-def described_size(tables: Sequence[PositionTable], shapes: Shapes) -> dict[str, tuple[int, ...]]:
-    """Return what timm is told of the images of the weights, as an entry of its description.
+@dataclass(frozen=True)
+class Verdict:
+    """Whether weights fit: why not ("" if they do), and what timm has left for `resample` to do."""
 
-    timm divides this size by the kernel of the patch projection to get a position embedding's grid.
-    """
-    kernel = shapes.get("patch_embed.proj.weight", ())[-2:]
-    for table in tables:
-        if table.name == "pos_embed" and table.made_for is not None and len(kernel) == 2:
-            sides = (side * size for side, size in zip(table.made_for, kernel, strict=True))
-            return {"input_size": (3, *sides)}
-    return {}
+    reason: str
+    left: tuple[PositionTable, ...] = ()
 
 
-def misfit(
+def judge(
     create: Callable[..., nn.Module],
     shapes: Shapes,
     expected: Shapes,
     tables: Sequence[PositionTable],
-) -> str:
-    """Say in one line which weights do not fit; "" if all do, apart from tables to be resampled.
+) -> Verdict:
+    """Tell whether all weights of these `shapes` fit, apart from tables that are to be resampled.
 
     `create(state_dict=...)` makes the model without values, from such weights, and `expected` are
     its shapes. A weight fits if timm puts it into the model as it is; its name may be another.
@@ -87,17 +84,33 @@ def misfit(
     except LOADING_ERRORS as error:
         others = differences(_without(shapes, resampled), _without(expected, resampled))
         unknown = any(table.made_for is None for table in tables)
-        return others or ("" if unknown else first_line(error))
+        return Verdict(others or ("" if unknown else first_line(error)))
     reason = differences(
         {name: shapes[name] for name in lost - resampled},
         {name: expected[name] for name in made - resampled},
     )
-    # what is left has the shape it should have: a value that is changed, or should be and is not
+    # the others have the shape they should have: a value that is changed, or should be and is not
     others = sorted((lost | made) ^ resampled)
     if reason or not others:
-        return reason
+        return Verdict(reason)
+    if others == ["pos_embed"] and others[0] in resampled:
+        return Verdict("", tuple(table for table in tables if table.name == others[0]))
     verb = "not resample" if resampled.issuperset(others) else "change"
-    return f"timm {timm.__version__} would {verb} {list_few(others)}"
+    return Verdict(f"timm {timm.__version__} would {verb} {list_few(others)}")
+
+
+def resample(model: nn.Module, tables: Sequence[PositionTable]) -> None:
+    """Resample position embeddings, in place, to grids of as many patches as they were made for.
+
+    timm goes by the number of patches where its description of the model does not say the grid.
+    """
+    for table in tables:
+        assert table.made_for is not None
+        positions = model.get_parameter(table.name)
+        prefix = positions.shape[1] - math.prod(table.made_for)
+        grids = [list(table.used_on), list(table.made_for)]
+        with torch.no_grad():
+            positions.copy_(resample_abs_pos_embed(positions, *grids, num_prefix_tokens=prefix))
 
 
 def adaptations(tables: Sequence[PositionTable]) -> tuple[str, ...]:

@@ -20,9 +20,9 @@ from .adapted_weights import (
     PositionTable,
     adaptations,
     by,
-    described_size,
-    misfit,
+    judge,
     position_tables,
+    resample,
 )
 from .checkpoints import Shapes, first_line, hub_problem, read_shapes
 from .loaded import LoadedModel, config_of, weights_sha256
@@ -149,6 +149,13 @@ class _Fit:
     request: TimmRequest
     overlay: dict[str, Any]
     adapted: tuple[str, ...] = ()
+    left: tuple[PositionTable, ...] = ()
+
+    def create(self, **overlay: object) -> nn.Module:
+        """Create the model with these weights; more entries say where published ones are."""
+        model = self.request.create(pretrained=True, **self.overlay, **overlay)
+        resample(model, self.left)
+        return model
 
 
 def _fit_file(request: TimmRequest, path: Path, skeleton: nn.Module) -> _Fit:
@@ -165,14 +172,14 @@ def _fit_file(request: TimmRequest, path: Path, skeleton: nn.Module) -> _Fit:
         overlay["num_classes"] = request.num_classes
     own = replace(request, image_size=None).skeleton() if request.image_size else skeleton
     tables = position_tables(shapes, own, skeleton)
-    overlay |= described_size(tables, shapes) if request.image_size else {}
     create = partial(request.create_without_values, pretrained=True, **overlay)
-    if reason := misfit(create, shapes, _shapes_of(skeleton), tables):
+    verdict = judge(create, shapes, _shapes_of(skeleton), tables)
+    if verdict.reason:
         raise KeeprateError(
-            f"The weights in '{path}' do not fit the model '{request.name}': {reason}."
+            f"The weights in '{path}' do not fit the model '{request.name}': {verdict.reason}."
         )
     _check_size(path, shapes, _shapes_of(skeleton), tables, request.image_size)
-    return _Fit(request, overlay, adaptations(tables))
+    return _Fit(request, overlay, adaptations(tables), verdict.left)
 
 
 def _check_size(
@@ -193,8 +200,8 @@ def _check_size(
             )
         if table.made_for is None:
             raise KeeprateError(
-                f"'{path}' has {theirs} {what}, of no square: nothing says which patches they are "
-                f"of. Name the model by a folder with timm's config.json: local-dir:FOLDER."
+                f"'{path}' has {theirs} {what}: neither a square nor the {by(table.used_on)} "
+                "patches asked for. Name a folder that says more: --model local-dir:FOLDER."
             )
 
 
@@ -205,14 +212,14 @@ def _fit_published(request: TimmRequest, skeleton: nn.Module) -> _Fit:
     own = replace(request, image_size=None).skeleton()
     shapes = _shapes_of(own)
     tables = position_tables(shapes, own, skeleton)
-    overlay = described_size(tables, shapes)
-    create = partial(request.create_without_values, pretrained=True, source="", **overlay)
-    if reason := misfit(create, shapes, _shapes_of(skeleton), tables):
+    create = partial(request.create_without_values, pretrained=True, source="")
+    verdict = judge(create, shapes, _shapes_of(skeleton), tables)
+    if verdict.reason:
         raise KeeprateError(
             f"The weights of '{request.name}' do not fit an image size of "
-            f"{by(request.image_size)}: {reason}."
+            f"{by(request.image_size)}: {verdict.reason}."
         )
-    return _Fit(request, overlay, adaptations(tables))
+    return _Fit(request, {}, adaptations(tables), verdict.left)
 
 
 def _shapes_of(model: nn.Module) -> Shapes:
@@ -222,7 +229,7 @@ def _shapes_of(model: nn.Module) -> Shapes:
 def _load_from_file(fit: _Fit, path: Path) -> nn.Module:
     """Create the model with the weights of a file."""
     try:
-        return fit.request.create(pretrained=True, **fit.overlay)
+        return fit.create()
     except LOADING_ERRORS as error:
         message = f"Cannot load the weights '{path}': {first_line(error)}."
         raise KeeprateError(message) from error
@@ -249,7 +256,7 @@ def _load_from_hub(fit: _Fit, config: dict[str, Any]) -> nn.Module:
     cached = find_published(request.name, config)
     overlay = {} if cached is None else {"file": cached, "source": "file"}
     try:
-        return request.create(pretrained=True, **(fit.overlay | overlay))
+        return fit.create(**overlay)
     except Exception as error:  # whatever the hub's client, its transport or timm raises
         raise _weights_error(request.name, first_line(error)) from error
 
