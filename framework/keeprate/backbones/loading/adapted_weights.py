@@ -60,7 +60,7 @@ def position_tables(shapes: Shapes, own: nn.Module, asked: nn.Module) -> list[Po
 
 
 @dataclass(frozen=True)
-class Verdict:
+class WeightsVerdict:
     """Whether weights fit: why not ("" if they do), and what timm has left for `resample` to do."""
 
     reason: str
@@ -72,7 +72,7 @@ def judge(
     shapes: Shapes,
     expected: Shapes,
     tables: Sequence[PositionTable],
-) -> Verdict:
+) -> WeightsVerdict:
     """Tell whether all weights of these `shapes` fit, apart from tables that are to be resampled.
 
     `create(state_dict=...)` makes the model without values, from such weights, and `expected` are
@@ -84,7 +84,7 @@ def judge(
     except LOADING_ERRORS as error:
         others = differences(_without(shapes, resampled), _without(expected, resampled))
         unknown = any(table.made_for is None for table in tables)
-        return Verdict(others or ("" if unknown else first_line(error)))
+        return WeightsVerdict(others or ("" if unknown else first_line(error)))
     reason = differences(
         {name: shapes[name] for name in lost - resampled},
         {name: expected[name] for name in made - resampled},
@@ -92,11 +92,11 @@ def judge(
     # the others have the shape they should have: a value that is changed, or should be and is not
     others = sorted((lost | made) ^ resampled)
     if reason or not others:
-        return Verdict(reason)
+        return WeightsVerdict(reason)
     if others == ["pos_embed"] and others[0] in resampled:
-        return Verdict("", tuple(table for table in tables if table.name == others[0]))
+        return WeightsVerdict("", tuple(table for table in tables if table.name == others[0]))
     verb = "not resample" if resampled.issuperset(others) else "change"
-    return Verdict(f"timm {timm.__version__} would {verb} {list_few(others)}")
+    return WeightsVerdict(f"timm {timm.__version__} would {verb} {list_few(others)}")
 
 
 def resample(model: nn.Module, tables: Sequence[PositionTable]) -> None:
