@@ -16,6 +16,7 @@ from timm.models import build_model_with_cfg, generate_default_cfgs, register_mo
 from torch import Tensor, nn
 
 from ..errors import KeeprateError
+from .patch_grid import grid_of_positions
 
 
 class Stem(nn.Module):
@@ -153,12 +154,19 @@ class LVViT(nn.Module):
 
 
 def _resample_positions(state: dict[str, Tensor], model: LVViT) -> dict[str, Tensor]:
-    """Resize the position embedding of a checkpoint to the model's number of patches."""
+    """Resample the position embedding of a checkpoint to the model's grid of patches."""
     position = state.get("pos_embed")
-    if position is None or position.shape == model.pos_embed.shape:
+    if position is None:
         return state
-    grid = list(model.patch_embed.grid_size)
-    return state | {"pos_embed": resample_abs_pos_embed(position, grid, num_prefix_tokens=1)}
+    grid, patch = model.patch_embed.grid_size, model.patch_embed.patch_size
+    # the description is that of the checkpoint
+    height, width = cast(Any, model).pretrained_cfg["input_size"][1:]
+    own = height // patch[0], width // patch[1]
+    made_for = grid_of_positions(position.shape[1] - 1, own, grid)
+    if made_for is None:
+        return state
+    resampled = resample_abs_pos_embed(position, list(grid), list(made_for), num_prefix_tokens=1)
+    return state | {"pos_embed": resampled}
 
 
 def _timm_config(crop_pct: float) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TypeAlias, cast
 
 from torch import nn
@@ -14,6 +15,17 @@ def whole(grid: Grid, image_size: tuple[int, int]) -> Grid | None:
     """Return `grid` if it divides an image of (height, width) pixels evenly, None otherwise."""
     sizes = zip(image_size, grid, strict=True)
     return None if any(size % parts for size, parts in sizes) else grid
+
+
+def grid_of_positions(number: int, own: Grid, asked: Grid) -> Grid | None:
+    """Return the grid that `number` trained positions were made for, None if nothing says which.
+
+    Weights tell only how many there are. It is the model's `own` grid if that has as many, else a
+    square, else the grid `asked` for.
+    """
+    side = math.isqrt(max(number, 0))
+    grids = (own, (side, side), asked)
+    return next((grid for grid in grids if grid[0] * grid[1] == number), None)
 
 
 def output_grid(convolution: nn.Conv2d, grid: Grid) -> Grid:

@@ -242,7 +242,8 @@ class Measured(Record):
 class Environment(Record):
     """What the run ran on; `started` is an ISO 8601 time.
 
-    `batch_size` is the size asked for; `notes` say where memory did not suffice for it.
+    `batch_size` is the size asked for; `notes` say where memory did not suffice for it, and which
+    weights were resampled for the image size.
     """
 
     versions: dict[str, str]

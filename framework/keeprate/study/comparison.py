@@ -77,7 +77,8 @@ class Comparison:
         self.prepared, self.skipped = self._prepared(prepares, bad)
         self.samples = self.prepared.samples
         self.fingerprint = data.fingerprint()
-        notes = [*data.notes(), self.prepared.note, *(self._budget_note(plan) for plan in plans)]
+        budget_notes = [self._budget_note(plan) for plan in plans]
+        notes = [*loaded.adapted, *data.notes(), self.prepared.note, *budget_notes]
         self.notes = [note for note in dict.fromkeys(notes) if note is not None]
         jobs = [self._make_run(plan) for plan in plans]
         # two spellings of one schedule or budget are one run

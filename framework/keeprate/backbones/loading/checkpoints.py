@@ -81,11 +81,11 @@ def differences(found: Shapes, expected: Shapes) -> str:
         "of another shape": reshaped,
     }
     return "; ".join(
-        f"{len(names)} {kind} ({_list_few(names)})" for kind, names in kinds.items() if names
+        f"{len(names)} {kind} ({list_few(names)})" for kind, names in kinds.items() if names
     )
 
 
-def _list_few(names: list[str]) -> str:
+def list_few(names: list[str]) -> str:
     return ", ".join(names[:3] + ["..."] * (len(names) > 3))
 
 

@@ -25,8 +25,9 @@ def load_model(
     size and classes; all other names are timm's.
 
     Every weight must be present and fit. `image_size` (pixels: a side, or height and width)
-    resamples the position embedding from the size that the weights were trained at; without it a
-    file made for another size is refused. `num_classes` is read from the file where it is None.
+    resamples tables of positions from the grid that they were trained for, which
+    `LoadedModel.adapted` then says; without it a file made for another size is refused.
+    `num_classes` is read from the file where it is None.
     Raises KeeprateError, in one line, for anything that does not fit and for weights that cannot be
     loaded.
     """

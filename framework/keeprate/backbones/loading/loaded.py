@@ -20,7 +20,7 @@ class LoadedModel:
 
     `weights` is a file name, "pretrained" or "random weights"; `weights_sha256` is what the
     function of that name returns. `folder` holds the files of a transformers model, which also say
-    how its inputs are prepared.
+    how its inputs are prepared. `adapted` says what was changed to fit the image size asked for.
     """
 
     model: nn.Module
@@ -28,6 +28,7 @@ class LoadedModel:
     weights: str
     weights_sha256: str
     folder: Path | None = None
+    adapted: tuple[str, ...] = ()
 
 
 def weights_sha256(model: nn.Module) -> str:

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import huggingface_hub
 import timm
-import torch
-from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch import nn
 
 from ...errors import KeeprateError, unknown_name
 from ...plugins.registry import registry
-from .checkpoints import Shapes, differences, first_line, hub_problem, read_shapes
+from .adapted_weights import (
+    LOADING_ERRORS,
+    PositionTable,
+    adaptations,
+    by,
+    judge,
+    position_tables,
+    resample,
+)
+from .checkpoints import Shapes, first_line, hub_problem, read_shapes
 from .loaded import LoadedModel, config_of, weights_sha256
+from .timm_request import TimmRequest
 
 REMEDY = "Give local weights: --weights FILE.safetensors."
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
@@ -34,17 +44,20 @@ def load_timm(
 ) -> LoadedModel:
     """Create a timm model as `load_model` does, with images of `image_size` (H, W) in pixels."""
     check_name(name)
-    request = _Request(name, image_size, num_classes)
+    request = TimmRequest(name, image_size, num_classes)
     skeleton = request.skeleton()  # costs nothing: what does not fit is refused before any loading
     if image_size is not None:
         check_image_size(skeleton, image_size)
+    adapted: tuple[str, ...] = ()
     if weights is not None:
-        model, source = _load_from_file(request, weights, skeleton), weights.name
+        fit = _fit_file(request, weights, skeleton)
+        model, source, adapted = _load_from_file(fit, weights), weights.name, fit.adapted
     elif pretrained:
-        model, source = _load_from_hub(request, config_of(skeleton)), "pretrained"
+        fit = _fit_published(request, skeleton)
+        model, source, adapted = _load_from_hub(fit, config_of(skeleton)), "pretrained", fit.adapted
     else:
         model, source = request.create(), "random weights"
-    return LoadedModel(model.eval(), name, source, weights_sha256(model))
+    return LoadedModel(model.eval(), name, source, weights_sha256(model), adapted=adapted)
 
 
 def outline_timm(
@@ -52,17 +65,18 @@ def outline_timm(
 ) -> LoadedModel:
     """Return the shapes of a timm model, on the meta device, as `outline` does."""
     check_name(name)
-    request = _Request(name, image_size, None)
+    request = TimmRequest(name, image_size, None)
     skeleton = request.skeleton()
     if image_size is not None:
         check_image_size(skeleton, image_size)
     if weights is not None:
-        request, _, _ = _fit_classes(request, weights, skeleton)
-        return LoadedModel(request.skeleton(), name, weights.name, "")
+        fit = _fit_file(request, weights, skeleton)
+        return LoadedModel(fit.request.skeleton(), name, weights.name, "", adapted=fit.adapted)
     # hf-hub:... and local-dir:... are pages and folders that bring their own weights
     if ":" not in name and not any(config_of(skeleton).get(key) for key in PUBLISHED):
         raise KeeprateError(f"timm publishes no weights for '{name}'. {REMEDY}")
-    return LoadedModel(skeleton, name, "pretrained", "")
+    fit = _fit_published(request, skeleton)
+    return LoadedModel(skeleton, name, "pretrained", "", adapted=fit.adapted)
 
 
 def find_published(name: str, config: dict[str, Any]) -> str | None:
@@ -111,54 +125,6 @@ def _check_hub_page(name: str, source: str, location: str) -> None:
         raise KeeprateError(f"Cannot look the model '{name}' up: {reason}.")
 
 
-class _Unfilled(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has no types here
-    """Fills no tensor with values.
-
-    On "meta" there are none, and going through the motions of random weights takes most of the time
-    in which a model is created there.
-    """
-
-    filling = frozenset(
-        f"aten::{name}_"
-        for name in ("add", "clamp", "erfinv", "fill", "mul", "normal", "uniform", "zero")
-    )
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Tensor, ...] = (), kwargs: Any = None
-    ) -> Any:
-        return args[0] if func.name() in self.filling else func(*args, **(kwargs or {}))
-
-
-@dataclass(frozen=True)
-class _Request:
-    name: str
-    image_size: tuple[int, int] | None
-    num_classes: int | None
-
-    def create(self, *, pretrained: bool = False, **overlay: object) -> nn.Module:
-        """Create the model; `overlay` replaces entries of timm's description of it."""
-        if self.image_size is not None:  # so that images are resized to it as well
-            overlay["input_size"] = (3, *self.image_size)
-        sizes = {"img_size": self.image_size, "num_classes": self.num_classes}
-        arguments = {key: value for key, value in sizes.items() if value is not None}
-        return timm.create_model(
-            self.name, pretrained, pretrained_cfg_overlay=overlay, **cast(Any, arguments)
-        )
-
-    def skeleton(self) -> nn.Module:
-        """Create the model without weights, for its shapes; KeeprateError where timm cannot."""
-        try:
-            with torch.device("meta"), _Unfilled():  # type: ignore[no-untyped-call]
-                return self.create()
-        except TypeError as error:
-            if "img_size" not in str(error):  # a mistake elsewhere, which keeps its traceback
-                raise
-            raise KeeprateError(f"Model '{self.name}' has no image size to set.") from error
-        except (OSError, RuntimeError, ValueError) as error:
-            reason = first_line(error)
-            raise KeeprateError(f"Cannot create the model '{self.name}': {reason}.") from error
-
-
 def check_image_size(skeleton: nn.Module, image_size: tuple[int, int]) -> None:
     """Raise KeeprateError unless images (H, W) in pixels are a whole number of patches."""
     patch = getattr(getattr(skeleton, "patch_embed", None), "patch_size", 1)
@@ -176,35 +142,96 @@ def check_image_size(skeleton: nn.Module, image_size: tuple[int, int]) -> None:
             )
 
 
-def _fit_classes(
-    request: _Request, path: Path, skeleton: nn.Module
-) -> tuple[_Request, Shapes, Shapes]:
-    """Return the request with the number of classes in a file, the file's shapes and the model's.
+@dataclass(frozen=True)
+class _Fit:
+    """Weights that fit: how timm is to load them, and what it changes for the image size."""
 
-    Raises KeeprateError where the file was made for another image size.
+    request: TimmRequest
+    overlay: dict[str, Any]
+    adapted: tuple[str, ...] = ()
+    left: tuple[PositionTable, ...] = ()
+
+    def create(self, **overlay: object) -> nn.Module:
+        """Create the model with these weights; more entries say where published ones are."""
+        model = self.request.create(pretrained=True, **self.overlay, **overlay)
+        resample(model, self.left)
+        return model
+
+
+def _fit_file(request: TimmRequest, path: Path, skeleton: nn.Module) -> _Fit:
+    """Return how the weights of a file are loaded; KeeprateError unless all of them fit.
+
+    The number of classes is the file's if none is asked for.
     """
     shapes = read_shapes(path)
+    overlay: dict[str, Any] = {"file": str(path), "source": "file"}
     if request.num_classes is None:
         request = replace(request, num_classes=_classes_in(shapes, config_of(skeleton)))
         skeleton = request.skeleton()
-    expected = {name: tuple(tensor.shape) for name, tensor in skeleton.state_dict().items()}
-    if request.image_size is None:
-        _check_positions(path, shapes, expected)
-    return request, shapes, expected
-
-
-def _load_from_file(request: _Request, path: Path, skeleton: nn.Module) -> nn.Module:
-    """Create the model with the weights of a file; KeeprateError unless they all fit."""
-    request, shapes, expected = _fit_classes(request, path, skeleton)
-    overlay: dict[str, Any] = {"file": str(path), "source": "file"}
     if request.num_classes is not None:  # or else timm leaves a head of another size untrained
         overlay["num_classes"] = request.num_classes
+    own = replace(request, image_size=None).skeleton() if request.image_size else skeleton
+    tables = position_tables(shapes, own, skeleton)
+    create = partial(request.create_without_values, pretrained=True, **overlay)
+    verdict = judge(create, shapes, _shapes_of(skeleton), tables)
+    if verdict.reason:
+        raise KeeprateError(
+            f"The weights in '{path}' do not fit the model '{request.name}': {verdict.reason}."
+        )
+    _check_size(path, shapes, _shapes_of(skeleton), tables, request.image_size)
+    return _Fit(request, overlay, adaptations(tables), verdict.left)
+
+
+def _check_size(
+    path: Path,
+    shapes: Shapes,
+    expected: Shapes,
+    tables: Sequence[PositionTable],
+    image_size: tuple[int, int] | None,
+) -> None:
+    """Refuse tables of positions that would be resampled unasked, or from a grid not known."""
+    for table in tables:
+        theirs, ours = shapes[table.name][-2], expected[table.name][-2]
+        what = "position embeddings" if table.name == "pos_embed" else "relative positions"
+        if image_size is None and table.is_resampled:
+            raise KeeprateError(
+                f"'{path}' has {theirs} {what}, the model has {ours}: it was made for another "
+                "image size. Say which: --image-size PIXELS."
+            )
+        if table.made_for is None:
+            raise KeeprateError(
+                f"'{path}' has {theirs} {what}: neither a square nor the {by(table.used_on)} "
+                "patches asked for. Name a folder that says more: --model local-dir:FOLDER."
+            )
+
+
+def _fit_published(request: TimmRequest, skeleton: nn.Module) -> _Fit:
+    """Return how published weights are loaded; KeeprateError unless they fit the image size."""
+    if request.image_size is None:
+        return _Fit(request, {})
+    own = replace(request, image_size=None).skeleton()
+    shapes = _shapes_of(own)
+    tables = position_tables(shapes, own, skeleton)
+    create = partial(request.create_without_values, pretrained=True, source="")
+    verdict = judge(create, shapes, _shapes_of(skeleton), tables)
+    if verdict.reason:
+        raise KeeprateError(
+            f"The weights of '{request.name}' do not fit an image size of "
+            f"{by(request.image_size)}: {verdict.reason}."
+        )
+    return _Fit(request, {}, adaptations(tables), verdict.left)
+
+
+def _shapes_of(model: nn.Module) -> Shapes:
+    return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+
+
+def _load_from_file(fit: _Fit, path: Path) -> nn.Module:
+    """Create the model with the weights of a file."""
     try:
-        return request.create(pretrained=True, **overlay)
-    except (RuntimeError, KeyError, ValueError, AssertionError) as error:
-        # torch's own message has a line for each difference
-        reason = differences(shapes, expected) or first_line(error)
-        message = f"The weights in '{path}' do not fit the model '{request.name}': {reason}."
+        return fit.create()
+    except LOADING_ERRORS as error:
+        message = f"Cannot load the weights '{path}': {first_line(error)}."
         raise KeeprateError(message) from error
 
 
@@ -218,18 +245,9 @@ def _classes_in(shapes: Shapes, config: dict[str, Any]) -> int | None:
     return shape[0] - config.get("label_offset", 0) if shape else None
 
 
-def _check_positions(path: Path, shapes: Shapes, expected: Shapes) -> None:
-    """Refuse a position embedding that timm would silently resample to another number."""
-    theirs, ours = (s.get("pos_embed", ())[-2:-1] for s in (shapes, expected))
-    if theirs and ours and theirs != ours:
-        raise KeeprateError(
-            f"'{path}' has {theirs[0]} position embeddings, the model has {ours[0]}: it was made "
-            "for another image size. Say which: --image-size PIXELS."
-        )
-
-
-def _load_from_hub(request: _Request, config: dict[str, Any]) -> nn.Module:
+def _load_from_hub(fit: _Fit, config: dict[str, Any]) -> nn.Module:
     """Create the model with its published weights; KeeprateError where they cannot be had."""
+    request = fit.request
     if request.num_classes not in (None, config["num_classes"]):
         raise KeeprateError(
             f"The pretrained weights of '{request.name}' have {config['num_classes']} classes, not "
@@ -238,7 +256,7 @@ def _load_from_hub(request: _Request, config: dict[str, Any]) -> nn.Module:
     cached = find_published(request.name, config)
     overlay = {} if cached is None else {"file": cached, "source": "file"}
     try:
-        return request.create(pretrained=True, **overlay)
+        return fit.create(**overlay)
     except Exception as error:  # whatever the hub's client, its transport or timm raises
         raise _weights_error(request.name, first_line(error)) from error
 
