@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ...errors import KeeprateError, unknown_name
 from ...plugins.registry import registry
 from .checkpoints import Shapes, differences, first_line, hub_problem, read_shapes
+from .label_names import older_labels
 from .loaded import LoadedModel, config_of, weights_sha256
 
 REMEDY = "Give local weights: --weights FILE.safetensors."
@@ -139,6 +140,7 @@ class _Request:
         """Create the model; `overlay` replaces entries of timm's description of it."""
         if self.image_size is not None:  # so that images are resized to it as well
             overlay["input_size"] = (3, *self.image_size)
+        overlay = {**older_labels(self.name), **overlay}
         sizes = {"img_size": self.image_size, "num_classes": self.num_classes}
         arguments = {key: value for key, value in sizes.items() if value is not None}
         return timm.create_model(
@@ -151,6 +153,11 @@ class _Request:
             with torch.device("meta"), _Unfilled():  # type: ignore[no-untyped-call]
                 return self.create()
         except TypeError as error:
+            if "PretrainedCfg" in str(error):  # timm takes none but its own keys
+                raise KeeprateError(
+                    f"timm cannot read pretrained_cfg in the config.json of '{self.name}': "
+                    f"{first_line(error)}. Class names go under label_names."
+                ) from error
             if "img_size" not in str(error):  # a mistake elsewhere, which keeps its traceback
                 raise
             raise KeeprateError(f"Model '{self.name}' has no image size to set.") from error
