@@ -10,8 +10,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keeprate.errors import KeeprateError
 from keeprate.data.text_files import read_text
+from keeprate.errors import KeeprateError
 from keeprate.study.study_file import read_study_text
 from keeprate.study.validate import validated
 from keeprate.study.yaml_lines import read_document
