@@ -160,6 +160,8 @@ def _files_exist(data: NamedData, ledger: Problems) -> bool:
         file = getattr(data_set, parameter.name, None)
         if parameter.required and isinstance(file, Path) and not file.exists():
             message = f"There is no '{file}'. Relative paths begin at the working directory."
+            if len(data.spec.values) > 1:  # which a comma in a path may have made several
+                message += f" A path with a comma and = goes in quotes: '{data.cls.name}:\"PATH\"'."
             ledger.add((*data.path, "parameters", parameter.name), message)
             all_exist = False
     return all_exist

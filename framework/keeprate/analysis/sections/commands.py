@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import shlex
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
+from ...plugins.parameters import spec_text
 from ...request import ModelSpec, Request, RunSpec
-from ...results.labels import text_of
 from ...results.records import Environment, RunInfo
 from ..rerun import request_of
 from ..runs import ScoredRun
@@ -81,7 +81,7 @@ def _repeated(option: str, values: Iterable[str | None]) -> list[str]:
 def _options(request: Request) -> list[str]:
     """Return the options that all runs of one command share."""
     options, data = request.options, request.data
-    words = [*_model(request.model), "--data", _spec(data.name or "", data.values)]
+    words = [*_model(request.model), "--data", spec_text(data.name or "", data.values)]
     words += ["--limit", str(options.limit), "--precision", options.loop.precision]
     words += ["--batch-size", str(options.loop.batch_size)]
     words += ["--skip-bad"] * options.skip_bad + ["--empty-last-mlp"] * options.empty_last_mlp
@@ -98,10 +98,4 @@ def _model(spec: ModelSpec) -> list[str]:
 
 
 def _method(spec: RunSpec) -> str:
-    return _spec(spec.method, spec.values)
-
-
-def _spec(name: str, values: Mapping[str, object]) -> str:
-    """Spell a method or data set with its parameters, as the command line takes it."""
-    parameters = ",".join(text_of({key: value}) for key, value in values.items())
-    return f"{name}:{parameters}" if parameters else name
+    return spec_text(spec.method, spec.values)

@@ -15,7 +15,11 @@ if TYPE_CHECKING:
     from ...study import Study
 
 OPTIONS = (
-    click.option("--data", metavar="NAME[:PARAMETERS]", help="Data set; see `keeprate list`."),
+    click.option(
+        "--data",
+        metavar="NAME[:PARAMETERS]",
+        help="Data set, as imagenet:FOLDER, or 'imagenet:\"FOLDER\"' if FOLDER has , and = in it.",
+    ),
     click.option("--model", metavar="NAME", help="timm's, or hf:FOLDER; default: the data's own."),
     click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="Its weights."),
     click.option("--image-size", metavar="PIXELS", help="Side, or HEIGHTxWIDTH, of images."),
