@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Final
 
 from ..results.labels import text_of
 from ..results.records import Result
 from ..results.store import Store
+from .chance import chance_notes
 from .metrics import UNKNOWN, MetricInfo
 from .model import Findings, ReportOptions
 from .runs import LoadedRuns, RunGroup, ScoredRun, gather
@@ -136,6 +137,8 @@ def summarise(store: Store, options: ReportOptions | None = None) -> Summary:
     """
     options = options or ReportOptions()
     evidence = gather(store, options.metric)
+    notes = chance_notes(evidence.groups, store)
+    evidence = replace(evidence, problems=(*evidence.problems, *notes))
     groups = tuple(_group(group) for group in evidence.groups)
     return Summary(groups, evidence.problems, evidence, options)
 
