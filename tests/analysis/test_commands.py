@@ -56,6 +56,8 @@ CASES = {
     "a size": f"{DIGITS} --image-size 64 {ONE}",
     "a size that the name has": f"{TINY} --image-size 16 --method full",
     "an oblong size": f"{DIGITS} --image-size 64x48 {ONE}",
+    "another preparation": f"{DIGITS} {ONE} --mean 0,0.2,0.3 --std 0.25 --crop-pct 0.9",
+    "another interpolation": f"{DIGITS} {ONE} --interpolation nearest",
     "photographs": f'{VIT} --data "image-folder:root=it\'s my 50% & more" {ONE}',
     "other labels": f'{VIT} --data "image-folder:it\'s my 50% & more,labels=my labels.txt" {ONE}',
     "a path with a comma": f"{VIT} --data 'image-folder:\"lr=0.1,labels=x\"' {ONE}",

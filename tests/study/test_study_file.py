@@ -147,7 +147,7 @@ WRONG = {
     "methods: [a, ]\nmodels: [~]": None,
     "models: [~]": "models.0: is an empty item. Fill it or take it out.",
     "models: 5": "models: must be a name, not 5.",
-    "models: {weights: a}": "models: weights and image_size need a model's name.",
+    "models: {weights: a}": "models: weights goes with a model's name.",
     "models: {name: a, given: a}": "models: given is no key here.",
     "models: {name: a, weight: b}": "models.weight: is no key here. Did you mean 'weights'?",
     "models: {name: a, image_size: 3x}": "models.image_size: must be pixels, as 384, or "

@@ -107,7 +107,8 @@ def preparation(
         raise KeeprateError(
             f"Model '{loaded.name}' reads {ours}, and data set '{data.name}' has {theirs}."
         )
-    return ImagePreparation(data, _image_input(loaded, backbone))
+    expected = _image_input(loaded, backbone)
+    return ImagePreparation(data, replace(expected, **loaded.changes.given))
 
 
 def _image_input(loaded: LoadedModel, backbone: Backbone) -> ModelInput:
@@ -130,6 +131,9 @@ def _text_preparation(
     loaded: LoadedModel, backbone: Backbone, data: TextDataSet
 ) -> TextPreparation:
     from ..backbones.loading.huggingface_processors import tokenizer_of
+
+    if given := loaded.changes.given:
+        raise KeeprateError(f"Model '{loaded.name}' reads texts: leave out {' and '.join(given)}.")
 
     tokenizer, config = tokenizer_of(_folder_of(loaded)), cast(Any, loaded.model.config)
     if len(tokenizer) > config.vocab_size:

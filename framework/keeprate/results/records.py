@@ -88,7 +88,8 @@ class DataInfo(Record):
     """The images or texts that ran and how they were prepared; `skipped` maps id to reason.
 
     `parameters` are those of the data set without its paths, which are in `places`. `fingerprint`
-    is a hash of all samples, used or not.
+    is a hash of all samples, used or not. `transform_changes` are the parts of `transform` that
+    the user asked for.
     """
 
     name: str
@@ -97,6 +98,7 @@ class DataInfo(Record):
     images: int
     fingerprint: str
     transform: Values
+    transform_changes: Values = {}
     skipped: dict[str, str]
 
 
@@ -178,7 +180,7 @@ class RunInfo(Record):
             exclude={
                 **dict.fromkeys(_NAMES_AND_SPELLINGS, True),
                 "backbone": {"name", "weights", "num_parameters"},
-                "data": {"name", "places"},
+                "data": {"name", "places", "transform_changes"},
             },
         )
         # the ids alone: reasons are messages of libraries, which other versions spell differently

@@ -106,5 +106,6 @@ def _data_info(comparison: Comparison) -> DataInfo:
         images=len(comparison.samples),
         fingerprint=comparison.fingerprint,
         transform=dict(comparison.prepared.transform),
+        transform_changes=comparison.loaded.changes.given,
         skipped=comparison.skipped,
     )

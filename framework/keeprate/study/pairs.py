@@ -94,7 +94,7 @@ def _models(content: StudySpec) -> list[NamedModel]:
     models_by_spec: dict[ModelSpec, NamedModel] = {}
     for index, entry in enumerate(content.models):
         if entry is not None:
-            spec = ModelSpec(entry.name, entry.weights, entry.image_size)
+            spec = ModelSpec(entry.name, entry.weights, entry.image_size, changes=entry.changes)
             if entry.given is not None:
                 spec = ModelSpec(built=entry.given)
             models_by_spec.setdefault(spec, NamedModel(spec, ("models", index)))

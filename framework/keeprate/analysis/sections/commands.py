@@ -91,10 +91,13 @@ def _options(request: Request) -> list[str]:
 def _model(spec: ModelSpec) -> list[str]:
     values = {"--model": spec.name, "--weights": spec.weights}
     words = [word for option, value in values.items() if value for word in (option, str(value))]
-    if spec.image_size is None:
-        return words
-    height, width = spec.image_size
-    return [*words, "--image-size", str(height) if height == width else f"{height}x{width}"]
+    if spec.image_size is not None:
+        height, width = spec.image_size
+        words += ["--image-size", str(height) if height == width else f"{height}x{width}"]
+    for name, value in spec.changes.given.items():
+        text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        words += [f"--{name.replace('_', '-')}", text]
+    return words
 
 
 def _method(spec: RunSpec) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from ...errors import KeeprateError
+from ...request import InputChanges
 from .label_names import in_order, label_names_of
 
 
@@ -21,7 +22,7 @@ class LoadedModel:
 
     `weights` is a file name, "pretrained" or "random weights"; `weights_sha256` is what the
     function of that name returns. `folder` holds the files of a transformers model, which also say
-    how its inputs are prepared.
+    how its inputs are prepared; `changes` are made to that.
     """
 
     model: nn.Module
@@ -29,6 +30,7 @@ class LoadedModel:
     weights: str
     weights_sha256: str
     folder: Path | None = None
+    changes: InputChanges = field(default_factory=InputChanges)
 
 
 def weights_sha256(model: nn.Module) -> str:

@@ -23,6 +23,10 @@ OPTIONS = (
     click.option("--model", metavar="NAME", help="timm's, or hf:FOLDER; default: the data's own."),
     click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="Its weights."),
     click.option("--image-size", metavar="PIXELS", help="Side, or HEIGHTxWIDTH, of images."),
+    click.option("--mean", metavar="R,G,B", help="Of images, 0 to 1; default: the model's own."),
+    click.option("--std", metavar="R,G,B", help="Likewise, standard deviation."),
+    click.option("--interpolation", metavar="NAME", help="Likewise: nearest, bilinear, bicubic."),
+    click.option("--crop-pct", type=Number(), metavar="SHARE", help="Likewise, share cut out."),
     click.option(
         "--method",
         "methods",
