@@ -220,7 +220,8 @@ class ComparisonRunner:
 
     def _environment(self, name: str) -> Environment:
         # several batches or workers may give the same note: each is kept once, in order
-        notes = tuple(dict.fromkeys(self.notes[name]))
+        first = [note for note in [self.comparison.input_note] if note is not None]
+        notes = tuple(dict.fromkeys([*first, *self.notes[name]]))
         loop = self.comparison.options.loop
         device = device_name(device_of(loop.accelerator))
         return environment(self.started, device, loop.batch_size, loop.workers, notes)

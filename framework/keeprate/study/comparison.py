@@ -52,6 +52,7 @@ class Comparison:
     `request` names what was asked for, so that another machine can be asked for it; it is None if
     something has no name. `bad` are the unusable samples, with reasons, if they are known already.
     `reference` are the unpruned model's logits (N, K) for `samples`, once they are known.
+    `input_note` is a line on doubtful preprocessing, which goes with every result.
     """
 
     def __init__(
@@ -77,7 +78,8 @@ class Comparison:
         self.prepared, self.skipped = self._prepared(prepares, bad)
         self.samples = self.prepared.samples
         self.fingerprint = data.fingerprint()
-        notes = [self.prepared.note, *(self._budget_note(plan) for plan in plans)]
+        self.input_note = prepares.note
+        notes = [prepares.note, self.prepared.note, *(self._budget_note(plan) for plan in plans)]
         self.notes = [note for note in dict.fromkeys(notes) if note is not None]
         jobs = [self._make_run(plan) for plan in plans]
         # two spellings of one schedule or budget are one run

@@ -14,6 +14,7 @@ from torch import nn
 from ...errors import KeeprateError
 from ...request import InputChanges
 from .label_names import in_order, label_names_of
+from .stated_input import StatedInput
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,8 @@ class LoadedModel:
 
     `weights` is a file name, "pretrained" or "random weights"; `weights_sha256` is what the
     function of that name returns. `folder` holds the files of a transformers model, which also say
-    how its inputs are prepared; `changes` are made to that.
+    how its inputs are prepared. `changes` are made to how they are; `stated` is what the file of
+    the weights tells of that.
     """
 
     model: nn.Module
@@ -31,6 +33,7 @@ class LoadedModel:
     weights_sha256: str
     folder: Path | None = None
     changes: InputChanges = field(default_factory=InputChanges)
+    stated: tuple[StatedInput, ...] = ()
 
 
 def weights_sha256(model: nn.Module) -> str:

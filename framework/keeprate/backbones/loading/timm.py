@@ -18,6 +18,7 @@ from ...plugins.registry import registry
 from .checkpoints import Shapes, differences, first_line, hub_problem, read_shapes
 from .label_names import older_labels
 from .loaded import LoadedModel, config_of, weights_sha256
+from .stated_input import stated_inputs
 
 REMEDY = "Give local weights: --weights FILE.safetensors."
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
@@ -45,7 +46,8 @@ def load_timm(
         model, source = _load_from_hub(request, config_of(skeleton)), "pretrained"
     else:
         model, source = request.create(), "random weights"
-    return LoadedModel(model.eval(), name, source, weights_sha256(model))
+    stated = () if weights is None else stated_inputs(weights, name)
+    return LoadedModel(model.eval(), name, source, weights_sha256(model), stated=stated)
 
 
 def outline_timm(
