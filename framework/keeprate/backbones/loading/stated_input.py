@@ -131,7 +131,8 @@ def _in_name(stem: str, architecture: str) -> StatedInput:
     # the name of the model's own family, without a tag, tells nothing new
     if not models or ("." not in known and _begins(own, known)):
         return StatedInput("", {})
-    each = [_fields(timm.get_pretrained_cfg(name).to_dict()) for name in models]
+    configs = [timm.get_pretrained_cfg(name) for name in models]
+    each = [_fields(vars(config)) for config in configs if config is not None]
     agreed = {
         name: value
         for name, value in each[0].items()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ...request import DEFAULT_SEEDS, LoopOptions, Options
-from ..options import Number, plugin_options
+from ..options import INPUT_OPTIONS, Number, plugin_options
 
 if TYPE_CHECKING:
     from ...study import Study
@@ -23,10 +23,7 @@ OPTIONS = (
     click.option("--model", metavar="NAME", help="timm's, or hf:FOLDER; default: the data's own."),
     click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="Its weights."),
     click.option("--image-size", metavar="PIXELS", help="Side, or HEIGHTxWIDTH, of images."),
-    click.option("--mean", metavar="R,G,B", help="Of images, 0 to 1; default: the model's own."),
-    click.option("--std", metavar="R,G,B", help="Likewise, standard deviation."),
-    click.option("--interpolation", metavar="NAME", help="Likewise: nearest, bilinear, bicubic."),
-    click.option("--crop-pct", type=Number(), metavar="SHARE", help="Likewise, share cut out."),
+    *INPUT_OPTIONS,
     click.option(
         "--method",
         "methods",
