@@ -128,11 +128,12 @@ SAME = {
         "methods: tome\nbudgets: [80%, 0.004]",
     ),
     "how images are prepared": Asked(
-        "--model test_vit --weights w.safetensors --data digits --method tome --schedule r=1 "
-        "--mean 0,0.4,.3 --std 0.25 --interpolation bilinear --crop-pct 0.95",
+        "--model test_vit --weights w.safetensors --image-size 64 --data digits --method tome "
+        "--schedule r=1 --mean 0,0.4,.3 --std 0.25 --interpolation bilinear --crop-pct 0.95",
         {
             "model": "test_vit",
             "weights": "w.safetensors",
+            "image_size": 64,
             "data": "digits",
             "methods": "tome",
             "schedules": "r=1",
@@ -141,7 +142,7 @@ SAME = {
             "interpolation": "bilinear",
             "crop_pct": 0.95,
         },
-        "models: {name: test_vit, weights: w.safetensors, mean: [0, 0.4, 0.3], "
+        "models: {name: test_vit, weights: w.safetensors, image_size: 64, mean: [0, 0.4, 0.3], "
         "std: 0.25, interpolation: bilinear, crop_pct: 0.95}\ndata: digits\nmethods: tome\n"
         "schedules: r=1",
     ),
