@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from keeprate.data.text_files import read_text
 from keeprate.errors import KeeprateError
 
 from .folders import ClassFolders, did_you_mean
@@ -17,11 +19,12 @@ class ImageFolder(ClassFolders):
 
     Which class index a folder stands for is settled, in this order, by
     1. the file `labels`: one class name per line, in the order of the model's outputs;
-    2. the model's own label names (timm's `pretrained_cfg["label_names"]`);
+    2. the model's own label names (timm's `label_names`, or `labels` in older configurations);
     3. the sorted folder names, if there are as many folders as the model has classes and if every
        common way of sorting them (torchvision's, timm's) gives the same order.
-    By 1 and 2 any part of the classes may be present; by 3 every folder must have an image that can
-    be read. Anything else is refused: a wrong label order would give wrong numbers without a sign.
+    By 1 and 2 any part of the classes may be present, and a folder with the name of several classes
+    (ImageNet has two of "crane") needs 1; by 3 every folder must have an image that can be read.
+    Anything else is refused: a wrong label order would give wrong numbers without a sign.
     """
 
     name: ClassVar[str] = "image-folder"
@@ -45,13 +48,12 @@ class ImageFolder(ClassFolders):
 
 
 def read_labels(path: Path, num_classes: int) -> list[str]:
-    """The class names in a text file, one per line; KeeprateError unless one for each class."""
-    try:
-        names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise KeeprateError(f"Cannot read the labels file '{path}': {error}.") from error
-    while names and not names[-1]:
-        names.pop()
+    """The class names in a text file, one per line; KeeprateError unless one for each class.
+
+    Blank lines, and blanks around names, do not count.
+    """
+    lines = io.StringIO(read_text(path), newline=None)
+    names = [line.strip() for line in lines if line.strip()]
     if len(names) != num_classes:
         raise KeeprateError(
             f"The labels file '{path}' has {len(names)} lines, the model {num_classes} classes. "
@@ -59,13 +61,26 @@ def read_labels(path: Path, num_classes: int) -> list[str]:
         )
     repeated = next((name for name in names if names.count(name) > 1), None)
     if repeated is not None:
-        raise KeeprateError(f"The labels file '{path}' names '{repeated}' more than once.")
+        raise KeeprateError(
+            f"The labels file '{path}' names '{repeated}' more than once. Give each class a name "
+            "of its own: that of its folder, any other where it has none."
+        )
     return names
 
 
 def by_name(folders: Sequence[str], names: Sequence[str], meaning: str) -> dict[str, int]:
-    """Class index of every folder by the position of its name; KeeprateError for an unknown one."""
+    """Class index of every folder by the position of its name.
+
+    Raises KeeprateError for a folder whose name is unknown, or that of several classes.
+    """
     for folder in folders:
+        if names.count(folder) > 1:
+            indices = [str(index) for index, name in enumerate(names) if name == folder]
+            raise KeeprateError(
+                f"Class folder '{folder}' is ambiguous: classes {', '.join(indices)} of the model "
+                "have this name. List a folder name for each class, in the order of the model's "
+                "outputs, in a file: labels=FILE."
+            )
         if folder not in names:
             raise KeeprateError(
                 f"Class folder '{folder}' is not {meaning}.{did_you_mean(folder, names)} List the "

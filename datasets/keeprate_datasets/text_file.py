@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from keeprate.data.text_files import read_text
 from keeprate.dataset import Sample, TextDataSet
 from keeprate.errors import KeeprateError, suggestion
 
@@ -103,6 +105,7 @@ def class_indices(
     numbers = {str(index): index for index in range(num_classes)}
     if all(row.label in class_names for row in rows):
         _refuse_ambiguous(file, rows, class_names, numbers)
+        _refuse_repeated(file, rows, class_names)
         return [class_names.index(row.label) for row in rows]
     for row in rows:
         if row.label not in numbers:
@@ -127,6 +130,18 @@ def _refuse_ambiguous(
             )
 
 
+def _refuse_repeated(file: Path, rows: Sequence[TextRow], names: Sequence[str]) -> None:
+    """Raise KeeprateError for a label that is the name of several classes."""
+    repeated = {name for name, times in Counter(names).items() if times > 1}
+    for row in rows:
+        if row.label in repeated:
+            indices = [str(index) for index, name in enumerate(names) if name == row.label]
+            raise KeeprateError(
+                f"Line {row.line} of '{file}': label '{row.label}' names several classes of the "
+                f"model ({', '.join(indices)}): write class indices from 0 throughout."
+            )
+
+
 def _unknown_label(
     file: Path, row: TextRow, num_classes: int, names: Sequence[str]
 ) -> KeeprateError:
@@ -141,7 +156,7 @@ def _unknown_label(
 
 def _table(file: Path, delimiter: str) -> Iterator[tuple[int, Mapping[str, object]]]:
     """Yield the number of the line that each row of a table begins on, and its values by column."""
-    reader = csv.reader(io.StringIO(_decoded(file), newline=""), delimiter=delimiter, strict=True)
+    reader = csv.reader(io.StringIO(read_text(file), newline=""), delimiter=delimiter, strict=True)
     begins, header = 1, None
     # a setting of the whole process, which is put back below
     earlier_limit = csv.field_size_limit(LONGEST)
@@ -171,7 +186,7 @@ def _header(file: Path, columns: list[str]) -> list[str]:
 
 def _json_lines(file: Path) -> Iterator[tuple[int, Mapping[str, object]]]:
     """Yield the number of each line that is not blank, and the JSON object on it."""
-    for number, line in enumerate(io.StringIO(_decoded(file)), start=1):
+    for number, line in enumerate(io.StringIO(read_text(file), newline=None), start=1):
         if not line.strip():
             continue
         try:
@@ -181,19 +196,6 @@ def _json_lines(file: Path) -> Iterator[tuple[int, Mapping[str, object]]]:
         if not isinstance(values, dict):
             raise KeeprateError(f"Line {number} of '{file}' is no JSON object.")
         yield number, values
-
-
-def _decoded(file: Path) -> str:
-    """Return what is in a file; KeeprateError with the line's number where it is not UTF-8."""
-    try:
-        data = file.read_bytes()
-    except OSError as error:
-        raise KeeprateError(f"Cannot read '{file}': {error.strerror}.") from error
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise KeeprateError(f"Line {line} of '{file}' is not UTF-8 text.") from error
 
 
 def _value(file: Path, line: int, values: Mapping[str, object], column: str) -> str:

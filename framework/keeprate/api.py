@@ -44,6 +44,10 @@ def compare(  # noqa: PLR0913  the options of `keeprate compare`
     seeds: int | Sequence[int] = DEFAULT_SEEDS,
     weights: Path | str | None = None,
     image_size: int | tuple[int, int] | None = None,
+    mean: float | Sequence[float] | None = None,
+    std: float | Sequence[float] | None = None,
+    interpolation: str | None = None,
+    crop_pct: float | None = None,
     limit: int | None = None,
     skip_bad: bool = Options.skip_bad,
     empty_last_mlp: bool = Options.empty_last_mlp,
@@ -66,7 +70,8 @@ def compare(  # noqa: PLR0913  the options of `keeprate compare`
 ) -> ComparisonTable:
     """Run methods at equal cost on a model and a data set; return a table of the results.
 
-    `model` is a name as in `keeprate compare --model` (with `weights` and `image_size` in pixels),
+    `model` is a name as in `keeprate compare --model` (with `weights`, `image_size` in pixels, and
+    `mean` and others where images are to be prepared otherwise than its name says),
     or a module: a copy of it is compared, in eval mode, and its `pretrained_cfg` says how images
     are prepared. `data` is a name with parameters ("imagenet:FOLDER") or a data set. The default
     model and data set ship with keeprate. `methods` are names with parameters

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from .backbones.loading.loaded import LoadedModel
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 PRECISIONS: Final = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true")
 ACCELERATORS: Final = ("auto", "cpu", "gpu", "cuda", "mps", "tpu", "hpu")
+INTERPOLATIONS: Final = ("nearest", "bilinear", "bicubic")
 PREFIX: Final = "hf:"
 """Prefix of the names of transformers' models; all other names are timm's."""
 DEFAULT_BUDGETS: Final = ("80%", "65%", "50%")
@@ -32,8 +33,28 @@ class Cost:
 
 
 @dataclass(frozen=True)
+class InputChanges:
+    """What images are prepared with in place of the model's own: whatever is not None.
+
+    Names and meanings are those of `keeprate.backbones.loading.model_input.ModelInput`.
+    """
+
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    interpolation: str | None = None
+    crop_pct: float | None = None
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The values that are not None, by name."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+
+@dataclass(frozen=True)
 class ModelSpec:
     """A model by name, with the file of its weights and the size (height, width) of its images.
+
+    `changes` are made to how its images are prepared.
 
     Without a name, it is the classifier that ships with the data set. `built` is the model itself,
     if no name could load it.
@@ -43,6 +64,7 @@ class ModelSpec:
     weights: Path | None = None
     image_size: tuple[int, int] | None = None
     built: LoadedModel | None = None
+    changes: InputChanges = InputChanges()
 
 
 @dataclass(frozen=True)

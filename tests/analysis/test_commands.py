@@ -56,8 +56,11 @@ CASES = {
     "a size": f"{DIGITS} --image-size 64 {ONE}",
     "a size that the name has": f"{TINY} --image-size 16 --method full",
     "an oblong size": f"{DIGITS} --image-size 64x48 {ONE}",
+    "another preparation": f"{DIGITS} {ONE} --mean 0,0.2,0.3 --std 0.25 --crop-pct 0.9",
+    "another interpolation": f"{DIGITS} {ONE} --interpolation nearest",
     "photographs": f'{VIT} --data "image-folder:root=it\'s my 50% & more" {ONE}',
     "other labels": f'{VIT} --data "image-folder:it\'s my 50% & more,labels=my labels.txt" {ONE}',
+    "a path with a comma": f"{VIT} --data 'image-folder:\"lr=0.1,labels=x\"' {ONE}",
     "bad photographs": f"{VIT} --data image-folder:torn --skip-bad {ONE}",
     "a plugin": "--plugin shapes.py --method shape:kind=b,words=,limit=inf --budget 65%",
     "a preset": "--plugin shapes.py --method 'shape:numbers=3,4,seed=5' --schedule fixed",
@@ -110,7 +113,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         save_file(model.state_dict(), folder / f"{file}.safetensors")
     (folder / "my labels.txt").write_text("ant\nbee\ncat\n")
     random = np.random.default_rng(0)
-    for place in ("it's my 50% & more", "torn"):
+    for place in ("it's my 50% & more", "torn", "lr=0.1,labels=x"):
         for name in ("ant/0.png", "bee/1.png", "cat/2.png"):
             (folder / place / name).parent.mkdir(parents=True)
             pixels = random.integers(0, 256, (40, 50, 3), dtype=np.uint8)

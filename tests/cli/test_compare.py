@@ -94,7 +94,7 @@ def test_a_preset_brings_its_schedule_and_parameters(tmp_path: Path) -> None:
         (("--method", "zero-tprune:s_removal=nan"), "s_removal must be finite"),
         (("--method", "zero-tprune:tolerance=-1"), "tolerance must be over 0"),
         (("--precision", "bf16"), "No precision 'bf16'. Did you mean"),
-        (("--weights", "w.safetensors"), "--model: weights and image_size need a model's name."),
+        (("--weights", "w.safetensors"), "--model: weights goes with a model's name."),
         (("--model", "vit_tinny_patch16_224"), "Did you mean 'vit_tiny_patch16_224'?"),
         (("--data", "imagenet:nowhere"), "--data: There is no 'nowhere'."),
         (

@@ -120,6 +120,10 @@ def test_mistakes_are_said_in_one_line(tiny: tuple[Path, Path]) -> None:
         "Method 'full' reduces nothing: drop schedule and budget."
     )
     assert error("0", "--weights", tiny[0]) == "--weights and --image-size need --model NAME."
+    assert error("0", "--std", "0.5") == "--model: std goes with a model's name."
+    assert error("0", *model, "--crop-pct", "90") == (
+        "--crop-pct: must be less than or equal to 1, not 90."
+    )
     (tiny[1] / "broken.jpg").write_bytes(b"\xff\xd8\xff")
     assert error(tiny[1] / "broken.jpg", *model, "--method", "tome").startswith(
         f"Cannot read the image '{tiny[1] / 'broken.jpg'}': "

@@ -131,13 +131,43 @@ def test_the_labels_file_decides(tmp_path: Path) -> None:
 def test_a_labels_file_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "labels.txt"
     data = ImageFolder(make(tmp_path / "images", "dog/a.jpg", "cat/b.jpg"), labels=file)
-    assert "Cannot read the labels file" in refusal(data, 2)
+    assert refusal(data, 2).startswith(f"Cannot read '{file}'")
     file.write_text("dog\ncat\neel\n")
     assert "has 3 lines, the model 2 classes" in refusal(data, 2)
     file.write_text("dog\ndog\n")
     assert "names 'dog' more than once" in refusal(data, 2)
     file.write_text("dog\nhorse\n")
     assert "Class folder 'cat' is not a line of" in refusal(data, 2)
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n", "\r", "  \n\n", "\n \t\n"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_the_labels_file_is_read_as_any_editor_saves_it(
+    ending: str, encoding: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "labels.txt"
+    file.write_bytes(ending.join(["eel", "dög", "cat", ""]).encode(encoding))
+    data = ImageFolder(make(tmp_path / "images", "dög/a.jpg", "cat/b.jpg", "eel/c.jpg"), file)
+    data.bind(3, None)
+    assert labels(data) == {"cat/b.jpg": 2, "dög/a.jpg": 1, "eel/c.jpg": 0}
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16-le", "utf-16-be", "utf-32"])
+def test_a_labels_file_in_another_encoding_is_refused(encoding: str, tmp_path: Path) -> None:
+    file = tmp_path / "labels.txt"
+    file.write_bytes("dög\ncat\n".encode(encoding))
+    data = ImageFolder(make(tmp_path / "images", "dog/a.jpg", "cat/b.jpg"), file)
+    assert refusal(data, 2).endswith("is not UTF-8 text. Save it as UTF-8.")
+
+
+def test_a_folder_with_the_name_of_several_classes_is_refused(tmp_path: Path) -> None:
+    data = ImageFolder(make(tmp_path, "bee/a.jpg", "cat/b.jpg"))
+    assert refusal(data, 4, ["ant", "bee", "cat", "bee"]) == (
+        "Class folder 'bee' is ambiguous: classes 1, 3 of the model have this name. List a folder "
+        "name for each class, in the order of the model's outputs, in a file: labels=FILE."
+    )
+    data.bind(4, ["ant", "ant", "cat", "bee"])  # no folder has the name given twice
+    assert labels(data) == {"bee/a.jpg": 3, "cat/b.jpg": 2}
 
 
 def test_another_number_of_folders_is_refused(tmp_path: Path) -> None:

@@ -67,6 +67,31 @@ def test_names_that_are_numbers_are_names_where_all_labels_are(tmp_path: Path) -
     assert [sample.label for sample in bound(indices, ("1", "2")).samples()] == [1, 0]
 
 
+def test_a_label_that_names_several_classes_is_refused_and_indices_are_not(tmp_path: Path) -> None:
+    names = written(tmp_path, "names.csv", "text,label\na,y\nb,x\n")
+    with pytest.raises(KeeprateError, match=r"Line 3 of .*'x' names several classes .* \(0, 2\)"):
+        bound(names, ("x", "y", "x"))
+    indices = written(tmp_path, "indices.csv", "text,label\na,1\nb,0\n")
+    assert [sample.label for sample in bound(indices, ("x", "x")).samples()] == [1, 0]
+    # a name given twice that no row has does no harm
+    assert [sample.label for sample in bound(names, ("x", "y", "z", "z")).samples()] == [1, 0]
+
+
+@pytest.mark.parametrize("name", ["a.tsv", "a.jsonl"])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("ending", ["\r\n", "\r", "\n\n"])
+def test_tables_are_read_as_any_editor_saves_them(
+    name: str, encoding: str, ending: str, tmp_path: Path
+) -> None:
+    lines = ["text\tlabel", "gut\tpositive", "öde\tnegative", ""]
+    if name == "a.jsonl":
+        lines = ['{"text": "gut", "label": 1}', '{"text": "öde", "label": 0}', ""]
+    (tmp_path / name).write_bytes(ending.join(lines).encode(encoding))
+    data = bound(tmp_path / name)
+    assert [data.text(0), data.text(1)] == ["gut", "öde"]
+    assert [sample.label for sample in data.samples()] == [1, 0]
+
+
 def test_empty_texts_are_bad_samples_and_another_text_is_another_data_set(tmp_path: Path) -> None:
     data = bound(written(tmp_path, "a.csv", 'text,label\n"  ",positive\ngood,positive\n'))
     assert data.bad_samples() == {"line-0000002": "empty text"}

@@ -226,7 +226,7 @@ def impostor(tokens, attention, stage):  # type: ignore[no-untyped-def]
         ({"methods": "tome", "data": 3}, "data: must be a name, not 3."),
         ({"methods": "tome", "data": "digit"}, "No data set 'digit'. Did you mean 'digits'"),
         ({"methods": "tome", "model": nn.Linear(1, 1)}, "does not say how its images are prepared"),
-        ({"methods": "tome", "weights": "x"}, "model: weights and image_size need a model's name."),
+        ({"methods": "tome", "weights": "x"}, "model: weights goes with a model's name."),
         ({"methods": "tome", "data": "imagenet"}, 'needs root: data="imagenet:FOLDER".'),
         ({"methods": ["tome", RandomDrop, print]}, "methods[2]: A method is a name, a class"),
         ({"methods": "tome", "engine": "rai"}, "No engine 'rai'"),

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keeprate.errors import KeeprateError
-from keeprate.plugins.parameters import build, parameters_of, parse_spec, values_of
+from keeprate.plugins.parameters import build, parameters_of, parse_spec, spec_text, values_of
 
 
 @dataclass(frozen=True)
@@ -107,10 +107,42 @@ def test_constructors_without_names_or_types_are_refused(cls: type, text: str) -
         ("folder:/data/a=b,limit=2", ("folder", {"": "/data/a=b", "limit": "2"})),
         ("folder:/a,b:c", ("folder", {"": "/a,b:c"})),
         ("x:word=", ("x", {"word": ""})),
+        ('folder:"/a/lr=0.1,b=2",limit=2', ("folder", {"": "/a/lr=0.1,b=2", "limit": "2"})),
+        ("folder:'lr=0.1/val'", ("folder", {"": "lr=0.1/val"})),
+        ("x: word = ' a, b=\\'c\\' ' , mode=S", ("x", {"word": " a, b='c' ", "mode": "S"})),
+        ("x:word=a\"b,mode=I'-S", ("x", {"word": 'a"b', "mode": "I'-S"})),
     ],
 )
 def test_specs_are_split_at_parameters(text: str, expected: tuple[str, dict[str, str]]) -> None:
     assert parse_spec(text) == expected
+
+
+class Texts:
+    name = "texts"
+
+    def __init__(self, root: Path, word: str, names: tuple[str, ...], steps: tuple[int, ...]):
+        self.root, self.word, self.names, self.steps = root, word, names, steps
+
+
+_HARD = st.text(alphabet="ab=,\"'()[] \\\n/:1", max_size=12)
+
+
+@given(_HARD, _HARD, st.lists(_HARD, max_size=4), st.lists(st.integers(), max_size=3))
+def test_values_of_any_characters_are_spelled_so_that_they_are_read_again(
+    path: str, word: str, names: list[str], steps: list[int]
+) -> None:
+    given = {"root": f"/{path}", "word": word, "names": names, "steps": steps}
+    name, texts = parse_spec(spec_text("texts", given))
+    built = build("thing", Texts, texts)
+    assert (name, built.root, built.word) == ("texts", Path(f"/{path}"), word)
+    assert (built.names, built.steps) == (tuple(names), tuple(steps))
+
+
+def test_what_needs_no_quotes_has_none() -> None:
+    values = {"iterations": [30, 5, 1], "pattern": "I'-S", "root": "/it's my/a,b", "flag": True}
+    spelled = "x:iterations=30,5,1,pattern=I'-S,root=/it's my/a,b,flag=true"
+    assert spec_text("x", values) == spelled
+    assert spec_text("x", {}) == "x"
 
 
 @pytest.mark.parametrize(
@@ -118,6 +150,7 @@ def test_specs_are_split_at_parameters(text: str, expected: tuple[str, dict[str,
     [
         (":a=1", "':a=1' names nothing; write name or name:parameter=value."),
         ("x:a=1,a=2", "Parameter 'a' is given twice in 'x:a=1,a=2'."),
+        ('x:"/a,b=2', "The quote before /a in 'x:\"/a,b=2' must end that value."),
     ],
 )
 def test_specs_that_cannot_be_read_are_refused(text: str, said: str) -> None:

@@ -127,6 +127,25 @@ SAME = {
         "models: {name: test_vit, weights: w.safetensors, image_size: 64}\ndata: digits\n"
         "methods: tome\nbudgets: [80%, 0.004]",
     ),
+    "how images are prepared": Asked(
+        "--model test_vit --weights w.safetensors --image-size 64 --data digits --method tome "
+        "--schedule r=1 --mean 0,0.4,.3 --std 0.25 --interpolation bilinear --crop-pct 0.95",
+        {
+            "model": "test_vit",
+            "weights": "w.safetensors",
+            "image_size": 64,
+            "data": "digits",
+            "methods": "tome",
+            "schedules": "r=1",
+            "mean": (0, 0.4, 0.3),
+            "std": 0.25,
+            "interpolation": "bilinear",
+            "crop_pct": 0.95,
+        },
+        "models: {name: test_vit, weights: w.safetensors, image_size: 64, mean: [0, 0.4, 0.3], "
+        "std: 0.25, interpolation: bilinear, crop_pct: 0.95}\ndata: digits\nmethods: tome\n"
+        "schedules: r=1",
+    ),
     "how it runs": Asked(
         "--name mine --limit 5 --skip-bad --empty-last-mlp --throughput --precision bf16-mixed "
         "--batch-size 3 --workers 2 --accelerator cpu --cache-decoded kept --engine sequential "
@@ -317,7 +336,7 @@ WRONG = {
         "--weights w.safetensors",
         {"weights": "w.safetensors"},
         "models: {weights: w.safetensors}",
-        "weights and image_size need a model's name.",
+        "weights goes with a model's name.",
     ),
     "weights that are not there": Asked(
         "--model test_vit --weights x.pth",
@@ -330,6 +349,42 @@ WRONG = {
         {"model": "test_vit", "image_size": "3x"},
         "models: {name: test_vit, image_size: 3x}",
         "must be pixels, as 384, or HEIGHTxWIDTH, as 384x288.",
+    ),
+    "mean": Asked(
+        "--model test_vit --mean 0.5,0.5",
+        {"model": "test_vit", "mean": "0.5,0.5"},
+        "models: {name: test_vit, mean: '0.5,0.5'}",
+        "must be three numbers from 0 to 1, one for each channel, as 0.5,0.5,0.5.",
+    ),
+    "mean for pixels to 255": Asked(
+        "--model test_vit --mean 123.675,116.28,103.53",
+        {"model": "test_vit", "mean": (123.675, 116.28, 103.53)},
+        "models: {name: test_vit, mean: [123.675, 116.28, 103.53]}",
+        "must be three numbers from 0 to 1, one for each channel, as 0.5,0.5,0.5.",
+    ),
+    "standard deviation": Asked(
+        "--model test_vit --std 0.5,0,0.5",
+        {"model": "test_vit", "std": [0.5, 0, 0.5]},
+        "models: {name: test_vit, std: [0.5, 0, 0.5]}",
+        "must be over 0.",
+    ),
+    "interpolation": Asked(
+        "--model test_vit --interpolation bicubical",
+        {"model": "test_vit", "interpolation": "bicubical"},
+        "models: {name: test_vit, interpolation: bicubical}",
+        "No interpolation 'bicubical'. Did you mean 'bicubic'?",
+    ),
+    "share that is cut out": Asked(
+        "--model test_vit --crop-pct 90",
+        {"model": "test_vit", "crop_pct": 90},
+        "models: {name: test_vit, crop_pct: 90}",
+        "must be less than or equal to 1, not 90.",
+    ),
+    "preparation of nothing": Asked(
+        "--std 0.5 --crop-pct 0.9",
+        {"std": 0.5, "crop_pct": 0.9},
+        "models: {std: 0.5, crop_pct: 0.9}",
+        "std and crop_pct go with a model's name.",
     ),
     "data": Asked(
         "--data digit",

@@ -55,6 +55,7 @@ def backbone_run(**changes: Any) -> RunInfo:
 
 
 SAME_ROWS = {
+    "what was asked for of the transform": data_run(transform_changes={"crop_pct": 1.0}),
     "where the method came from": make_run(method_origin="/elsewhere/my_method.py"),
     "where the backbone came from": make_run(backbone_origin="/elsewhere/my_backbone.py"),
     "where the data set came from": make_run(data_origin="/elsewhere/my_data.py"),

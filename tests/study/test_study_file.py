@@ -10,8 +10,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from keeprate.data.text_files import read_text
 from keeprate.errors import KeeprateError
-from keeprate.study.study_file import read_study_text, read_text
+from keeprate.study.study_file import read_study_text
 from keeprate.study.validate import validated
 from keeprate.study.yaml_lines import read_document
 from study_factory import content, told
@@ -146,7 +147,7 @@ WRONG = {
     "methods: [a, ]\nmodels: [~]": None,
     "models: [~]": "models.0: is an empty item. Fill it or take it out.",
     "models: 5": "models: must be a name, not 5.",
-    "models: {weights: a}": "models: weights and image_size need a model's name.",
+    "models: {weights: a}": "models: weights goes with a model's name.",
     "models: {name: a, given: a}": "models: given is no key here.",
     "models: {name: a, weight: b}": "models.weight: is no key here. Did you mean 'weights'?",
     "models: {name: a, image_size: 3x}": "models.image_size: must be pixels, as 384, or "
@@ -228,7 +229,8 @@ def test_a_key_left_empty_is_a_key_left_out() -> None:
 def test_a_file_that_is_not_utf_8_is_told_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "s.yaml"
     path.write_bytes(b"limit: 1\nname: \xff")
-    with pytest.raises(KeeprateError, match=r"s\.yaml:2: is not UTF-8 text\. Save it as UTF-8\."):
+    with pytest.raises(KeeprateError, match=r"Line 2 of '.*s\.yaml' is not UTF-8 text\. Save it"):
         read_text(path)
-    path.write_bytes("\ufefflimit: 1".encode())
-    assert read_text(path) == "limit: 1"
+    for encoding in ("utf-8-sig", "utf-16"):
+        path.write_bytes("limit: 1\r\n".encode(encoding))
+        assert read_text(path) == "limit: 1\r\n"

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from ..request import PREFIX, Cost, DataSpec, LoopOptions, ModelSpec, Options, Request, RunSpec
-from ..results.records import BackboneInfo, RunInfo
+from ..request import (
+    PREFIX,
+    Cost,
+    DataSpec,
+    InputChanges,
+    LoopOptions,
+    ModelSpec,
+    Options,
+    Request,
+    RunSpec,
+)
+from ..results.records import BackboneInfo, DataInfo, RunInfo
 
 _SHIPPED: Final = "shipped with "
 _PRETRAINED: Final = "pretrained"
@@ -20,7 +31,7 @@ def request_of(run: RunInfo, batch_size: int = LoopOptions.batch_size) -> Reques
     """
     data = run.data
     return Request(
-        model=model_spec_of(run.backbone),
+        model=replace(model_spec_of(run.backbone), changes=changes_of(data)),
         data=DataSpec(data.name, {**data.places, **data.parameters}),
         runs=(RunSpec(run.method, run.parameters, Cost(run.schedule or None, run.budget)),),
         options=Options(
@@ -32,6 +43,15 @@ def request_of(run: RunInfo, batch_size: int = LoopOptions.batch_size) -> Reques
             empty_last_mlp=run.empty_last_mlp,
         ),
     )
+
+
+def changes_of(data: DataInfo) -> InputChanges:
+    """Return the changes to how images are prepared that a stored run was asked for with."""
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in data.transform_changes.items()
+    }
+    return InputChanges(**values)
 
 
 def model_spec_of(backbone: BackboneInfo, name: str | None = None) -> ModelSpec:

@@ -17,6 +17,7 @@ from ..errors import KeeprateError
 from ..results.labels import labels_of
 from ..results.records import Failure, Result, RunInfo
 from ..results.store import Store
+from .chance import chance_notes
 from .metrics import MetricInfo, compared_metric, measured_metrics
 
 _ROWS_AT_ONCE: Final = 2_000_000
@@ -144,6 +145,7 @@ def gather(store: Store, metric: str | None = None) -> LoadedRuns:
     groups = _groups(members)
     problems += [line for group in groups for line in _not_comparable(group)]
     problems += [line for group in groups for line in _scored_otherwise(group)]
+    problems += chance_notes(groups, store)
     return LoadedRuns(tuple(groups), tuple(failures), tuple(problems), store)
 
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import KeeprateError
-from .options import ImageSize
+from ..request import InputChanges, ModelSpec
+from .options import INPUT_OPTIONS, ImageSize
 
 if TYPE_CHECKING:
     from ..dataset import DataSet
@@ -24,6 +25,7 @@ OPTIONS = (
     click.option(
         "--image-size", type=ImageSize(), metavar="PIXELS", help="Side, or HEIGHTxWIDTH, of images."
     ),
+    *INPUT_OPTIONS,
     click.option(
         "--data", metavar="NAME[:PARAMETERS]", help="IMAGE is an id or index of this data set's."
     ),
@@ -55,7 +57,16 @@ class Picking:
     model: str | None
     weights: Path | None
     image_size: tuple[int, int] | None
+    mean: str | None
+    std: str | None
+    interpolation: str | None
+    crop_pct: float | str | None
     data: str | None
+
+    @property
+    def input_options(self) -> dict[str, object]:
+        """The options on how images are prepared, by argument, None where not typed."""
+        return {name: getattr(self, name) for name in vars(InputChanges())}
 
 
 @dataclass(frozen=True)
@@ -94,13 +105,31 @@ def source(asked: Picking) -> ImageSource:
     unknown or a file that is missing.
     """
     from ..backbones.lookup import adapt
-    from ..request import ModelSpec
     from ..study.build import build_model
     from ..visualization.image_selection import ImageSource
 
+    changes = _changes(asked)
     data = _data(asked)
-    loaded = build_model(ModelSpec(asked.model, asked.weights, asked.image_size), data)
+    spec = ModelSpec(asked.model, asked.weights, asked.image_size, changes=changes)
+    loaded = build_model(spec, data)
     return ImageSource(loaded, adapt(loaded.model), data)
+
+
+def _changes(asked: Picking) -> InputChanges:
+    """Return how images are to be prepared; KeeprateError for what the specification refuses."""
+    from ..study import Problems
+    from ..study.validate import validated
+    from .typed_options import TypedOptions
+
+    if not any(value is not None for value in asked.input_options.values()):
+        return InputChanges()
+    options = {"model": asked.model, **asked.input_options}
+    spelling = {name: f"--{name.replace('_', '-')}" for name in options}
+    ledger = Problems(TypedOptions(options, spelling))
+    models = validated(ledger).models
+    if ledger.problems or not models or models[0] is None:
+        raise ledger.error()
+    return models[0].changes
 
 
 def _data(options: Picking) -> DataSet:

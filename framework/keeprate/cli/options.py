@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
 from traceback import print_exception
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 import click
 
@@ -119,6 +119,15 @@ class Number(click.ParamType[float | str]):
             except ValueError:
                 continue
         return str(value)
+
+
+INPUT_OPTIONS: Final = (
+    click.option("--mean", metavar="R,G,B", help="Of images, 0 to 1; default: the model's own."),
+    click.option("--std", metavar="R,G,B", help="Likewise, standard deviation."),
+    click.option("--interpolation", metavar="NAME", help="Likewise: nearest, bilinear, bicubic."),
+    click.option("--crop-pct", type=Number(), metavar="SHARE", help="Likewise, share cut out."),
+)
+"""How images are prepared, in place of what the model says; the specification judges the values."""
 
 
 def _warn(broken: BrokenPlugin) -> None:

@@ -17,8 +17,8 @@ from torchvision.transforms.v2 import functional
 
 from ..backbones.loading.model_input import ModelInput
 from ..errors import KeeprateError
+from ..request import INTERPOLATIONS
 
-INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
 CROP_MODES = ("center", "squash", "border")
 
 MOST_ELONGATED = 16

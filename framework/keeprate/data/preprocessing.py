@@ -12,6 +12,7 @@ from torch import nn
 from ..backbone import Backbone
 from ..backbones.loading.loaded import LoadedModel
 from ..backbones.loading.model_input import ModelInput
+from ..backbones.loading.stated_input import input_note
 from ..dataset import DataSet, TextDataSet
 from ..errors import KeeprateError
 from .image_cache import DecodedCache
@@ -44,6 +45,8 @@ class ImagePreparation:
 
     data: DataSet
     given: ModelInput
+    note: str | None = None
+    """What a weights file tells against it."""
 
     def prepare(self, indices: Sequence[int], cache: Path | None = None) -> Preprocessed:
         """Return the samples at `indices`, whose decoded images are kept in the folder `cache`.
@@ -76,6 +79,7 @@ class TextPreparation:
 
     data: TextDataSet
     given: TextInput
+    note: None = None
 
     def prepare(self, indices: Sequence[int], cache: Path | None = None) -> Preprocessed:
         """Return the samples at `indices`, with all texts as tokens; `cache` is not used."""
@@ -107,7 +111,8 @@ def preparation(
         raise KeeprateError(
             f"Model '{loaded.name}' reads {ours}, and data set '{data.name}' has {theirs}."
         )
-    return ImagePreparation(data, _image_input(loaded, backbone))
+    used = replace(_image_input(loaded, backbone), **loaded.changes.given)
+    return ImagePreparation(data, used, input_note(loaded.weights, loaded.stated, used))
 
 
 def _image_input(loaded: LoadedModel, backbone: Backbone) -> ModelInput:
@@ -130,6 +135,9 @@ def _text_preparation(
     loaded: LoadedModel, backbone: Backbone, data: TextDataSet
 ) -> TextPreparation:
     from ..backbones.loading.huggingface_processors import tokenizer_of
+
+    if given := loaded.changes.given:
+        raise KeeprateError(f"Model '{loaded.name}' reads texts: leave out {' and '.join(given)}.")
 
     tokenizer, config = tokenizer_of(_folder_of(loaded)), cast(Any, loaded.model.config)
     if len(tokenizer) > config.vocab_size:

@@ -224,7 +224,7 @@ class ComparisonRunner:
 
     def _environment(self, name: str) -> Environment:
         # several batches or workers may give the same note: each is kept once, in order
-        notes = tuple(dict.fromkeys([*self.comparison.loaded.adapted, *self.notes[name]]))
+        notes = tuple(dict.fromkeys([*self.comparison.input_notes, *self.notes[name]]))
         loop = self.comparison.options.loop
         device = device_name(device_of(loop.accelerator))
         return environment(self.started, device, loop.batch_size, loop.workers, notes)

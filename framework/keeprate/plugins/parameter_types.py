@@ -7,6 +7,8 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
+from .quoting import split_items
+
 _TRUTH = {"true": True, "yes": True, "on": True, "1": True}
 _TRUTH |= {"false": False, "no": False, "off": False, "0": False}
 
@@ -83,7 +85,7 @@ def _convert_tuple(value: object, members: tuple[Any, ...]) -> tuple[object, ...
     """Return a list, a tuple or a text ("30,5,1" or "(30, 5, 1)") as a tuple of `members`."""
     if isinstance(value, str):
         inner = value.strip("()[] ").removesuffix(",")  # Python writes a tuple of one as (5,)
-        value = [part.strip() for part in inner.split(",")] if inner else []
+        value = split_items(inner) if inner else []
     if not isinstance(value, list | tuple):
         raise ValueError(value)
     if members[-1:] == (Ellipsis,):

@@ -12,12 +12,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, is_dataclass
 from inspect import Parameter as Argument
 from inspect import formatannotation, signature
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 from ..errors import AuthorError, KeeprateError, suggestion
 from .author_errors import definition_place, describe_error, package_of, raise_place, sentence
 from .parameter_types import converted, fits, wanted
+from .quoting import masked, quoted, unquoted
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _NEXT_PARAMETER = re.compile(r"\s*,\s*(?=[^\W\d]\w*\s*=)")
+_NEEDS_QUOTES = re.compile(rf"""^[\s"']|\s\Z|[=,(\[]\s*["']|{_NEXT_PARAMETER.pattern}""")
+_ITEM_NEEDS_QUOTES = re.compile(r"""^\Z|^[\s']|\s\Z|[,="()\[\]]""")
 _ASSIGNMENT = re.compile(r"([^\W\d]\w*)\s*=\s*(.*)", re.DOTALL)
 
 
@@ -59,20 +63,47 @@ def parse_spec(text: str) -> tuple[str, dict[str, str]]:
 
     A comma starts a new parameter only where an identifier and "=" follow, so values may hold
     commas: "zero-tprune:iterations=30,5,1,pattern=I'-S". A first value without "=" belongs to the
-    first parameter, whatever its name, and is returned under "": "imagenet:/data/val".
-    Raises KeeprateError for a missing name and for a parameter given twice.
+    first parameter, whatever its name, and is returned under "": "imagenet:/data/val". A value in
+    quotes, single or double, is taken as it is: 'imagenet:"/data/lr=0.1,b=2"'.
+    Raises KeeprateError for a missing name, a parameter given twice and a quote that is not closed.
     """
     name, _, rest = (part.strip() for part in text.partition(":"))
     if not name:
         raise KeeprateError(f"'{text}' names nothing; write name or name:parameter=value.")
     values: dict[str, str] = {}
-    for part in _NEXT_PARAMETER.split(rest) if rest else ():
-        match = _ASSIGNMENT.fullmatch(part)
-        key, value = match.groups() if match else ("", part)
+    # characters in quotes are hidden, so that no parameter begins there
+    commas = [match.span() for match in _NEXT_PARAMETER.finditer(masked(rest))]
+    edges = [(0, 0), *commas, (len(rest), len(rest))] if rest else []
+    for (_, begin), (end, _) in pairwise(edges):
+        match = _ASSIGNMENT.fullmatch(rest[begin:end])
+        key, value = match.groups() if match else ("", rest[begin:end])
         if key in values:
             raise KeeprateError(f"Parameter '{key}' is given twice in '{text}'.")
-        values[key] = value
+        if value[:1] in ("'", '"') and not masked(value).startswith("_"):
+            raise KeeprateError(f"The quote before {value[1:]} in '{text}' must end that value.")
+        values[key] = unquoted(value)
     return name, values
+
+
+def spec_text(name: str, values: Mapping[str, object]) -> str:
+    """Return the text "name:parameter=value,parameter=value" that `parse_spec` and `build` read."""
+    texts = [f"{key}={_value_text(value)}" for key, value in values.items()]
+    return f"{name}:{','.join(texts)}" if texts else name
+
+
+def _value_text(value: object) -> str:
+    if not isinstance(value, list | tuple):
+        text = _plain_text(value)
+        return quoted(text) if _NEEDS_QUOTES.search(text) else text
+    items = [_plain_text(item) for item in value]
+    if not any(_ITEM_NEEDS_QUOTES.search(item) for item in items):
+        return ",".join(items)
+    # in brackets, so that a single item in quotes is not taken for the whole value
+    return f"({','.join(quoted(item) for item in items)},)"
+
+
+def _plain_text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def build(kind: str, cls: type[T], values: Mapping[str, object]) -> T:

@@ -88,8 +88,9 @@ class DataInfo(Record):
     """The images or texts that ran and how they were prepared; `skipped` maps id to reason.
 
     `parameters` are those of the data set without its paths, which are in `places`. `fingerprint`
-    is a hash of all samples, used or not. `notes` are what the data set says of its samples, as how
-    many files were passed over.
+    is a hash of all samples, used or not. `transform_changes` are the parts of `transform` that
+    the user asked for. `notes` are what the data set says of its samples, as how many files were
+    passed over.
     """
 
     name: str
@@ -98,6 +99,7 @@ class DataInfo(Record):
     images: int
     fingerprint: str
     transform: Values
+    transform_changes: Values = {}
     skipped: dict[str, str]
     notes: tuple[str, ...] = ()
 
@@ -180,7 +182,7 @@ class RunInfo(Record):
             exclude={
                 **dict.fromkeys(_NAMES_AND_SPELLINGS, True),
                 "backbone": {"name", "weights", "num_parameters"},
-                "data": {"name", "places", "notes"},
+                "data": {"name", "places", "transform_changes", "notes"},
             },
         )
         # the ids alone: reasons are messages of libraries, which other versions spell differently

@@ -162,6 +162,15 @@ class Store:
         except (OSError, ValueError, IndexError, EOFError) as error:
             raise KeeprateError(f"{path}: {_first_line(error)}") from error
 
+    def num_classes(self, run_id: str) -> int | None:
+        """Return the number of classes of stored logits, None where none can be read."""
+        try:
+            # only the head of the file is read
+            table = np.load(self.path_of(run_id, ".npy"), mmap_mode="r", allow_pickle=False)
+            return int(table.dtype["logits"].shape[0])
+        except (OSError, ValueError, KeyError, IndexError, EOFError):
+            return None
+
     def _load(self, run_id: str) -> Result:
         """Read a result. Raises OSError, or ValueError that says in one line what is wrong."""
         result = _parse(Result, self.path_of(run_id, ".json").read_bytes())

@@ -8,13 +8,13 @@ from typing import ClassVar, Final
 from .problems import Problem, StudySource
 from .yaml_lines import KeyPath
 
-_OF_THE_MODEL: Final = ("weights", "image_size")
+_OF_THE_MODEL: Final = ("weights", "image_size", "mean", "std", "interpolation", "crop_pct")
 
 
 class Arguments(StudySource):
-    """Arguments of a Python call; `model`, `weights` and `image_size` are one entry of `models`.
+    """Arguments of a Python call; `model`, `weights`, `image_size` and others are one of `models`.
 
-    The others are keys of `StudySpec`. What is None is left out.
+    Those not of the model are keys of `StudySpec`. What is None is left out.
     """
 
     equals: ClassVar[str | None] = "="

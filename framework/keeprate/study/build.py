@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from ..backbones.loading.load import load_model
 from ..backbones.loading.loaded import LoadedModel, weights_sha256
@@ -64,7 +65,8 @@ def build_model(spec: ModelSpec, data: DataSet) -> LoadedModel:
     if spec.built is not None:
         return spec.built
     if spec.name is not None:
-        return load_model(spec.name, weights=spec.weights, image_size=spec.image_size)
+        loaded = load_model(spec.name, weights=spec.weights, image_size=spec.image_size)
+        return replace(loaded, changes=spec.changes)
     if spec.weights is not None or spec.image_size is not None:
         raise KeeprateError("--weights and --image-size need --model NAME.")
     model = data.classifier()

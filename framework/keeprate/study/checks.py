@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..backbone import Backbone
 from ..backbones.loading.load import outline
@@ -137,7 +137,7 @@ def _outline(model: NamedModel, ledger: Problems, *, ask_hub: bool) -> LoadedMod
             outlined = outline(spec.name, weights=spec.weights, image_size=spec.image_size)
             if ask_hub and spec.weights is None:
                 find_published(spec.name, config_of(outlined.model))
-            return outlined
+            return replace(outlined, changes=spec.changes)
         except KeeprateError as error:
             ledger.add((*path, _blamed_key(model, str(error))), str(error))
     return None

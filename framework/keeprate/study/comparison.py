@@ -52,6 +52,7 @@ class Comparison:
     `request` names what was asked for, so that another machine can be asked for it; it is None if
     something has no name. `bad` are the unusable samples, with reasons, if they are known already.
     `reference` are the unpruned model's logits (N, K) for `samples`, once they are known.
+    `input_notes` tell of adapted weights and doubtful preprocessing; they go with every result.
     """
 
     def __init__(
@@ -77,8 +78,9 @@ class Comparison:
         self.prepared, self.skipped = self._prepared(prepares, bad)
         self.samples = self.prepared.samples
         self.fingerprint = data.fingerprint()
+        self.input_notes = [*loaded.adapted, *filter(None, [prepares.note])]
         budget_notes = [self._budget_note(plan) for plan in plans]
-        notes = [*loaded.adapted, *data.notes(), self.prepared.note, *budget_notes]
+        notes = [*self.input_notes, *data.notes(), self.prepared.note, *budget_notes]
         self.notes = [note for note in dict.fromkeys(notes) if note is not None]
         jobs = [self._make_run(plan) for plan in plans]
         # two spellings of one schedule or budget are one run

@@ -106,6 +106,7 @@ def _data_info(comparison: Comparison) -> DataInfo:
         images=len(comparison.samples),
         fingerprint=comparison.fingerprint,
         transform=dict(comparison.prepared.transform),
+        transform_changes=comparison.loaded.changes.given,
         skipped=comparison.skipped,
         notes=tuple(data.notes()),
     )

@@ -94,7 +94,7 @@ def _models(content: StudySpec) -> list[NamedModel]:
     models_by_spec: dict[ModelSpec, NamedModel] = {}
     for index, entry in enumerate(content.models):
         if entry is not None:
-            spec = ModelSpec(entry.name, entry.weights, entry.image_size)
+            spec = ModelSpec(entry.name, entry.weights, entry.image_size, changes=entry.changes)
             if entry.given is not None:
                 spec = ModelSpec(built=entry.given)
             models_by_spec.setdefault(spec, NamedModel(spec, ("models", index)))
@@ -160,6 +160,8 @@ def _files_exist(data: NamedData, ledger: Problems) -> bool:
         file = getattr(data_set, parameter.name, None)
         if parameter.required and isinstance(file, Path) and not file.exists():
             message = f"There is no '{file}'. Relative paths begin at the working directory."
+            if len(data.spec.values) > 1:  # which a comma in a path may have made several
+                message += f" A path with a comma and = goes in quotes: '{data.cls.name}:\"PATH\"'."
             ledger.add((*data.path, "parameters", parameter.name), message)
             all_exist = False
     return all_exist

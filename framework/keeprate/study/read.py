@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..data.text_files import read_text
 from ..errors import KeeprateError
 from ..plugins.kinds import SUFFIXES
 from ..plugins.registry import registry
 from .expansion import Study, expand
-from .study_file import read_study_text, read_text
+from .study_file import read_study_text
 
 
 def read_study(

@@ -6,28 +6,31 @@ request has, too, are those of `keeprate.request`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, TypeVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from ..errors import KeeprateError, unknown_name
+from ..errors import KeeprateError
 from ..method import Method
-from ..request import (
-    ACCELERATORS,
-    DEFAULT_SEEDS,
-    PRECISIONS,
-    LoopOptions,
-    Options,
-    plain_folder,
+from ..request import DEFAULT_SEEDS, InputChanges, LoopOptions, Options
+from .value_types import (
+    Accelerator,
+    Channels,
+    Count,
+    Deviations,
+    Devices,
+    File,
+    FolderName,
+    ImageSize,
+    Interpolation,
+    Items,
+    Name,
+    Precision,
+    Share,
+    Some,
+    Text,
+    Zips,
 )
 
 if TYPE_CHECKING:
@@ -37,89 +40,10 @@ else:
     # these import torch, and a mistake should be told before that; `_is_object` looks at the types
     LoadedModel = DataSet = Any
 
-T = TypeVar("T")
-
-
-def _as_list(value: object) -> object:
-    """Return a single value as a list of one."""
-    return value if isinstance(value, list | tuple) else [value]
-
-
-def _number_to_text(value: object) -> object:
-    """Return a number as its text, because budgets and schedules are texts."""
-    # True is an int, but no budget
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return str(value) if is_number else value
-
-
-def _expand_path(value: object) -> object:
-    return Path(value).expanduser() if isinstance(value, str) else value
-
-
-def _parse_pixels(value: object) -> object:
-    """Return 384, "384x288" or [384, 288], height first, as (height, width) in pixels."""
-    if isinstance(value, str):
-        value = [int(side) if side.isdecimal() else 0 for side in value.split("x")]
-    # one number is the side of a square
-    sides = value * (2 // len(value)) if isinstance(value, list) and value else [value, value]
-    if len(sides) != 2 or not all(type(side) is int and side > 0 for side in sides):
-        raise ValueError("must be pixels, as 384, or HEIGHTxWIDTH, as 384x288.")
-    return tuple(sides)
-
-
-def _as_zips(value: object) -> object:
-    """Return a single list of names as a list of one such list."""
-    is_one = isinstance(value, list) and all(isinstance(name, str) for name in value)
-    return [value] if is_one else value
-
-
-def _check_devices(value: object) -> object:
-    # the exact type, because True is an int as well
-    if value != "auto" and not (type(value) is int and value > 0):
-        raise ValueError("must be a number of devices from 1, or auto.")
-    return value
-
-
-def _check_name(value: object) -> object:
-    if not isinstance(value, str):
-        raise ValueError(f"must be a name, not {value_text(value)}.")
-    return value
-
 
 def _is_plain(value: object) -> bool:
     """Tell whether a value is one that YAML and the command line have, too."""
     return value is None or isinstance(value, str | int | float | list | dict)
-
-
-def _one_of(kind: str, known: Collection[str]) -> BeforeValidator:
-    """Return a validator that refuses names that are not `known`, and suggests the nearest."""
-
-    def check(value: object) -> object:
-        if value not in known:
-            raise ValueError(str(unknown_name(kind, str(value), known)))
-        return value
-
-    return BeforeValidator(check)
-
-
-def value_text(value: object) -> str:
-    """Return a value as a message of one line can show it."""
-    if isinstance(value, dict | list) or len(repr(value)) > _LONGEST:
-        return {"dict": "key: value lines", "list": "a list"}.get(type(value).__name__, "this")
-    return "nothing" if value is None else repr(value)
-
-
-_LONGEST = 40  # characters of a value that a message of one line can show
-# strict: pydantic would take true for 1 and "64" for 64
-Count = Annotated[int, Field(strict=True, ge=1)]
-File = Annotated[Path, BeforeValidator(_expand_path)]
-Text = Annotated[str, BeforeValidator(_number_to_text)]
-ImageSize = Annotated[tuple[int, int], BeforeValidator(_parse_pixels)]
-Devices = Annotated[int | str, BeforeValidator(_check_devices)]
-Zips = Annotated[tuple[tuple[str, ...], ...], BeforeValidator(_as_zips)]
-Some = Annotated[tuple[T | None, ...], BeforeValidator(_as_list)]
-"""One or several; a refused item becomes None, so that the others keep their position."""
-Items = Annotated[Some[T], Field(min_length=1)]
 
 
 class StudyEntry(BaseModel):
@@ -139,7 +63,7 @@ class Named(StudyEntry):
     From Python the name may be the object itself: `given` then holds it, and `name` is its own.
     """
 
-    name: Annotated[str, BeforeValidator(_check_name)]
+    name: Name
 
     @model_validator(mode="before")
     @classmethod
@@ -157,11 +81,23 @@ class Named(StudyEntry):
 
 
 class ModelEntry(Named):
-    """A model, the file of its weights and the size of its images (height, width) in pixels."""
+    """A model, the file of its weights, and the size and preparation of its images.
+
+    The size is (height, width) in pixels; `mean` and the others are as in `InputChanges`.
+    """
 
     weights: File | None = None
     image_size: ImageSize | None = None
+    mean: Channels | None = None
+    std: Deviations | None = None
+    interpolation: Interpolation | None = None
+    crop_pct: Share | None = None
     given: LoadedModel | None = None
+
+    @property
+    def changes(self) -> InputChanges:
+        """What images are prepared with in place of the model's own."""
+        return InputChanges(self.mean, self.std, self.interpolation, self.crop_pct)
 
     @classmethod
     def _is_object(cls, value: object) -> bool:
@@ -175,12 +111,14 @@ class ModelEntry(Named):
     @classmethod
     def _check_parts(cls, value: Any) -> Any:
         parts = value if isinstance(value, Mapping) else {}
-        if parts.get("weights") is None and parts.get("image_size") is None:
+        keys = [key for key in cls.keys() if key != "name"]  # noqa: SIM118  no mapping
+        given = [key for key in keys if parts.get(key) is not None]
+        if not given:
             return value
-        if "name" not in parts:
-            raise ValueError("weights and image_size need a model's name.")
-        if cls._is_object(parts["name"]):
-            raise ValueError("weights and image_size go with a model's name, not a module.")
+        go = "go" if len(given) > 1 else "goes"
+        if "name" not in parts or cls._is_object(parts["name"]):
+            not_a_module = ", not a module" if "name" in parts else ""
+            raise ValueError(f"{' and '.join(given)} {go} with a model's name{not_a_module}.")
         return value
 
 
@@ -254,9 +192,7 @@ class StudySpec(StudyEntry):
         {*entries, "budgets", "schedules", "seeds", "logger"}
     )
 
-    name: Annotated[str, BeforeValidator(_number_to_text), AfterValidator(plain_folder)] | None = (
-        None
-    )
+    name: FolderName | None = None
     description: str = ""
     models: Items[ModelEntry] | None = None
     data: Items[DataEntry] | None = None
@@ -269,10 +205,10 @@ class StudySpec(StudyEntry):
     skip_bad: bool = Options.skip_bad
     empty_last_mlp: bool = Options.empty_last_mlp
     throughput: bool = Options.throughput
-    precision: Annotated[str, _one_of("precision", PRECISIONS)] = LoopOptions.precision
+    precision: Precision = LoopOptions.precision
     batch_size: Count = LoopOptions.batch_size
     workers: Annotated[int, Field(strict=True, ge=0)] | None = None
-    accelerator: Annotated[str, _one_of("accelerator", ACCELERATORS)] = LoopOptions.accelerator
+    accelerator: Accelerator = LoopOptions.accelerator
     devices: Devices = LoopOptions.devices
     cache_decoded: File | None = None
     engine: str | None = None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, ClassVar
 
 from ..errors import KeeprateError
@@ -128,19 +127,6 @@ def read_study_text(title: str, text: str, overrides: Sequence[str]) -> Problems
     if document.data is None or any(not problem.line for problem in ledger.problems):
         raise ledger.error()
     return ledger
-
-
-def read_text(path: Path) -> str:
-    """Return the text of a file. Raises KeeprateError, with the line, if it is not UTF-8."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise KeeprateError(f"Cannot read '{path}': {error.strerror}.") from error
-    try:
-        return data.decode("utf-8-sig")  # editors on Windows write a byte order mark
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise KeeprateError(f"{path.name}:{line}: is not UTF-8 text. Save it as UTF-8.") from error
 
 
 def _dotted(path: KeyPath) -> str:

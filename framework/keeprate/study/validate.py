@@ -12,7 +12,8 @@ from pydantic_core import ErrorDetails
 from ..errors import KeeprateError, suggestion
 from ..plugins.parameters import build, parameters_of
 from .problems import Problems
-from .schema import DataEntry, MethodEntry, StudySpec, value_text
+from .schema import DataEntry, MethodEntry, StudySpec
+from .value_types import value_text
 from .yaml_lines import KeyPath
 
 _WORDS = {
@@ -134,9 +135,10 @@ def named_values(
             ledger.add(key_path, f"{kind.capitalize()} '{cls.name}' has no parameters.")
         elif key not in parameter_names:
             where = f"in {kind} '{cls.name}'"
-            ledger.add(
-                key_path, f"No parameter '{key}' {where}. {suggestion(key, parameter_names)}"
-            )
+            message = f"No parameter '{key}' {where}. {suggestion(key, parameter_names)}"
+            if "/" in texts.get(key, ""):  # part of a path, not the name of a parameter
+                message += f" A path with = goes in quotes: '{cls.name}:\"PATH\"'."
+            ledger.add(key_path, message)
         elif key in values:
             label = f"{kind.capitalize()} '{cls.name}'"
             ledger.add(key_path, f"{label}: {key} is given twice. Leave one out.")

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 import yaml
 
+from ..data.text_files import read_text
 from ..errors import KeeprateError
 
 KeyPath: TypeAlias = tuple[str | int, ...]
@@ -169,7 +170,7 @@ def _explain_error(error: yaml.MarkedYAMLError) -> str:
 def description_in(path: Path) -> str:
     """Return the `description` of a study file, "" if it has none or cannot be read."""
     try:
-        data = read_document(path.read_text(encoding="utf-8")).data or {}
-    except (OSError, UnicodeDecodeError):
+        data = read_document(read_text(path)).data or {}
+    except KeeprateError:
         return ""
     return " ".join(str(data.get("description") or "").split())

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..analysis.rerun import model_spec_of, request_of
+from ..analysis.rerun import changes_of, model_spec_of, request_of
 from ..backbone import Backbone
 from ..backbones.loading.loaded import LoadedModel
 from ..dataset import DataSet
@@ -90,7 +90,7 @@ def _restore_data(run: RunInfo, files: RunFiles) -> DataSet:
 
 def _restore_model(run: RunInfo, files: RunFiles, data: DataSet) -> LoadedModel:
     backbone = run.backbone
-    spec = model_spec_of(backbone, files.model)
+    spec = replace(model_spec_of(backbone, files.model), changes=changes_of(run.data))
     if spec.name is None:
         loaded = build_model(spec, data)
     else:

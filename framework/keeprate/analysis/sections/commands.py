@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import shlex
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
+from ...plugins.parameters import spec_text
 from ...request import ModelSpec, Request, RunSpec
-from ...results.labels import text_of
 from ...results.records import Environment, RunInfo
 from ..rerun import request_of
 from ..runs import ScoredRun
@@ -81,7 +81,7 @@ def _repeated(option: str, values: Iterable[str | None]) -> list[str]:
 def _options(request: Request) -> list[str]:
     """Return the options that all runs of one command share."""
     options, data = request.options, request.data
-    words = [*_model(request.model), "--data", _spec(data.name or "", data.values)]
+    words = [*_model(request.model), "--data", spec_text(data.name or "", data.values)]
     words += ["--limit", str(options.limit), "--precision", options.loop.precision]
     words += ["--batch-size", str(options.loop.batch_size)]
     words += ["--skip-bad"] * options.skip_bad + ["--empty-last-mlp"] * options.empty_last_mlp
@@ -91,17 +91,14 @@ def _options(request: Request) -> list[str]:
 def _model(spec: ModelSpec) -> list[str]:
     values = {"--model": spec.name, "--weights": spec.weights}
     words = [word for option, value in values.items() if value for word in (option, str(value))]
-    if spec.image_size is None:
-        return words
-    height, width = spec.image_size
-    return [*words, "--image-size", str(height) if height == width else f"{height}x{width}"]
+    if spec.image_size is not None:
+        height, width = spec.image_size
+        words += ["--image-size", str(height) if height == width else f"{height}x{width}"]
+    for name, value in spec.changes.given.items():
+        text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        words += [f"--{name.replace('_', '-')}", text]
+    return words
 
 
 def _method(spec: RunSpec) -> str:
-    return _spec(spec.method, spec.values)
-
-
-def _spec(name: str, values: Mapping[str, object]) -> str:
-    """Spell a method or data set with its parameters, as the command line takes it."""
-    parameters = ",".join(text_of({key: value}) for key, value in values.items())
-    return f"{name}:{parameters}" if parameters else name
+    return spec_text(spec.method, spec.values)

@@ -90,13 +90,13 @@ def judge(
         {name: expected[name] for name in made - resampled},
     )
     # the others have the shape they should have: a value that is changed, or should be and is not
-    others = sorted((lost | made) ^ resampled)
-    if reason or not others:
+    wrong = sorted((lost | made) ^ resampled)
+    if reason or not wrong:
         return WeightsVerdict(reason)
-    if others == ["pos_embed"] and others[0] in resampled:
-        return WeightsVerdict("", tuple(table for table in tables if table.name == others[0]))
-    verb = "not resample" if resampled.issuperset(others) else "change"
-    return WeightsVerdict(f"timm {timm.__version__} would {verb} {list_few(others)}")
+    if wrong == ["pos_embed"] and wrong[0] in resampled:
+        return WeightsVerdict("", tuple(table for table in tables if table.name == wrong[0]))
+    verb = "not resample" if resampled.issuperset(wrong) else "change"
+    return WeightsVerdict(f"timm {timm.__version__} would {verb} {list_few(wrong)}")
 
 
 def resample(model: nn.Module, tables: Sequence[PositionTable]) -> None:

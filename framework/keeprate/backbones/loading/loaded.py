@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,6 +12,9 @@ import torch
 from torch import nn
 
 from ...errors import KeeprateError
+from ...request import InputChanges
+from .label_names import in_order, label_names_of
+from .stated_input import StatedInput
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,9 @@ class LoadedModel:
 
     `weights` is a file name, "pretrained" or "random weights"; `weights_sha256` is what the
     function of that name returns. `folder` holds the files of a transformers model, which also say
-    how its inputs are prepared. `adapted` says what was changed to fit the image size asked for.
+    how its inputs are prepared. `adapted` says what was changed to fit the image size asked for,
+    `changes` are made to how inputs are prepared; `stated` is what the file of the weights tells
+    of that.
     """
 
     model: nn.Module
@@ -29,6 +34,8 @@ class LoadedModel:
     weights_sha256: str
     folder: Path | None = None
     adapted: tuple[str, ...] = ()
+    changes: InputChanges = field(default_factory=InputChanges)
+    stated: tuple[StatedInput, ...] = ()
 
 
 def weights_sha256(model: nn.Module) -> str:
@@ -49,12 +56,13 @@ def config_of(model: nn.Module) -> dict[str, Any]:
 def classes_of(loaded: LoadedModel) -> tuple[int, Sequence[str] | None]:
     """Return how many classes a model tells apart and, if it knows them, their names.
 
-    Raises KeeprateError for a transformers model that does not choose one class of several.
+    Raises KeeprateError for names that are not one for each class, and for a transformers model
+    that does not choose one class of several.
     """
     config: Any = getattr(loaded.model, "config", None)
     if not hasattr(config, "id2label"):
-        names = config_of(loaded.model).get("label_names")
-        return int(getattr(loaded.model, "num_classes", 0)), names
+        num_classes = int(getattr(loaded.model, "num_classes", 0))
+        return num_classes, label_names_of(config_of(loaded.model), num_classes)
     problem = getattr(config, "problem_type", None) or "single_label_classification"
     if problem != "single_label_classification" or config.num_labels < 2:
         # transformers reads one label as a number to predict
@@ -62,7 +70,9 @@ def classes_of(loaded: LoadedModel) -> tuple[int, Sequence[str] | None]:
         raise KeeprateError(
             f"Model '{loaded.name}' is for {task}: there is no one right class to compare."
         )
-    names = [str(config.id2label[index]) for index in range(config.num_labels)]
+    names = in_order(config.id2label)
+    if names is None:
+        raise KeeprateError(f"Model '{loaded.name}': id2label must name every class, from 0 on.")
     # the names that transformers makes up where a configuration has none
     unnamed = names == [f"LABEL_{index}" for index in range(config.num_labels)]
     return config.num_labels, None if unnamed else names

@@ -26,6 +26,7 @@ from .adapted_weights import (
 )
 from .checkpoints import Shapes, first_line, hub_problem, read_shapes
 from .loaded import LoadedModel, config_of, weights_sha256
+from .stated_input import stated_inputs
 from .timm_request import TimmRequest
 
 REMEDY = "Give local weights: --weights FILE.safetensors."
@@ -57,7 +58,9 @@ def load_timm(
         model, source, adapted = _load_from_hub(fit, config_of(skeleton)), "pretrained", fit.adapted
     else:
         model, source = request.create(), "random weights"
-    return LoadedModel(model.eval(), name, source, weights_sha256(model), adapted=adapted)
+    stated = () if weights is None else stated_inputs(weights, name)
+    sha256 = weights_sha256(model)
+    return LoadedModel(model.eval(), name, source, sha256, adapted=adapted, stated=stated)
 
 
 def outline_timm(

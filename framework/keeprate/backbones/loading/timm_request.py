@@ -12,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from ...errors import KeeprateError
 from .checkpoints import first_line
+from .label_names import older_labels
 from .loaded import config_of
 
 
@@ -43,6 +44,7 @@ class TimmRequest:
 
     def create(self, *, pretrained: bool = False, **overlay: object) -> nn.Module:
         """Create the model; `overlay` replaces entries of timm's description of it."""
+        overlay = {**older_labels(self.name), **overlay}
         sizes = {"img_size": self.image_size, "num_classes": self.num_classes}
         arguments = {key: value for key, value in sizes.items() if value is not None}
         model = timm.create_model(
@@ -63,6 +65,11 @@ class TimmRequest:
         try:
             return self.create_without_values()
         except TypeError as error:
+            if "PretrainedCfg" in str(error):  # timm takes none but its own keys
+                raise KeeprateError(
+                    f"timm cannot read pretrained_cfg in the config.json of '{self.name}': "
+                    f"{first_line(error)}. Class names go under label_names."
+                ) from error
             if "img_size" not in str(error):  # a mistake elsewhere, which keeps its traceback
                 raise
             raise KeeprateError(f"Model '{self.name}' has no image size to set.") from error

@@ -9,16 +9,21 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ...request import DEFAULT_SEEDS, LoopOptions, Options
-from ..options import Number, plugin_options
+from ..options import INPUT_OPTIONS, Number, plugin_options
 
 if TYPE_CHECKING:
     from ...study import Study
 
 OPTIONS = (
-    click.option("--data", metavar="NAME[:PARAMETERS]", help="Data set; see `keeprate list`."),
+    click.option(
+        "--data",
+        metavar="NAME[:PARAMETERS]",
+        help="Data set, as imagenet:FOLDER, or 'imagenet:\"FOLDER\"' if FOLDER has , and = in it.",
+    ),
     click.option("--model", metavar="NAME", help="timm's, or hf:FOLDER; default: the data's own."),
     click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="Its weights."),
     click.option("--image-size", metavar="PIXELS", help="Side, or HEIGHTxWIDTH, of images."),
+    *INPUT_OPTIONS,
     click.option(
         "--method",
         "methods",

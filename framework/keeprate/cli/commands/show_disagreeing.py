@@ -53,6 +53,7 @@ def _check(options: ShowOptions) -> None:
         "IMAGE": options.images,
         "--schedule": options.schedule,
         "--image-size": options.image_size,
+        **{f"--{name.replace('_', '-')}": value for name, value in options.input_options.items()},
     }
     wrong = [name for name, value in refused_options.items() if value]
     if wrong:
