@@ -14,6 +14,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 import keeprate
 from huggingface_factory import image_checkpoint, text_checkpoint, transformers
@@ -74,6 +75,12 @@ def without_classifier(folder: Path) -> None:
     changed_config(folder, architectures=["BertForSequenceClassification"])
 
 
+def with_quantised_weights(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    weights["classifier.bias"] = weights["classifier.bias"].to(torch.int8)
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+
+
 def with_pickled_weights(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
 
@@ -103,8 +110,13 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "pickled weights": (with_pickled_weights, "Cannot load the weights of 'hf:model'"),
     "broken weights": (
         lambda f: (f / "model.safetensors").write_bytes(b"weights"),
-        "Cannot load the weights of 'hf:model'",
+        "model.safetensors' is no weights file",
     ),
+    "a git-lfs pointer": (
+        lambda f: (f / "model.safetensors").write_bytes(b"version https://git-lfs.github.com"),
+        "model.safetensors' is a git-lfs pointer",
+    ),
+    "quantised weights": (with_quantised_weights, "classifier.bias as int8, but weights are"),
     "no classifier": (without_classifier, "lack 2 of a BertForSequenceClassification: classifier"),
     "another width": (
         lambda f: changed_config(f, intermediate_size=48),

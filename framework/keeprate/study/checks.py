@@ -127,7 +127,7 @@ def _outline(model: NamedModel, ledger: Problems, *, ask_hub: bool) -> LoadedMod
     """Return the model without weights; note the problem and return None if there is one."""
     spec, path = model.spec, model.path
     assert spec.name is not None
-    if spec.weights is not None and not spec.weights.is_file():
+    if spec.weights is not None and not spec.weights.exists():
         ledger.add((*path, "weights"), f"No weights file '{spec.weights}'.")
         return None
     with ledger.at((*path, "name")):

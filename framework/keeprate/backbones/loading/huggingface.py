@@ -14,9 +14,11 @@ from torch import nn
 
 from ...errors import KeeprateError
 from ...request import PREFIX
-from .checkpoints import first_line, hub_problem
+from .checkpoints import read_safetensors
 from .huggingface_processors import import_transformers, quietly
 from .loaded import LoadedModel, weights_sha256
+from .reasons import first_line, hub_problem
+from .weight_types import check_types
 
 CONFIG = ("config.json", "preprocessor_config.json")
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "model-*.safetensors")
@@ -65,6 +67,8 @@ class Checkpoint:
 
     def with_weights(self) -> nn.Module:
         """Load the model in float32; KeeprateError unless every weight is there and fits."""
+        for path in sorted(self.folder.glob("model*.safetensors")):
+            check_types(path, read_safetensors(path), self.without_weights())
         try:
             with quietly():
                 model, loading_info = self.cls.from_pretrained(

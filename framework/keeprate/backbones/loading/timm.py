@@ -15,10 +15,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from ...errors import KeeprateError, unknown_name
 from ...plugins.registry import registry
-from .checkpoints import Shapes, differences, first_line, hub_problem, read_shapes
+from .checkpoints import Shapes, differences, read_safetensors, read_shapes, read_weights
+from .file_kinds import FileKind, kind_of
+from .jax_weights import load_jax
 from .loaded import LoadedModel, config_of, weights_sha256
+from .reasons import first_line, hub_problem
+from .weight_types import check_types
 
 REMEDY = "Give local weights: --weights FILE.safetensors."
+LOCAL = "local-dir:"
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 PUBLISHED = ("hf_hub_id", "url", "file", "state_dict")
 """Keys of timm's description of a model under which its weights are found."""
@@ -41,7 +46,7 @@ def load_timm(
     if weights is not None:
         model, source = _load_from_file(request, weights, skeleton), weights.name
     elif pretrained:
-        model, source = _load_from_hub(request, config_of(skeleton)), "pretrained"
+        model, source = _load_from_hub(request, skeleton), "pretrained"
     else:
         model, source = request.create(), "random weights"
     return LoadedModel(model.eval(), name, source, weights_sha256(model))
@@ -183,7 +188,7 @@ def _fit_classes(
 
     Raises KeeprateError where the file was made for another image size.
     """
-    shapes = read_shapes(path)
+    shapes = read_shapes(path, skeleton)
     if request.num_classes is None:
         request = replace(request, num_classes=_classes_in(shapes, config_of(skeleton)))
         skeleton = request.skeleton()
@@ -196,16 +201,21 @@ def _fit_classes(
 def _load_from_file(request: _Request, path: Path, skeleton: nn.Module) -> nn.Module:
     """Create the model with the weights of a file; KeeprateError unless they all fit."""
     request, shapes, expected = _fit_classes(request, path, skeleton)
-    overlay: dict[str, Any] = {"file": str(path), "source": "file"}
+    if kind_of(path) is FileKind.NPZ:
+        return load_jax(request.create(), request.name, path, shapes)
+    # not the file: timm goes by its name and knows fewer places for weights in it
+    overlay: dict[str, Any] = {"state_dict": read_weights(path), "source": "state_dict"}
     if request.num_classes is not None:  # or else timm leaves a head of another size untrained
         overlay["num_classes"] = request.num_classes
     try:
-        return request.create(pretrained=True, **overlay)
+        model = request.create(pretrained=True, **overlay)
     except (RuntimeError, KeyError, ValueError, AssertionError) as error:
         # torch's own message has a line for each difference
         reason = differences(shapes, expected) or first_line(error)
         message = f"The weights in '{path}' do not fit the model '{request.name}': {reason}."
         raise KeeprateError(message) from error
+    del config_of(model)["state_dict"]  # timm keeps a copy of all weights there
+    return model
 
 
 def _classes_in(shapes: Shapes, config: dict[str, Any]) -> int | None:
@@ -228,8 +238,12 @@ def _check_positions(path: Path, shapes: Shapes, expected: Shapes) -> None:
         )
 
 
-def _load_from_hub(request: _Request, config: dict[str, Any]) -> nn.Module:
+def _load_from_hub(request: _Request, skeleton: nn.Module) -> nn.Module:
     """Create the model with its published weights; KeeprateError where they cannot be had."""
+    config = config_of(skeleton)
+    if request.name.startswith(LOCAL):
+        for path in sorted(Path(request.name.removeprefix(LOCAL)).glob("*.safetensors")):
+            check_types(path, read_safetensors(path), skeleton)
     if request.num_classes not in (None, config["num_classes"]):
         raise KeeprateError(
             f"The pretrained weights of '{request.name}' have {config['num_classes']} classes, not "
