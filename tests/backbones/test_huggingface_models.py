@@ -27,6 +27,7 @@ from keeprate.backbones.lookup import adapt
 from keeprate.cli import keeprate as command
 from keeprate.data.images import build_transform
 from keeprate.reduction import proof
+from keeprate.results.weights_origin import WeightsKind
 
 ViT: Callable[..., Any] = transformers.ViTImageProcessor
 Bit: Callable[..., Any] = transformers.BitImageProcessor
@@ -41,7 +42,7 @@ def test_a_folder_is_loaded_with_its_weights(tmp_path: Path) -> None:
     folder = text_checkpoint(tmp_path / "reviews")
     loaded = load_model(f"hf:{folder}")
     own = transformers.BertForSequenceClassification.from_pretrained(folder)
-    assert (loaded.name, loaded.weights, loaded.folder) == ("hf:reviews", "pretrained", folder)
+    assert (loaded.name, str(loaded.weights), loaded.folder) == ("hf:reviews", "pretrained", folder)
     assert loaded.weights_sha256 == weights_sha256(own)
     assert not loaded.model.training
     assert proof.identity_error(adapt(loaded.model), adapt(loaded.model).example(2)) == 0
@@ -60,7 +61,7 @@ def test_random_weights_need_no_weights_file(tmp_path: Path) -> None:
     folder = image_checkpoint(tmp_path)
     (folder / "model.safetensors").unlink()
     loaded = load_model(f"hf:{folder}", pretrained=False)
-    assert loaded.weights == "random weights"
+    assert loaded.weights.kind is WeightsKind.RANDOM
     assert type(loaded.model).__name__ == "ViTForImageClassification"
 
 

@@ -104,7 +104,7 @@ def _group(group: RunGroup, series_table: SeriesTable, options: ReportOptions) -
         model=first.backbone.name,
         model_class=run.backbone.cls,
         num_parameters=run.backbone.num_parameters,
-        weights=first.backbone.weights,
+        weights=str(first.backbone.weights),
         weights_sha256=run.backbone.weights_sha256,
         image_size=run.backbone.image_size,
         data=f"{run.data.name} {text_of({**run.data.places, **run.data.parameters})}".rstrip(),

@@ -206,7 +206,7 @@ def _facts(results: Sequence[Result]) -> Facts:
     return Facts(
         backbone=run.backbone.name,
         backbone_class=run.backbone.cls,
-        weights=run.backbone.weights,
+        weights=str(run.backbone.weights),
         weights_sha256=run.backbone.weights_sha256,
         image_size=run.backbone.image_size,
         num_parameters=run.backbone.num_parameters,

@@ -12,22 +12,28 @@ import torch
 from torch import nn
 
 from ...errors import KeeprateError
+from ...results.weights_origin import WeightsKind, WeightsOrigin
 
 
 @dataclass(frozen=True)
 class LoadedModel:
     """A model in eval mode and where its weights come from.
 
-    `weights` is a file name, "pretrained" or "random weights"; `weights_sha256` is what the
-    function of that name returns. `folder` holds the files of a transformers model, which also say
-    how its inputs are prepared.
+    `weights_sha256` is what the function of that name returns. `folder` holds the files of a
+    transformers model, which also say how its inputs are prepared.
     """
 
     model: nn.Module
     name: str
-    weights: str
+    weights: WeightsOrigin
     weights_sha256: str
     folder: Path | None = None
+
+
+def shipped(model: nn.Module, data: str, weights_sha256: str = "") -> LoadedModel:
+    """Return the classifier of the data set of this name, with its own weights."""
+    origin = WeightsOrigin(WeightsKind.SHIPPED, data)
+    return LoadedModel(model, f"{data} classifier", origin, weights_sha256)
 
 
 def weights_sha256(model: nn.Module) -> str:

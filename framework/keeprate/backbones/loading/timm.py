@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from ...errors import KeeprateError, unknown_name
 from ...plugins.registry import registry
+from ...results.weights_origin import WeightsKind, WeightsOrigin
 from .checkpoints import Shapes, differences, read_safetensors, read_shapes, read_weights
 from .file_kinds import FileKind, kind_of
 from .jax_weights import load_jax
@@ -44,12 +45,13 @@ def load_timm(
     if image_size is not None:
         check_image_size(skeleton, image_size)
     if weights is not None:
-        model, source = _load_from_file(request, weights, skeleton), weights.name
+        model = _load_from_file(request, weights, skeleton)
+        origin = WeightsOrigin(WeightsKind.FILE, weights.name)
     elif pretrained:
-        model, source = _load_from_hub(request, skeleton), "pretrained"
+        model, origin = _load_from_hub(request, skeleton), WeightsOrigin(WeightsKind.PRETRAINED)
     else:
-        model, source = request.create(), "random weights"
-    return LoadedModel(model.eval(), name, source, weights_sha256(model))
+        model, origin = request.create(), WeightsOrigin(WeightsKind.RANDOM)
+    return LoadedModel(model.eval(), name, origin, weights_sha256(model))
 
 
 def outline_timm(
@@ -63,11 +65,12 @@ def outline_timm(
         check_image_size(skeleton, image_size)
     if weights is not None:
         request, _, _ = _fit_classes(request, weights, skeleton)
-        return LoadedModel(request.skeleton(), name, weights.name, "")
+        origin = WeightsOrigin(WeightsKind.FILE, weights.name)
+        return LoadedModel(request.skeleton(), name, origin, "")
     # hf-hub:... and local-dir:... are pages and folders that bring their own weights
     if ":" not in name and not any(config_of(skeleton).get(key) for key in PUBLISHED):
         raise KeeprateError(f"timm publishes no weights for '{name}'. {REMEDY}")
-    return LoadedModel(skeleton, name, "pretrained", "")
+    return LoadedModel(skeleton, name, WeightsOrigin(WeightsKind.PRETRAINED), "")
 
 
 def find_published(name: str, config: dict[str, Any]) -> str | None:
