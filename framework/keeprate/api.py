@@ -23,6 +23,7 @@ from .method import Method
 from .reduction.reduce import copied
 from .request import DEFAULT_SEEDS, LoopOptions, Options
 from .results.store import Store
+from .results.weights_origin import WeightsKind, WeightsOrigin
 from .study import Arguments, Problems, Study, expand
 from .study.build import build_engine
 
@@ -118,7 +119,8 @@ def _loaded(model: nn.Module) -> LoadedModel:
         )
     parts = [config.get("architecture") or type(model).__name__, config.get("tag")]
     copy = copied(model).eval()
-    return LoadedModel(copy, ".".join(filter(None, parts)), "given", weights_sha256(copy))
+    origin = WeightsOrigin(WeightsKind.GIVEN)
+    return LoadedModel(copy, ".".join(filter(None, parts)), origin, weights_sha256(copy))
 
 
 def _execute(study: Study, location: Path, *, shown: bool) -> StudyOutcome:

@@ -27,6 +27,7 @@ from keeprate.plugins import registry as plugins
 from keeprate.request import ModelSpec, Request
 from keeprate.results import Store
 from keeprate.results.records import RunInfo
+from keeprate.results.weights_origin import WeightsOrigin
 from keeprate.study.build import prepare
 from keeprate.visualization.restored_runs import RunFiles, restore_runs
 from results_factory import make_backbone, make_environment, make_run, put
@@ -213,7 +214,7 @@ def _is_typed(context: click.Context, name: str | None) -> bool:
 
 
 def stored(name: str, height: int, width: int, weights: str = "pretrained") -> RunInfo:
-    changes = {"weights": weights, "image_size": (height, width)}
+    changes = {"weights": WeightsOrigin.parse(weights), "image_size": (height, width)}
     backbone = make_backbone(name).model_copy(update=changes)
     return make_run(backbone=backbone, precision="32-true")
 
@@ -253,6 +254,14 @@ def test_the_size_of_images_is_named_whatever_the_model_is_called(
 )
 def test_only_what_can_be_given_to_a_model_is(run: RunInfo, expected: ModelSpec) -> None:
     assert model_spec_of(run.backbone) == expected
+
+
+@pytest.mark.parametrize("origin", ["random weights", "given"])
+def test_weights_in_no_file_are_to_be_saved_in_one(origin: str) -> None:
+    words = shlex.split(command_of(stored("vit", 32, 32, origin), make_environment()))
+    assert words[words.index("--weights") + 1] == "FILE"
+    assert not {origin, origin.split()[0]} & {*words}
+    assert model_spec_of(stored("hf:vit", 32, 32, origin).backbone) == ModelSpec("hf:FOLDER")
 
 
 def test_a_model_may_have_another_name_now() -> None:

@@ -18,6 +18,7 @@ from keeprate.analysis.sections.disagreement import disputed
 from keeprate.analysis.series import SeriesTable, arrange
 from keeprate.results.picture_index import INDEX, PictureIndex, read_index, write_index
 from keeprate.results.store import Store
+from keeprate.results.weights_origin import WeightsKind, WeightsOrigin
 from results_factory import make_backbone, make_result, make_rows, make_run
 
 FULL = ("full", 64, 0)
@@ -198,7 +199,10 @@ def test_texts_have_samples_and_no_command(tmp_path: Path) -> None:
 
 def test_the_command_names_weights_and_plugins(tmp_path: Path) -> None:
     store = Store(tmp_path / "my runs")
-    weights = {"name": "deit_tiny", "weights": "deit tiny.safetensors"}
+    weights = {
+        "name": "deit_tiny",
+        "weights": WeightsOrigin(WeightsKind.FILE, "deit tiny.safetensors"),
+    }
     backbone = make_backbone().model_copy(update=weights)
     for method in ("one", "other"):
         put_run(store, method, 32, 1, backbone=backbone, method_origin="mine.py", budget="50%")

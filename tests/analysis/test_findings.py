@@ -16,6 +16,7 @@ from keeprate.cli.commands.compare import compare
 from keeprate.errors import KeeprateError
 from keeprate.results.records import RunInfo
 from keeprate.results.store import Store
+from keeprate.results.weights_origin import WeightsKind, WeightsOrigin
 from results_factory import (
     UNPRUNED_MACS,
     fill,
@@ -205,7 +206,10 @@ def test_published_points_go_with_their_backbone_alone(store: Store) -> None:
 def test_provenance_has_a_command_that_the_command_line_takes(store: Store) -> None:
     data = make_data(places={"folder": "/data/my photos"}, skipped={"a": "empty"}, notes=("Told.",))
     backbone = make_backbone("vit_tiny_patch16_224").model_copy(
-        update={"weights": "vit.safetensors", "image_size": (224, 224)}
+        update={
+            "weights": WeightsOrigin(WeightsKind.FILE, "vit.safetensors"),
+            "image_size": (224, 224),
+        }
     )
     run = run_at(
         "zt", 50, "65%", data=data, backbone=backbone, parameters={"pattern": "I'-S", "steps": [3]}

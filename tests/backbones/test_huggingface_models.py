@@ -14,6 +14,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 import keeprate
 from huggingface_factory import image_checkpoint, text_checkpoint, transformers
@@ -26,6 +27,7 @@ from keeprate.backbones.lookup import adapt
 from keeprate.cli import keeprate as command
 from keeprate.data.images import build_transform
 from keeprate.reduction import proof
+from keeprate.results.weights_origin import WeightsKind
 
 ViT: Callable[..., Any] = transformers.ViTImageProcessor
 Bit: Callable[..., Any] = transformers.BitImageProcessor
@@ -40,7 +42,7 @@ def test_a_folder_is_loaded_with_its_weights(tmp_path: Path) -> None:
     folder = text_checkpoint(tmp_path / "reviews")
     loaded = load_model(f"hf:{folder}")
     own = transformers.BertForSequenceClassification.from_pretrained(folder)
-    assert (loaded.name, loaded.weights, loaded.folder) == ("hf:reviews", "pretrained", folder)
+    assert (loaded.name, str(loaded.weights), loaded.folder) == ("hf:reviews", "pretrained", folder)
     assert loaded.weights_sha256 == weights_sha256(own)
     assert not loaded.model.training
     assert proof.identity_error(adapt(loaded.model), adapt(loaded.model).example(2)) == 0
@@ -59,7 +61,7 @@ def test_random_weights_need_no_weights_file(tmp_path: Path) -> None:
     folder = image_checkpoint(tmp_path)
     (folder / "model.safetensors").unlink()
     loaded = load_model(f"hf:{folder}", pretrained=False)
-    assert loaded.weights == "random weights"
+    assert loaded.weights.kind is WeightsKind.RANDOM
     assert type(loaded.model).__name__ == "ViTForImageClassification"
 
 
@@ -72,6 +74,12 @@ def without_classifier(folder: Path) -> None:
     model = transformers.BertModel.from_pretrained(folder)
     model.save_pretrained(folder)
     changed_config(folder, architectures=["BertForSequenceClassification"])
+
+
+def with_quantised_weights(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    weights["classifier.bias"] = weights["classifier.bias"].to(torch.int8)
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
 
 
 def with_pickled_weights(folder: Path) -> None:
@@ -103,8 +111,13 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "pickled weights": (with_pickled_weights, "Cannot load the weights of 'hf:model'"),
     "broken weights": (
         lambda f: (f / "model.safetensors").write_bytes(b"weights"),
-        "Cannot load the weights of 'hf:model'",
+        "model.safetensors' is no weights file",
     ),
+    "a git-lfs pointer": (
+        lambda f: (f / "model.safetensors").write_bytes(b"version https://git-lfs.github.com"),
+        "model.safetensors' is a git-lfs pointer",
+    ),
+    "quantised weights": (with_quantised_weights, "classifier.bias as int8, but weights are"),
     "no classifier": (without_classifier, "lack 2 of a BertForSequenceClassification: classifier"),
     "another width": (
         lambda f: changed_config(f, intermediate_size=48),

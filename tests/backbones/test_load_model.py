@@ -17,6 +17,7 @@ from keeprate.backbones.loading.load import load_model
 from keeprate.backbones.loading.loaded import weights_sha256
 from keeprate.backbones.loading.model_input import ModelInput
 from keeprate.errors import KeeprateError
+from keeprate.results.weights_origin import WeightsKind
 from paths import SHARED
 
 NAME = "test_vit"  # timm's smallest: 160 pixels, patches of 16, 64 channels, 1000 classes
@@ -50,7 +51,7 @@ def test_the_weights_are_those_of_the_file(original: nn.Module, weights: Path) -
     loaded = load_model(NAME, weights=weights)
     images = torch.rand(2, 3, 160, 160)
     assert torch.equal(loaded.model(images), original(images))
-    assert (loaded.name, loaded.weights) == (NAME, "vit.safetensors")
+    assert (loaded.name, str(loaded.weights)) == (NAME, "vit.safetensors")
     assert loaded.weights_sha256 == weights_sha256(original)
     assert not loaded.model.training
 
@@ -92,7 +93,7 @@ def test_weights_of_another_image_size_are_not_resampled_unasked(tmp_path: Path)
     larger = timm.create_model(NAME, img_size=240).state_dict()
     path = saved(larger, tmp_path)
     assert "has 226 position embeddings, the model has 101" in refusal(weights=path)
-    assert load_model(NAME, weights=path, image_size=240).weights == "vit.safetensors"
+    assert load_model(NAME, weights=path, image_size=240).weights.name == "vit.safetensors"
 
 
 def test_image_sizes_must_be_whole_patches(weights: Path) -> None:
@@ -139,7 +140,7 @@ def test_unknown_models_are_named() -> None:
 
 def test_random_weights_on_request() -> None:
     loaded = load_model(NAME, pretrained=False, num_classes=5)
-    assert loaded.weights == "random weights"
+    assert loaded.weights.kind is WeightsKind.RANDOM
     assert loaded.model.get_parameter("head.bias").shape == (5,)
 
 
@@ -170,7 +171,7 @@ def test_without_a_network_cached_weights_are_used(
     monkeypatch.setattr("keeprate.backbones.loading.timm.hub_problem", lambda: "offline")
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: str(weights))
     loaded = load_model(NAME)
-    assert loaded.weights == "pretrained"
+    assert loaded.weights.kind is WeightsKind.PRETRAINED
     assert loaded.weights_sha256 == weights_sha256(original)
 
 

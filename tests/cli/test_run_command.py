@@ -20,6 +20,7 @@ from keeprate.evaluation.estimate import (
 )
 from keeprate.request import Cost, DataSpec, LoopOptions, ModelSpec, Options, Request, RunSpec
 from keeprate.results.store import Store
+from keeprate.results.weights_origin import WeightsKind
 from keeprate.study import read_study
 from paths import DOCS
 
@@ -187,7 +188,7 @@ def test_a_sketch_downloads_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     model = ModelSpec("vit_tiny_patch16_224", image_size=(160, 160))
     comparison = without_weights(Request(model, data, (), Options(), only_fitting=True))
     assert seen == {"pretrained": False, "image_size": (160, 160)}
-    assert comparison.loaded.weights == "random weights"
+    assert comparison.loaded.weights.kind is WeightsKind.RANDOM
     assert len(comparison.samples) == 1
 
 

@@ -34,6 +34,7 @@ from keeprate.results.manage import images_done
 from keeprate.results.picture_index import FOLDER as PICTURES
 from keeprate.results.picture_index import picture_path, read_index
 from keeprate.results.records import RunInfo
+from keeprate.results.weights_origin import WeightsKind, WeightsOrigin
 from keeprate.study import read_study
 from keeprate.study.build import prepare
 from paths import TESTS
@@ -262,7 +263,7 @@ def lvvit() -> dict[str, object]:
     assert plugins.registry().backbones, "which teaches timm the name"
     model = timm.create_model("lvvit_t", **sizes).eval()
     model.load_state_dict(plain_weights(model))
-    built = LoadedModel(model, "lvvit_t", "given", weights_sha256(model))
+    built = LoadedModel(model, "lvvit_t", WeightsOrigin(WeightsKind.GIVEN), weights_sha256(model))
     (found,) = described(Request(ModelSpec(built=built), DataSpec("digits"), (), Options(limit=1)))
     assert set(found.sources) <= {"method", "data set"}, "keeprate's own models bring no code"
     return found.backbone.model_dump(mode="json")

@@ -11,6 +11,7 @@ import pytest
 
 from keeprate.results import records
 from keeprate.results.records import RunInfo
+from keeprate.results.weights_origin import WeightsKind, WeightsOrigin
 from paths import SUPPORT
 from results_factory import make_backbone, make_data, make_run
 
@@ -63,7 +64,9 @@ SAME_ROWS = {
     "how the budget is spelled": make_run(budget="65%"),
     "the seed written down": make_run(seed=1),
     "the model's name": backbone_run(name="hf:elsewhere/digits"),
-    "the name of its weights": backbone_run(weights="/elsewhere/weights.safetensors"),
+    "the name of its weights": backbone_run(
+        weights=WeightsOrigin(WeightsKind.FILE, "/elsewhere/weights.safetensors")
+    ),
     "the data set's name": data_run(name="numbers"),
     "the places where its files lie": data_run(places={"root": "/elsewhere"}),
     "what is said of its samples": data_run(notes=("Passed over: ending in .txt: 1 (a.txt).",)),

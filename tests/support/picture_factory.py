@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from keeprate import DataSet, Sample
 from keeprate.backbones.loading.loaded import LoadedModel
 from keeprate.backbones.lookup import adapt
+from keeprate.results.weights_origin import WeightsKind, WeightsOrigin
 from keeprate.visualization.image_selection import ImageSource
 
 
@@ -31,4 +32,6 @@ class Noise(DataSet):
 
 def source_of(model: nn.Module) -> ImageSource:
     """Random images for a model that was made here."""
-    return ImageSource(LoadedModel(model, "tiny", "made here", ""), adapt(model), Noise())
+    return ImageSource(
+        LoadedModel(model, "tiny", WeightsOrigin(WeightsKind.GIVEN), ""), adapt(model), Noise()
+    )

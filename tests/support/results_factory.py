@@ -22,6 +22,7 @@ from keeprate.results.records import (
     Throughput,
 )
 from keeprate.results.store import Store
+from keeprate.results.weights_origin import WeightsKind, WeightsOrigin
 
 METRICS = {"top1": "correct", "top5": "correct_top5", "agreement": "agrees", "kl": "kl"}
 UNPRUNED_MACS = 43_250_000
@@ -53,7 +54,7 @@ def make_backbone(name: str = "digits_vit", weights_sha256: str = "5e" * 32) -> 
     return BackboneInfo(
         name=name,
         cls="VisionTransformer",
-        weights="shipped with digits",
+        weights=WeightsOrigin(WeightsKind.SHIPPED, "digits"),
         weights_sha256=weights_sha256,
         structure_sha256="57" * 32,
         num_parameters=672_000,

@@ -16,6 +16,7 @@ from keeprate.backbones.loading.model_input import ModelInput
 from keeprate.data.images import build_transform
 from keeprate.plugins.registry import registry
 from keeprate.request import Cost
+from keeprate.results.weights_origin import WeightsKind, WeightsOrigin
 from keeprate.study.comparison import MethodAtCost
 from keeprate.visualization.class_names import class_names
 from keeprate.visualization.image_selection import ImageSource, grid_of
@@ -184,7 +185,9 @@ class Naming(nn.Module):
 
 
 def names_of(number: int, names: list[str] | None) -> list[str]:
-    return class_names(LoadedModel(Naming(number, names), "named", "", ""))
+    return class_names(
+        LoadedModel(Naming(number, names), "named", WeightsOrigin(WeightsKind.GIVEN), "")
+    )
 
 
 def test_classes_have_the_names_the_model_gives_them() -> None:

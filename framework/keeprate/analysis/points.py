@@ -34,7 +34,7 @@ def group_points(group: RunGroup, series_table: SeriesTable, level: float) -> Gr
         model=first.run.backbone.name,
         model_class=run.backbone.cls,
         num_parameters=run.backbone.num_parameters,
-        weights=first.run.backbone.weights,
+        weights=str(first.run.backbone.weights),
         weights_sha256=run.backbone.weights_sha256,
         image_size=run.backbone.image_size,
         data=f"{run.data.name} {text_of({**run.data.places, **run.data.parameters})}".rstrip(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from ..request import (
     PREFIX,
@@ -18,9 +18,7 @@ from ..request import (
     RunSpec,
 )
 from ..results.records import BackboneInfo, DataInfo, RunInfo
-
-_SHIPPED: Final = "shipped with "
-_PRETRAINED: Final = "pretrained"
+from ..results.weights_origin import WeightsKind
 
 
 def request_of(run: RunInfo, batch_size: int = LoopOptions.batch_size) -> Request:
@@ -59,12 +57,17 @@ def model_spec_of(backbone: BackboneInfo, name: str | None = None) -> ModelSpec:
 
     The size of images is always named: the description does not keep the model's own size, and
     naming that one changes nothing. Models of transformers fix their size and bring their weights.
+    Random weights and those of a model that was given are in no file: FILE (or, of transformers,
+    FOLDER) stands for the one that they have to be saved in.
     """
     model_name = name or backbone.name
+    origin = backbone.weights
     if model_name.startswith(PREFIX):
-        return ModelSpec(model_name)
-    if name is None and backbone.weights.startswith(_SHIPPED):
+        is_unsaved = origin.kind in (WeightsKind.RANDOM, WeightsKind.GIVEN)
+        return ModelSpec(f"{PREFIX}FOLDER" if is_unsaved and name is None else model_name)
+    if name is None and origin.kind is WeightsKind.SHIPPED:
         return ModelSpec()
-    weights = None if backbone.weights == _PRETRAINED else Path(backbone.weights)
+    file = origin.name if origin.kind is WeightsKind.FILE else "FILE"
+    weights = None if origin.kind is WeightsKind.PRETRAINED else Path(file)
     size = backbone.image_size if backbone.samples == "images" else None
     return ModelSpec(model_name, weights, size)

@@ -112,7 +112,7 @@ def preparation(
             f"Model '{loaded.name}' reads {ours}, and data set '{data.name}' has {theirs}."
         )
     used = replace(_image_input(loaded, backbone), **loaded.changes.given)
-    return ImagePreparation(data, used, input_note(loaded.weights, loaded.stated, used))
+    return ImagePreparation(data, used, input_note(str(loaded.weights), loaded.stated, used))
 
 
 def _image_input(loaded: LoadedModel, backbone: Backbone) -> ModelInput:

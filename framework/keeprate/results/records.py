@@ -15,9 +15,12 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     JsonValue,
+    PlainSerializer,
     PositiveInt,
     model_validator,
 )
+
+from .weights_origin import WeightsOrigin
 
 FORMAT_VERSION: Final = 3
 OLDEST_FORMAT_VERSION: Final = 2
@@ -62,6 +65,10 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
 
+def _origin_of(value: object) -> object:
+    return WeightsOrigin.parse(value) if isinstance(value, str) else value
+
+
 class BackboneInfo(Record):
     """The model that ran: `cls` is its class, `image_size` is (height, width) in pixels.
 
@@ -72,7 +79,9 @@ class BackboneInfo(Record):
 
     name: str
     cls: str
-    weights: str
+    weights: Annotated[
+        WeightsOrigin, BeforeValidator(_origin_of), PlainSerializer(str, return_type=str)
+    ]
     weights_sha256: str
     structure_sha256: str
     num_parameters: int

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from ..backbones.loading.load import load_model
-from ..backbones.loading.loaded import LoadedModel, weights_sha256
+from ..backbones.loading.loaded import LoadedModel, shipped, weights_sha256
 from ..backbones.lookup import adapt
 from ..dataset import DataSet
 from ..engine import Engine
@@ -72,9 +72,7 @@ def build_model(spec: ModelSpec, data: DataSet) -> LoadedModel:
     model = data.classifier()
     if model is None:
         raise KeeprateError(f"Data set '{data.name}' ships no classifier: name a model.")
-    return LoadedModel(
-        model, f"{data.name} classifier", f"shipped with {data.name}", weights_sha256(model)
-    )
+    return shipped(model, data.name, weights_sha256(model))
 
 
 def build_run(spec: RunSpec, seed: int) -> MethodAtCost:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from ..backbone import Backbone
 from ..backbones.loading.load import outline
-from ..backbones.loading.loaded import LoadedModel, classes_of, config_of
+from ..backbones.loading.loaded import LoadedModel, classes_of, config_of, shipped
 from ..backbones.loading.timm import check_name, find_published
 from ..backbones.lookup import adapt
 from ..data.preprocessing import preparation
@@ -77,7 +77,7 @@ class _Checking:
                 model.path, f"Data set '{data.name}' ships no classifier: name a model."
             )
             return None
-        return LoadedModel(classifier, f"{data.name} classifier", f"shipped with {data.name}", "")
+        return shipped(classifier, data.name)
 
     def _check_plans(self, pair: Pair, name: str, backbone: Backbone) -> None:
         """Make the plan of every run; this solves its budget and notes what is impossible."""
@@ -127,7 +127,7 @@ def _outline(model: NamedModel, ledger: Problems, *, ask_hub: bool) -> LoadedMod
     """Return the model without weights; note the problem and return None if there is one."""
     spec, path = model.spec, model.path
     assert spec.name is not None
-    if spec.weights is not None and not spec.weights.is_file():
+    if spec.weights is not None and not spec.weights.exists():
         ledger.add((*path, "weights"), f"No weights file '{spec.weights}'.")
         return None
     with ledger.at((*path, "name")):

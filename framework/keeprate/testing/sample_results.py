@@ -19,6 +19,7 @@ from ..results.records import (
     StageInfo,
 )
 from ..results.store import Store
+from ..results.weights_origin import WeightsKind, WeightsOrigin
 
 HOSTILE = "../../up & <script>alert('x')</script> |`*_{%s}\\ \"$1\" [a](b)\n# no heading é"
 """A name that breaks any code that treats it as more than text."""
@@ -59,7 +60,7 @@ def _run(keep: int, name: str, model: str) -> RunInfo:
         backbone=BackboneInfo(
             name=model,
             cls="VisionTransformer",
-            weights=f"random {model}",
+            weights=WeightsOrigin(WeightsKind.RANDOM),
             weights_sha256="5e" * 32,
             structure_sha256="57" * 32,
             num_parameters=672_000,

@@ -15,7 +15,7 @@ from ..plugins.parameters import parameters_of
 from ..plugins.registry import registry
 from ..reduction.plan import Plan, make_plan
 from ..request import PREFIX, DataSpec, ModelSpec
-from ..results.records import RunInfo
+from ..results.records import BackboneInfo, RunInfo
 from ..study.build import build_data, build_model, build_run
 from ..study.comparison import Comparison
 from ..study.describe import describe
@@ -94,7 +94,7 @@ def _restore_model(run: RunInfo, files: RunFiles, data: DataSet) -> LoadedModel:
     if spec.name is None:
         loaded = build_model(spec, data)
     else:
-        loaded = _build_named_model(_with_weights(spec, files.weights), data)
+        loaded = _build_named_model(_with_weights(spec, files.weights, backbone), data)
     # other weights are an error, not a warning: their pictures would be those of another model
     if loaded.weights_sha256 != backbone.weights_sha256:
         raise KeeprateError(
@@ -112,7 +112,7 @@ def _build_named_model(spec: ModelSpec, data: DataSet) -> LoadedModel:
         raise KeeprateError(f"{error} Say where it is now with --model and --weights.") from error
 
 
-def _with_weights(spec: ModelSpec, weights: Path | None) -> ModelSpec:
+def _with_weights(spec: ModelSpec, weights: Path | None, backbone: BackboneInfo) -> ModelSpec:
     """Return `spec` with the file of its weights; folders of transformers hold their own."""
     stored = spec.weights
     if weights is not None and weights.is_dir():
@@ -121,8 +121,8 @@ def _with_weights(spec: ModelSpec, weights: Path | None) -> ModelSpec:
         return spec
     if weights is None and stored is not None and not stored.is_file():
         raise KeeprateError(
-            f"The weights of '{spec.name}', {stored}, are not here: say where with --weights FILE, "
-            "or the folder they are in."
+            f"The weights of '{spec.name}', {backbone.weights}, are not here: say where with "
+            "--weights FILE, or the folder they are in."
         )
     return replace(spec, weights=weights or stored)
 

@@ -20,7 +20,7 @@ def provenance(judged: ScoredRun) -> Provenance:
         budget=run.budget or "",
         seed=run.seed,
         model=run.backbone.name,
-        weights=run.backbone.weights,
+        weights=str(run.backbone.weights),
         weights_sha256=run.backbone.weights_sha256,
         structure_sha256=run.backbone.structure_sha256,
         data=f"{run.data.name} {text_of({**run.data.places, **run.data.parameters})}".rstrip(),

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..patch_grid import Grid, grid_of_positions
-from .checkpoints import Shapes, differences, first_line, list_few
+from .checkpoints import Shapes, differences, list_few
+from .reasons import first_line
 
 LOADING_ERRORS = (RuntimeError, KeyError, ValueError, AssertionError, AttributeError, OSError)
 """What timm and torch raise for weights that do not fit."""

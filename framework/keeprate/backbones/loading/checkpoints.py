@@ -1,71 +1,164 @@
-"""Read the shapes in a weights file without its weights, and say which do not fit a model."""
+"""Read the weights in a file by name, wherever it keeps them, and say which do not fit a model."""
 
 from __future__ import annotations
 
 import argparse
 import pickle
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
-import huggingface_hub
 import torch
 from safetensors import safe_open
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...errors import KeeprateError
+from .file_kinds import FileKind, kind_of, kind_of_content
+from .jax_weights import jax_outline
+from .reasons import first_line
+from .weight_types import check_types
 
-# keys and prefixes in timm's own order, so that the shapes are those of the weights it will load
-WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model")
-PREFIXES = ("_orig_mod.", "module.", "_orig_mod.")
+PREFERRED = ("state_dict_ema", "model_ema", "state_dict", "model")
+"""Where training checkpoints of timm keep weights: the first of them is taken, as timm does."""
+PREFIXES = ("module.", "model.", "net.", "network.", "backbone.")
+"""What modules that hold the model, of DataParallel or Lightning say, put before all its names."""
+MARKS = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
+"""What torch puts into the names of compiled and wrapped modules."""
 
 Shapes = Mapping[str, tuple[int, ...]]
 """The shapes of weights, by their names."""
 
 
-def read_shapes(path: Path) -> Shapes:
-    """Return names and shapes of the weights in a file, without reading the weights.
+def read_shapes(path: Path, model: nn.Module) -> Shapes:
+    """Return names and shapes of the weights in a file, without reading them, as `read_weights`.
 
-    The file is .safetensors, or a PyTorch checkpoint without code (`weights_only=True`), whose
-    weights may be under "state_dict", "model" and the like. Raises KeeprateError for anything else.
+    `model` is the one they are for. Raises KeeprateError where they are no floating-point numbers.
     """
-    if not path.is_file():
-        raise KeeprateError(f"No weights file '{path}'.")
+    weights = read_weights(path, "meta")
+    check_types(path, weights, model)
+    return {name: tuple(weight.shape) for name, weight in weights.items()}
+
+
+def read_weights(path: Path, device: str = "cpu") -> dict[str, Tensor]:
+    """Return the weights in a file by name; on the device "meta" none are read.
+
+    The file is .safetensors, or a PyTorch checkpoint without code (`weights_only=True`), which may
+    keep its weights under any one name and all their names with one prefix. On "meta", it may be a
+    .npz of JAX. Raises KeeprateError, which says what the file is, for everything else.
+    """
+    kind = kind_of(path)
+    if kind is FileKind.NPZ:
+        return dict(jax_outline(path))
+    if kind is FileKind.SAFETENSORS:
+        return _without_prefixes(read_safetensors(path))
+    return _without_prefixes(_checkpoint(path, device))
+
+
+def read_safetensors(path: Path) -> dict[str, Tensor]:
+    """Return the tensors in a file, or in a part of one; KeeprateError unless it is safetensors."""
+    if kind_of_content(path) is not FileKind.SAFETENSORS:
+        raise KeeprateError(f"'{path}' is not safetensors.")
     try:
-        if path.suffix == ".safetensors":
-            with safe_open(path, framework="pt") as file:
-                names = list(file.keys())
-                return {name: tuple(file.get_slice(name).get_shape()) for name in names}
-        # training checkpoints often keep their command line, a Namespace, which is no code
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            checkpoint = torch.load(path, map_location="meta", weights_only=True)
+        # tensors are mapped, not read
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except Exception as error:  # safetensors' own, or torch's where it lacks a type
+        raise _unreadable(path, error) from error
+    if not tensors:
+        raise KeeprateError(f"'{path}' holds no weights.")
+    return tensors
+
+
+def _checkpoint(path: Path, device: str) -> Mapping[str, Tensor]:
+    try:
+        # training checkpoints often keep their command line, a Namespace, which is no code;
+        # an open file, since torch goes by the name of one
+        with torch.serialization.safe_globals([argparse.Namespace]), path.open("rb") as file:
+            content = torch.load(file, map_location=device, weights_only=True)
     except pickle.UnpicklingError as error:
         raise KeeprateError(
             f"'{path}' is not a checkpoint of plain weights: it is damaged or holds code, which is "
-            "never run. Save its weights as FILE.safetensors."
+            f"never run{_code_in(path)}. Save its weights alone, model.state_dict(), as "
+            "FILE.safetensors."
+        ) from error
+    except NotImplementedError as error:  # quantised tensors have no shapes alone
+        raise KeeprateError(
+            f"'{path}' holds tensors of another kind than numbers, such as torch's quantised ones. "
+            "Give the weights from before they were converted."
         ) from error
     except Exception as error:  # damaged files make torch.load raise nearly anything
-        raise KeeprateError(f"Cannot read the weights '{path}': {first_line(error)}.") from error
-    return _unwrap(path, checkpoint)
+        raise _unreadable(path, error) from error
+    return _unwrap(path, content)
 
 
-def _unwrap(path: Path, checkpoint: object) -> Shapes:
-    """Return the shapes of the weights in a training checkpoint, found where timm finds them."""
-    if isinstance(checkpoint, dict):
-        wrapper = next((key for key in WRAPPERS if checkpoint.get(key) is not None), None)
-        checkpoint = checkpoint[wrapper] if wrapper else checkpoint
-    if not isinstance(checkpoint, dict):
-        raise KeeprateError(f"'{path}' holds a {type(checkpoint).__name__}, not weights by name.")
-    return {
-        _strip_prefixes(str(name)): tuple(value.shape)
-        for name, value in checkpoint.items()
-        if isinstance(value, Tensor)  # other entries may be the epoch, the optimizer's state
-    }
+def _unreadable(path: Path, error: Exception) -> KeeprateError:
+    return KeeprateError(
+        f"Cannot read the weights '{path}': {first_line(error)}. If it is damaged or cut off, copy "
+        "or download it again."
+    )
 
 
-def _strip_prefixes(name: str) -> str:
-    for prefix in PREFIXES:
-        name = name.removeprefix(prefix)
-    return name
+def _code_in(path: Path) -> str:
+    """Return the names of classes and functions that a checkpoint would call, "" if unknown."""
+    try:
+        names = torch.serialization.get_unsafe_globals_in_checkpoint(str(path))
+    except Exception:  # files that are damaged, or older than torch's zip archives
+        return ""
+    return f" ({list_few(sorted(names))})" if names else ""
+
+
+def _unwrap(path: Path, content: object) -> Mapping[str, Tensor]:
+    """Return the one set of weights in a checkpoint, the averaged one where timm keeps two.
+
+    Raises KeeprateError, which lists what the checkpoint holds, if there is none, or several.
+    """
+    if not isinstance(content, Mapping):
+        raise KeeprateError(f"'{path}' holds a {type(content).__name__}, not weights by name.")
+    sets = _sets_of_weights(content)
+    if not sets:
+        holds = list_few([str(name) for name in content]) or "nothing"
+        raise KeeprateError(f"'{path}' holds no weights by name, but {holds}.")
+    chosen = next((name for name in PREFERRED if name in sets), next(iter(sets)))
+    rivals = [name for name in sets if name not in PREFERRED and name != chosen]
+    if chosen in PREFERRED:  # other sets may be of other modules, such as a loss
+        names = _without_prefixes(sets[chosen]).keys()
+        rivals = [name for name in rivals if names & _without_prefixes(sets[name]).keys()]
+    if rivals:
+        places = list_few([f"'{name}'" for name in (chosen, *rivals)])
+        raise KeeprateError(
+            f"'{path}' holds several sets of weights: {places}. Save the one you mean as "
+            "FILE.safetensors."
+        )
+    return sets[chosen]
+
+
+def _sets_of_weights(content: Mapping[Any, Any], place: str = "") -> dict[str, dict[str, Tensor]]:
+    """Return all mappings from names to tensors within a checkpoint, by the keys that lead there.
+
+    A set has a matrix at least: single numbers and lists of them are figures and states.
+    """
+    parts = {key: part for key, part in content.items() if isinstance(key, str)}
+    tensors = {name: part for name, part in parts.items() if isinstance(part, Tensor)}
+    sets = {place: tensors} if any(tensor.dim() > 1 for tensor in tensors.values()) else {}
+    for key, part in parts.items():
+        if isinstance(part, Mapping):
+            sets |= _sets_of_weights(part, f"{place}.{key}".removeprefix("."))
+    return sets
+
+
+def _without_prefixes(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return weights under the names they have in the model itself."""
+    # an average of torch's counts what it has averaged
+    clean = {name: tensor for name, tensor in weights.items() if name != "n_averaged"}
+    for mark in MARKS:
+        clean = {name.replace(mark, ""): tensor for name, tensor in clean.items()}
+    while prefix := _shared_prefix(clean):
+        clean = {name.removeprefix(prefix): tensor for name, tensor in clean.items()}
+    return clean
+
+
+def _shared_prefix(names: Collection[str]) -> str:
+    return next((p for p in PREFIXES if all(name.startswith(p) for name in names)), "")
 
 
 def differences(found: Shapes, expected: Shapes) -> str:
@@ -86,23 +179,5 @@ def differences(found: Shapes, expected: Shapes) -> str:
 
 
 def list_few(names: list[str]) -> str:
+    """Return the first three names in one line."""
     return ", ".join(names[:3] + ["..."] * (len(names) > 3))
-
-
-def first_line(error: BaseException) -> str:
-    """Return an error's first line without its full stop, with its type where that says more."""
-    lines = str(error).strip().splitlines()
-    # the text of a KeyError is the key alone
-    if not lines or isinstance(error, LookupError):
-        return " ".join([type(error).__name__, *lines[:1]])
-    return lines[0].rstrip(".:")
-
-
-def hub_problem() -> str | None:
-    """Return why the hub cannot be reached, None if it can be."""
-    # one short request, where the hub's own client would retry for a minute
-    try:
-        huggingface_hub.get_session().head(huggingface_hub.constants.ENDPOINT, timeout=10)
-    except Exception as error:  # the transport's own types, which differ between versions
-        return first_line(error)
-    return None

@@ -14,9 +14,12 @@ from torch import nn
 
 from ...errors import KeeprateError
 from ...request import PREFIX
-from .checkpoints import first_line, hub_problem
+from ...results.weights_origin import WeightsKind, WeightsOrigin
+from .checkpoints import read_safetensors
 from .huggingface_processors import import_transformers, quietly
 from .loaded import LoadedModel, weights_sha256
+from .reasons import first_line, hub_problem
+from .weight_types import check_types
 
 CONFIG = ("config.json", "preprocessor_config.json")
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "model-*.safetensors")
@@ -65,6 +68,8 @@ class Checkpoint:
 
     def with_weights(self) -> nn.Module:
         """Load the model in float32; KeeprateError unless every weight is there and fits."""
+        for path in sorted(self.folder.glob("model*.safetensors")):
+            check_types(path, read_safetensors(path), self.without_weights())
         try:
             with quietly():
                 model, loading_info = self.cls.from_pretrained(
@@ -98,9 +103,9 @@ def load_huggingface(name: str, *, pretrained: bool = True) -> LoadedModel:
     """
     checkpoint = Checkpoint.find(name, [*CONFIG, *TOKENIZER, *(WEIGHTS if pretrained else ())])
     model = checkpoint.with_weights() if pretrained else checkpoint.with_random_weights()
-    source = "pretrained" if pretrained else "random weights"
+    origin = WeightsOrigin(WeightsKind.PRETRAINED if pretrained else WeightsKind.RANDOM)
     sha256 = weights_sha256(model)
-    return LoadedModel(model.eval(), checkpoint.name, source, sha256, checkpoint.folder)
+    return LoadedModel(model.eval(), checkpoint.name, origin, sha256, checkpoint.folder)
 
 
 def outline_huggingface(name: str) -> LoadedModel:
@@ -114,7 +119,8 @@ def outline_huggingface(name: str) -> LoadedModel:
     if is_local and not any(any(checkpoint.folder.glob(pattern)) for pattern in WEIGHTS):
         raise KeeprateError(f"'{checkpoint.folder}' holds no {WEIGHTS[0]}, its weights.")
     model = checkpoint.without_weights().eval()
-    return LoadedModel(model, checkpoint.name, "pretrained", "", checkpoint.folder)
+    origin = WeightsOrigin(WeightsKind.PRETRAINED)
+    return LoadedModel(model, checkpoint.name, origin, "", checkpoint.folder)
 
 
 def shapes_of(name: str, size: tuple[int, int] | None) -> tuple[nn.Module, tuple[int, int] | None]:

@@ -12,8 +12,8 @@ from typing import Any
 
 from ...errors import KeeprateError
 from ...request import PREFIX
-from .checkpoints import first_line
 from .model_input import ModelInput
+from .reasons import first_line
 
 PREPROCESSOR = "preprocessor_config.json"
 KNOWN = re.compile(r"(ViT|DeiT|Bit|Beit|Siglip|CLIP)ImageProcessor(Fast|Pil)?")

@@ -13,6 +13,7 @@ from torch import nn
 
 from ...errors import KeeprateError
 from ...request import InputChanges
+from ...results.weights_origin import WeightsKind, WeightsOrigin
 from .label_names import in_order, label_names_of
 from .stated_input import StatedInput
 
@@ -21,21 +22,26 @@ from .stated_input import StatedInput
 class LoadedModel:
     """A model in eval mode and where its weights come from.
 
-    `weights` is a file name, "pretrained" or "random weights"; `weights_sha256` is what the
-    function of that name returns. `folder` holds the files of a transformers model, which also say
-    how its inputs are prepared. `adapted` says what was changed to fit the image size asked for,
-    `changes` are made to how inputs are prepared; `stated` is what the file of the weights tells
-    of that.
+    `weights_sha256` is what the function of that name returns. `folder` holds the files of a
+    transformers model, which also say how its inputs are prepared. `adapted` says what was changed
+    to fit the image size asked for, `changes` are made to how inputs are prepared; `stated` is
+    what the file of the weights tells of that.
     """
 
     model: nn.Module
     name: str
-    weights: str
+    weights: WeightsOrigin
     weights_sha256: str
     folder: Path | None = None
     adapted: tuple[str, ...] = ()
     changes: InputChanges = field(default_factory=InputChanges)
     stated: tuple[StatedInput, ...] = ()
+
+
+def shipped(model: nn.Module, data: str, weights_sha256: str = "") -> LoadedModel:
+    """Return the classifier of the data set of this name, with its own weights."""
+    origin = WeightsOrigin(WeightsKind.SHIPPED, data)
+    return LoadedModel(model, f"{data} classifier", origin, weights_sha256)
 
 
 def weights_sha256(model: nn.Module) -> str:

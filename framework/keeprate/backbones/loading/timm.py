@@ -15,6 +15,7 @@ from torch import nn
 
 from ...errors import KeeprateError, unknown_name
 from ...plugins.registry import registry
+from ...results.weights_origin import WeightsKind, WeightsOrigin
 from .adapted_weights import (
     LOADING_ERRORS,
     PositionTable,
@@ -24,12 +25,17 @@ from .adapted_weights import (
     position_tables,
     resample,
 )
-from .checkpoints import Shapes, first_line, hub_problem, read_shapes
+from .checkpoints import Shapes, read_safetensors, read_shapes, read_weights
+from .file_kinds import FileKind, kind_of
+from .jax_weights import load_jax
 from .loaded import LoadedModel, config_of, weights_sha256
+from .reasons import first_line, hub_problem
 from .stated_input import stated_inputs
 from .timm_request import TimmRequest
+from .weight_types import check_types
 
 REMEDY = "Give local weights: --weights FILE.safetensors."
+LOCAL = "local-dir:"
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 PUBLISHED = ("hf_hub_id", "url", "file", "state_dict")
 """Keys of timm's description of a model under which its weights are found."""
@@ -52,15 +58,17 @@ def load_timm(
     adapted: tuple[str, ...] = ()
     if weights is not None:
         fit = _fit_file(request, weights, skeleton)
-        model, source, adapted = _load_from_file(fit, weights), weights.name, fit.adapted
+        model, origin = _load_from_file(fit, weights), WeightsOrigin(WeightsKind.FILE, weights.name)
+        adapted = fit.adapted
     elif pretrained:
         fit = _fit_published(request, skeleton)
-        model, source, adapted = _load_from_hub(fit, config_of(skeleton)), "pretrained", fit.adapted
+        model, origin = _load_from_hub(fit, skeleton), WeightsOrigin(WeightsKind.PRETRAINED)
+        adapted = fit.adapted
     else:
-        model, source = request.create(), "random weights"
+        model, origin = request.create(), WeightsOrigin(WeightsKind.RANDOM)
     stated = () if weights is None else stated_inputs(weights, name)
     sha256 = weights_sha256(model)
-    return LoadedModel(model.eval(), name, source, sha256, adapted=adapted, stated=stated)
+    return LoadedModel(model.eval(), name, origin, sha256, adapted=adapted, stated=stated)
 
 
 def outline_timm(
@@ -74,12 +82,14 @@ def outline_timm(
         check_image_size(skeleton, image_size)
     if weights is not None:
         fit = _fit_file(request, weights, skeleton)
-        return LoadedModel(fit.request.skeleton(), name, weights.name, "", adapted=fit.adapted)
+        origin = WeightsOrigin(WeightsKind.FILE, weights.name)
+        return LoadedModel(fit.request.skeleton(), name, origin, "", adapted=fit.adapted)
     # hf-hub:... and local-dir:... are pages and folders that bring their own weights
     if ":" not in name and not any(config_of(skeleton).get(key) for key in PUBLISHED):
         raise KeeprateError(f"timm publishes no weights for '{name}'. {REMEDY}")
     fit = _fit_published(request, skeleton)
-    return LoadedModel(skeleton, name, "pretrained", "", adapted=fit.adapted)
+    origin = WeightsOrigin(WeightsKind.PRETRAINED)
+    return LoadedModel(skeleton, name, origin, "", adapted=fit.adapted)
 
 
 def find_published(name: str, config: dict[str, Any]) -> str | None:
@@ -166,22 +176,27 @@ def _fit_file(request: TimmRequest, path: Path, skeleton: nn.Module) -> _Fit:
 
     The number of classes is the file's if none is asked for.
     """
-    shapes = read_shapes(path)
-    overlay: dict[str, Any] = {"file": str(path), "source": "file"}
+    shapes = read_shapes(path, skeleton)
     if request.num_classes is None:
         request = replace(request, num_classes=_classes_in(shapes, config_of(skeleton)))
         skeleton = request.skeleton()
+    overlay: dict[str, Any] = {"source": "state_dict"}
     if request.num_classes is not None:  # or else timm leaves a head of another size untrained
         overlay["num_classes"] = request.num_classes
     own = replace(request, image_size=None).skeleton() if request.image_size else skeleton
     tables = position_tables(shapes, own, skeleton)
+    expected = _shapes_of(skeleton)
+    if kind_of(path) is FileKind.NPZ:  # whether all weights fit, their own reader finds out
+        _check_size(path, shapes, expected, tables, request.image_size)
+        left = [table for table in tables if shapes[table.name] == expected[table.name]]
+        return _Fit(request, {}, adaptations(tables), tuple(left))
     create = partial(request.create_without_values, pretrained=True, **overlay)
-    verdict = judge(create, shapes, _shapes_of(skeleton), tables)
+    verdict = judge(create, shapes, expected, tables)
     if verdict.reason:
         raise KeeprateError(
             f"The weights in '{path}' do not fit the model '{request.name}': {verdict.reason}."
         )
-    _check_size(path, shapes, _shapes_of(skeleton), tables, request.image_size)
+    _check_size(path, shapes, expected, tables, request.image_size)
     return _Fit(request, overlay, adaptations(tables), verdict.left)
 
 
@@ -231,11 +246,18 @@ def _shapes_of(model: nn.Module) -> Shapes:
 
 def _load_from_file(fit: _Fit, path: Path) -> nn.Module:
     """Create the model with the weights of a file."""
+    if kind_of(path) is FileKind.NPZ:
+        model = load_jax(fit.request.create(), fit.request.name, path)
+        resample(model, fit.left)
+        return model
     try:
-        return fit.create()
+        # not the file: timm goes by its name and knows fewer places for weights in it
+        model = fit.create(state_dict=read_weights(path))
     except LOADING_ERRORS as error:
         message = f"Cannot load the weights '{path}': {first_line(error)}."
         raise KeeprateError(message) from error
+    del config_of(model)["state_dict"]  # timm keeps a copy of all weights there
+    return model
 
 
 def _classes_in(shapes: Shapes, config: dict[str, Any]) -> int | None:
@@ -248,9 +270,12 @@ def _classes_in(shapes: Shapes, config: dict[str, Any]) -> int | None:
     return shape[0] - config.get("label_offset", 0) if shape else None
 
 
-def _load_from_hub(fit: _Fit, config: dict[str, Any]) -> nn.Module:
+def _load_from_hub(fit: _Fit, skeleton: nn.Module) -> nn.Module:
     """Create the model with its published weights; KeeprateError where they cannot be had."""
-    request = fit.request
+    request, config = fit.request, config_of(skeleton)
+    if request.name.startswith(LOCAL):
+        for path in sorted(Path(request.name.removeprefix(LOCAL)).glob("*.safetensors")):
+            check_types(path, read_safetensors(path), skeleton)
     if request.num_classes not in (None, config["num_classes"]):
         raise KeeprateError(
             f"The pretrained weights of '{request.name}' have {config['num_classes']} classes, not "

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ...errors import KeeprateError
-from .checkpoints import first_line
 from .label_names import older_labels
 from .loaded import config_of
+from .reasons import first_line
 
 
 class _Unfilled(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has no types here
