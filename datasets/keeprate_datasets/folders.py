@@ -5,12 +5,12 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from torch import Tensor
 
-from keeprate.data.images import decode, header_problem
+from keeprate.data.image_problems import image_problems
+from keeprate.data.images import decode
 from keeprate.dataset import DataSet, Sample
 from keeprate.errors import KeeprateError
 
@@ -47,14 +47,12 @@ class ClassFolders(DataSet):
         return decode(self._path(index))
 
     def bad_samples(self) -> Mapping[str, str]:
-        paths = [self._path(index) for index in range(len(self.samples()))]
-        with ThreadPoolExecutor() as pool:
-            problems = pool.map(header_problem, paths)
-            pairs = zip(self.samples(), problems, strict=True)
-            return {sample.id: problem for sample, problem in pairs if problem is not None}
+        problems = image_problems([self._path(index) for index in range(len(self.samples()))])
+        pairs = zip(self.samples(), problems, strict=True)
+        return {sample.id: problem for sample, problem in pairs if problem is not None}
 
-    def stored_bytes(self, index: int) -> int:
-        return self._path(index).stat().st_size
+    def content(self, index: int) -> Path:
+        return self._path(index)
 
     def _path(self, index: int) -> Path:
         return self.root / self.samples()[index].id
