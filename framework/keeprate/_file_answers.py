@@ -32,7 +32,7 @@ _Kept = dict[str, tuple[_Stamp, str]]
 
 
 @dataclass(frozen=True)
-class Question:
+class FileQuestion:
     """Something that is asked of files, and answered from their content alone.
 
     `answer` takes files and returns a text for each. Answers of another `version` are not taken.
@@ -45,7 +45,7 @@ class Question:
     lasting: Callable[[str], bool]
 
 
-def ask(question: Question, paths: Sequence[Path]) -> list[str]:
+def ask(question: FileQuestion, paths: Sequence[Path]) -> list[str]:
     """Return the answer for every file, from an earlier time where the file is the same since.
 
     A file is the same if its path, size, inode and times of modification and of change are; the
@@ -75,7 +75,7 @@ def cache_folder() -> Path:
 class _Book:
     """The answers to a question that are kept in one file: each with the stamp of its file."""
 
-    def __init__(self, path: Path, question: Question) -> None:
+    def __init__(self, path: Path, question: FileQuestion) -> None:
         self.path, self.question = path, question
         self.kept = self._read()
 
@@ -192,5 +192,5 @@ def _sha256(path: Path) -> str:
         return ""
 
 
-CONTENT_SHA256: Final = Question("sha256", "", _sha256s, lasting=bool)
+CONTENT_SHA256: Final = FileQuestion("sha256", "", _sha256s, lasting=bool)
 """Asks for the SHA-256 (hex) of files; "" is answered where one cannot be read."""

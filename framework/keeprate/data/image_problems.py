@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
-from .._file_answers import Question, ask
+from .._file_answers import FileQuestion, ask
 from .images import UNREADABLE, read_pixels, reason
 from .jpeg_warnings import jpeg_warnings
 from .software import decoding_software
@@ -23,7 +23,7 @@ def image_problems(paths: Sequence[Path]) -> list[str | None]:
     damage after which the data happen to fit again.
     """
     version = "\n".join(f"{name} {each}" for name, each in decoding_software().items())
-    question = Question("problem", version, _problems, lasting=lambda problem: not problem)
+    question = FileQuestion("problem", version, _problems, lasting=lambda problem: not problem)
     return [problem or None for problem in ask(question, paths)]
 
 
