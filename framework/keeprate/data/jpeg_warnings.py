@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import IO, Final
 
 _DAMAGE: Final = re.compile(
     r"Corrupt JPEG data: .+|Premature end of JPEG file|Inconsistent progression sequence .+"
@@ -40,7 +40,7 @@ def jpeg_warnings() -> Iterator[Heard]:
     one caller in this process at a time.
     """
     heard = Heard()
-    with _alone, tempfile.TemporaryFile() as file:
+    with _alone, _nameless_file() as file:
         usual = os.dup(2)
         os.dup2(file.fileno(), 2)
         try:
@@ -50,6 +50,12 @@ def jpeg_warnings() -> Iterator[Heard]:
             os.close(usual)
             file.seek(0)
             heard.damage = _sort_out(file.read())
+
+
+def _nameless_file() -> IO[bytes]:
+    if hasattr(os, "memfd_create"):  # Linux: much quicker than one on a disk
+        return os.fdopen(os.memfd_create("stderr"), "w+b")
+    return tempfile.TemporaryFile()
 
 
 def _sort_out(written: bytes) -> str:
