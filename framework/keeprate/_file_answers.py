@@ -108,10 +108,10 @@ class _Book:
         begun = time.time_ns()
         answers = self.question.answer([Path(name) for name in stamps])
         found = dict(zip(stamps, answers, strict=True))
-        for (name, before), after in zip(stamps.items(), _stamps(list(stamps)), strict=True):
-            is_settled = before == after and begun - before[2] > _CLOCK_STEP_NS
-            if is_settled and self.question.lasting(found[name]):
-                self.kept[name] = (before, found[name])
+        for name, stamp in stamps.items():
+            # the stamp of before: a file that changes while it is read is another one later
+            if begun - stamp[2] > _CLOCK_STEP_NS and self.question.lasting(found[name]):
+                self.kept[name] = (stamp, found[name])
         return found
 
     @contextmanager

@@ -185,6 +185,7 @@ def test_other_images_with_as_many_bytes_have_another_file(tmp_path: Path) -> No
     first, second = (images(prepare(Folder(f, "*.bmp"), tmp_path / "cache")) for f in (root, other))
     assert not equal(first, second)
     assert equal(second, images(prepare(Folder(other, "*.bmp"), None)))
+    assert len(list((tmp_path / "cache").glob("*.uint8"))) == 2
 
 
 def test_a_data_set_that_does_not_tell_its_content_is_looked_at(root: Path, tmp_path: Path) -> None:
