@@ -46,6 +46,9 @@ class Digits(DataSet):
     def image(self, index: int) -> Tensor:
         return self._images[index]  # (3, 32, 32)
 
+    def content(self, index: int) -> str:
+        return "0"  # for all: scikit-learn's digits do not change
+
     def bind(self, num_classes: int, label_names: Sequence[str] | None) -> None:
         if num_classes != NUM_CLASSES:
             raise KeeprateError(

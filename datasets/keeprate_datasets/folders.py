@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from torch import Tensor
 
-from keeprate.data.images import decode, header_problem
+from keeprate.data.image_problems import image_problems
+from keeprate.data.images import decode
 from keeprate.dataset import DataSet, Sample
 from keeprate.errors import KeeprateError
 
@@ -57,28 +57,21 @@ class ClassFolders(DataSet):
         return decode(self._path(index))
 
     def bad_samples(self) -> Mapping[str, str]:
-        paths = [self._path(index) for index in range(len(self.samples()))]
-        with ThreadPoolExecutor() as pool:
-            problems = pool.map(header_problem, paths)
-            pairs = zip(self.samples(), problems, strict=True)
-            return {sample.id: problem for sample, problem in pairs if problem is not None}
-
-    def stored_bytes(self, index: int) -> int:
-        try:
-            return self._path(index).stat().st_size
-        except OSError:  # a link that leads nowhere, say: it is one of the bad samples
-            return 0
+        problems = image_problems([self._path(index) for index in range(len(self.samples()))])
+        pairs = zip(self.samples(), problems, strict=True)
+        return {sample.id: problem for sample, problem in pairs if problem is not None}
 
     def notes(self) -> Sequence[str]:
         return self._images().notes
 
     def require_images(self) -> None:
         """Raise KeeprateError for a class folder without an image that can be read."""
+        bad = self.bad_samples()
         problems: dict[str, str | None] = dict.fromkeys(self._labels or (), "it holds none")
-        for index, sample in enumerate(self.samples()):
+        for sample in self.samples():
             folder, _, name = sample.id.partition("/")
             if problems[folder] is not None:
-                problem = header_problem(self._path(index))
+                problem = bad.get(sample.id)
                 problems[folder] = f"{name}: {problem}" if problem else None
         for folder, problem in problems.items():
             if problem is not None:
@@ -94,6 +87,9 @@ class ClassFolders(DataSet):
         if self._found is None:
             self._found = find_images(self.root, self._top, self._labels)
         return self._found
+
+    def content(self, index: int) -> Path:
+        return self._path(index)
 
     def _path(self, index: int) -> Path:
         name = self.samples()[index].id

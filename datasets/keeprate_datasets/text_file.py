@@ -73,9 +73,6 @@ class TextFile(TextDataSet):
         pairs = zip(self.samples(), self._rows, strict=True)
         return {sample.id: "empty text" for sample, row in pairs if not row.text.strip()}
 
-    def stored_bytes(self, index: int) -> int:
-        return len(self.text(index).encode())
-
 
 def read_rows(file: Path, text: str, label: str) -> Iterator[TextRow]:
     """Yield the rows of a file, whose columns `text` and `label` are read.

@@ -6,10 +6,12 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 from torch import Tensor, nn
 
+from ._file_answers import CONTENT_SHA256, ask
 from .errors import KeeprateError
 
 
@@ -54,7 +56,7 @@ class DataSet(ABC):
         """
 
     def bad_samples(self) -> Mapping[str, str]:
-        """Return the ids of unusable images, each with its problem; the check must be quick."""
+        """Return the ids of unusable images, each with its problem."""
         return {}
 
     def notes(self) -> Sequence[str]:
@@ -67,18 +69,40 @@ class DataSet(ABC):
         """Return the trained classifier that ships with the data set, in eval mode, or None."""
         return None
 
-    def stored_bytes(self, index: int) -> int:
-        """Return the size in bytes of the stored image, 0 if unknown; part of the fingerprint."""
-        return 0
+    def content(self, index: int) -> Path | str | None:
+        """Return what tells the content of `samples()[index]` apart; part of the fingerprint.
+
+        The file that holds it alone (what is in the file counts, not its name), or a text that
+        changes whenever the content does, as a hash. None: it is asked for and hashed each time.
+        """
+        return None
 
     def fingerprint(self) -> str:
-        """Return the SHA-256 (hex) of sample ids, labels and sizes, which identifies the data."""
+        """Return the SHA-256 (hex) of sample ids, labels and contents, which identifies the data.
+
+        Files are read the first time, and again when they change.
+        """
         digest = hashlib.sha256()
-        for index, sample in enumerate(self.samples()):
-            row = f"{sample.id}\0{sample.label}\0{self.stored_bytes(index)}\n"
+        for sample, content in zip(self.samples(), self._contents(), strict=True):
+            row = f"{sample.id}\0{sample.label}\0{content}\n"
             # file names may hold bytes that are not UTF-8, which Python keeps as surrogates
             digest.update(row.encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
+
+    def _contents(self) -> list[str]:
+        """Return a text for every sample that identifies its content."""
+        contents = [self.content(index) for index in range(len(self.samples()))]
+        paths = [content for content in contents if isinstance(content, Path)]
+        hashes = iter(ask(CONTENT_SHA256, paths))
+        return [
+            next(hashes) if isinstance(content, Path) else content or self._loaded_sha256(index)
+            for index, content in enumerate(contents)
+        ]
+
+    def _loaded_sha256(self, index: int) -> str:
+        image = self.image(index)
+        start = f"{image.dtype} {tuple(image.shape)}\n".encode()
+        return hashlib.sha256(start + image.contiguous().numpy().tobytes()).hexdigest()
 
 
 class TextDataSet(DataSet):
@@ -98,3 +122,6 @@ class TextDataSet(DataSet):
     def image(self, index: int) -> Tensor:
         """Raise KeeprateError, because the data set has only texts."""
         raise KeeprateError(f"Data set '{self.name}' has texts, no images.")
+
+    def _loaded_sha256(self, index: int) -> str:
+        return hashlib.sha256(self.text(index).encode("utf-8", "surrogatepass")).hexdigest()

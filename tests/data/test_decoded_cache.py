@@ -15,8 +15,8 @@ from torch import Tensor
 from image_folder_factory import (
     GIVEN,
     IMAGES,
+    Careless,
     Folder,
-    Unsized,
     cache_file,
     draw,
     equal,
@@ -170,21 +170,40 @@ def test_a_copy_of_the_images_elsewhere_has_the_same_file(root: Path, tmp_path: 
     assert f"{IMAGES} of {IMAGES} there" in str(moved.note)
 
 
-def test_without_stored_sizes_another_folder_has_another_file(root: Path, tmp_path: Path) -> None:
-    images(prepare(Unsized(root), tmp_path / "cache"))
-    other = draw(tmp_path / "other", seed=1)
+def test_other_images_with_as_many_bytes_have_another_file(tmp_path: Path) -> None:
+    root, other = tmp_path / "images", tmp_path / "other"
+    for folder, seed in ((root, 0), (other, 1)):
+        for path in sorted(draw(folder, seed=seed).iterdir()):
+            Image.open(path).save(path.with_suffix(".bmp"))
+    sizes = [[path.stat().st_size for path in sorted(f.glob("*.bmp"))] for f in (root, other)]
+    assert sizes[0] == sizes[1]
+    first, second = (images(prepare(Folder(f, "*.bmp"), tmp_path / "cache")) for f in (root, other))
+    assert not equal(first, second)
+    assert equal(second, images(prepare(Folder(other, "*.bmp"), None)))
+    assert len(list((tmp_path / "cache").glob("*.uint8"))) == 2
+
+
+def test_a_data_set_that_does_not_tell_its_content_is_looked_at(root: Path, tmp_path: Path) -> None:
+    class Silent(Folder):
+        """Says of no image what file it is in."""
+
+        def content(self, index: int) -> None:
+            return None
+
+    images(prepare(Silent(root), tmp_path / "cache"))
+    Image.new("RGB", (60, 60), (9, 99, 199)).save(root / "00003.jpg")
     assert equal(
-        images(prepare(Unsized(other), tmp_path / "cache")), images(prepare(Unsized(other), None))
+        images(prepare(Silent(root), tmp_path / "cache")), images(prepare(Silent(root), None))
     )
     assert len(list((tmp_path / "cache").glob("*.uint8"))) == 2
 
 
-def test_other_images_that_look_alike_from_outside_are_noticed(root: Path, tmp_path: Path) -> None:
-    images(prepare(Unsized(root), tmp_path / "cache"))
+def test_other_images_that_are_said_to_be_the_same_are_noticed(root: Path, tmp_path: Path) -> None:
+    images(prepare(Careless(root), tmp_path / "cache"))
     draw(root, seed=1)
-    other = prepare(Unsized(root), tmp_path / "cache")
+    other = prepare(Careless(root), tmp_path / "cache")
     assert str(other.note).endswith("The file found there holds other images and is built anew.")
-    assert equal(images(other), images(prepare(Unsized(root), None)))
+    assert equal(images(other), images(prepare(Careless(root), None)))
 
 
 def test_images_that_are_not_uint8_are_refused(root: Path, tmp_path: Path) -> None:

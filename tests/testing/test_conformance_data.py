@@ -162,7 +162,11 @@ def test_a_data_set_that_breaks_a_promise_fails_that_check_alone(
     ("cls", "checks", "said"),
     [
         (Shuffled, ["samples", "fingerprint"], "another instance of samples() gives others"),
-        (Jitter, ["images", "pickles"], "sample 'stripes/0000' is another one when asked"),
+        (
+            Jitter,
+            ["images", "fingerprint", "pickles"],
+            "sample 'stripes/0000' is another one when asked",
+        ),
     ],
 )
 def test_what_changes_in_between_is_found_wherever_it_shows(

@@ -13,9 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import PIL
 import torch
-import torchvision
 from torch import Tensor
 
 from ..backbones.loading.model_input import ModelInput
@@ -24,8 +22,8 @@ from ..errors import KeeprateError
 from ..plugins.code_hash import source_sha256
 from ..plugins.parameters import values_of
 from ..results.atomic_files import explained
-from . import images
 from .image_cache_file import CropFile, in_words, replacing
+from .software import decoding_software
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -39,9 +37,9 @@ SPOT_CHECKS: Final = 4
 class Contents:
     """Everything that decides which pixels a cache holds.
 
-    Where the stored size of every image is known, the fingerprint identifies a data set in any
-    folder, and parameters that are paths are left out. `fill` is empty unless images have borders.
-    An image that is replaced, after it was kept, by another of the same stored size goes unnoticed.
+    The fingerprint has the content of every image, so that a data set is the same in any folder,
+    and another one as soon as an image is replaced: parameters that are paths are left out. `fill`
+    is empty unless images have borders.
     """
 
     format_version: int
@@ -202,22 +200,17 @@ class DecodedCache:
 
 
 def _parameters(data: DataSet) -> dict[str, JsonValue]:
-    """Return the parameters of a data set that tell it apart beside its fingerprint."""
-    sized = all(data.stored_bytes(index) for index in range(len(data.samples())))
+    """Return the parameters of a data set but its paths: what lies there is in its fingerprint."""
     values = values_of(data)
-    paths = [name for name in values if isinstance(getattr(data, name), Path)]
-    return {name: value for name, value in values.items() if not (sized and name in paths)}
+    return {
+        name: each for name, each in values.items() if not isinstance(getattr(data, name), Path)
+    }
 
 
 def _software() -> dict[str, str]:
-    """Return what else can change a pixel by a grey level: versions, processor, our transform."""
-    return {
-        "torch": str(torch.__version__),
-        "torchvision": str(torchvision.__version__),
-        "pillow": str(PIL.__version__),
-        "processor": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
-        "transform": hashlib.sha256(Path(images.__file__).read_bytes()).hexdigest(),
-    }
+    """Return what else can change a pixel by a grey level: versions, our code, the processor."""
+    processor = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+    return {**decoding_software(), "processor": processor}
 
 
 def _description_path(path: Path) -> Path:

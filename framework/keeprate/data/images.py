@@ -1,4 +1,4 @@
-"""Turn image files into a model's inputs: decoding, a quick check, timm's evaluation transform."""
+"""Turn image files into a model's inputs: decoding, timm's evaluation transform."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from torchvision.transforms.v2 import functional
 from ..backbones.loading.model_input import ModelInput
 from ..errors import KeeprateError
 from ..request import INTERPOLATIONS
+from .jpeg_warnings import jpeg_warnings
+from .rgb import rgb_pixels
 
 CROP_MODES = ("center", "squash", "border")
 
@@ -131,80 +133,62 @@ def decode(path: Path) -> Tensor:
     """Return an image file's pixels as (3, H, W) uint8 RGB.
 
     As in timm's data loading, grey, CMYK and palette images become RGB, transparency is dropped,
-    16-bit values keep their upper byte, the first image of an animation is taken, and EXIF
-    orientation is not applied. Pillow decodes what torchvision cannot: to the same pixels, slower.
-    Raises KeeprateError where the file cannot be read.
+    the first image of an animation is taken, and EXIF orientation is not applied. 16-bit values
+    keep their upper byte, and floating-point ones from 0 to 1 become 0 to 255. Raises KeeprateError
+    where the file cannot be read, is damaged as far as its format shows, or has grey values whose
+    range is not known.
     """
-    if problem := _png_problem(path):  # before torchvision, which may crash on a damaged PNG
-        raise KeeprateError(f"Cannot read the image '{path}': {problem}.")
+    problem = ""
+    with jpeg_warnings() as heard:
+        try:
+            pixels = read_pixels(path)
+        except UNREADABLE as error:
+            problem = reason(path, error)
+    if problem or heard.damage:
+        raise KeeprateError(f"Cannot read the image '{path}': {problem or heard.damage}.")
+    return pixels
+
+
+UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
+"""What `read_pixels` raises: Pillow has a SyntaxError for a damaged header, and a bomb error for
+more pixels than it trusts."""
+
+
+def read_pixels(path: Path) -> Tensor:
+    """Return what `decode` does, but raise one of UNREADABLE for a file that cannot be read.
+
+    Damage in the data of a JPEG only shows in what libjpeg says meanwhile (`jpeg_warnings`).
+    """
+    with Image.open(path) as image:
+        if image.format == "PNG":
+            image.verify()  # the checksums, without which damage in the middle is decoded
+        elif image.format in ("JPEG", "MPO"):
+            return _read_jpeg(path, image)
+        else:
+            return _channels_first(image)
+    with Image.open(path) as image:  # once verified, it cannot be decoded
+        return _channels_first(image)
+
+
+def _read_jpeg(path: Path, image: Image.Image) -> Tensor:
+    """Return the pixels of a JPEG by torchvision: those of Pillow, which is slower."""
     try:
         data = torch.from_numpy(np.fromfile(path, dtype=np.uint8))
-        image: Tensor = io.decode_image(data, mode="RGB")
-    except (RuntimeError, OSError, AttributeError):  # newer torchvision may have lost its decoders
-        return _decode_with_pillow(path)
-    if image.ndim == 4:  # animation: (images, 3, H, W)
-        image = image[0]
-    if image.dtype == torch.uint16:
-        image = (image.to(torch.int32) >> 8).to(torch.uint8)
-    return image
+        pixels: Tensor = io.decode_image(data, mode="RGB")
+    except (RuntimeError, AttributeError):  # newer torchvision may have lost its decoders
+        return _channels_first(image)
+    # CMYK only goes through torchvision for its damage to be heard of
+    return pixels if image.mode in ("L", "RGB") else _channels_first(image)
 
 
-def _decode_with_pillow(path: Path) -> Tensor:
-    # Pillow raises a SyntaxError for a damaged header, a bomb error for more pixels than it trusts
-    try:
-        with Image.open(path) as image:
-            pixels = np.array(image.convert("RGB"))  # (H, W, 3)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise KeeprateError(f"Cannot read the image '{path}': {_first_line(error)}.") from error
-    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+def _channels_first(image: Image.Image) -> Tensor:
+    return torch.from_numpy(rgb_pixels(image)).permute(2, 0, 1).contiguous()
 
 
-def header_problem(path: Path) -> str | None:
-    """Say what makes an image file unusable, or None: a quick check of its beginning and end.
-
-    The file is decoded only if it does not end as a JPEG or PNG image must. Checksums show damage
-    in the middle of a PNG; damage in the middle of a JPEG is left to `decode`.
-    """
-    try:
-        if path.stat().st_size == 0:
-            return "empty file"
-        if problem := _png_problem(path):
-            return problem
-        with Image.open(path) as image:
-            if not _has_end_marker(path, image.format):
-                image.load()  # some whole files have bytes after the marker: decoding tells
-    except UnidentifiedImageError:
-        return "not an image"
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        return _first_line(error)
-    return None
-
-
-def _png_problem(path: Path) -> str | None:
-    """Return the damage that the checksums of a PNG show, None if there is none or it is no PNG."""
-    try:
-        with Image.open(path) as image:
-            if image.format == "PNG":
-                image.verify()
-    except UnidentifiedImageError:
-        return None  # Pillow does not know it: the decoder will say what is wrong
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        return _first_line(error)
-    return None
-
-
-def _has_end_marker(path: Path, format_: str | None) -> bool:
-    """Tell whether a file ends with the marker that closes a JPEG or PNG image."""
-    markers = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB\x60\x82"}
-    if format_ not in markers:
-        return False
-    with path.open("rb") as file:
-        file.seek(-min(path.stat().st_size, 8), 2)  # 8 bytes: the longer marker
-        return file.read().endswith(markers[format_])
-
-
-def _first_line(error: Exception) -> str:
-    """Return the first line of an error, without the path that the caller names."""
+def reason(path: Path, error: Exception) -> str:
+    """Return in one line why a file cannot be read, without the path that the caller names."""
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image" if path.stat().st_size else "empty file"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     lines = str(error).splitlines() or [type(error).__name__]

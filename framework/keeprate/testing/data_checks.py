@@ -181,7 +181,7 @@ DATA_CHECKS: tuple[Check[DataBench], ...] = (
         "fingerprint",
         "The fingerprint is the same in every call and every instance.",
         _fingerprint,
-        ("fingerprint", "stored_bytes", "samples"),
+        ("fingerprint", "content", "samples"),
     ),
     Check(
         "pickles",
