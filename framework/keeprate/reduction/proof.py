@@ -106,7 +106,6 @@ def counted_macs(backbone: Backbone, model: Any, inputs: Inputs) -> int:
 
     The gradients of the backbone's parameters stay switched off: the counter cannot follow them.
     """
-    # imported here: only checks of a backbone need it
     from torch.utils.flop_counter import FlopCounterMode
 
     backbone.model.requires_grad_(False)
@@ -191,8 +190,7 @@ def _alive_tokens(owner: Tensor, num_prefix: int) -> Tensor:
 
 
 EXACT, HALF = (1e-5, 1e-4), (0.02, 0.1)
-"""Largest errors that pass with every token kept and with some dropped: `EXACT` for float32 and
-float64, `HALF` for half precision."""
+"""Largest errors that pass with all and with some tokens kept; `HALF` is for half precision."""
 
 _FOUND: dict[object, str] = {}
 """The fault that the proof of each kind of model found in this process, "" for none."""
@@ -235,6 +233,9 @@ def require_proof(backbone: Backbone) -> None:
             f"'{backbone.name}' does not compute what it computes. {objection} "
             "The reduced model would be silently wrong."
         )
+
+
+ReducedModel.prove = staticmethod(require_proof)
 
 
 def _model_kind(backbone: Backbone) -> object:
@@ -280,7 +281,6 @@ def _reduction_objection(
     error = relative_error(ours, masked_logits(backbone, inputs, reduced.survivors))
     if not error <= tolerance:
         return f"With half of the tokens dropped its logits differ by {error:.1e} of the largest."
-    # where dropping half of the tokens changes nothing, agreement proves nothing
     if backbone.depth > 1 and relative_error(ours, plain) <= 10 * tolerance:
         raise SaysNothing
     return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +29,9 @@ class ReducedModel(nn.Module):
     call. The constructor runs nothing: callers with a model that is not yet proved must call
     `keeprate.reduction.proof.require_proof` first, as `reduce` does.
     """
+
+    prove: ClassVar[Callable[[Backbone], None]]
+    """Proves a backbone whose code has changed; `proof` sets it, as it runs reduced models."""
 
     def __init__(self, backbone: Backbone, plan: Plan, *, trace: bool = False) -> None:
         super().__init__()
@@ -84,10 +88,7 @@ class ReducedModel(nn.Module):
     def _prove_again(self) -> None:
         """Prove the model's code if somebody changed it since the last call."""
         if not torch.compiler.is_compiling() and self._code.has_changed():
-            # imported only now: the proof runs reduced models
-            from .proof import require_proof
-
-            require_proof(self.backbone)
+            type(self).prove(self.backbone)
             self._code.accept()
 
     def begin(
