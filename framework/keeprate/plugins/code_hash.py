@@ -120,7 +120,7 @@ _SNAPSHOTS: WeakKeyDictionary[type, _Snapshot] = WeakKeyDictionary()
 _SOURCE_CODES: WeakKeyDictionary[object, tuple[object, SourceCode]] = WeakKeyDictionary()
 
 
-def _content(cls: type, classes: Iterable[type], reached: Iterable[str]) -> list[tuple[str, bytes]]:
+def _content(cls: type, classes: Iterable[type], reached: ReachableCode) -> list[tuple[str, bytes]]:
     """Return the files that a class depends on, with their names.
 
     The code that runs does not change after its import: the files of a class that is in files are
@@ -134,8 +134,8 @@ def _content(cls: type, classes: Iterable[type], reached: Iterable[str]) -> list
     modules = (_source_of(name) for name in sorted(reached.modules))
     imported = (_find_anywhere(name) for name in sorted(reached.imports))
     found = [file for file in (*modules, *imported) if file is not None]
-    others = [file for file in _own(found) if file.path.resolve() not in known.content]
-    more = _Snapshot.of(others).content if others else {}
+    others = [file for file in found if file.path.resolve() not in known.content]
+    more = _Snapshot.of(_own(others)).content if others else {}
     return list({**more, **known.content}.values())
 
 

@@ -6,7 +6,7 @@ import dis
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import is_dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import PurePath
 from types import CodeType, FunctionType, GetSetDescriptorType, MemberDescriptorType, ModuleType
 from typing import Any
@@ -18,7 +18,6 @@ from .plugin_folders import module_beside
 from .source_code import SourceCode, unwrapped
 from .value_text import NoValueError, ValueText
 
-_GLOBAL = ("LOAD_GLOBAL", "LOAD_NAME")
 _MADE_IN_PYTHON = 1 << 9
 """Flag of classes that a class statement made (Py_TPFLAGS_HEAPTYPE)."""
 _OF_PYTHON = (GetSetDescriptorType, MemberDescriptorType)
@@ -130,7 +129,7 @@ class ReachableCode:
             self.texts.append(f"{label} {text or self._bytecode_text(code, label)}")
         if source is None or not source.explains_defaults(function):
             self.add_value(f"{label}()", [function.__defaults__, function.__kwdefaults__])
-        self.imports.update(_imports_of(code))
+        self.imports |= _read_by(code, "IMPORT_NAME")
         read = dict(_outer_variables(function))
         for name, value in sorted(read.items()):
             self._add_variable(module_of(function), name, value, function.__globals__, source)
@@ -167,9 +166,10 @@ class ReachableCode:
 
     def _reach_all(self, value: object, label: str) -> None:
         """Follow the functions and classes in a value that the source explains."""
-        items = value.values() if isinstance(value, dict) else value
-        if isinstance(items, list | tuple | set | frozenset) or isinstance(value, dict):
-            for each in items:  # type: ignore[union-attr]
+        if isinstance(value, dict):
+            value = list(value.values())
+        if isinstance(value, list | tuple | set | frozenset):
+            for each in value:
                 self._reach_all(each, label)
         else:
             self._reach(unwrapped(value), label)
@@ -185,11 +185,11 @@ class ReachableCode:
         if isinstance(thing, ModuleType):
             self._reach(thing, label)
             return self._module_name(thing.__name__).removesuffix(".")
-        inner = unwrapped(thing)
+        inner: Any = unwrapped(thing)
         if inner is not thing:
             return f"wrapped {self._values.of(inner, label)}"
         if not isinstance(thing, type | FunctionType):
-            return f"{thing.__module__}.{thing.__qualname__}"
+            return f"{inner.__module__}.{inner.__qualname__}"
         name = f"{self._module_name(module_of(thing))}{thing.__qualname__}"
         if is_library(module_of(thing)):
             cells = getattr(thing, "__closure__", None) or ()
@@ -263,23 +263,17 @@ def _content(cell: Any) -> object:
 
 def _outer_variables(function: FunctionType) -> Iterator[tuple[str, object]]:
     """Yield the variables of its module that a function reads: names and present values."""
-    for name in _globals_of(function.__code__):
+    for name in _read_by(function.__code__, "LOAD_GLOBAL", "LOAD_NAME"):
         if name in function.__globals__:
             yield name, function.__globals__[name]
 
 
-def _globals_of(code: CodeType) -> set[str]:
-    """Return the names of the globals that a function, and the functions inside it, read."""
-    names = {step.argval for step in dis.get_instructions(code) if step.opname in _GLOBAL}
-    return names.union(*(_globals_of(inner) for inner in _codes_in(code)))
-
-
-def _imports_of(code: CodeType) -> Iterator[str]:
-    """Yield the modules that a function imports when it is called."""
+@lru_cache(maxsize=4096)
+def _read_by(code: CodeType, *operations: str) -> frozenset[str]:
+    """Return the names that these operations of a function, and of those inside it, have."""
     steps = dis.get_instructions(code)
-    yield from (step.argval for step in steps if step.opname == "IMPORT_NAME" and step.argval)
-    for inner in _codes_in(code):
-        yield from _imports_of(inner)
+    names = frozenset(step.argval for step in steps if step.opname in operations and step.argval)
+    return names.union(*(_read_by(inner, *operations) for inner in _codes_in(code)))
 
 
 def _all_names(code: CodeType) -> set[str]:

@@ -94,7 +94,8 @@ def key_counts(backbone: Backbone, reduced: ReducedModel, inputs: Inputs) -> lis
 
     Calls before the first block are left out: the embedding of some families has attention, too.
     """
-    with switched_on(backbone.model), _MaskedKeys() as mode:
+    mode = _MaskedKeys()
+    with switched_on(backbone.model), mode:
         backbone.embed(inputs)
         earlier = len(mode.counts)
         reduced(inputs)
@@ -208,10 +209,9 @@ def require_proof(backbone: Backbone) -> None:
 
     Two random images go through the plain model, the backbone with every token kept, the backbone
     with half of them dropped in the first block, and the masked model. Models without values (on
-    the meta device) are not proved. A model whose logits prove nothing, such as a new one with a
-    head of zeros, leaves others of its kind unproved. One with forward hooks, or with functions of
-    its own in place of its class's, is proved each time, for itself. Raises KeeprateError, with
-    family and class, if anything differs.
+    the meta device) are not proved, and one whose logits prove nothing, as with a new head of
+    zeros, leaves others of its kind unproved. One with forward hooks, or functions of its own in
+    place of its class's, is proved each time. Raises KeeprateError if anything differs.
     """
     model = backbone.model
     parameter = next(model.parameters(), None)

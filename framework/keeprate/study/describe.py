@@ -81,7 +81,7 @@ def unknown_code(comparison: Comparison, methods: Iterable[Method]) -> list[str]
 
     It says why, and what to do.
     """
-    things = [*methods, type(comparison.backbone), type(comparison.data)]
+    things: list[Any] = [*methods, type(comparison.backbone), type(comparison.data)]
     return [
         f"Runs with {thing.name} are computed anew each time, as its code cannot be compared: "
         f"{reason}."
