@@ -6,6 +6,7 @@ from abc import ABC
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
+from pathlib import PurePath
 from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 from .errors import KeeprateError
@@ -113,6 +114,9 @@ class Method(ABC):
     default_blocks: ClassVar[tuple[int, ...]] = (3, 6, 9)
     """The blocks of a schedule that names none: of 12 blocks, scaled with the depth."""
     presets: ClassVar[Mapping[str, Preset]] = {}
+    reads: ClassVar[Sequence[str | PurePath]] = ()
+    """Files and folders that it reads, from the folder of its own file; their content counts in the
+    ids of its runs."""
 
     def score(self, tokens: Tokens, attention: Attention, stage: Stage) -> Tensor:
         """Return importance scores (B, N), higher = keep; entries of prefix tokens are ignored.

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+from typing import Any
+
 import pytest
 import timm
 import torch
+from timm.layers import Mlp
+from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
 import keeprate
@@ -144,3 +149,126 @@ def test_the_masked_model_takes_no_part_of_what_was_dropped() -> None:
 def test_a_model_of_a_single_patch_is_proved_as_far_as_it_goes() -> None:
     reduced = keeprate.reduce(small(img_size=4), "tome", "r=1")
     assert reduced(torch.zeros(1, 3, 4, 4)).shape == (1, 5)
+
+
+def doubled(cls: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = getattr(cls, name)
+    monkeypatch.setattr(cls, name, lambda *given, **named: 2 * original(*given, **named))
+
+
+def mixed(module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
+    """A hook that mixes all tokens, which no backbone can know of."""
+    return output + output.mean(dim=1, keepdim=True)
+
+
+def refused(model: nn.Module) -> None:
+    with pytest.raises(KeeprateError, match="does not compute what it computes"):
+        keeprate.reduce(model, "tome", "r=1")
+
+
+IMAGES = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+
+
+def test_code_replaced_after_a_proof_is_refused_until_it_is_put_back() -> None:
+    reduced = keeprate.reduce(small(), "tome", "r=1")
+    before = reduced(IMAGES)
+    for cls, name in ((Block, "forward"), (VisionTransformer, "forward_features")):
+        with pytest.MonkeyPatch.context() as patch:
+            doubled(cls, name, patch)
+            for _ in range(2):
+                refused(small())
+                with pytest.raises(KeeprateError, match="does not compute what it computes"):
+                    reduced(IMAGES)
+        assert torch.equal(reduced(IMAGES), before)
+        keeprate.reduce(small(), "tome", "r=1")
+
+
+def test_replaced_code_that_the_backbone_runs_is_run() -> None:
+    reduced = keeprate.reduce(small(), "tome", "r=1")
+    before = reduced(IMAGES)
+    with pytest.MonkeyPatch.context() as patch:
+        doubled(Mlp, "forward", patch)
+        assert not torch.equal(reduced(IMAGES), before)
+    assert torch.equal(reduced(IMAGES), before)
+
+
+def test_another_fused_attention_is_refused_until_it_is_put_back() -> None:
+    reduced = keeprate.reduce(small(), "tome", "r=1")
+    with pytest.MonkeyPatch.context() as patch:
+        doubled(nn.functional, "scaled_dot_product_attention", patch)
+        for attempt in (lambda: reduced(IMAGES), lambda: keeprate.reduce(small(), "tome", "r=1")):
+            with pytest.raises(KeeprateError, match="no call of scaled_dot_product_attention"):
+                attempt()
+    assert reduced(IMAGES).isfinite().all()
+
+
+@pytest.mark.parametrize("inner", ["blocks", "blocks.1", "blocks.1.attn.qkv"])
+def test_a_hook_after_the_proof_is_refused_where_it_would_be_left_out(inner: str) -> None:
+    reduced = keeprate.reduce(small(), "tome", "r=1")
+    before = reduced(IMAGES)
+    handle = reduced.model.get_submodule(inner).register_forward_hook(mixed)
+    with pytest.raises(KeeprateError, match=r"never run|does not compute what it computes"):
+        reduced(IMAGES)
+    handle.remove()
+    assert torch.equal(reduced(IMAGES), before)
+
+
+def test_a_hook_that_would_only_look_is_not_left_out_silently() -> None:
+    reduced = keeprate.reduce(small(), "tome", "r=1")
+    reduced.model.blocks.register_forward_hook(lambda module, inputs, output: None)
+    with pytest.raises(KeeprateError, match=r"Hooks on blocks \(Sequential\), or another forward"):
+        reduced(IMAGES)
+
+
+def test_a_forward_put_into_one_block_is_refused() -> None:
+    reduced = keeprate.reduce(small(), "tome", "r=1")
+    reduced.model.blocks[1].forward = lambda x: x
+    with pytest.raises(KeeprateError, match=r"Hooks on blocks\.1 \(Block\), or another forward"):
+        reduced(IMAGES)
+    del reduced.model.blocks[1].forward
+    reduced(IMAGES)
+
+
+def test_a_hook_on_all_modules_is_refused_while_it_is_there() -> None:
+    reduced = keeprate.reduce(small(), "tome", "r=1")
+
+    def double(module: nn.Module, inputs: Any, output: Any) -> Any:
+        return 2 * output if type(module) is Block else None
+
+    handle = nn.modules.module.register_module_forward_hook(double)
+    try:
+        refused(small())
+        with pytest.raises(KeeprateError, match="does not compute what it computes"):
+            reduced(IMAGES)
+    finally:
+        handle.remove()
+    assert reduced(IMAGES).isfinite().all()
+
+
+def test_a_model_is_looked_at_anew_only_where_something_changed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reduced, proved = keeprate.reduce(small(), "tome", "r=1"), proofs(monkeypatch)
+    reduced(IMAGES)
+    copied = copy.deepcopy(reduced)
+    copied(IMAGES)
+    assert proved == []
+    copied.model.blocks[1].mlp.register_forward_hook(lambda module, inputs, output: None)
+    copied(IMAGES)
+    copied(IMAGES)
+    reduced(IMAGES)
+    assert proved == [copied.model]
+    nn.utils.parametrize.register_parametrization(reduced.model.head, "weight", nn.Identity())
+    reduced(IMAGES)
+    assert proved == [copied.model, reduced.model]
+
+
+def test_a_model_whose_logits_proved_nothing_is_proved_once_its_code_changes() -> None:
+    model = small()
+    nn.init.zeros_(model.head.weight)
+    reduced = keeprate.reduce(model, "tome", "r=1")
+    reduced.model.head.weight.data.normal_()
+    with pytest.MonkeyPatch.context() as patch:
+        doubled(Block, "forward", patch)
+        with pytest.raises(KeeprateError, match="does not compute what it computes"):
+            reduced(IMAGES)

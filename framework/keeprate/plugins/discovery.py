@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
-import re
-import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +16,7 @@ from .. import hookspecs
 from ..errors import AuthorError, KeeprateError, suggestion
 from .author_errors import definition_place, describe_error, raise_place, sentence
 from .contract import STATED, check_api, check_hooks, listed, stated_api
+from .plugin_folders import folder_package, import_file
 
 VARIABLE = "KEEPRATE_PLUGINS"
 """The environment variable that limits which plugins load."""
@@ -136,7 +133,7 @@ class Source:
     def package(self) -> str:
         """The top-level package, or the module, that the plugin's code is in."""
         if _is_file(self.target):
-            return _module_name(Path(self.target))
+            return folder_package(Path(self.target).parent)
         return self.target.partition(".")[0]
 
     @property
@@ -257,28 +254,12 @@ def _from_file(path: Path) -> Source:
     return Source(path.stem, str(path), "", lambda: imported(path), str(path))
 
 
-def _module_name(path: Path) -> str:
-    """Return a module name that no other file has."""
-    # the stem alone would give two files of one name in two folders the same module
-    digest = hashlib.sha256(str(path).encode()).hexdigest()[:12]
-    return f"{re.sub(r'[^0-9A-Za-z_]', '_', path.stem)}_{digest}"
-
-
 def imported(path: Path) -> ModuleType:
     """Import a plugin file. Raises AuthorError if it is missing or made for another keeprate."""
     if not path.is_file():
         raise AuthorError("no such file", "Look at the path, which starts in the working folder.")
-    name = _module_name(path)
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
+    if path.suffix != ".py":
         raise KeeprateError("not a Python file (.py)")
     # before it runs: a file for a newer keeprate may already fail at its imports
     check_api(stated_api(path.read_bytes().decode(errors="replace")))
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses and pickle look a class's module up here
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:  # half a module must not be found by a later import
-        del sys.modules[name]
-        raise
-    return module
+    return import_file(path)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from ..errors import KeeprateError, unknown_name
 from .discovery import BrokenPlugin, Plugin, Source, survey
 from .kinds import KINDS, Registered, RegisteredStudy, check_class, check_study
+from .plugin_folders import forget
 
 if TYPE_CHECKING:
     from ..backbone import Backbone
@@ -235,8 +236,9 @@ def load(
     that fails raises KeeprateError.
     """
     environ = os.environ if environ is None else environ
-    sources = survey(files, environ, directory or Path.cwd()).sources
-    loaded = Registry(sources, strict=strict, on_broken=on_broken)
+    found = survey(files, environ, directory or Path.cwd())
+    forget(found.files)
+    loaded = Registry(found.sources, strict=strict, on_broken=on_broken)
     if strict:
         _ = loaded.broken  # asks for everything, so that failures show now and not at first use
     return loaded

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from inspect import Parameter as Argument
 from inspect import Signature, signature
+from pathlib import PurePath
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, get_type_hints, overload
 
@@ -73,10 +74,11 @@ def as_method(
     requires_class_token: bool = False,
     proportional_attention: bool = False,
     overhead_macs: Callable[[Shape, Stage], int] | None = None,
+    reads: Sequence[str | PurePath] = (),
 ) -> Callable[[Callable[..., Any]], type[Method]]: ...
 
 
-def as_method(
+def as_method(  # noqa: PLR0913  what a class of method declares
     function: Callable[..., Any] | None = None,
     /,
     *,
@@ -87,6 +89,7 @@ def as_method(
     requires_class_token: bool = False,
     proportional_attention: bool = False,
     overhead_macs: Callable[[Shape, Stage], int] | None = None,
+    reads: Sequence[str | PurePath] = (),
 ) -> type[Method] | Callable[[Callable[..., Any]], type[Method]]:
     """Make a class of method from a function of tokens, attention and stage.
 
@@ -94,7 +97,8 @@ def as_method(
     tokens reduced to `stage.keep` patch tokens. Further arguments, each with a type, become the
     parameters of the method. The method's name is `name`, or else the function's name with dashes.
     `overhead_macs` counts the multiply-accumulates per image that the function spends at one stage;
-    without it they count as 0. The other arguments are explained at `keeprate.Method`.
+    without it they count as 0. The other arguments, `reads` included, are explained at
+    `keeprate.Method`.
 
     Raises KeeprateError for a function with other arguments, for an argument without a type, and
     for a name that no method may have.
@@ -111,6 +115,7 @@ def as_method(
             "place": place,
             "requires_class_token": requires_class_token,
             "proportional_attention": proportional_attention,
+            "reads": reads,
             "counted": None if overhead_macs is None else staticmethod(overhead_macs),
         }
         return _make_class(function, name, _BASES[returns], declared)

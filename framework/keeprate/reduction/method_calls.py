@@ -24,6 +24,7 @@ from ..plugins.author_errors import (
     sentence,
 )
 from ..tokens import Tokens
+from .model_code import is_foreign
 
 
 def refuse_hooked(backbone: Backbone) -> None:
@@ -39,7 +40,7 @@ def refuse_hooked(backbone: Backbone) -> None:
 def _has_foreign_hooks(module: nn.Module) -> bool:
     """Tell whether a module has hooks other than those that transformers registers itself."""
     hooks = [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]
-    return any(not getattr(hook, "__module__", "").startswith("transformers.") for hook in hooks)
+    return any(is_foreign(hook) for hook in hooks)
 
 
 def checked_reduce(method: Method, tokens: Tokens, attention: Attention, stage: Stage) -> Tokens:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +23,8 @@ from ..backbones.fused_attention import switched_on
 from ..errors import KeeprateError
 from ..method import Method, Needs, Place, Stage
 from ..tokens import Tokens
+from .method_calls import as_written
+from .model_code import code_of, has_own_code, left_out
 from .plan import make_plan
 from .reduced_model import ReducedModel
 from .trace import Survivors
@@ -79,8 +81,7 @@ def masked_logits(backbone: Backbone, inputs: Inputs, survivors: Sequence[Surviv
     """Return the logits (B, K) of the plain model without the tokens that each stage dropped.
 
     The model's own forward runs on every token. Blocks after a stage mask the dropped tokens as
-    keys, and only the surviving tokens leave the last block. All `inputs` have one size, and every
-    image must have the same number of survivors.
+    keys, and only survivors leave the last block: equally many in each image, all of one size.
     """
     alive = {stage.block: _alive_tokens(stage.owner, backbone.num_prefix) for stage in survivors}
     mode = _MaskedKeys()
@@ -104,10 +105,8 @@ def key_counts(backbone: Backbone, reduced: ReducedModel, inputs: Inputs) -> lis
 def counted_macs(backbone: Backbone, model: Any, inputs: Inputs) -> int:
     """Return the multiply-accumulates of `model(inputs)` that torch's flop counter counts.
 
-    The function switches off the gradients of the backbone's parameters and leaves them off,
-    because the counter cannot follow them.
+    The gradients of the backbone's parameters stay switched off: the counter cannot follow them.
     """
-    # imported here: only checks of a backbone need it
     from torch.utils.flop_counter import FlopCounterMode
 
     backbone.model.requires_grad_(False)
@@ -192,14 +191,13 @@ def _alive_tokens(owner: Tensor, num_prefix: int) -> Tensor:
 
 
 EXACT, HALF = (1e-5, 1e-4), (0.02, 0.1)
-"""Largest errors that pass with every token kept and with some dropped: `EXACT` for float32 and
-float64, `HALF` for half precision."""
+"""Largest errors that pass with all and with some tokens kept; `HALF` is for half precision."""
 
 _FOUND: dict[object, str] = {}
 """The fault that the proof of each kind of model found in this process, "" for none."""
 
-_SILENT: WeakSet[nn.Module] = WeakSet()
-"""Models whose logits proved nothing; weak references, so that the models can be freed."""
+_SILENT: WeakKeyDictionary[nn.Module, object] = WeakKeyDictionary()
+"""Models whose logits proved nothing, with their kind; weak, so that the models can be freed."""
 
 
 class SaysNothing(Exception):
@@ -207,32 +205,37 @@ class SaysNothing(Exception):
 
 
 def require_proof(backbone: Backbone) -> None:
-    """Prove the kind of model that `backbone` runs, once in this process.
+    """Prove the kind of model that `backbone` runs, once in this process for the code it has now.
 
     Two random images go through the plain model, the backbone with every token kept, the backbone
     with half of them dropped in the first block, and the masked model. Models without values (on
-    the meta device) are not proved. A model whose logits prove nothing, such as a new one with a
-    head of zeros, leaves others of its kind unproved. Raises KeeprateError, with family and class,
-    if anything differs.
+    the meta device) are not proved, and one whose logits prove nothing, as with a new head of
+    zeros, leaves others of its kind unproved. One with forward hooks, or functions of its own in
+    place of its class's, is proved each time. Raises KeeprateError if anything differs.
     """
     model = backbone.model
     parameter = next(model.parameters(), None)
-    if parameter is None or parameter.is_meta or model in _SILENT:
+    if parameter is None or parameter.is_meta:
         return
-    kind = _model_kind(backbone)
-    if kind not in _FOUND:
+    kind, alone = _model_kind(backbone), has_own_code(model)
+    objection = None if alone else _FOUND.get(kind)
+    if objection is None and (alone or _SILENT.get(model) != kind):
         try:
-            _FOUND[kind] = _objection(backbone)
+            objection = _objection(backbone)
         except SaysNothing:
-            _SILENT.add(model)
-            return
-    if _FOUND[kind]:
+            _SILENT[model] = kind
+        if objection is not None and not alone:
+            _FOUND[kind] = objection
+    if objection:
         cls = type(model)
         raise KeeprateError(
             f"Cannot reduce a model of class {cls.__module__}.{cls.__qualname__}: backbone "
-            f"'{backbone.name}' does not compute what it computes. {_FOUND[kind]} "
+            f"'{backbone.name}' does not compute what it computes. {objection} "
             "The reduced model would be silently wrong."
         )
+
+
+ReducedModel.prove = staticmethod(require_proof)
 
 
 def _model_kind(backbone: Backbone) -> object:
@@ -242,7 +245,7 @@ def _model_kind(backbone: Backbone) -> object:
     pool = getattr(model, "global_pool", None)
     classes = frozenset(type(module) for module in model.modules())
     structure = backbone.num_prefix, backbone.maps, backbone.head_reads_prefix_only
-    return type(backbone), type(model), classes, precision, str(pool), structure
+    return type(backbone), type(model), classes, precision, str(pool), structure, code_of(model)
 
 
 def _objection(backbone: Backbone) -> str:
@@ -252,6 +255,9 @@ def _objection(backbone: Backbone) -> str:
         expected = backbone.plain(inputs)
         if not bool(expected.isfinite().all()):
             raise SaysNothing
+        missed = left_out(backbone.model, backbone.plain, probed(backbone, "keep=1@0"), inputs)
+        if missed:
+            return f"Hooks on {missed}, or another forward of it, would never run."
         exact = expected.dtype in (torch.float32, torch.float64)
         kept, dropped = EXACT if exact else HALF
         error = identity_error(backbone, inputs)
@@ -275,7 +281,6 @@ def _reduction_objection(
     error = relative_error(ours, masked_logits(backbone, inputs, reduced.survivors))
     if not error <= tolerance:
         return f"With half of the tokens dropped its logits differ by {error:.1e} of the largest."
-    # where dropping half of the tokens changes nothing, agreement proves nothing
     if backbone.depth > 1 and relative_error(ours, plain) <= 10 * tolerance:
         raise SaysNothing
     return ""
@@ -283,12 +288,13 @@ def _reduction_objection(
 
 @contextmanager
 def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Put every module into evaluation mode, and restore the earlier modes afterwards."""
+    """Put every module into evaluation mode, without autocast; restore the modes afterwards."""
     # `train()` would set every module alike, also those that were in evaluation mode
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:
-        yield
+        with as_written(next(model.parameters())):
+            yield
     finally:
         for module in training:
             module.training = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from ..tokens import Tokens
 from .attention_reader import AttentionReader
 from .macs import Costs, pixels, shape_of
 from .method_calls import checked_reduce, refuse_hooked, refuse_to_export, score_in_chunks
+from .model_code import CodeWatch
 from .plan import Plan
 from .trace import ForwardTrace, MacsPerImage, Survivors, gathered, gathered_survivors
 
@@ -28,6 +30,9 @@ class ReducedModel(nn.Module):
     `keeprate.reduction.proof.require_proof` first, as `reduce` does.
     """
 
+    prove: ClassVar[Callable[[Backbone], None]]
+    """Proves a backbone whose code has changed; `proof` sets it, as it runs reduced models."""
+
     def __init__(self, backbone: Backbone, plan: Plan, *, trace: bool = False) -> None:
         super().__init__()
         self.model = backbone.model
@@ -37,6 +42,7 @@ class ReducedModel(nn.Module):
         self.trace = trace
         self.records: list[ForwardTrace] = []
         """Traces of the last call, one for each size of its inputs."""
+        self._code = CodeWatch(backbone.model)
         self.watch: Callable[[Tokens, Attention, Stage], object] | None = None
         """A function called at every stage with the method's arguments, before it reduces."""
 
@@ -71,12 +77,19 @@ class ReducedModel(nn.Module):
         all_rows = torch.arange(batch)
         # at every call, because a hook may be registered at any time
         refuse_hooked(self.backbone)
+        self._prove_again()
         if index is not None and index.shape[0] != batch:
             raise KeeprateError(f"index names {len(index)} images of a batch of {batch}.")
         return [
             (rows, part, None if index is None else index[rows.to(index.device)])
             for rows, part in self.backbone.parts(inputs) or [(all_rows, inputs)]
         ]
+
+    def _prove_again(self) -> None:
+        """Prove the model's code if somebody changed it since the last call."""
+        if not torch.compiler.is_compiling() and self._code.has_changed():
+            type(self).prove(self.backbone)
+            self._code.accept()
 
     def begin(
         self, inputs: Inputs, rows: Tensor, index: Tensor | None

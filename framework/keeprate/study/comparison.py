@@ -21,7 +21,7 @@ from ..reduction.plan import Plan, make_plan
 from ..reduction.reduced_model import ReducedModel
 from ..request import Cost, Options, Request
 from ..results.records import RunInfo
-from .describe import describe, label_of
+from .describe import describe, label_of, unknown_code
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,7 @@ class Comparison:
         self.input_notes = [*loaded.adapted, *filter(None, [prepares.note])]
         budget_notes = [self._budget_note(plan) for plan in plans]
         notes = [*self.input_notes, *data.notes(), self.prepared.note, *budget_notes]
+        notes += unknown_code(self, [plan.method for plan in plans])
         self.notes = [note for note in dict.fromkeys(notes) if note is not None]
         jobs = [self._make_run(plan) for plan in plans]
         # two spellings of one schedule or budget are one run

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ from ..backbone import Backbone
 from ..backbones.loading.loaded import LoadedModel
 from ..backbones.loading.structure_hash import structure_sha256
 from ..method import Method
-from ..plugins.code_hash import source_sha256
+from ..plugins.code_hash import hash_code, source_sha256
 from ..plugins.kinds import Registered
 from ..plugins.parameters import parameters_of, values_of
 from ..plugins.registry import registry
@@ -67,9 +67,27 @@ def _origin(offers: Mapping[str, Registered[Any]], cls: type) -> str:
 def _sources(comparison: Comparison, method: Method) -> dict[str, str]:
     """Return hashes of the code of everything that a plugin may have brought."""
     things = {"method": method, "backbone": comparison.backbone, "data set": comparison.data}
-    hashes = {name: source_sha256(type(thing)) for name, thing in things.items()}
+    # a method itself, as its attributes count; others are described by their samples and weights
+    hashes = {
+        name: source_sha256(thing if thing is method else type(thing))
+        for name, thing in things.items()
+    }
     # keeprate's own classes have no hash: their code counts as ROWS_VERSION
     return {name: digest for name, digest in hashes.items() if digest}
+
+
+def unknown_code(comparison: Comparison, methods: Iterable[Method]) -> list[str]:
+    """Return a line for each thing whose code cannot be read, and whose runs are thus never reused.
+
+    It says why, and what to do.
+    """
+    things: list[Any] = [*methods, type(comparison.backbone), type(comparison.data)]
+    return [
+        f"Runs with {thing.name} are computed anew each time, as its code cannot be compared: "
+        f"{reason}."
+        for thing in things
+        for reason in hash_code(thing).unknown[:1]
+    ]
 
 
 def _stages_sha256(plan: Plan, sizes: Mapping[tuple[int, int], int]) -> str:

@@ -1,0 +1,53 @@
+"""Which modules are libraries: their code counts by name, and is never looked into."""
+
+from __future__ import annotations
+
+import sys
+import sysconfig
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from ..hookspecs import PROJECT
+
+LIBRARIES: Final = sys.stdlib_module_names | {
+    PROJECT,
+    "PIL",
+    "lightning",
+    "numpy",
+    "polars",
+    "pydantic",
+    "safetensors",
+    "scipy",
+    "sklearn",
+    "timm",
+    "torch",
+    "torchmetrics",
+    "torchvision",
+    "transformers",
+}
+"""Top-level modules that are never followed: keeprate itself and the libraries it uses."""
+
+
+def is_library(module: str) -> bool:
+    """Tell whether a module, by its dotted name, belongs to a library."""
+    top = top_package(module)
+    # the module that a script or a session is, is the user's
+    return top in LIBRARIES and top != "__main__"
+
+
+def top_package(module: str) -> str:
+    """Return the first part of a dotted name."""
+    return module.partition(".")[0]
+
+
+def is_installed(path: Path) -> bool:
+    """Tell whether pip, or Python itself, has put a module there."""
+    if path.is_relative_to(sysconfig.get_path("stdlib")):
+        return True
+    return any(_has_packages(folder) for folder in path.parents)
+
+
+@cache
+def _has_packages(folder: Path) -> bool:
+    return any(folder.glob("*.dist-info"))
