@@ -118,7 +118,8 @@ def test_the_unpruned_model_agrees_with_itself() -> None:
 @pytest.mark.parametrize("precision", ["bf16-true", "bf16-mixed", "64-true"])
 def test_other_precisions_run_and_stay_close(alone: RunRows, precision: str) -> None:
     run = outcome(batch_size=8, precision=precision)
-    assert run.logits.dtype is torch.float32
+    # what later runs are compared with is as exact as what runs of the same pass are
+    assert run.logits.dtype is (torch.float64 if precision == "64-true" else torch.float32)
     assert float((run.logits - alone.logits).abs().max()) < 0.2 * float(alone.logits.abs().max())
 
 

@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-import numpy as np
-
 from .._devices import device_name, device_of
 from ..engine import Engine, RowSink, RunError, Task
 from ..errors import SampleError
@@ -21,7 +19,7 @@ from .classification import metric_sources
 from .distributed import broadcast_from_first, is_first_process, wait_for_all
 from .events import Listener, Note, PassEnded, PassStarted, RunFailed, RunFinished
 from .row_counter import RowCounter
-from .rows import RunRows, outcome_of
+from .rows import RunRows, logits_of, outcome_of
 from .tasks import tasks_of
 from .throughput import measure_throughput
 
@@ -167,8 +165,7 @@ class ComparisonRunner:
         """
         positions = self.partial.done([first])[first] if first in self.pending else ()
         if len(positions) == len(self.comparison.samples):
-            logits = self.partial.logits(first).sort("place")["logits"].to_numpy()
-            self.comparison.reference = np.array(logits, dtype=np.float32)
+            self.comparison.reference = logits_of(self.partial.logits(first)).numpy()
 
     def _store(self, job: Run) -> None:
         logits = None

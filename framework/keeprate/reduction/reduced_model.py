@@ -11,7 +11,7 @@ from ..attention import Attention
 from ..backbone import Backbone, Inputs
 from ..errors import KeeprateError
 from ..method import Place, Stage
-from ..tokens import Tokens
+from ..tokens import Tokens, at_least_float32
 from .attention_reader import AttentionReader
 from .macs import Costs, pixels, shape_of
 from .method_calls import checked_reduce, refuse_hooked, refuse_to_export, score_in_chunks
@@ -204,7 +204,8 @@ class ReducedModel(nn.Module):
         weighs_size = self.method.proportional_attention and tokens.has_merged
         if not weighs_size and tokens.valid is None:
             return None
-        bias = tokens.size.log() if weighs_size else torch.zeros_like(tokens.size)
+        size = tokens.size.to(at_least_float32(tokens.x.dtype))
+        bias = size.log() if weighs_size else torch.zeros_like(size)
         if tokens.valid is not None:
             bias = bias.masked_fill(~tokens.valid, -torch.inf)
         return bias[:, None, None, :].to(tokens.x.dtype)

@@ -16,7 +16,7 @@ from ..reduction.proof import require_proof
 from ..reduction.reduced_model import ReducedModel
 from ..reduction.schedule import parse_schedule
 from ..request import Cost
-from ..tokens import Tokens
+from ..tokens import Tokens, at_least_float32
 from .image_selection import ImageSource, SelectedImage, grid_of, on_grid
 from .patch_pictures import Importance
 
@@ -177,7 +177,8 @@ class ConvergenceStudy:
         assert tokens.owner is not None
         owner = tokens.owner[0]
         # -1 (dropped) would read the last token: those patches read token 0, then become NaN
-        values = score.float()[owner.clamp(min=0)].masked_fill(owner < 0, torch.nan)
+        values = score.to(at_least_float32(score.dtype))[owner.clamp(min=0)]
+        values = values.masked_fill(owner < 0, torch.nan)
         importance_map: Importance = on_grid(values, self.grid)
         return importance_map
 
