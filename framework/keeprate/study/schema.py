@@ -6,6 +6,7 @@ request has, too, are those of `keeprate.request`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, TypeVar
@@ -24,11 +25,14 @@ from ..method import Method
 from ..request import (
     ACCELERATORS,
     DEFAULT_SEEDS,
+    MOST_PIXELS,
+    MOST_PROCESSES,
     PRECISIONS,
     LoopOptions,
     Options,
     plain_folder,
 )
+from .whole_numbers import BatchSize, Count, Seed, Workers, from_to, value_text
 
 if TYPE_CHECKING:
     from ..backbones.loading.loaded import LoadedModel
@@ -59,12 +63,12 @@ def _expand_path(value: object) -> object:
 def _parse_pixels(value: object) -> object:
     """Return 384, "384x288" or [384, 288], height first, as (height, width) in pixels."""
     if isinstance(value, str):
-        value = [int(side) if side.isdecimal() else 0 for side in value.split("x")]
+        value = [int(side) if re.fullmatch(r"\d{1,18}", side) else 0 for side in value.split("x")]
     # one number is the side of a square
     sides = value * (2 // len(value)) if isinstance(value, list) and value else [value, value]
     if len(sides) != 2 or not all(type(side) is int and side > 0 for side in sides):
         raise ValueError("must be pixels, as 384, or HEIGHTxWIDTH, as 384x288.")
-    return tuple(sides)
+    return tuple(from_to(side, 1, MOST_PIXELS) for side in sides)
 
 
 def _as_zips(value: object) -> object:
@@ -77,7 +81,7 @@ def _check_devices(value: object) -> object:
     # the exact type, because True is an int as well
     if value != "auto" and not (type(value) is int and value > 0):
         raise ValueError("must be a number of devices from 1, or auto.")
-    return value
+    return value if value == "auto" else from_to(value, 1, MOST_PROCESSES)
 
 
 def _check_name(value: object) -> object:
@@ -102,16 +106,6 @@ def _one_of(kind: str, known: Collection[str]) -> BeforeValidator:
     return BeforeValidator(check)
 
 
-def value_text(value: object) -> str:
-    """Return a value as a message of one line can show it."""
-    if isinstance(value, dict | list) or len(repr(value)) > _LONGEST:
-        return {"dict": "key: value lines", "list": "a list"}.get(type(value).__name__, "this")
-    return "nothing" if value is None else repr(value)
-
-
-_LONGEST = 40  # characters of a value that a message of one line can show
-# strict: pydantic would take true for 1 and "64" for 64
-Count = Annotated[int, Field(strict=True, ge=1)]
 File = Annotated[Path, BeforeValidator(_expand_path)]
 Text = Annotated[str, BeforeValidator(_number_to_text)]
 ImageSize = Annotated[tuple[int, int], BeforeValidator(_parse_pixels)]
@@ -263,15 +257,15 @@ class StudySpec(StudyEntry):
     methods: Items[MethodEntry] | None = None
     budgets: Items[Text] | None = None
     schedules: Items[Text] | None = None
-    seeds: Items[Annotated[int, Field(strict=True)]] = DEFAULT_SEEDS
+    seeds: Items[Seed] = DEFAULT_SEEDS
     exclude: Some[Exclusion] = ()
     limit: Count | None = None
     skip_bad: bool = Options.skip_bad
     empty_last_mlp: bool = Options.empty_last_mlp
     throughput: bool = Options.throughput
     precision: Annotated[str, _one_of("precision", PRECISIONS)] = LoopOptions.precision
-    batch_size: Count = LoopOptions.batch_size
-    workers: Annotated[int, Field(strict=True, ge=0)] | None = None
+    batch_size: BatchSize = LoopOptions.batch_size
+    workers: Workers | None = None
     accelerator: Annotated[str, _one_of("accelerator", ACCELERATORS)] = LoopOptions.accelerator
     devices: Devices = LoopOptions.devices
     cache_decoded: File | None = None

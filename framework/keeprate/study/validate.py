@@ -12,7 +12,8 @@ from pydantic_core import ErrorDetails
 from ..errors import KeeprateError, suggestion
 from ..plugins.parameters import build, parameters_of
 from .problems import Problems
-from .schema import DataEntry, MethodEntry, StudySpec, value_text
+from .schema import DataEntry, MethodEntry, StudySpec
+from .whole_numbers import value_text
 from .yaml_lines import KeyPath
 
 _WORDS = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -19,6 +20,8 @@ from ..request import Cost
 from ..tokens import Tokens, at_least_float32
 from .image_selection import ImageSource, SelectedImage, grid_of, on_grid
 from .patch_pictures import Importance
+
+MOST_ITERATIONS: Final = 10_000
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,9 @@ class Question:
         numbers = self.iterations
         if len(numbers) < 2 or list(numbers) != sorted({*numbers}) or numbers[0] < 1:
             raise KeeprateError("iterations must be two or more numbers from 1, ascending.")
+        # the distribution after every iteration is kept
+        if numbers[-1] > MOST_ITERATIONS:
+            raise KeeprateError(f"iterations must be at most {MOST_ITERATIONS}.")
 
 
 class ConvergenceStudy:
