@@ -133,6 +133,28 @@ def test_logits_that_are_not_finite_stop_the_run_and_name_the_method() -> None:
         evaluate(model, samples, None, LoopOptions(accelerator="cpu"))
 
 
+class Spoilt(Noise):
+    """Pictures of floating-point numbers, one of which is not finite."""
+
+    value = torch.nan
+
+    def image(self, index: int) -> Tensor:
+        picture = super().image(index).float()
+        return picture.fill_(self.value) if index == 2 else picture
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_image_that_is_not_finite_is_named(
+    value: float, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Spoilt, "value", value)
+    model = keeprate.reduce(tiny_vit(), "tome", "r=1")
+    samples = ImageSamples(Spoilt(), scaled, range(4))
+    with pytest.raises(KeeprateError, match=r"The image of sample 'image-2' has values that are "):
+        evaluate(model, samples, None, LoopOptions(accelerator="cpu", workers=workers))
+
+
 DISTRIBUTED = """
 import sys
 sys.path[:0] = {folders!r}

@@ -94,6 +94,6 @@ def test_no_global_random_state_is_read_or_written() -> None:
 
 @pytest.mark.parametrize("seed", [2**63, -(2**63) - 1, 2**64])
 def test_seeds_beyond_an_int64_are_refused(seed: int) -> None:
-    with pytest.raises(KeeprateError, match=r"^seed must be from -9223372036854775808 to 922337203"):
+    with pytest.raises(KeeprateError, match=r"^seed must be from -9223372036854775808 to "):
         uniform(torch.arange(2), 3, seed=seed)
     uniform(torch.arange(2), 3, seed=-(2**63))

@@ -28,14 +28,15 @@ from .throughput import measure_throughput
 class StudyOutcome:
     """How a study ended: the ids of its runs, and the `problems` of comparisons that did not run.
 
-    When a study is stopped, `left` has the title of each comparison that did not begin, instead of
-    the ids of its runs.
+    When a study is stopped, `left` are the ids of the runs of comparisons that began, `not_begun`
+    the titles of the others, whose runs are not known yet.
     """
 
     finished: list[str] = field(default_factory=list)
     reused: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
+    not_begun: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 

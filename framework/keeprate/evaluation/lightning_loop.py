@@ -171,7 +171,7 @@ class PassLoop(lightning.LightningModule):
             return
         for name in names:
             if name in outputs.logits and not _usable(outputs.logits[name], len(index)):
-                outputs.failed[name] = self._not_finite(name)
+                outputs.failed[name] = self._not_finite(name, outputs.logits[name], index)
         self._give_up(outputs.failed)
         # asked again: giving up the unpruned run gives up all
         for name in names:
@@ -259,10 +259,18 @@ class PassLoop(lightning.LightningModule):
                     dict.fromkeys(list(self.names), RunError(message, run_error.traceback))
                 )
 
-    def _not_finite(self, name: str) -> RunError:
+    def _not_finite(self, name: str, logits: Tensor, index: Tensor) -> RunError:
         method = self.work.models[name].method
         subject = f"Method '{method.name}'" if method.reduces else "The unpruned model"
-        message = f"{subject} gave logits that are not finite (precision {self.options.precision})."
+        if len(logits) != len(index):
+            message = f"{subject} gave {len(logits)} rows of logits for {len(index)} images."
+            return RunError(message, message)
+        first = int((~logits.isfinite()).any(dim=1).nonzero()[0])
+        sample = self._samples[int(index[first])].id
+        message = (
+            f"{subject} gave logits that are not finite (precision {self.options.precision}), the "
+            f"first for sample '{sample}'."
+        )
         return RunError(message, message)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..data.samples import ImageSamples
@@ -13,7 +14,10 @@ from ..errors import KeeprateError, SampleError
 
 
 class PositionedSamples(Dataset[Any]):
-    """The samples at some positions; one that cannot be read raises SampleError."""
+    """The samples at some positions.
+
+    One that cannot be read, or has values that are not finite, raises SampleError.
+    """
 
     def __init__(self, samples: ImageSamples | TextSamples, positions: Sequence[int]) -> None:
         self.samples, self.positions = samples, positions
@@ -24,10 +28,19 @@ class PositionedSamples(Dataset[Any]):
     def __getitem__(self, position: int) -> Any:
         position = self.positions[position]
         try:
-            return self.samples[position]
+            item = self.samples[position]
         except KeeprateError as error:
             raise SampleError(str(error)) from error
         except Exception as error:  # a data set's own code may raise anything
-            name = self.samples.data.samples()[self.samples.indices[position]].id
             reason = f"{type(error).__name__}: {error}"
-            raise SampleError(f"Sample '{name}' cannot be read: {reason}") from error
+            raise SampleError(f"Sample '{self._id(position)}' cannot be read: {reason}") from error
+        # one such image would spoil the figures of every run
+        if isinstance(item[0], Tensor) and not bool(item[0].isfinite().all()):
+            raise SampleError(
+                f"The image of sample '{self._id(position)}' has values that are not finite (NaN "
+                "or infinity): mend it, or leave it out of the data set."
+            )
+        return item
+
+    def _id(self, position: int) -> str:
+        return self.samples.data.samples()[self.samples.indices[position]].id

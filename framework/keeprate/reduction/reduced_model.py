@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +14,9 @@ from ..errors import KeeprateError
 from ..method import Place, Stage
 from ..tokens import Tokens, at_least_float32
 from .attention_reader import AttentionReader
+from .export import refuse_to_export, refuse_torchscript
 from .macs import Costs, pixels, shape_of
-from .method_calls import checked_reduce, refuse_hooked, refuse_to_export, score_in_chunks
+from .method_calls import checked_reduce, refuse_hooked, score_in_chunks
 from .plan import Plan
 from .trace import ForwardTrace, MacsPerImage, Survivors, gathered, gathered_survivors
 
@@ -52,6 +54,8 @@ class ReducedModel(nn.Module):
         the schedule for its length.
         """
         inputs = named if inputs is None else inputs
+        if torch.jit.is_tracing():
+            refuse_torchscript("torch.jit.trace, and torch.onnx.export with dynamo=False,")
         refuse_to_export(self.method)
         self.records = []
         logits, parts = [], self.parts(inputs, index)
@@ -104,6 +108,15 @@ class ReducedModel(nn.Module):
         """Store the trace and return the logits of the remaining tokens."""
         self.records.append(record)
         return self.backbone.classify(tokens, self._mask(tokens))
+
+    def __dir__(self) -> list[str]:
+        # torch.jit.trace reads all that is listed, and these raise where nothing was recorded
+        recorded = {"token_counts", "macs_per_image", "survivors"}
+        return [name for name in super().__dir__() if name not in recorded]
+
+    def __prepare_scriptable__(self) -> NoReturn:
+        """Refuse `torch.jit.script`, which calls this first."""
+        refuse_torchscript("torch.jit.script")
 
     @property
     def token_counts(self) -> Tensor:
