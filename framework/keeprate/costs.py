@@ -27,8 +27,9 @@ class Budget:
 def parse_budget(text: str | float) -> Budget:
     """Parse `0.8` (GMACs), `0.8G`, `800M` or `65%` (of the unpruned model).
 
-    Raises KeeprateError for anything else and for shares outside (0, 100 %].
+    Raises KeeprateError for anything else, for shares outside (0, 100 %] and for endless numbers.
     """
+    refuse_long_numbers(str(text))
     match = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*([GM%]?)\s*", str(text))
     if not match or float(match[1]) <= 0 or (match[2] == "%" and float(match[1]) > 100):
         raise KeeprateError(
@@ -39,6 +40,12 @@ def parse_budget(text: str | float) -> Budget:
     if unit == "%":
         return Budget(str(text), share=number / 100)
     return Budget(str(text), macs=round(number * (1e6 if unit == "M" else 1e9)))
+
+
+def refuse_long_numbers(text: str) -> None:
+    """Raise KeeprateError if a number in a budget or a schedule is too long to compute with."""
+    if re.search(r"\d{19}", text):
+        raise KeeprateError(f"'{text[:40]}' has a number of more than 18 digits. Round it.")
 
 
 def gmacs(macs: float) -> str:

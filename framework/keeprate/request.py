@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from .method import Method
 
 PRECISIONS: Final = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true")
+MOST_IMAGES: Final = 2**20
+"""The most images of a batch."""
+MOST_PIXELS: Final = 2**16
+"""The longest side of an image."""
+MOST_PROCESSES: Final = 1024
+"""More workers or devices than this are a mistake, which would stop the machine."""
 ACCELERATORS: Final = ("auto", "cpu", "gpu", "cuda", "mps", "tpu", "hpu")
 INTERPOLATIONS: Final = ("nearest", "bilinear", "bicubic")
 PREFIX: Final = "hf:"

@@ -21,14 +21,14 @@ _PER_TOKEN: Final = {"rows": "tokens"}
 class Tokens:
     """The tokens of a batch of images between two operations of a backbone.
 
-    `x` (B, N, C) are the embeddings, prefix tokens first; `size` (B, N) float32 is the number of
-    patches that each token stands for; `image` (B,) int64 the index of each image in its data set;
-    `owner` (B, P) int64 the position of the token that holds each patch of the input, or -1 if it
-    was dropped (None unless traced); `valid` (B, N) bool is False for padding (None if there is no
-    padding: only methods with `keeps_per_image` cause it). `position` (B, N) int64 is each token's
-    position in the sequence that entered the first block, for models whose blocks look it up; a
-    merged token keeps the position of the token it merged into. None: no token has moved yet, or
-    the model needs no positions.
+    `x` (B, N, C) are the embeddings, prefix tokens first; `size` (B, N), the wider of float32 and
+    the type of `x`, is how many patches each token stands for; `image` (B,) int64 the index of each
+    image in its data set; `owner` (B, P) int64 the position of the token that holds each patch of
+    the input, or -1 if it was dropped (None unless traced); `valid` (B, N) bool is False for
+    padding (None if there is none: only methods with `keeps_per_image` cause it). `position` (B, N)
+    int64 is each token's position in the sequence that entered the first block, for models whose
+    blocks look it up; a merged token keeps the position of the token it merged into. None: no token
+    has moved yet, or the model needs no positions.
 
     `state`, each (B, ...), and `token_state`, each (B, N, ...), are tensors by name that a method
     carries from stage to stage of one forward pass: empty at first, set by `with_state` and
@@ -69,7 +69,7 @@ class Tokens:
         position = torch.arange(num_prefix, count, device=x.device)
         return cls(
             x=x,
-            size=torch.ones(batch, count, device=x.device, dtype=torch.float32),
+            size=torch.ones(batch, count, device=x.device, dtype=at_least_float32(x.dtype)),
             num_prefix=num_prefix,
             has_class_token=has_class_token,
             image=torch.arange(batch, device=x.device) if image is None else image,
@@ -240,9 +240,8 @@ class Tokens:
         `position` (B, N) is the new position of each token, `size` (B, N) the new sizes.
         """
         # sizes of half precision would be inexact above 2048 (float16) or 256 (bfloat16)
-        exact = torch.promote_types(x.dtype, self.size.dtype)
-        part = self.size.to(exact) / size.gather(1, position)  # (B, N), of the merged token
-        part = part.to(x.dtype)
+        exact = at_least_float32(x.dtype)
+        part = (self.size.to(exact) / size.gather(1, position)).to(x.dtype)  # (B, N), of the whole
         into = position.gather(1, source)[..., None].expand(-1, -1, x.shape[-1])
         share = take_rows(self.x, source) * part.gather(1, source)[..., None]  # (B, R, C)
         return (x * part.gather(1, order)[..., None]).scatter_add_(1, into, share)
@@ -265,6 +264,11 @@ TOKEN_FIELDS: Final = tuple(f.name for f in fields(Tokens) if f.metadata == _PER
 
 IMAGE_FIELDS: Final = tuple(f.name for f in fields(Tokens) if f.metadata)
 """The fields of `Tokens` that have a row for each image, those of `TOKEN_FIELDS` among them."""
+
+
+def at_least_float32(dtype: torch.dtype) -> torch.dtype:
+    """Return the wider of `dtype` and float32: sizes, means and scores are computed in it."""
+    return torch.promote_types(dtype, torch.float32)
 
 
 def take_rows(x: Tensor, index: Tensor) -> Tensor:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from keeprate.tokens import at_least_float32
+
 MOST_ITERATIONS = 100
 """Where a tolerance alone decides, the iterations stop here at the latest."""
 
@@ -34,8 +36,7 @@ def page_rank(
     copied.
     """
     # half precision would round away the differences between tokens as the signal converges
-    if weights.dtype in (torch.float16, torch.bfloat16):
-        weights = weights.float()
+    weights = weights.to(at_least_float32(weights.dtype))
     nodes = torch.ones_like(weights[:, 0, 0]) if alive is None else alive.to(weights.dtype)
     nodes = nodes[:, None, None, :]  # (B, 1, 1, N)
     gain = _row_gain(weights, nodes, renormalise) if alive is not None else nodes

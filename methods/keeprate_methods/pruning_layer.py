@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from keeprate import Attention, Stage, Tokens, uniform
-from keeprate.tokens import take_rows
+from keeprate.tokens import at_least_float32, take_rows
 
 from .layer_settings import LayerSettings
 from .page_rank import aggregate, head_filter, page_rank
@@ -160,7 +160,7 @@ FEATURES: dict[str, Callable[[Tokens, Attention, str], Tensor]] = {
 def features_of(settings: LayerSettings, tokens: Tokens, attention: Attention) -> Tensor:
     """Return what tokens are compared by (B, N, D), in float32 or wider."""
     features = FEATURES[settings.feature](tokens, attention, settings.feature_heads)
-    return features.to(torch.promote_types(features.dtype, torch.float32))
+    return features.to(at_least_float32(features.dtype))
 
 
 def absorb(settings: LayerSettings, tokens: Tokens, attention: Attention, stage: Stage) -> Tokens:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from keeprate import Attention, Stage, Tokens
 
+MOST_STEPS = 10_000
+"""More iterations change no ranking, and would never end."""
+
 
 class ZeroTPrune(LayerSettings, Method):
     """Prune by weighted page rank on the attention graph, after thinning out similar tokens.
@@ -65,8 +68,10 @@ class ZeroTPrune(LayerSettings, Method):
         on_drop: Literal["drop", "mass", "merge"] = "drop",
         seed: int = 0,
     ) -> None:
-        if len(iterations) not in (1, 3) or min(iterations) < 1:
-            raise KeeprateError("iterations must be one number or three, each at least 1")
+        if len(iterations) not in (1, 3) or not all(1 <= n <= MOST_STEPS for n in iterations):
+            raise KeeprateError(
+                f"iterations must be one number or three, each from 1 to {MOST_STEPS}"
+            )
         if feature_heads == "mean" and feature.startswith("x"):
             raise KeeprateError(f"feature_heads=mean needs heads, which feature={feature} has not")
         if s_removal < 0:

@@ -17,6 +17,7 @@ from event_factory import Clock
 from keeprate.errors import KeeprateError
 from keeprate.evaluation.event_log import EventLog
 from keeprate.evaluation.events import (
+    ComparisonLeft,
     ComparisonStarted,
     Event,
     Note,
@@ -74,6 +75,7 @@ def test_every_event_and_field_is_documented(tmp_path: Path) -> None:
         tmp_path / "log.jsonl",
         Note("text"),
         ComparisonStarted("title", {}, 1),
+        ComparisonLeft("title"),
         RunReused("id", "label", "source"),
         PassStarted((), 1, 0),
         PassEnded(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,11 +14,14 @@ from torch import Tensor
 
 from keeprate.errors import KeeprateError
 from keeprate.evaluation import comparison_runner as comparing
-from keeprate.evaluation import lightning_loop as loop
 from keeprate.evaluation.events import Event, Note, PassStarted, RunFailed, RunReused
+from keeprate.evaluation.progress.state import ProgressState, State
 from keeprate.plugins.registry import activate, load
+from keeprate.reduction.reduced_model import ReducedModel
+from keeprate.reduction.trace import ForwardTrace
 from keeprate.request import DataSpec, ModelSpec, Request
 from keeprate.results.store import Store
+from keeprate.tokens import Tokens
 from run_factory import RUNS, request, rows_of, run, same
 
 PLUGIN = '''
@@ -149,7 +153,7 @@ def test_the_unpruned_run_runs_again_where_its_logits_are_lost(
 
 FAILURES = {  # how each error begins
     "raises": "Method 'weak' at block 3: reduce raised ZeroDivisionError: no such image (",
-    "nan": "Method 'weak' gave logits that are not finite (precision 32-true).",
+    "nan": "Method 'weak' gave logits that are not finite (precision 32-true), the first for ",
     "shape": "Method 'weak' at block 3 returned a Tensor, not Tokens (",
     "too many": "Method 'weak' at block 3 kept 64 patch tokens where 30 were scheduled (",
 }
@@ -197,15 +201,19 @@ def test_a_failed_run_is_tried_again_and_forgotten_once_it_works(tmp_path: Path)
 def test_where_the_unpruned_model_fails_all_fail_with_its_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "_usable", lambda logits, images: False)
+    original = ReducedModel.finish
+
+    def spoilt(model: ReducedModel, tokens: Tokens, record: ForwardTrace) -> Tensor:
+        return original(model, tokens, record) * (1 if model.method.reduces else torch.nan)
+
+    monkeypatch.setattr(ReducedModel, "finish", spoilt)
     tally = run(tmp_path / "store")
     assert (len(tally.failed), tally.finished) == (6, [])
     failures, _ = Store(tmp_path / "store").failures()
-    why = "The unpruned model gave logits that are not finite (precision 32-true)."
-    assert {failure.error for failure in failures} == {
-        why,
-        f"The unpruned model, which all are compared with, failed: {why}",
-    }
+    why, longer = sorted({failure.error for failure in failures}, key=len)
+    assert why.startswith("The unpruned model gave logits that are not finite (precision 32-true),")
+    assert re.search(r" the first for sample '\S+'\.$", why)
+    assert longer == f"The unpruned model, which all are compared with, failed: {why}"
 
 
 def test_a_sample_that_cannot_be_read_fails_its_runs_and_not_the_next_data_set(
@@ -305,3 +313,20 @@ def test_results_tell_what_they_ran_on(tmp_path: Path) -> None:
         environment = json.loads(path.read_text())["environment"]
         assert environment["batch_size"] == 4
         assert environment["notes"] == []
+
+
+def test_a_stopped_study_and_its_progress_count_the_same(tmp_path: Path) -> None:
+    """Stopped after each number of questions, by the events and by the outcome."""
+    for most in (0, 3):
+        calls, state = iter(range(1000)), ProgressState(lambda: 0.0)
+        outcome = run(
+            tmp_path / str(most),
+            request(RUNS[:1], limit=4),
+            request(RUNS[:1], limit=6),
+            listen=state,
+            stopping=lambda calls=calls, most=most: next(calls) >= most,
+        )
+        counts = state.counts()
+        assert (counts[State.LEFT], state.not_begun) == (len(outcome.left), len(outcome.not_begun))
+        assert counts[State.DONE] == len(outcome.finished)
+        assert outcome.left or outcome.not_begun

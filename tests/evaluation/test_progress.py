@@ -10,7 +10,15 @@ import pytest
 from rich.console import Console
 
 from event_factory import FOLDER, LABELS, RUNS, TITLE, Clock, advanced, failed, finished, started
-from keeprate.evaluation.events import Event, Note, PassAdvanced, PassEnded, PassStarted, RunReused
+from keeprate.evaluation.events import (
+    ComparisonLeft,
+    Event,
+    Note,
+    PassAdvanced,
+    PassEnded,
+    PassStarted,
+    RunReused,
+)
 from keeprate.evaluation.progress.live import LiveProgress
 from keeprate.evaluation.progress.plain import PlainProgress, progress
 from keeprate.evaluation.progress.state import SmoothedSpeed
@@ -246,3 +254,8 @@ def test_long_labels_are_cut_in_the_middle() -> None:
     assert shortened("tome r=8", 8) == "tome r=8"
     assert shortened("zero-tprune r=16", 11) == "zero...r=16"
     assert [len(shortened("abcdefgh", width)) for width in range(8)] == list(range(8))
+
+
+def test_comparisons_that_did_not_begin_are_counted_apart_from_runs() -> None:
+    lines = plain(started(1), finished(RUNS[0]), ComparisonLeft("deit on digits"))
+    assert lines[-2:] == ["deit on digits: not begun", "1 done, 0 left, 1 comparison not begun"]

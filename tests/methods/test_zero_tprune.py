@@ -225,8 +225,12 @@ def test_random_partitions_differ_between_seeds_images_and_blocks(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"iterations": (1, 2)}, "iterations must be one number or three, each at least 1"),
-        ({"iterations": (0,)}, "iterations must be one number or three, each at least 1"),
+        ({"iterations": (1, 2)}, "iterations must be one number or three, each from 1 to 10000"),
+        (
+            {"iterations": (2**64,)},
+            "iterations must be one number or three, each from 1 to 10000",
+        ),
+        ({"iterations": (0,)}, "iterations must be one number or three, each from 1 to 10000"),
         (
             {"feature": "x_pre", "feature_heads": "mean"},
             "feature_heads=mean needs heads, which feature=x_pre has not",

@@ -245,3 +245,31 @@ def test_a_constructor_that_raises_is_named(tmp_path: Path) -> None:
         "Method 'mine' cannot be made: AttributeError: 'Mine' object has no attribute 'speed' "
         f"({path}:7)"
     )
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    "name", ["tome", "zero-tprune", "random", "class-attention", "attention-score"]
+)
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_what_was_not_finite_before_a_method_is_not_its_mistake(
+    name: str, value: float, dtype: torch.dtype
+) -> None:
+    reduced = keeprate.reduce(tiny_vit(depth=2).to(dtype), name, "keep=0.7@1")
+    images = images_for(reduced.model)
+    images[1, 0, 0, 0] = value
+    with pytest.raises(KeeprateError) as error:
+        reduced(images)
+    assert str(error.value) == (
+        f"The tokens of block 1, which method '{name}' was given, are not finite (NaN or "
+        "infinity), the first those of image 1: look for such values in the image and in the "
+        f"weights, and for overflow in {dtype}."
+    )
+
+
+def test_attention_that_overflows_is_not_the_mistake_of_a_method() -> None:
+    reduced = keeprate.reduce(tiny_vit(depth=2), "attention-score", "keep=0.7@0")
+    with torch.no_grad():
+        reduced.model.blocks[0].attn.qkv.weight.mul_(1e30)
+    with pytest.raises(KeeprateError, match=r"The (queries|keys|attention weights) of block 0, wh"):
+        reduced(images_for(reduced.model))

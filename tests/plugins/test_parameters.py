@@ -310,3 +310,34 @@ def test_values_written_as_text_build_the_same_instance(instance: Everything) ->
     name, values = parse_spec(f"everything:{text}")
     assert name == "everything"
     assert build("method", Everything, values) == instance
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("count", 2**63),
+        ("count", str(-(2**63) - 1)),
+        pytest.param("count", 10**5000, id="count-long"),
+        ("count", "9" * 5000),
+        pytest.param("rate", 10**400, id="rate-long"),
+        pytest.param("limit", 10**400, id="limit-long"),
+        ("steps", f"1,{2**64}"),
+        ("size", [1, 2**64]),
+    ],
+)
+def test_numbers_that_nothing_can_hold_are_refused(name: str, value: object) -> None:
+    with pytest.raises(KeeprateError) as error:
+        build("method", Everything, {name: value})
+    said = "must be a number from -9223372036854775808 to 9223372036854775807."
+    assert str(error.value) == f"Method 'everything': {name} {said}"
+
+
+@pytest.mark.parametrize("number", [2**63 - 1, -(2**63)])
+def test_the_largest_numbers_are_taken(number: int) -> None:
+    assert build("method", Everything, {"count": str(number)}).count == number
+    assert build("method", Everything, {"rate": 2**64}).rate == 2.0**64
+
+
+def test_an_object_with_a_number_that_nothing_can_hold_is_refused() -> None:
+    with pytest.raises(KeeprateError, match=r"Everything.count must be a number from -92233720368"):
+        values_of(Everything(count=2**63))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
 
+import keeprate
 from keeprate.attention import Attention, AttentionBias, explicit_weights
 from keeprate.method import Needs
+from references.tiny import random_tokens, tiny_vit
 
 IMAGES, HEADS, WHOLE, LEFT = 3, 2, 7, 4
 GENERATOR = torch.Generator().manual_seed(0)
@@ -84,3 +88,17 @@ def test_the_class_row_is_the_first_row_of_the_weights(bias: AttentionBias | Non
     seen = Attention(q, k, v, 0.5, bias, torch.zeros(IMAGES, LEFT, 8), Needs.WEIGHTS)
     weights = explicit_weights(q, k, 0.5, seen.mask)
     torch.testing.assert_close(seen.class_row, weights[:, :, 0])
+
+
+@pytest.mark.parametrize("size_dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_the_log_of_sizes_is_taken_in_the_wider_of_float32_and_the_model_s_type(
+    dtype: torch.dtype, size_dtype: torch.dtype
+) -> None:
+    tokens = random_tokens(2, 50, sizes=True)
+    tokens = replace(tokens, x=tokens.x.to(dtype), size=tokens.size.to(size_dtype))
+    mask = keeprate.reduce(tiny_vit(), "tome", "r=1")._mask(tokens)
+    exact = torch.float64 if dtype is torch.float64 else torch.float32
+    expected = tokens.size.to(exact).log().to(dtype)
+    assert mask.dtype is dtype
+    assert torch.equal(mask[:, 0, 0], expected)

@@ -182,3 +182,18 @@ def test_a_reduced_model_is_saved_and_copied_whole() -> None:
     loaded = torch.load(file, weights_only=False)
     assert torch.equal(loaded(images), reduced(images))
     assert torch.equal(copy.deepcopy(reduced)(images), reduced(images))
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning")
+@pytest.mark.parametrize("traced", [True, False])
+@pytest.mark.parametrize("called", [True, False])
+@pytest.mark.parametrize("tool", ["trace", "script"])
+def test_torchscript_is_refused_with_what_to_use(tool: str, called: bool, traced: bool) -> None:
+    reduced = keeprate.reduce(tiny_vit(depth=1), "tome", "r=2", trace=traced)
+    images = images_for(reduced.model)
+    if called:
+        reduced(images)
+    with pytest.raises(KeeprateError) as error:
+        torch.jit.trace(reduced, images) if tool == "trace" else torch.jit.script(reduced)
+    assert str(error.value).startswith(f"torch.jit.{tool}")
+    assert str(error.value).endswith("Use torch.export.export, or torch.compile.")

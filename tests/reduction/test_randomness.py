@@ -6,6 +6,7 @@ import pytest
 import torch
 from scipy.stats import chisquare, kstest
 
+from keeprate.errors import KeeprateError
 from keeprate.reduction.random_numbers import uniform
 
 WORD = 2**64
@@ -89,3 +90,10 @@ def test_no_global_random_state_is_read_or_written() -> None:
     assert torch.equal(torch.get_rng_state(), state)
     torch.manual_seed(6)
     assert torch.equal(uniform(torch.arange(3), 4, seed=0), first)
+
+
+@pytest.mark.parametrize("seed", [2**63, -(2**63) - 1, 2**64])
+def test_seeds_beyond_an_int64_are_refused(seed: int) -> None:
+    with pytest.raises(KeeprateError, match=r"^seed must be from -9223372036854775808 to "):
+        uniform(torch.arange(2), 3, seed=seed)
+    uniform(torch.arange(2), 3, seed=-(2**63))

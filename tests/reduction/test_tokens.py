@@ -19,6 +19,8 @@ def test_fresh_tokens_stand_for_one_patch_each() -> None:
     assert (tokens.count, tokens.num_patch_tokens, tokens.counts) == (7, 5, 7)
     assert tokens.size.tolist() == [[1.0] * 7] * 2
     assert tokens.size.dtype is torch.float32
+    assert Tokens.of(x.double()).size.dtype is torch.float64
+    assert Tokens.of(x.bfloat16()).size.dtype is torch.float32
     assert tokens.image.tolist() == [0, 1]
     assert tokens.owner.tolist() == [[2, 3, 4, 5, 6]] * 2
     assert tokens.valid is None

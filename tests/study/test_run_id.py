@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from keeprate.request import PRECISIONS
 from keeprate.results import records
 from keeprate.results.records import RunInfo
 from keeprate.results.weights_origin import WeightsKind, WeightsOrigin
@@ -123,3 +124,10 @@ def test_the_id_changes_when_keeprate_s_own_rows_do(monkeypatch: pytest.MonkeyPa
     before = make_run().id
     monkeypatch.setattr(records, "ROWS_VERSION", records.ROWS_VERSION + 1)
     assert make_run().id != before
+
+
+def test_the_id_of_one_precision_changes_when_its_rows_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {name: make_run(precision=name).id for name in PRECISIONS}
+    monkeypatch.setattr(records, "ROWS_CHANGED", {"64-true": 2})
+    after = {name: make_run(precision=name).id for name in PRECISIONS}
+    assert [name for name in PRECISIONS if before[name] != after[name]] == ["64-true"]

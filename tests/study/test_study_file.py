@@ -131,6 +131,9 @@ WRONG = {
     "limit: 0": "limit: must be greater than or equal to 1, not 0.",
     "limit: true": "limit: must be a whole number, not True.",
     "limit: 1.5": "limit: must be a whole number, not 1.5.",
+    "seeds: 18446744073709551616": "seeds: must be from -9223372036854775808 to "
+    "9223372036854775807, not 18446744073709551616.",
+    "workers: 100000": "workers: must be from 0 to 1024, not 100000.",
     "skip_bad: perhaps": "skip_bad: must be true or false, not 'perhaps'.",
     "precision: 8": "precision: No precision '8'. Known: 16-mixed, 16-true, 32-true, 64-true, "
     "bf16-mixed, bf16-true.",

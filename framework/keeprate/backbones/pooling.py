@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from ..tokens import Tokens
+from ..tokens import Tokens, at_least_float32
 
 
 def size_weighted(tokens: Tokens, pool: str, include_prefix: bool) -> Tensor:
@@ -23,7 +23,7 @@ def size_weighted(tokens: Tokens, pool: str, include_prefix: bool) -> Tensor:
     if plain or pool == "token":  # untouched, so that the logits stay the same bits as the model's
         return tokens.x
     # half precision would round a sum of many sizes
-    exact = torch.promote_types(tokens.x.dtype, torch.float32)
+    exact = at_least_float32(tokens.x.dtype)
     size = tokens.size.to(exact)
     valid = torch.ones_like(size) if tokens.valid is None else tokens.valid.to(exact)
     if pool == "max":

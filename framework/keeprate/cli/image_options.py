@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +45,7 @@ class Numbers(click.ParamType[tuple[int, ...]]):
         if isinstance(value, tuple):
             return value
         texts = str(value).split(",")
-        if not all(text.strip().isdecimal() for text in texts):
+        if not all(re.fullmatch(r"\s*\d{1,18}\s*", text) for text in texts):
             self.fail(f"'{value}' is not a list of whole numbers, as 1,3,5.")
         return tuple(int(text) for text in texts)
 

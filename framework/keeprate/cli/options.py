@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import wraps
@@ -10,6 +11,8 @@ from traceback import print_exception
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 import click
+
+from ..request import MOST_PIXELS
 
 if TYPE_CHECKING:
     from ..plugins.discovery import BrokenPlugin
@@ -99,8 +102,10 @@ class ImageSize(click.ParamType[tuple[int, int]]):
             return value
         height, separator, width = str(value).partition("x")
         sides = (height, width if separator else height)
-        if not all(side.isdecimal() and int(side) > 0 for side in sides):
+        if not all(re.fullmatch(r"\d{1,18}", side) and int(side) > 0 for side in sides):
             self.fail(f"'{value}' is not a number of pixels, as 384, nor HEIGHTxWIDTH, as 384x288.")
+        if max(int(side) for side in sides) > MOST_PIXELS:
+            self.fail(f"'{value}' is more than {MOST_PIXELS} pixels.")
         return int(sides[0]), int(sides[1])
 
 

@@ -68,8 +68,11 @@ def _report(folder: Path, tally: StudyOutcome) -> None:
 
 
 def _status(folder: Path, tally: StudyOutcome, *, stopped: bool) -> int:
+    from ..evaluation.progress.wording import not_begun
+
     if stopped:
-        _print(f"Stopped: {len(tally.left)} left. The same command goes on from here.")
+        left = ", ".join([f"{len(tally.left):,} left", *not_begun(len(tally.not_begun))])
+        _print(f"Stopped: {left}. The same command goes on from here.")
         return INTERRUPTED
     if tally.failed:
         arguments = f"{shlex.quote(str(folder))} {tally.failed[0]}"

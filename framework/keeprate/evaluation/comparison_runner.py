@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-import numpy as np
-
 from .._devices import device_name, device_of
 from ..engine import Engine, RowSink, RunError, Task
 from ..errors import SampleError
@@ -21,7 +19,7 @@ from .classification import metric_sources
 from .distributed import broadcast_from_first, is_first_process, wait_for_all
 from .events import Listener, Note, PassEnded, PassStarted, RunFailed, RunFinished
 from .row_counter import RowCounter
-from .rows import RunRows, outcome_of
+from .rows import RunRows, logits_of, outcome_of
 from .tasks import tasks_of
 from .throughput import measure_throughput
 
@@ -30,14 +28,15 @@ from .throughput import measure_throughput
 class StudyOutcome:
     """How a study ended: the ids of its runs, and the `problems` of comparisons that did not run.
 
-    When a study is stopped, `left` has the title of each comparison that did not begin, instead of
-    the ids of its runs.
+    When a study is stopped, `left` are the ids of the runs of comparisons that began, `not_begun`
+    the titles of the others, whose runs are not known yet.
     """
 
     finished: list[str] = field(default_factory=list)
     reused: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
+    not_begun: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
@@ -171,8 +170,7 @@ class ComparisonRunner:
         """
         positions = self.partial.done([first])[first] if first in self.pending else ()
         if len(positions) == len(self.comparison.samples):
-            logits = self.partial.logits(first).sort("place")["logits"].to_numpy()
-            self.comparison.reference = np.array(logits, dtype=np.float32)
+            self.comparison.reference = logits_of(self.partial.logits(first)).numpy()
 
     def _store(self, job: Run) -> None:
         logits = None

@@ -13,6 +13,7 @@ from typing import BinaryIO, Final
 from ..results.atomic_files import explained
 from ..results.records import Measured, RunInfo, to_json
 from .events import (
+    ComparisonLeft,
     ComparisonStarted,
     Event,
     Note,
@@ -92,13 +93,17 @@ class EventLog:
                 file.write(line if _at_line_start(file) else b"\n" + line)
 
 
-def _describe_general(event: Note | ComparisonStarted | PassStarted) -> tuple[str, Fields]:
+def _describe_general(
+    event: Note | ComparisonStarted | ComparisonLeft | PassStarted,
+) -> tuple[str, Fields]:
     """Return the name and fields of an event that does not belong to a single run."""
     match event:
         case Note(text):
             return "note", {"text": text}
         case ComparisonStarted(title, labels, images):
             return "comparison-started", {"title": title, "labels": labels, "images": images}
+        case ComparisonLeft(title):
+            return "comparison-left", {"title": title}
         case PassStarted(ids, images, images_before):
             fields: Fields = {"ids": ids, "images": images, "images_before": images_before}
             return "pass-started", fields

@@ -26,6 +26,13 @@ class ComparisonStarted:
 
 
 @dataclass(frozen=True)
+class ComparisonLeft:
+    """The study was stopped before this comparison began; how many runs it has is not known yet."""
+
+    title: str
+
+
+@dataclass(frozen=True)
 class RunReused:
     """A run was finished before; `source` is the folder of the store that holds it."""
 
@@ -84,6 +91,7 @@ class RunFailed:
 Event: TypeAlias = (
     Note
     | ComparisonStarted
+    | ComparisonLeft
     | RunReused
     | PassStarted
     | PassAdvanced

@@ -15,21 +15,23 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 from torch import OutOfMemoryError, Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from ..analysis.metrics import compared_metric
 from ..data.samples import ImageSamples
 from ..data.texts import TextSamples
 from ..engine import RowBatch, RowSink, RunError
-from ..errors import KeeprateError, SampleError
+from ..errors import KeeprateError
 from ..metric import Targets
 from ..reduction.reduced_model import ReducedModel
 from ..reduction.shared_forward import SharedForward
 from ..request import LoopOptions
+from ..tokens import at_least_float32
 from .batch_splitting import BatchSplitter
 from .classification import columns_of, metrics, targets_of
 from .distributed import gathered
 from .events import PassAdvanced
+from .positioned_samples import PositionedSamples
 from .rows import frame, logits_frame
 
 Columns = dict[str, Tensor]
@@ -93,7 +95,7 @@ class PassLoop(lightning.LightningModule):
         """Return a loader of this process's samples; no sample is repeated or left out."""
         rank, processes = self.trainer.global_rank, self.trainer.world_size
         return DataLoader(
-            _PositionedSamples(self.work.samples, self.work.positions[rank::processes]),
+            PositionedSamples(self.work.samples, self.work.positions[rank::processes]),
             batch_size=self.options.batch_size,
             num_workers=self.options.workers,
             collate_fn=self.work.samples.collate,
@@ -169,7 +171,7 @@ class PassLoop(lightning.LightningModule):
             return
         for name in names:
             if name in outputs.logits and not _usable(outputs.logits[name], len(index)):
-                outputs.failed[name] = self._not_finite(name)
+                outputs.failed[name] = self._not_finite(name, outputs.logits[name], index)
         self._give_up(outputs.failed)
         # asked again: giving up the unpruned run gives up all
         for name in names:
@@ -195,7 +197,7 @@ class PassLoop(lightning.LightningModule):
             **judged,
         }
         if name == self.work.unpruned:
-            columns["logits"] = logits.float()
+            columns["logits"] = logits.to(at_least_float32(logits.dtype))
         return {key: column.detach().cpu() for key, column in columns.items()}
 
     def _stored(self, position: Tensor) -> Tensor | None:
@@ -257,32 +259,19 @@ class PassLoop(lightning.LightningModule):
                     dict.fromkeys(list(self.names), RunError(message, run_error.traceback))
                 )
 
-    def _not_finite(self, name: str) -> RunError:
+    def _not_finite(self, name: str, logits: Tensor, index: Tensor) -> RunError:
         method = self.work.models[name].method
         subject = f"Method '{method.name}'" if method.reduces else "The unpruned model"
-        message = f"{subject} gave logits that are not finite (precision {self.options.precision})."
+        if len(logits) != len(index):
+            message = f"{subject} gave {len(logits)} rows of logits for {len(index)} images."
+            return RunError(message, message)
+        first = int((~logits.isfinite()).any(dim=1).nonzero()[0])
+        sample = self._samples[int(index[first])].id
+        message = (
+            f"{subject} gave logits that are not finite (precision {self.options.precision}), the "
+            f"first for sample '{sample}'."
+        )
         return RunError(message, message)
-
-
-class _PositionedSamples(Dataset[Any]):
-    """The samples at some positions; one that cannot be read raises SampleError."""
-
-    def __init__(self, samples: ImageSamples | TextSamples, positions: Sequence[int]) -> None:
-        self.samples, self.positions = samples, positions
-
-    def __len__(self) -> int:
-        return len(self.positions)
-
-    def __getitem__(self, position: int) -> Any:
-        position = self.positions[position]
-        try:
-            return self.samples[position]
-        except KeeprateError as error:
-            raise SampleError(str(error)) from error
-        except Exception as error:  # a data set's own code may raise anything
-            name = self.samples.data.samples()[self.samples.indices[position]].id
-            reason = f"{type(error).__name__}: {error}"
-            raise SampleError(f"Sample '{name}' cannot be read: {reason}") from error
 
 
 def _usable(logits: Tensor, images: int) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import polars as pl
 import torch
 from torch import Tensor
@@ -30,7 +29,7 @@ class RunRows:
     overhead: float
     seconds: float
     logits: Tensor | None = None
-    """(N, K) float32 in the order of the samples, of runs that others are compared with."""
+    """(N, K), at least float32, in the order of the samples, of runs that others go by."""
 
 
 def outcome_of(
@@ -57,7 +56,7 @@ def outcome_of(
 def logits_of(found: pl.DataFrame) -> Tensor:
     """Return logits (N, K) in the order of "place", from columns "place" and "logits"."""
     # copied, because PyTorch warns of an array that it must not write to
-    return torch.from_numpy(np.array(found.sort("place")["logits"].to_numpy(), dtype=np.float32))
+    return torch.from_numpy(found.sort("place")["logits"].to_numpy().copy())
 
 
 def frame(run: str, columns: Mapping[str, Tensor], seconds: float) -> pl.DataFrame:

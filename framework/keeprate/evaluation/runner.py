@@ -17,7 +17,7 @@ from ..study.build import prepare
 from ..study.comparison import Comparison, Run
 from .comparison_runner import ComparisonRunner, RunContext, StudyOutcome
 from .distributed import broadcast_from_first, is_first_process
-from .events import ComparisonStarted, Event, Listener, Note, RunReused
+from .events import ComparisonLeft, ComparisonStarted, Event, Listener, Note, RunReused
 
 
 def execute(
@@ -58,7 +58,10 @@ def execute(
 def _add(request: Request, context: RunContext) -> None:
     """Run one comparison of several; if it cannot be prepared, record a problem and go on."""
     if context.stopping():
-        context.tally.left.append(f"{request.model.name} on {request.data.name}")
+        names = (request.model.name or "the model", request.data.name or "the data")
+        title = " on ".join(names)
+        context.tally.not_begun.append(title)
+        context.listen(ComparisonLeft(title))
         return
     try:
         comparison = prepare(request)

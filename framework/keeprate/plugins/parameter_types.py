@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
@@ -9,8 +10,19 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from .quoting import split_items
 
+INT64 = range(-(2**63), 2**63)
+"""The whole numbers that tensors, tables and files of results can hold."""
+_FLOAT_BITS = 1024
+"""Whole numbers of fewer bits are floats, too."""
 _TRUTH = {"true": True, "yes": True, "on": True, "1": True}
 _TRUTH |= {"false": False, "no": False, "off": False, "0": False}
+
+
+class OutOfRange(ValueError):
+    """A number of the right type that is too large; the message says what it must be."""
+
+    def __init__(self) -> None:
+        super().__init__(f"must be a number from {INT64.start} to {INT64.stop - 1}")
 
 
 def converted(value: object, hint: Any) -> object:
@@ -30,7 +42,10 @@ def converted(value: object, hint: Any) -> object:
 def _parse(text: str, hint: Any) -> object:
     if hint not in _FROM_TEXT:
         raise ValueError(text)
-    return _FROM_TEXT[hint](text)
+    # Python itself refuses to read thousands of digits
+    if hint is int and re.fullmatch(r"\s*[+-]?\d{100,}\s*", text):
+        raise OutOfRange
+    return _check(_FROM_TEXT[hint](text), hint)
 
 
 def _check(value: object, hint: Any) -> object:
@@ -38,8 +53,10 @@ def _check(value: object, hint: Any) -> object:
     # bool is a subclass of int, but True is a mistake where a number is meant
     if isinstance(value, bool) and hint in (int, float):
         raise ValueError(value)
-    if hint is float and isinstance(value, int):
+    if hint is float and isinstance(value, int) and value.bit_length() < _FLOAT_BITS:
         return float(value)
+    if hint in (int, float) and isinstance(value, int) and value not in INT64:
+        raise OutOfRange
     if isinstance(hint, type) and not isinstance(value, hint):
         raise ValueError(value)
     return value
@@ -73,12 +90,15 @@ def _fits_each(values: Sequence[object], members: tuple[Any, ...]) -> bool:
 def _convert_union(value: object, hints: tuple[Any, ...]) -> object:
     """Return `value` as the first member of a union that takes it."""
     # None is tried first: `str | None` would otherwise take "none" as a text
+    refused = ValueError(value)
     for hint in sorted(hints, key=lambda member: member is not NoneType):
         try:
             return converted(value, hint)
+        except OutOfRange as error:
+            refused = error
         except ValueError:
             continue
-    raise ValueError(value)
+    raise refused
 
 
 def _convert_tuple(value: object, members: tuple[Any, ...]) -> tuple[object, ...]:

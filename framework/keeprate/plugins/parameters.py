@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 from ..errors import AuthorError, KeeprateError, suggestion
 from .author_errors import definition_place, describe_error, package_of, raise_place, sentence
-from .parameter_types import converted, fits, wanted
+from .parameter_types import INT64, OutOfRange, converted, fits, wanted
 from .quoting import masked, quoted, unquoted
 
 if TYPE_CHECKING:
@@ -263,6 +263,8 @@ def _types(cls: type) -> dict[str, Any]:
 def _convert(label: str, name: str, value: object, hint: Any) -> object:
     try:
         return converted(value, hint)
+    except OutOfRange as error:
+        raise KeeprateError(f"{label}: {name} {error}.") from None
     except ValueError:
         value_text = f"'{value}'" if isinstance(value, str) else repr(value)
         raise KeeprateError(f"{label}: {name} must be {wanted(hint)}, not {value_text}.") from None
@@ -273,6 +275,8 @@ def _default_text(default: object) -> str:
 
 
 def _to_json(attribute: str, value: object) -> JsonValue:
+    if isinstance(value, int) and value not in INT64:
+        raise KeeprateError(f"{attribute} {OutOfRange()}.")
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, Path):

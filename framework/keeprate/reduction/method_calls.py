@@ -53,12 +53,14 @@ def checked_reduce(method: Method, tokens: Tokens, attention: Attention, stage: 
         with as_written(tokens.x):
             reduced = method.reduce(tokens, attention, stage)
     except (Exception, SystemExit) as error:  # a method's sys.exit() must not end the study
-        raise_explained(error, method, "reduce", tokens, stage)
-    refuse_broken(method, tokens, reduced, stage)
+        raise_explained(error, method, "reduce", tokens, attention, stage)
+    refuse_broken(method, tokens, attention, reduced, stage)
     return reduced
 
 
-def refuse_broken(method: Method, before: Tokens, after: object, stage: Stage) -> None:
+def refuse_broken(
+    method: Method, before: Tokens, attention: Attention, after: object, stage: Stage
+) -> None:
     """Raise KeeprateError if a method broke its promise about the tokens it returns."""
     if isinstance(after, Tokens):
         faults = _shape_fault(before, after) or _state_fault(after)
@@ -68,8 +70,32 @@ def refuse_broken(method: Method, before: Tokens, after: object, stage: Stage) -
         remedy = "Return what tokens.keep, tokens.keep_top or tokens.merge gives."
         remedy = "Does it lack a return?" if after is None else remedy
     if fault:
+        refuse_not_finite(method, before, attention, stage)
         where = f"Method '{method.name}' at block {stage.block}"
         raise KeeprateError(sentence(f"{where} {fault}", verb_at(method, "reduce"), remedy))
+
+
+def refuse_not_finite(method: Method, tokens: Tokens, attention: Attention, stage: Stage) -> None:
+    """Raise KeeprateError if a method was given NaN or infinity, which no method can rank.
+
+    It reads all values, so it is called only where something is wrong already.
+    """
+    given = {
+        "tokens": tokens.x,
+        "queries": attention.q,
+        "keys": attention.k,
+        "values": attention.v,
+        "attention weights": attention.given_weights,
+    }
+    for what, values in given.items():
+        if values is None or without_values(values) or bool(values.isfinite().all()):
+            continue
+        image = int((~values.isfinite()).flatten(1).any(dim=1).nonzero()[0])
+        raise KeeprateError(
+            f"The {what} of block {stage.block}, which method '{method.name}' was given, are not "
+            f"finite (NaN or infinity), the first those of image {int(tokens.image[image])}: look "
+            f"for such values in the image and in the weights, and for overflow in {values.dtype}."
+        )
 
 
 def _shape_fault(before: Tokens, after: Tokens) -> tuple[str, str] | None:
@@ -117,15 +143,6 @@ def _count_fault(method: Method, after: Tokens, stage: Stage) -> tuple[str, str]
     return "", ""
 
 
-def refuse_to_export(method: Method) -> None:
-    """Raise KeeprateError if `torch.export` traces a method whose shapes differ by image."""
-    if method.keeps_per_image and torch.compiler.is_exporting():
-        raise KeeprateError(
-            f"Method '{method.name}' keeps a different number of tokens in every image, and what "
-            "torch.export traces has fixed shapes: run the model as it is."
-        )
-
-
 def refuse_stateful(method: Method, before: Mapping[str, object]) -> None:
     """Raise KeeprateError if a method's attributes are not those it had `before`.
 
@@ -164,9 +181,10 @@ def checked_score(method: Method, tokens: Tokens, attention: Attention, stage: S
         with as_written(tokens.x):
             score = method.score(tokens, attention, stage)
     except (Exception, SystemExit) as error:
-        raise_explained(error, method, "score", tokens, stage)
+        raise_explained(error, method, "score", tokens, attention, stage)
     fault, remedy = _score_fault(score, tokens)
     if fault:
+        refuse_not_finite(method, tokens, attention, stage)
         where = f"Method '{method.name}' at block {stage.block}: score"
         raise KeeprateError(sentence(f"{where} {fault}", verb_at(method, "score"), remedy))
     return score
@@ -221,7 +239,12 @@ def score_in_chunks(method: Method, tokens: Tokens, attention: Attention, stage:
 
 
 def raise_explained(
-    error: Exception | SystemExit, method: Method, verb: str, tokens: Tokens, stage: Stage
+    error: Exception | SystemExit,
+    method: Method,
+    verb: str,
+    tokens: Tokens,
+    attention: Attention,
+    stage: Stage,
 ) -> NoReturn:
     """Raise one KeeprateError that explains an `error` of a method's `verb` and where it happened.
 
@@ -234,6 +257,7 @@ def raise_explained(
     memory = isinstance(error, MemoryError | OutOfMemoryError) or "memory" in str(error).lower()
     if own or memory or torch.compiler.is_compiling():
         raise error
+    refuse_not_finite(method, tokens, attention, stage)
     description, remedy = describe_error(error)
     where = f"Method '{method.name}' at block {stage.block}: {verb}"
     if isinstance(error, KeeprateError):

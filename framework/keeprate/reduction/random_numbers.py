@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..errors import KeeprateError
+
 _MIX = (-4658895280553007687, -7723592293110705685)  # SplitMix64's multipliers as signed 64 bits
 _STEP = -7046029254386353131  # SplitMix64's increment, 2^64 divided by the golden ratio
 
@@ -14,8 +16,11 @@ def uniform(image: Tensor, count: int, *, seed: int, stream: int = 0) -> Tensor:
 
     `image` (B,) int64 are the images' indices; `stream` separates independent uses, for example by
     the number of a block. No global random state is read or written. Source: the SplitMix64
-    generator (Steele, Lea, Flood 2014), used as a hash of (seed, stream, image, position).
+    generator (Steele, Lea, Flood 2014), used as a hash of (seed, stream, image, position). Raises
+    KeeprateError for a seed that an int64 cannot hold.
     """
+    if not -(2**63) <= seed < 2**63:
+        raise KeeprateError(f"seed must be from {-(2**63)} to {2**63 - 1}.")
     position = torch.arange(count, device=image.device)
     state = _mix(torch.full_like(image, seed) * _STEP + stream)
     state = _mix(state + image * _STEP)[:, None] + position * _STEP

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import ClassVar
+from typing import ClassVar, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -12,10 +12,11 @@ from ..attention import Attention
 from ..backbone import Backbone, Inputs
 from ..errors import KeeprateError
 from ..method import Place, Stage
-from ..tokens import Tokens
+from ..tokens import Tokens, at_least_float32
 from .attention_reader import AttentionReader
+from .export import refuse_to_export, refuse_torchscript
 from .macs import Costs, pixels, shape_of
-from .method_calls import checked_reduce, refuse_hooked, refuse_to_export, score_in_chunks
+from .method_calls import checked_reduce, refuse_hooked, score_in_chunks
 from .model_code import CodeWatch
 from .plan import Plan
 from .trace import ForwardTrace, MacsPerImage, Survivors, gathered, gathered_survivors
@@ -58,6 +59,8 @@ class ReducedModel(nn.Module):
         the schedule for its length.
         """
         inputs = named if inputs is None else inputs
+        if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+            refuse_torchscript("torch.jit.trace, and torch.onnx.export with dynamo=False,")
         refuse_to_export(self.method)
         self.records = []
         logits, parts = [], self.parts(inputs, index)
@@ -117,6 +120,16 @@ class ReducedModel(nn.Module):
         """Store the trace and return the logits of the remaining tokens."""
         self.records.append(record)
         return self.backbone.classify(tokens, self._mask(tokens))
+
+    def __dir__(self) -> list[str]:
+        # torch.jit.trace reads all that is listed, and these raise where nothing was recorded
+        recorded = {"token_counts", "macs_per_image", "survivors"}
+        names: list[str] = super().__dir__()  # type: ignore[no-untyped-call]
+        return [name for name in names if name not in recorded]
+
+    def __prepare_scriptable__(self) -> NoReturn:
+        """Refuse `torch.jit.script`, which calls this first."""
+        refuse_torchscript("torch.jit.script")
 
     @property
     def token_counts(self) -> Tensor:
@@ -217,7 +230,8 @@ class ReducedModel(nn.Module):
         weighs_size = self.method.proportional_attention and tokens.has_merged
         if not weighs_size and tokens.valid is None:
             return None
-        bias = tokens.size.log() if weighs_size else torch.zeros_like(tokens.size)
+        size = tokens.size.to(at_least_float32(tokens.x.dtype))
+        bias = size.log() if weighs_size else torch.zeros_like(size)
         if tokens.valid is not None:
             bias = bias.masked_fill(~tokens.valid, -torch.inf)
         return bias[:, None, None, :].to(tokens.x.dtype)

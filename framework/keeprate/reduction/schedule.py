@@ -29,6 +29,7 @@ from functools import partial
 from itertools import accumulate
 from math import exp, floor
 
+from ..costs import refuse_long_numbers
 from ..errors import KeeprateError
 from ..method import Method, Place, Stage
 
@@ -156,6 +157,7 @@ def parse_schedule(text: str) -> Schedule:
 
     Raises KeeprateError, with `text` and the list of spellings, if `text` is none of them.
     """
+    refuse_long_numbers(text)
     name, _, value = text.strip().partition("=")
     if re.fullmatch(r"\d+@\d+(,\d+@\d+)*", text.strip()):
         pairs = [part.split("@") for part in text.strip().split(",")]

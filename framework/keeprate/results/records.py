@@ -27,7 +27,8 @@ OLDEST_FORMAT_VERSION: Final = 2
 
 ROWS_VERSION: Final = 1
 """Part of every run's id: raised whenever a change in keeprate itself changes the rows."""
-
+ROWS_CHANGED: Final = {"64-true": 1}
+"""How often rows changed in one precision alone: added to the version."""
 
 ROW_COLUMNS: Final[dict[str, pl.DataType | type[pl.DataType]]] = {
     "label": pl.Int64,
@@ -163,7 +164,8 @@ class RunInfo(Record):
         Names that people gave, places where files lie, the spelling of schedule and budget and the
         machine are left out.
         """
-        content = {**self._hashed_content(), "rows_version": ROWS_VERSION}
+        version = ROWS_VERSION + ROWS_CHANGED.get(self.precision, 0)
+        content = {**self._hashed_content(), "rows_version": version}
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
         # file systems allow 255 bytes, of which digits, suffixes and temporary names need some
         method = re.sub(r"[^A-Za-z0-9_-]", "_", self.method)[:80]

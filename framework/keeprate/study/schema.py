@@ -17,7 +17,6 @@ from ..request import DEFAULT_SEEDS, InputChanges, LoopOptions, Options
 from .value_types import (
     Accelerator,
     Channels,
-    Count,
     Deviations,
     Devices,
     File,
@@ -32,6 +31,7 @@ from .value_types import (
     Text,
     Zips,
 )
+from .whole_numbers import BatchSize, Count, Seed, Workers
 
 if TYPE_CHECKING:
     from ..backbones.loading.loaded import LoadedModel
@@ -199,15 +199,15 @@ class StudySpec(StudyEntry):
     methods: Items[MethodEntry] | None = None
     budgets: Items[Text] | None = None
     schedules: Items[Text] | None = None
-    seeds: Items[Annotated[int, Field(strict=True)]] = DEFAULT_SEEDS
+    seeds: Items[Seed] = DEFAULT_SEEDS
     exclude: Some[Exclusion] = ()
     limit: Count | None = None
     skip_bad: bool = Options.skip_bad
     empty_last_mlp: bool = Options.empty_last_mlp
     throughput: bool = Options.throughput
     precision: Precision = LoopOptions.precision
-    batch_size: Count = LoopOptions.batch_size
-    workers: Annotated[int, Field(strict=True, ge=0)] | None = None
+    batch_size: BatchSize = LoopOptions.batch_size
+    workers: Workers | None = None
     accelerator: Accelerator = LoopOptions.accelerator
     devices: Devices = LoopOptions.devices
     cache_decoded: File | None = None

@@ -13,7 +13,7 @@ from ..errors import KeeprateError, suggestion
 from ..plugins.parameters import build, parameters_of
 from .problems import Problems
 from .schema import DataEntry, MethodEntry, StudySpec
-from .value_types import value_text
+from .whole_numbers import value_text
 from .yaml_lines import KeyPath
 
 _WORDS = {

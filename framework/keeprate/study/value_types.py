@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -9,7 +10,15 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from ..errors import unknown_name
-from ..request import ACCELERATORS, INTERPOLATIONS, PRECISIONS, plain_folder
+from ..request import (
+    ACCELERATORS,
+    INTERPOLATIONS,
+    MOST_PIXELS,
+    MOST_PROCESSES,
+    PRECISIONS,
+    plain_folder,
+)
+from .whole_numbers import from_to, value_text
 
 T = TypeVar("T")
 
@@ -33,12 +42,12 @@ def _expand_path(value: object) -> object:
 def _parse_pixels(value: object) -> object:
     """Return 384, "384x288" or [384, 288], height first, as (height, width) in pixels."""
     if isinstance(value, str):
-        value = [int(side) if side.isdecimal() else 0 for side in value.split("x")]
+        value = [int(side) if re.fullmatch(r"\d{1,18}", side) else 0 for side in value.split("x")]
     # one number is the side of a square
     sides = value * (2 // len(value)) if isinstance(value, list) and value else [value, value]
     if len(sides) != 2 or not all(type(side) is int and side > 0 for side in sides):
         raise ValueError("must be pixels, as 384, or HEIGHTxWIDTH, as 384x288.")
-    return tuple(sides)
+    return tuple(from_to(side, 1, MOST_PIXELS) for side in sides)
 
 
 def _parse_channels(value: object) -> object:
@@ -70,7 +79,7 @@ def _check_devices(value: object) -> object:
     # the exact type, because True is an int as well
     if value != "auto" and not (type(value) is int and value > 0):
         raise ValueError("must be a number of devices from 1, or auto.")
-    return value
+    return value if value == "auto" else from_to(value, 1, MOST_PROCESSES)
 
 
 def _check_name(value: object) -> object:
@@ -90,16 +99,6 @@ def _one_of(kind: str, known: Collection[str]) -> BeforeValidator:
     return BeforeValidator(check)
 
 
-def value_text(value: object) -> str:
-    """Return a value as a message of one line can show it."""
-    if isinstance(value, dict | list) or len(repr(value)) > _LONGEST:
-        return {"dict": "key: value lines", "list": "a list"}.get(type(value).__name__, "this")
-    return "nothing" if value is None else repr(value)
-
-
-_LONGEST = 40  # characters of a value that a message of one line can show
-# strict: pydantic would take true for 1 and "64" for 64
-Count = Annotated[int, Field(strict=True, ge=1)]
 File = Annotated[Path, BeforeValidator(_expand_path)]
 Text = Annotated[str, BeforeValidator(_number_to_text)]
 ImageSize = Annotated[tuple[int, int], BeforeValidator(_parse_pixels)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -16,9 +17,11 @@ from ..reduction.proof import require_proof
 from ..reduction.reduced_model import ReducedModel
 from ..reduction.schedule import parse_schedule
 from ..request import Cost
-from ..tokens import Tokens
+from ..tokens import Tokens, at_least_float32
 from .image_selection import ImageSource, SelectedImage, grid_of, on_grid
 from .patch_pictures import Importance
+
+MOST_ITERATIONS: Final = 10_000
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,9 @@ class Question:
         numbers = self.iterations
         if len(numbers) < 2 or list(numbers) != sorted({*numbers}) or numbers[0] < 1:
             raise KeeprateError("iterations must be two or more numbers from 1, ascending.")
+        # the distribution after every iteration is kept
+        if numbers[-1] > MOST_ITERATIONS:
+            raise KeeprateError(f"iterations must be at most {MOST_ITERATIONS}.")
 
 
 class ConvergenceStudy:
@@ -177,7 +183,8 @@ class ConvergenceStudy:
         assert tokens.owner is not None
         owner = tokens.owner[0]
         # -1 (dropped) would read the last token: those patches read token 0, then become NaN
-        values = score.float()[owner.clamp(min=0)].masked_fill(owner < 0, torch.nan)
+        values = score.to(at_least_float32(score.dtype))[owner.clamp(min=0)]
+        values = values.masked_fill(owner < 0, torch.nan)
         importance_map: Importance = on_grid(values, self.grid)
         return importance_map
 

@@ -109,7 +109,7 @@ def _find_sample(data: str, name: str, indices: dict[str, int]) -> int:
     # ids go first: a data set may use numbers as ids, in another order than its indices
     if name in indices:
         return indices[name]
-    if name.isdecimal() and int(name) < len(indices):
+    if name.isdecimal() and len(name) < 19 and int(name) < len(indices):
         return int(name)
     raise KeeprateError(
         f"Data set '{data}' has no sample '{name}': give an id, as '{next(iter(indices), '')}', or "

@@ -16,7 +16,7 @@ from ..reduction.plan import Plan, make_plan
 from ..reduction.proof import require_proof
 from ..reduction.reduced_model import ReducedModel
 from ..study.comparison import MethodAtCost
-from ..tokens import Tokens
+from ..tokens import Tokens, at_least_float32
 from .class_names import class_names
 from .colours import Owners
 from .image_selection import ImageSource, SelectedImage, grid_of, on_grid
@@ -124,7 +124,7 @@ class TokenTracer:
         return MethodTrace(label, tuple(stages), self._prediction(logits), macs, share)
 
     def _prediction(self, logits: Tensor) -> Prediction:
-        confidence, index = logits[0].float().softmax(dim=0).max(dim=0)
+        confidence, index = logits[0].to(at_least_float32(logits.dtype)).softmax(dim=0).max(dim=0)
         return Prediction(self.names[int(index)], float(confidence), int(index))
 
 
@@ -161,5 +161,5 @@ def _values_of_patches(values: Tensor, tokens: Tokens) -> Tensor:
     assert tokens.owner is not None
     owner = tokens.owner[0]
     # -1 (dropped) would read the last token: those patches read token 0, then become NaN
-    patch_values = values[0].float()[owner.clamp(min=0)]
+    patch_values = values[0].to(at_least_float32(values.dtype))[owner.clamp(min=0)]
     return patch_values.masked_fill(owner < 0, torch.nan)

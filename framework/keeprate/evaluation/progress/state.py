@@ -9,6 +9,7 @@ from enum import Enum
 from typing import Final
 
 from ..events import (
+    ComparisonLeft,
     ComparisonStarted,
     Event,
     PassAdvanced,
@@ -90,6 +91,8 @@ class ProgressState:
         self.began = clock()
         self.title = ""
         self.states: dict[str, State] = {}
+        self.not_begun = 0
+        """The comparisons that a stopped study did not begin."""
         self.current: PassProgress | None = None
         self._labels: dict[str, str] = {}
         self._images: dict[str, int] = {}
@@ -99,6 +102,8 @@ class ProgressState:
         match event:
             case ComparisonStarted():
                 self._begin(event)
+            case ComparisonLeft():
+                self.not_begun += 1
             case PassStarted(ids, images, images_before):
                 self.current = PassProgress(
                     ids, images + images_before, images_before, self.clock()

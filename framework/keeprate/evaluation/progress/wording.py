@@ -7,7 +7,15 @@ from pathlib import Path
 
 from ...analysis.metrics import MetricInfo, measured_metrics
 from ...results.records import Result
-from ..events import ComparisonStarted, Event, Note, RunFailed, RunFinished, RunReused
+from ..events import (
+    ComparisonLeft,
+    ComparisonStarted,
+    Event,
+    Note,
+    RunFailed,
+    RunFinished,
+    RunReused,
+)
 from .state import PassProgress, ProgressState, State
 
 
@@ -21,6 +29,8 @@ def line_of(event: Event, folder: Path) -> str | None:
             line = f"Note: {text}"
         case ComparisonStarted(title, labels, images):
             line = f"{title}: {_plural(len(labels), 'run')}, {_plural(images, 'image')} each"
+        case ComparisonLeft(title):
+            line = f"{title}: not begun"
         case RunReused(_, label, source):
             line = f"{label}: {_describe_source(source, folder)}"
         case RunFinished(label, result):
@@ -54,11 +64,17 @@ def count_parts(tally: ProgressState) -> list[str]:
     """Return how many runs are done and left, and how many failed or were reused, if any."""
     counts = tally.counts()
     always_shown = (State.DONE, State.LEFT)
-    return [
+    shown = [
         f"{counts[state]:,} {state.value}"
         for state in State
         if counts[state] or state in always_shown
     ]
+    return shown + not_begun(tally.not_begun)
+
+
+def not_begun(comparisons: int) -> list[str]:
+    """Return how many comparisons a stopped study did not begin, nothing for none."""
+    return [f"{_plural(comparisons, 'comparison')} not begun"] if comparisons else []
 
 
 def packed(parts: Sequence[str], width: int) -> list[str]:
