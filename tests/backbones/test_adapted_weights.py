@@ -11,7 +11,7 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
-from timm.layers import resample_abs_pos_embed
+from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor, nn
 
 from keeprate.backbones.loading.load import load_model, outline
@@ -43,7 +43,8 @@ def refusal(load: Callable[..., Any], name: str, **options: Any) -> str:
 def resampled(model: nn.Module, old: tuple[int, int], new: tuple[int, int]) -> Tensor:
     table = model.get_parameter("pos_embed")
     prefix = table.shape[1] - old[0] * old[1]
-    return resample_abs_pos_embed(table, list(new), list(old), num_prefix_tokens=prefix)
+    expected: Tensor = resample_abs_pos_embed(table, list(new), list(old), num_prefix_tokens=prefix)
+    return expected
 
 
 @pytest.mark.parametrize(

@@ -90,14 +90,14 @@ def judge(
         {name: shapes[name] for name in lost - resampled},
         {name: expected[name] for name in made - resampled},
     )
-    # the others have the shape they should have: a value that is changed, or should be and is not
-    wrong = sorted((lost | made) ^ resampled)
-    if reason or not wrong:
+    # these have the shape they should have: a value that is changed, or should be and is not
+    changed = sorted((lost | made) ^ resampled)
+    if reason or not changed:
         return WeightsVerdict(reason)
-    if wrong == ["pos_embed"] and wrong[0] in resampled:
-        return WeightsVerdict("", tuple(table for table in tables if table.name == wrong[0]))
-    verb = "not resample" if resampled.issuperset(wrong) else "change"
-    return WeightsVerdict(f"timm {timm.__version__} would {verb} {list_few(wrong)}")
+    if changed == ["pos_embed"] and changed[0] in resampled:
+        return WeightsVerdict("", tuple(table for table in tables if table.name == changed[0]))
+    verb = "not resample" if resampled.issuperset(changed) else "change"
+    return WeightsVerdict(f"timm {timm.__version__} would {verb} {list_few(changed)}")
 
 
 def resample(model: nn.Module, tables: Sequence[PositionTable]) -> None:
