@@ -54,7 +54,7 @@ class ReducedModel(nn.Module):
         the schedule for its length.
         """
         inputs = named if inputs is None else inputs
-        if torch.jit.is_tracing():
+        if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
             refuse_torchscript("torch.jit.trace, and torch.onnx.export with dynamo=False,")
         refuse_to_export(self.method)
         self.records = []
@@ -112,7 +112,8 @@ class ReducedModel(nn.Module):
     def __dir__(self) -> list[str]:
         # torch.jit.trace reads all that is listed, and these raise where nothing was recorded
         recorded = {"token_counts", "macs_per_image", "survivors"}
-        return [name for name in super().__dir__() if name not in recorded]
+        names: list[str] = super().__dir__()  # type: ignore[no-untyped-call]
+        return [name for name in names if name not in recorded]
 
     def __prepare_scriptable__(self) -> NoReturn:
         """Refuse `torch.jit.script`, which calls this first."""
