@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _RUNS: Final = (
     "All runs, the cheapest first. Costs are multiply-accumulates (MACs) per image, the network's "
     "and what the method adds. Differences are to the unpruned model on the same images, of shares "
-    "in points, with the interval for paired proportions of Agresti and Min (2005) where an image "
+    "in points, with the interval for paired proportions of Tango (1998) where an image "
     "is right or wrong, else a bootstrap interval; p is McNemar's exact test, or a paired t-test, "
     "not corrected for the number of comparisons. Agreement: how often the "
     "prediction is the unpruned model's; KL: mean divergence from it."

@@ -21,9 +21,9 @@ _MEANING = """\
 counted as one: what papers call FLOPs. *Model* is what the network computes on the tokens it \
 has left, *overhead* what the method itself adds; the share and the order are of their sum.
 - *vs unpruned*: difference to the unpruned model on the same images, of shares in percentage \
-points, with a {percent:g} % interval: that for paired proportions of Agresti and Min (2005) where \
-an image is right or wrong, else a bootstrap interval. *p*: McNemar's exact test of that \
-difference, or a paired t-test, two-sided, not corrected for the number of comparisons.
+points, with a {percent:g} % interval: that for paired proportions of Tango (1998) where an image \
+is right or wrong, else a bootstrap interval. *p*: McNemar's exact test of that difference, or a \
+paired t-test, two-sided, not corrected for the number of comparisons.
 - *Agreement*: how often the prediction is the unpruned model's, right or wrong. *KL*: mean \
 divergence of the prediction from the unpruned model's.
 """

@@ -8,9 +8,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.optimize import minimize_scalar
+from scipy.special import xlogy
 from scipy.stats import binomtest
 
-from keeprate.analysis.statistics import mcnemar_exact, paired_difference, wilson_interval
+from keeprate.analysis.statistics import (
+    mcnemar_exact,
+    paired_difference,
+    wilson_interval,
+)
 
 
 def pairs(both: int, only_a: int, only_b: int, neither: int) -> tuple[list[bool], list[bool]]:
@@ -44,16 +50,6 @@ def test_wilson_at_the_ends_and_without_trials() -> None:
 def test_wilson_refuses_what_cannot_be_counted(successes: int, n: int) -> None:
     with pytest.raises(ValueError, match="successes in"):
         wilson_interval(successes, n)
-
-
-def test_paired_difference_by_hand() -> None:
-    """5 against 15 of 100: centre -10/102, standard error sqrt(21 - 100/102)/102."""
-    difference, low, high = paired_difference(*pairs(60, 5, 15, 20))
-    half = 1.959964 * math.sqrt(21 - 100 / 102) / 102
-    assert difference == pytest.approx(-0.10)
-    assert low == pytest.approx(-10 / 102 - half, abs=1e-7)
-    assert high == pytest.approx(-10 / 102 + half, abs=1e-7)
-    assert (low, high) == pytest.approx((-0.184015, -0.012063), abs=1e-5)
 
 
 def test_paired_difference_turns_with_its_arguments() -> None:
@@ -125,3 +121,40 @@ def test_outcomes_that_are_not_paired_are_refused(function: object) -> None:
 def test_levels_that_are_no_share_are_refused(level: float) -> None:
     with pytest.raises(ValueError, match="level must lie between 0 and 1"):
         wilson_interval(1, 2, level)
+
+
+def score(only_a: int, only_b: int, n: int, true: float) -> float:
+    """The score statistic of a true difference; the likeliest chances are searched for."""
+
+    def unlikely(chance: float) -> float:
+        both = 1 - 2 * chance - true
+        return -float(
+            xlogy(only_a, chance + true) + xlogy(only_b, chance) + xlogy(n - only_a - only_b, both)
+        )
+
+    least, most = max(0.0, -true), (1 - true) / 2
+    chance = float(minimize_scalar(unlikely, bounds=(least, most), options={"xatol": 1e-10}).x)
+    return (only_a - only_b - n * true) / math.sqrt(n * (2 * chance + true - true**2))
+
+
+@pytest.mark.parametrize(("only_a", "only_b", "n"), [(12, 2, 44), (3, 1, 600), (150, 86, 1600)])
+def test_tango_s_interval_ends_where_the_score_test_rejects(
+    only_a: int, only_b: int, n: int
+) -> None:
+    a, b = np.zeros((2, n), dtype=bool)
+    a[:only_a] = b[only_a : only_a + only_b] = True
+    found, low, high = paired_difference(a, b)
+    assert found == pytest.approx((only_a - only_b) / n)
+    assert score(only_a, only_b, n, low) == pytest.approx(1.959964, abs=1e-3)
+    assert score(only_a, only_b, n, high) == pytest.approx(-1.959964, abs=1e-3)
+    turned = [-end for end in reversed(paired_difference(b, a)[1:])]
+    assert turned == pytest.approx([low, high])
+
+
+@pytest.mark.parametrize("n", [1, 50, 1000])
+def test_without_discordant_pairs_the_difference_is_not_certain(n: int) -> None:
+    """The ends are where the score test rejects: n = z^2 (1 - d) / d, for d to either side."""
+    z = 1.959964
+    end = z * z / (n + z * z)
+    same = np.ones(n, dtype=bool)
+    assert paired_difference(same, same) == pytest.approx((0.0, -end, end))

@@ -14,7 +14,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from keeprate.analysis.statistics import BootstrapEstimate, bootstrap_mean, paired_bootstrap
+from keeprate.analysis.statistics import (
+    BootstrapEstimate,
+    bootstrap_mean,
+    paired_bootstrap,
+    wilson_interval,
+)
 
 RANDOM = np.random.default_rng(5)
 SKEWED = RANDOM.lognormal(-2, 1.5, size=300)
@@ -70,12 +75,22 @@ def test_one_of_two_by_hand() -> None:
     assert (found.value, *ends(found)) == pytest.approx((0.5, 0.0, 1.0), abs=0.01)
 
 
-def test_added_images_are_added() -> None:
-    """48 of 50 and two more at either end are 50 of 54."""
-    bounded = bootstrap_mean([1.0] * 48 + [0.0] * 2, bounds=(0, 1))
-    plain = bootstrap_mean([1.0] * 50 + [0.0] * 4)
-    assert bounded.value == 0.96
-    assert ends(bounded) == pytest.approx(ends(plain))
+@pytest.mark.parametrize("right", [0, 1, 25, 48, 50])
+def test_the_mean_of_outcomes_has_wilson_s_interval(right: int) -> None:
+    outcomes = np.arange(50) < right
+    found = bootstrap_mean(outcomes, bounds=(0, 1))
+    assert found.value == right / 50
+    assert ends(found) == pytest.approx(wilson_interval(right, 50))
+    wider = bootstrap_mean(2 * outcomes - 3.0, bounds=(-3, -1))
+    assert ends(wider) == pytest.approx([2 * end - 3 for end in ends(found)])
+
+
+def test_values_between_the_bounds_count_as_more_images() -> None:
+    """The mean of ten outcomes of each image is known as well as ten times as many images are."""
+    shares = RANDOM.random((400, 10)) < 0.9
+    found = bootstrap_mean(shares.mean(axis=1), bounds=(0, 1))
+    expected = wilson_interval(int(shares.sum()), 4000)
+    assert ends(found) == pytest.approx(expected, abs=0.15 * (expected[1] - expected[0]))
 
 
 @given(values)

@@ -153,7 +153,7 @@ class TestMarkdown:
         text = self.text(findings, tmp_path)
         for said in (
             "one multiply-accumulate counted as one",
-            "Agresti and Min (2005)",
+            "Tango (1998)",
             "McNemar's exact test",
             "digits_vit (VisionTransformer), 672,000 parameters, 32 x 32 pixels",
             "43.250 MMACs unpruned",

@@ -148,7 +148,7 @@ def curve_table(group: GroupFindings, level: float) -> FindingsTable | None:
         )
     caption = (
         f"{metric.axis} by straight lines between the costs that were run, with "
-        f"{100 * level:g} % bootstrap intervals over n = {group.images:,} {group.samples}; a dash "
+        f"{100 * level:g} % intervals over n = {group.images:,} {group.samples}; a dash "
         "where a series was not run at costs to both sides."
     )
     if group.curves_left_out:

@@ -88,7 +88,7 @@ def methods_in_words(options: ReportOptions) -> tuple[str, ...]:
         "the method's own included.",
         f"Shares of one run have Wilson's {percent} interval, other means a bootstrap interval; of "
         "several seeds, an interval for other images and other seeds (Satterthwaite).",
-        "Differences are paired on the same images: for one run against one, Agresti and Min's "
+        "Differences are paired on the same images: for one run against one, Tango's "
         "interval and McNemar's exact test of shares, bootstrap intervals and t-tests of other "
         "means; with several seeds, intervals and t-tests from the variance over images and "
         "seeds. Intervals are for each difference alone.",
@@ -97,7 +97,8 @@ def methods_in_words(options: ReportOptions) -> tuple[str, ...]:
         f"better or worse is said where one is at most {1 - options.level:.2g} and the interval "
         "holds one sign only.",
         "Curves are straight lines between costs that were run; areas are means over "
-        "the costs that all curves share. Intervals of both are bootstrap intervals over images.",
+        "the costs that all curves share. Intervals of shares are Wilson's for as many images "
+        "as their variance stands for, those of other means bootstrap intervals over images.",
         "A run is on the Pareto front if no other is as good at less cost; estimates are "
         "taken as they are.",
     )

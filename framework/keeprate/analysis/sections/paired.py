@@ -49,7 +49,7 @@ def score(runs: Sequence[ScoredRun], level: float) -> Interval:
 def compared(a: Sequence[ScoredRun], b: Sequence[ScoredRun], level: float) -> Difference:
     """Return how much higher `a` scores than `b` on the same images, with an interval and a test.
 
-    One run against one gets Agresti and Min's interval and McNemar's exact test where scores are
+    One run against one gets Tango's interval and McNemar's exact test where scores are
     true or false. Other scores and several seeds get those of
     `keeprate.analysis.statistics.difference`.
     """

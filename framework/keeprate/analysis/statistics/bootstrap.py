@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.fft import irfft, rfft
 from scipy.special import ndtr, ndtri
 
+from .proportions import wilson_of_share
 from .sample import WeightedSample, sample_of_differences, sample_of_values
 
 _REACH = 10.0
@@ -34,11 +35,11 @@ class BootstrapEstimate:
 def bootstrap_mean(
     values: ArrayLike, level: float = 0.95, bounds: tuple[float, float] | None = None
 ) -> BootstrapEstimate:
-    """Return the mean of one value per image, with its BCa bootstrap interval.
+    """Return the mean of one value per image, with an interval: BCa's where nothing bounds it.
 
-    `values` is (N,). Where values cannot leave `bounds`, (0, 1) for outcomes, two images at either
-    end are added before resampling, so that a run without a mistake does not look like a model
-    that never makes one. Without `bounds`, equal values give an interval of no width.
+    `values` is (N,). Where values cannot leave `bounds`, (0, 1) for outcomes, the interval is that
+    of `bounded_mean` instead: near an end no resample shows the rare images that were not drawn.
+    Without `bounds`, equal values give an interval of no width, which claims nothing about others.
 
     The mean of N values drawn with replacement has a characteristic function that is the N-th
     power of one draw's, so two Fourier transforms give what infinitely many resamples would. The
@@ -46,12 +47,29 @@ def bootstrap_mean(
     between the two nearest points of a grid, which widens the interval by less than 0.01 %.
 
     Raises ValueError for no values, values that are not finite, and a level outside 0 to 1.
-    Sources: Efron 1987, "Better bootstrap confidence intervals", JASA 82; Agresti and Coull 1998,
-    "Approximate is better than exact", The American Statistician 52 (the added images); Pagano
-    and Tritchler 1983, "On obtaining permutation distributions in polynomial time", JASA 78
-    (distributions of sums by Fourier transform).
+    Sources: Efron 1987, "Better bootstrap confidence intervals", JASA 82; Pagano and Tritchler
+    1983, "On obtaining permutation distributions in polynomial time", JASA 78 (distributions of
+    sums by Fourier transform).
     """
-    return bca(sample_of_values(values, bounds), level)
+    sample = sample_of_values(values, bounds)
+    return bca(sample, level) if bounds is None else bounded_mean(sample, level)
+
+
+def bounded_mean(sample: WeightedSample, level: float) -> BootstrapEstimate:
+    """Return the mean of values within bounds, with Wilson's interval; for outcomes it is his own.
+
+    Other values vary less than outcomes of the same mean, and count as so many more images. Their
+    variance is that with two added images at either end, since few images away from an end say
+    little about it. Raises ValueError for a level outside 0 to 1. Sources: Wilson 1927, JASA 22;
+    Kish 1965, "Survey Sampling" (the effective number of images).
+    """
+    least, greatest = sample.bounds
+    width = greatest - least
+    share = (sample.mean - least) / width
+    largest_variance = (sample.centre - least) * (greatest - sample.centre)
+    effective = sample.images * largest_variance / sample.variance
+    low, high = wilson_of_share(share, effective, level)
+    return BootstrapEstimate(sample.mean, *sample.around(least + width * low, least + width * high))
 
 
 def paired_bootstrap(

@@ -14,15 +14,16 @@ from numpy.typing import ArrayLike, NDArray
 class WeightedSample:
     """Values, and how many images each one stands for; `mean` is that of the true images alone.
 
-    `values` and `weights` are (N,); the weights sum to a whole number, `total`. `bounds` are the
-    least and the greatest possible mean, infinite where they are unknown. `centre`, `variance` (in
-    the unit squared, divided by the total) and `skewness` are those of all values, with the added
-    ones.
+    `values` and `weights` are (N,); the weights sum to a whole number, `total`; `images` is the
+    number of true images. `bounds` are the least and the greatest possible mean, infinite where
+    they are unknown. `centre`, `variance` (in the unit squared, divided by the total) and
+    `skewness` are those of all values, with the added ones.
     """
 
     values: NDArray[np.float64]
     weights: NDArray[np.float64]
     mean: float
+    images: int
     bounds: tuple[float, float]
 
     @property
@@ -87,4 +88,4 @@ def _sample(values: NDArray[np.float64], added: Sequence[tuple[float, float]]) -
     weights = np.concatenate([np.ones(len(values)), extra[:, 1]])
     bounds = (added[0][0], added[-1][0]) if added else (-math.inf, math.inf)
     all_values = np.concatenate([values, extra[:, 0]])
-    return WeightedSample(all_values, weights, float(values.mean()), bounds)
+    return WeightedSample(all_values, weights, float(values.mean()), len(values), bounds)

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtr, stdtrit
 
-from .bootstrap import BootstrapEstimate, bca
-from .proportions import mcnemar_exact
+from .bootstrap import BootstrapEstimate, bca, bootstrap_mean
+from .proportions import mcnemar_exact, paired_difference
 from .sample import WeightedSample, sample_of_differences, sample_of_values
 
 _Values = NDArray[np.float64]  # (S, N): seeds, images
@@ -55,7 +55,7 @@ def mean_over_seeds(
     `values` are (N,) of one run or (S, N) of S seeds on the same images. `bounds` are the least and
     the greatest value of an image, (0, 1) for outcomes, None if unknown (see `bootstrap_mean`).
 
-    One run gets the bootstrap over images: its interval says nothing about other seeds. The
+    One run gets the interval of `bootstrap_mean`, which says nothing about other seeds. The
     variance of several seeds has two parts: that between images (of their means over seeds), and
     that between the means of seeds as far as chance on single images does not explain it, at least
     0. This is the analysis of variance of two crossed random factors, with Satterthwaite's degrees
@@ -70,7 +70,7 @@ def mean_over_seeds(
     seeded = _seeded(values)
     sample = sample_of_values(seeded.mean(axis=0), bounds)
     if len(seeded) == 1:
-        return bca(sample, level)
+        return bootstrap_mean(seeded[0], level, bounds)
     normal = _normal(sample, [seeded])
     return BootstrapEstimate(sample.mean, *sample.around(*normal.interval(level)))
 
@@ -83,14 +83,14 @@ def difference(
     Each is (N,) of one run or (S, N) of several seeds on the same images; their numbers of seeds
     may differ. `limit` is the largest difference of an image, 1 for outcomes, None if unknown.
 
-    One run against one gets the paired bootstrap's interval, with McNemar's exact test for
-    outcomes and the paired t-test for other quantities. McNemar's test does not apply to several
-    seeds, since it takes every pair for an independent one: interval and t-test then both come
-    from the variance over images and seeds as in `mean_over_seeds`. The seeds of `a` and of `b`
-    are taken as independent.
+    One run against one gets Tango's interval and McNemar's exact test for outcomes, the paired
+    bootstrap's interval and the paired t-test for other quantities. McNemar's test does not apply
+    to several seeds, since it takes every pair for an independent one: interval and t-test then
+    both come from the variance over images and seeds as in `mean_over_seeds`. The seeds of `a` and
+    of `b` are taken as independent.
 
     Raises ValueError for different numbers of images, and as `mean_over_seeds` does. Sources: those
-    of `paired_bootstrap`, `mcnemar_exact` and `mean_over_seeds`.
+    of `paired_difference`, `mcnemar_exact`, `paired_bootstrap` and `mean_over_seeds`.
     """
     first, second = _seeded(a), _seeded(b)
     sample = sample_of_differences(first.mean(axis=0), second.mean(axis=0), limit)
@@ -98,10 +98,12 @@ def difference(
     if len(first) > 1 or len(second) > 1:
         interval = sample.around(*normal.interval(level))
         return Difference(sample.mean, *interval, normal.p_value())
+    # without a limit zeros are divergences, not mistakes
+    if limit == 1 and all(np.isin(values, (0, 1)).all() for values in (first, second)):
+        right = first[0] == 1, second[0] == 1
+        return Difference(*paired_difference(*right, level), mcnemar_exact(*right))
     estimate = bca(sample, level)
-    binary = all(np.isin(values, (0, 1)).all() for values in (first, second))
-    p_value = mcnemar_exact(first[0] == 1, second[0] == 1) if binary else normal.p_value()
-    return Difference(estimate.value, estimate.low, estimate.high, p_value)
+    return Difference(estimate.value, estimate.low, estimate.high, normal.p_value())
 
 
 def _seeded(values: ArrayLike) -> _Values:
