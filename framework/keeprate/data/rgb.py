@@ -49,4 +49,5 @@ def _of_fractions(image: Image.Image) -> NDArray[np.uint8]:
         raise ValueError(
             "floating-point grey values that are not all from 0 to 1: save it with 8 or 16 bits"
         )
-    return np.rint(values * 255).astype(np.uint8)
+    grey: NDArray[np.uint8] = np.rint(values * 255).astype(np.uint8)
+    return grey
