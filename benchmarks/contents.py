@@ -1,13 +1,13 @@
 """Time how long the images of a folder take to be known by their content, at first and later.
 
-    python benchmarks/contents.py [--images N] [--kilobytes N] [--below FOLDER]
+    python benchmarks/contents.py [--images N] [--kilobytes N] [--small] [--below FOLDER]
 
-Makes N JPEG files of about that size in a new folder below FOLDER, by default the system's for
-temporary files, and removes them. They are checked for damage and hashed as before a comparison:
-the first time, when nothing is known of them; again; and after one in a hundred was replaced. What
-is known is kept in the same new folder. Every time is a process of its own, as every command is;
-only what it does with the files is timed. A line before the
-table says how long a bare loop takes to read and hash all files.
+Makes N JPEG files of about that size (with --small, of 16 x 16 pixels) in a new folder below
+FOLDER, by default the system's for temporary files, and removes them. They are checked for damage
+and hashed as before a comparison: the first time, when nothing is known of them; again; and after
+one in a hundred was replaced. What is known is kept in the same new folder. Every time is a process
+of its own, as every command is; only what it does with the files is timed. A line before the table
+says how long a bare loop takes to read and hash all files.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from keeprate_datasets.image_folder import ImageFolder
 CLASSES = 100
 
 
-def jpeg(kilobytes: int) -> bytes:
-    """Return an image of 500 x 375 pixels whose file has at least that size, by its noise."""
+def jpeg(size: tuple[int, int], kilobytes: int) -> bytes:
+    """Return an image of `size` whose file has at least so many kilobytes, by its noise."""
     random = np.random.default_rng(0)
     smooth = Image.fromarray(random.integers(0, 256, (12, 16, 3), dtype=np.uint8))
-    pixels = np.asarray(smooth.resize((500, 375), Image.Resampling.BICUBIC)).astype(float)
+    pixels = np.asarray(smooth.resize(size, Image.Resampling.BICUBIC)).astype(float)
     noise = random.normal(0, 1, pixels.shape)
     for strength in range(100):
         buffer = io.BytesIO()
@@ -83,6 +83,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=50_000)
     parser.add_argument("--kilobytes", type=int, default=100)
+    parser.add_argument("--small", action="store_true")
     parser.add_argument("--below", type=Path)
     parser.add_argument("--look", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
@@ -90,7 +91,8 @@ def main() -> None:
         return look(asked.look)
     with tempfile.TemporaryDirectory(dir=asked.below) as folder:
         os.environ["KEEPRATE_CACHE"] = str(Path(folder, "cache"))
-        root, content = Path(folder, "images"), jpeg(asked.kilobytes)
+        size = (16, 16) if asked.small else (500, 375)
+        root, content = Path(folder, "images"), jpeg(size, 0 if asked.small else asked.kilobytes)
         make(root, asked.images, content)
         print(f"\n{asked.images} images of {len(content) / 1000:.0f} kB, {os.cpu_count()} cores\n")
         started = time.perf_counter()
@@ -106,8 +108,8 @@ def main() -> None:
         replace_some(root)
         time.sleep(3)
         row("one in a hundred replaced", root)
-        size = sum(path.stat().st_size for path in Path(folder, "cache").rglob("*.json"))
-    print(f"\nWhat is kept: {size / 1e6:.1f} MB")
+        kept = sum(path.stat().st_size for path in Path(folder, "cache").rglob("*.json"))
+    print(f"\nWhat is kept: {kept / 1e6:.1f} MB")
 
 
 if __name__ == "__main__":

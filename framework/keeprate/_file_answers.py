@@ -166,8 +166,14 @@ class _Book:
 
 
 def _stamps(names: Sequence[str]) -> list[_Stamp | None]:
-    with ThreadPoolExecutor() as pool:  # many at a time: a network answers slowly
-        return list(pool.map(_stamp, names))
+    # several at a time, as a network answers slowly; many in each, as a disk answers at once
+    blocks = [names[start : start + _BLOCK] for start in range(0, len(names), _BLOCK)]
+    with ThreadPoolExecutor() as pool:
+        return [stamp for each in pool.map(_block_stamps, blocks) for stamp in each]
+
+
+def _block_stamps(names: Sequence[str]) -> list[_Stamp | None]:
+    return [_stamp(name) for name in names]
 
 
 def _stamp(name: str) -> _Stamp | None:

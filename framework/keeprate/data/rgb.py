@@ -38,7 +38,8 @@ def _upper_byte(image: Image.Image, bits: int) -> NDArray[np.uint8]:
     if image.mode == "I" and image.format not in ("PPM", "PNG"):
         raise ValueError("grey values of 32 bits or with a sign: save it with 8 or 16 bits")
     values: NDArray[Any] = np.asarray(image)  # (H, W)
-    return (values >> (bits - 8)).astype(np.uint8)
+    grey: NDArray[np.uint8] = (values >> (bits - 8)).astype(np.uint8)
+    return grey
 
 
 def _of_fractions(image: Image.Image) -> NDArray[np.uint8]:
@@ -48,5 +49,5 @@ def _of_fractions(image: Image.Image) -> NDArray[np.uint8]:
         raise ValueError(
             "floating-point grey values that are not all from 0 to 1: save it with 8 or 16 bits"
         )
-    scaled: NDArray[np.uint8] = np.rint(values * 255).astype(np.uint8)
-    return scaled
+    grey: NDArray[np.uint8] = np.rint(values * 255).astype(np.uint8)
+    return grey
