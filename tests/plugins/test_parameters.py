@@ -124,10 +124,11 @@ class Texts:
         self.root, self.word, self.names, self.steps = root, word, names, steps
 
 
+_INT64 = st.integers(-(2**63), 2**63 - 1)
 _HARD = st.text(alphabet="ab=,\"'()[] \\\n/:1", max_size=12)
 
 
-@given(_HARD, _HARD, st.lists(_HARD, max_size=4), st.lists(st.integers(), max_size=3))
+@given(_HARD, _HARD, st.lists(_HARD, max_size=4), st.lists(_INT64, max_size=3))
 def test_values_of_any_characters_are_spelled_so_that_they_are_read_again(
     path: str, word: str, names: list[str], steps: list[int]
 ) -> None:
@@ -284,13 +285,13 @@ def test_inherited_parameters_come_first() -> None:
 
 everything = st.builds(
     Everything,
-    count=st.integers(),
+    count=_INT64,
     rate=st.floats(allow_nan=False),
     flag=st.booleans(),
     mode=st.sampled_from(["I", "S", "I'-S"]),
     limit=st.none() | st.floats(allow_nan=False),
-    steps=st.lists(st.integers()).map(tuple),
-    size=st.tuples(st.integers(), st.integers()),
+    steps=st.lists(_INT64).map(tuple),
+    size=st.tuples(_INT64, _INT64),
     root=st.sampled_from([Path("a"), Path("/a/b"), Path("a b")]),
 )
 

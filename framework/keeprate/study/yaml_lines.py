@@ -51,7 +51,7 @@ class _Loader(yaml.SafeLoader):
 _SCALARS: dict[str, tuple[str, Callable[[str], object]]] = {
     "null": (r"~|null|Null|NULL|", lambda text: None),
     "bool": (r"true|True|TRUE|false|False|FALSE", lambda text: text.lower() == "true"),
-    "int": (r"[-+]?(?:0|[1-9][0-9]{0,17})", int),
+    "int": (r"[-+]?(?:0|[1-9][0-9]{0,37})", int),
     "float": (r"[-+]?(?:\d+\.\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?\d+[eE][-+]?\d+", float),
     "str": (r".+", str),
 }
