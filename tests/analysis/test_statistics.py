@@ -70,6 +70,7 @@ def test_paired_difference_stays_between_minus_one_and_one() -> None:
     assert paired_difference([], [])[0] == 0.0
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("n", [50, 500])
 @pytest.mark.parametrize(("only_a", "only_b"), [(0.05, 0.05), (0.02, 0.08), (0.10, 0.30)])
 def test_the_paired_interval_covers_the_true_difference(

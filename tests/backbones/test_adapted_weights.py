@@ -127,6 +127,7 @@ def test_a_model_that_is_described_as_oblong_is_resampled_from_its_own_grid(
         assert len(loaded.adapted) == (adapted is not None)
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("load", [load_model, outline])
 @pytest.mark.parametrize("image_size", [None, (192, 192)])
 @pytest.mark.parametrize("patch", [8, 32])

@@ -79,6 +79,7 @@ def test_a_preset_brings_its_schedule_and_parameters(tmp_path: Path) -> None:
     assert "186@0" in done.output
 
 
+@pytest.mark.sample(6)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

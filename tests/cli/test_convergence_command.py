@@ -88,6 +88,7 @@ def test_mistakes_are_said_in_one_line() -> None:
     assert not Path("runs").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not (WEIGHTS.is_file() and PHOTOGRAPHS.is_dir()), reason="the sample photographs are not here"
 )

@@ -97,6 +97,7 @@ def test_everything_passes_the_project_s_types(made: Path) -> None:
     python("-m", "mypy", "--config-file", ROOT / "pyproject.toml", *sorted(made.rglob("*.py")))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", NEW)
 def test_a_package_passes_its_own_lint(what: str, made: Path) -> None:
     package = made / f"packed-{what}"

@@ -33,6 +33,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Result]:
     return {result.run.method: result for result in Store(runs / "photographs").results()[0]}
 
 
+@pytest.mark.slow
 def test_the_unpruned_model_is_as_accurate_as_its_weights(results: dict[str, Result]) -> None:
     assert results["full"].measured.metrics["top1"] > 0.75
     assert results["full"].measured.macs.total == 1_253_683_200

@@ -76,6 +76,7 @@ def test_the_python_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
     assert "1253683200" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_example_of_a_whole_comparison_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -71,6 +71,7 @@ def test_every_kind_of_method_is_run_at_every_cost() -> None:
     assert sum("pattern=I " in parameters for _, parameters, _ in found) == 2
 
 
+@pytest.mark.slow
 def test_seeds_are_for_methods_that_have_one_and_name_none() -> None:
     methods = ["tome", "random", "random:5", RandomDrop]
     table = compare(methods=methods, seeds=[1, 2])
@@ -90,6 +91,7 @@ def test_all_methods_that_fit_run_where_none_is_named() -> None:
     assert set(table.frame["method"]) == set(registry().methods) - left_out
 
 
+@pytest.mark.slow
 def test_nothing_is_computed_twice_and_the_command_line_shares_the_store(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -118,6 +120,7 @@ def test_a_module_is_the_same_model_as_the_one_loaded_by_name(
     assert sorted(given.frame["id"]) == sorted(named.frame["id"])
 
 
+@pytest.mark.slow
 def test_other_weights_or_another_structure_are_another_model() -> None:
     trained, scaled = classifier(), classifier()
     with torch.no_grad():

@@ -143,6 +143,7 @@ class Spoilt(Noise):
         return picture.fill_(self.value) if index == 2 else picture
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
 @pytest.mark.parametrize("workers", [0, 1])
 def test_an_image_that_is_not_finite_is_named(

@@ -119,6 +119,7 @@ def test_finished_runs_are_reused_also_from_a_store_beside(
     assert len(again.reused) == 6
 
 
+@pytest.mark.slow
 def test_a_reused_run_is_described_as_it_was_asked_for(tmp_path: Path) -> None:
     run(tmp_path / "a", request([("random", {}, "keep=0.5@3")]))
     run(tmp_path / "b", request([("random", {}, "32@3")]))

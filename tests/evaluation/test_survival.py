@@ -124,6 +124,7 @@ def test_kill_9_loses_only_what_was_not_saved(
     assert sorted(path.name for path in store.iterdir() if path.is_dir()) == []
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("finished", [0, 1])
 def test_an_end_between_the_last_rows_and_the_results_costs_no_pass(
     tmp_path: Path,

@@ -206,6 +206,7 @@ class InThisProcess:
         return self.returncode
 
 
+@pytest.mark.system
 def test_the_engine_for_slurm_gives_the_rows_of_the_sequential_engine(
     slurm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

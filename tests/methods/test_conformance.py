@@ -123,6 +123,7 @@ def test_a_patch_lives_in_the_same_token_in_any_batch(name: str) -> None:
         assert torch.equal(alone.owner, owner[part])
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_a_run_did_is_told_on_every_kind_of_model(kind: str) -> None:
     """Tokens after each block, prefix tokens included, and costs; the battery looks at calls."""

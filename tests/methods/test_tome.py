@@ -87,6 +87,7 @@ def test_several_tokens_may_merge_into_one() -> None:
     assert after.size.flatten().tolist() == [1, 3, 1, 1]
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("proportional", [True, False])
 @pytest.mark.parametrize("schedule", ["r=6", "r=8..0", "r=9,2,3"])
 def test_the_forward_pass_equals_a_written_out_one(

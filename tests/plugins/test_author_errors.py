@@ -248,6 +248,7 @@ LOADING = {
 }
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("case", LOADING)
 def test_a_plugin_that_fails_says_why_where_and_what_to_do(tmp_path: Path, case: str) -> None:
     path, wanted = tmp_path / "mine.py", LOADING[case]

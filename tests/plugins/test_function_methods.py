@@ -219,6 +219,7 @@ def test_a_cell_run_again_is_the_same_method_and_a_changed_one_another(session: 
     )
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize(
     ("first", "second"),
     [

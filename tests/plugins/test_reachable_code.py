@@ -143,6 +143,7 @@ def test_what_a_function_closes_over_counts(plugin: Path) -> None:
     assert hash_code(cls).sha256 != one.sha256
 
 
+@pytest.mark.system
 def test_ids_do_not_depend_on_the_process(plugin: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from keeprate.plugins.registry import load;"

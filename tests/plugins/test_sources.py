@@ -134,6 +134,7 @@ FILES = {
 }
 
 
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("statement", IMPORTS)
 def test_what_is_imported_counts_and_the_rest_of_the_package_does_not(
     statement: str, tmp_path: Path, package: Package

@@ -49,6 +49,7 @@ def plugin(tmp_path: Path) -> Path:
     return folder / "plug.py"
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("file", ["plug.py", *BESIDE])
 def test_a_file_counts_with_the_modules_beside_it_that_it_imports(file: str, plugin: Path) -> None:
     before = from_file(plugin)

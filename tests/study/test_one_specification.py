@@ -175,7 +175,7 @@ SAME = {
 }
 
 
-@pytest.mark.sample(4)
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("what", SAME)
 def test_one_study_is_one_specification_with_the_same_requests_and_run_ids(
     what: str, monkeypatch: pytest.MonkeyPatch
@@ -446,6 +446,7 @@ WRONG = {
 }
 
 
+@pytest.mark.sample(10)
 @pytest.mark.parametrize("what", WRONG)
 def test_one_mistake_is_one_sentence_wherever_it_is_made(
     what: str, monkeypatch: pytest.MonkeyPatch

@@ -114,6 +114,7 @@ def metric_verdict(cls: type[Metric]) -> Verdict:
     return Verdict(cls.name, tuple(run_checks(METRIC_CHECKS, cls, lambda: MetricBench(cls))))
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize(
     ("cls", "check", "said"),
     [
