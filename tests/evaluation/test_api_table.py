@@ -17,7 +17,7 @@ from keeprate.analysis.model import Findings, ReportOptions
 from keeprate.analysis.runs import LoadedRuns
 from keeprate.plugins.kinds import Registered
 from keeprate.plugins.registry import registry
-from keeprate.results.records import ROW_SCHEMA
+from keeprate.results.row_schemas import ROW_SCHEMA
 from keeprate.results.store import Store
 from paths import DOCS
 from results_factory import fill

@@ -12,7 +12,7 @@ from keeprate.engine import RowBatch
 from keeprate.errors import KeeprateError
 from keeprate.evaluation.rows import frame, logits_frame
 from keeprate.results.partial_rows import PartialRows
-from keeprate.results.records import PARTIAL_ROW_SCHEMA
+from keeprate.results.row_schemas import PARTIAL_ROW_SCHEMA
 
 
 def rows(run: str, *positions: int) -> pl.DataFrame:

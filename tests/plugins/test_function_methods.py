@@ -16,7 +16,7 @@ from torch import Tensor
 
 import keeprate
 from keeprate import Attention, KeeprateError, Method, Needs, Place, Shape, Stage, Tokens
-from keeprate.plugins.code_hash import source_sha256
+from keeprate.plugins.code.code_hash import source_sha256
 from keeprate.plugins.parameters import build, parameters_of, values_of
 from keeprate.plugins.registry import load
 from references.tiny import images_for, tiny_vit

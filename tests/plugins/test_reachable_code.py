@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from keeprate import KeeprateError, Method
-from keeprate.plugins.code_hash import CodeHash, hash_code
+from keeprate.plugins.code.code_hash import CodeHash, hash_code
 from keeprate.plugins.registry import load
 from package_files import edit, write
 from paths import ROOT
@@ -147,7 +147,7 @@ def test_what_a_function_closes_over_counts(plugin: Path) -> None:
 def test_ids_do_not_depend_on_the_process(plugin: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from keeprate.plugins.registry import load;"
-        "from keeprate.plugins.code_hash import hash_code;"
+        "from keeprate.plugins.code.code_hash import hash_code;"
         "m = load([Path(sys.argv[1])], environ={'KEEPRATE_PLUGINS': ''}).method('mine');"
         "sys.modules[m.__module__].NAMES |= {'d', 'e'}; print(hash_code(m()).sha256)"
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from keeprate import Method
-from keeprate.plugins.code_hash import source_sha256
+from keeprate.plugins.code.code_hash import source_sha256
 from keeprate.plugins.registry import load
 from package_files import CLASS, edit, write
 

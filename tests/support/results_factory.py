@@ -10,7 +10,6 @@ import numpy as np
 import polars as pl
 
 from keeprate.results.records import (
-    ROW_SCHEMA,
     BackboneInfo,
     DataInfo,
     Environment,
@@ -21,6 +20,7 @@ from keeprate.results.records import (
     StageInfo,
     Throughput,
 )
+from keeprate.results.row_schemas import ROW_SCHEMA
 from keeprate.results.store import Store
 from keeprate.results.weights_origin import WeightsKind, WeightsOrigin
 

@@ -9,7 +9,8 @@ import polars as pl
 
 from keeprate.engine import RowBatch
 from keeprate.results.partial_rows import PartialRows
-from keeprate.results.records import PARTIAL_ROW_SCHEMA, Failure, Result, RunInfo
+from keeprate.results.records import Failure, Result, RunInfo
+from keeprate.results.row_schemas import PARTIAL_ROW_SCHEMA
 from keeprate.results.store import Store
 from results_factory import make_environment, make_rows
 

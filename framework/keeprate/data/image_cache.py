@@ -19,7 +19,7 @@ from torch import Tensor
 from ..backbones.loading.model_input import ModelInput
 from ..dataset import DataSet
 from ..errors import KeeprateError
-from ..plugins.code_hash import source_sha256
+from ..plugins.code.code_hash import source_sha256
 from ..plugins.parameters import values_of
 from ..results.atomic_files import explained
 from .image_cache_file import CropFile, in_words, replacing

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..dataset import Sample
 from ..errors import KeeprateError
 from ..metric import ImageMetric, Metric, Predictions, Targets
-from ..plugins.code_hash import source_sha256
+from ..plugins.code.code_hash import source_sha256
 from ..plugins.registry import registry
 
 TOP = 5

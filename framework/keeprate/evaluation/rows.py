@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..data.samples import ImageSamples
 from ..data.texts import TextSamples
-from ..results.records import PARTIAL_ROW_SCHEMA, ROW_SCHEMA
+from ..results.row_schemas import PARTIAL_ROW_SCHEMA, ROW_SCHEMA
 from .classification import figures, metrics
 
 

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 from ..engine import Engine
 from ..errors import KeeprateError
-from ..plugins.code_hash import source_sha256
+from ..plugins.code.code_hash import source_sha256
 from ..plugins.registry import registry
 from ..request import Request
 from ..results.lock import locked

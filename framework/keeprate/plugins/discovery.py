@@ -15,8 +15,8 @@ import pluggy
 from .. import hookspecs
 from ..errors import AuthorError, KeeprateError, suggestion
 from .author_errors import definition_place, describe_error, raise_place, sentence
+from .code.plugin_folders import folder_package, import_file
 from .contract import STATED, check_api, check_hooks, listed, stated_api
-from .plugin_folders import folder_package, import_file
 
 VARIABLE = "KEEPRATE_PLUGINS"
 """The environment variable that limits which plugins load."""

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..errors import KeeprateError, unknown_name
+from .code.plugin_folders import forget
 from .discovery import BrokenPlugin, Plugin, Source, survey
 from .kinds import KINDS, Registered, RegisteredStudy, check_class, check_study
-from .plugin_folders import forget
 
 if TYPE_CHECKING:
     from ..backbone import Backbone

@@ -8,7 +8,6 @@ from .._lazy import lazy_names
 
 if TYPE_CHECKING:
     from .records import (
-        ROW_SCHEMA,
         BackboneInfo,
         DataInfo,
         Environment,
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
         StageInfo,
         Throughput,
     )
+    from .row_schemas import ROW_SCHEMA
     from .store import Store
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "Throughput",
 ]
 
+_ELSEWHERE = {"ROW_SCHEMA": "row_schemas", "Store": "store"}
 __getattr__, __dir__ = lazy_names(
-    __name__, {name: "store" if name == "Store" else "records" for name in __all__}
+    __name__, {name: _ELSEWHERE.get(name, "records") for name in __all__}
 )

@@ -12,7 +12,7 @@ import polars as pl
 
 from ..engine import RowBatch
 from .atomic_files import write_together
-from .records import PARTIAL_ROW_SCHEMA
+from .row_schemas import PARTIAL_ROW_SCHEMA
 
 _ROWS, _LOGITS = ".rows.parquet", ".logits.parquet"
 

@@ -15,14 +15,8 @@ from pydantic_core import from_json
 
 from ..errors import KeeprateError, unknown_name
 from .atomic_files import write_together
-from .records import (
-    FORMAT_VERSION,
-    METRIC_TYPES,
-    OLDEST_FORMAT_VERSION,
-    ROW_SCHEMA,
-    Failure,
-    Result,
-)
+from .records import FORMAT_VERSION, OLDEST_FORMAT_VERSION, Failure, Result
+from .row_schemas import METRIC_TYPES, ROW_SCHEMA
 
 R = TypeVar("R", Result, Failure)
 

@@ -11,7 +11,7 @@ from ..backbone import Backbone
 from ..backbones.loading.loaded import LoadedModel
 from ..backbones.loading.structure_hash import structure_sha256
 from ..method import Method
-from ..plugins.code_hash import hash_code, source_sha256
+from ..plugins.code.code_hash import hash_code, source_sha256
 from ..plugins.kinds import Registered
 from ..plugins.parameters import parameters_of, values_of
 from ..plugins.registry import registry

@@ -8,7 +8,6 @@ import numpy as np
 import polars as pl
 
 from ..results.records import (
-    ROW_SCHEMA,
     BackboneInfo,
     DataInfo,
     Environment,
@@ -18,6 +17,7 @@ from ..results.records import (
     RunInfo,
     StageInfo,
 )
+from ..results.row_schemas import ROW_SCHEMA
 from ..results.store import Store
 from ..results.weights_origin import WeightsKind, WeightsOrigin
 

@@ -10,7 +10,7 @@ from types import CodeType, FunctionType
 from typing import Any, Final
 from uuid import uuid4
 
-from ..errors import KeeprateError
+from ...errors import KeeprateError
 
 READING: Final = (
     *("open", "read_text", "read_bytes", "load", "loadtxt", "genfromtxt", "fromfile", "memmap"),

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from ..hookspecs import PROJECT
+from ...hookspecs import PROJECT
 
 LIBRARIES: Final = sys.stdlib_module_names | {
     PROJECT,

@@ -12,11 +12,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
-from ..hookspecs import PROJECT
+from ...hookspecs import PROJECT
+from ..parameters import parameters_of
 from .data_files import ReadFiles
 from .import_statements import imported_names
 from .libraries import LIBRARIES, is_installed, is_library, top_package
-from .parameters import parameters_of
 from .plugin_folders import module_beside
 from .reachable_code import ReachableCode, module_of
 from .source_code import SourceCode, code_of
