@@ -14,7 +14,7 @@ from torch import nn
 
 import keeprate_methods
 from keeprate import Method
-from keeprate.plugins import code_hash as sources
+from keeprate.plugins.code import code_hash as sources
 from keeprate.plugins.code.code_hash import source_sha256
 from keeprate.plugins.registry import load, registry
 from package_files import CLASS, edit, write
