@@ -7,14 +7,20 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 
+from keeprate.evaluation import runner
+from keeprate.evaluation.events import Note
+from keeprate.request import Request
 from keeprate.results.reuse import find, take_over
 from keeprate.results.store import Store
+from keeprate.study.build import prepare
+from keeprate.study.comparison import Comparison
 from results_factory import make_run, put
 from run_factory import RUNS, request, rows_of, run, same
 from store_factory import fail, logits
@@ -90,3 +96,21 @@ def test_a_run_without_the_logits_that_are_needed_is_not_found(tmp_path: Path) -
     found = find(here, result.id, ["test/0000"])
     assert found is not None
     assert found.source.folder == tmp_path / "b"
+
+
+def test_a_long_preparation_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(wanted: Request) -> Comparison:
+        assert told.wait(20)
+        return prepare(wanted)
+
+    told, heard = Event(), []
+
+    def listen(event: object) -> None:
+        heard.append(event)
+        told.set()
+
+    monkeypatch.setattr(runner, "_PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr(runner, "prepare", slow)
+    run(tmp_path / "store", request(RUNS[:1], limit=4), listen=listen)
+    assert isinstance(heard[0], Note)
+    assert "read once" in heard[0].text

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from threading import Timer
+from typing import Final
 
 from ..engine import Engine
 from ..errors import KeeprateError
@@ -18,6 +20,8 @@ from ..study.comparison import Comparison, Run
 from .comparison_runner import ComparisonRunner, RunContext, StudyOutcome
 from .distributed import broadcast_from_first, is_first_process
 from .events import ComparisonLeft, ComparisonStarted, Event, Listener, Note, RunReused
+
+_PATIENCE_SECONDS: Final = 10.0
 
 
 def execute(
@@ -37,7 +41,7 @@ def execute(
     first = is_first_process()
     _hash_sources()
     # before the store is made: a single request with a mistake leaves no folder behind
-    alone = prepare(requests[0]) if len(requests) == 1 else None
+    alone = _prepare(requests[0], listen if first else _ignore) if len(requests) == 1 else None
     # one process writes a store: another study in the same folder is refused
     lock: AbstractContextManager[object] = locked(store.folder) if first else nullcontext()
     with lock:
@@ -64,12 +68,27 @@ def _add(request: Request, context: RunContext) -> None:
         context.listen(ComparisonLeft(title))
         return
     try:
-        comparison = prepare(request)
+        comparison = _prepare(request, context.listen)
     except KeeprateError as error:
         context.tally.problems.append(str(error))
         context.listen(Note(f"Left out: {error}"))
         return
     run(comparison, context)
+
+
+def _prepare(request: Request, listen: Listener) -> Comparison:
+    """Prepare a comparison, and say why where that takes long."""
+    reason = Note(
+        "Still getting ready. Files of the data that are new or changed are read once, to know "
+        "them by their content and to find damaged ones: the next time is quicker."
+    )
+    timer = Timer(_PATIENCE_SECONDS, listen, [reason])
+    timer.daemon = True
+    timer.start()
+    try:
+        return prepare(request)
+    finally:
+        timer.cancel()
 
 
 def run(comparison: Comparison, context: RunContext) -> None:
