@@ -58,7 +58,8 @@ def load_timm(
     adapted: tuple[str, ...] = ()
     if weights is not None:
         fit = _fit_file(request, weights, skeleton)
-        model, origin = _load_from_file(fit, weights), WeightsOrigin(WeightsKind.FILE, weights.name)
+        model = _load_from_file(fit, weights, skeleton)
+        origin = WeightsOrigin(WeightsKind.FILE, weights.name)
         adapted = fit.adapted
     elif pretrained:
         fit = _fit_published(request, skeleton)
@@ -176,7 +177,7 @@ def _fit_file(request: TimmRequest, path: Path, skeleton: nn.Module) -> _Fit:
 
     The number of classes is the file's if none is asked for.
     """
-    shapes = read_shapes(path, skeleton)
+    shapes, left_out = read_shapes(path, skeleton)
     if request.num_classes is None:
         request = replace(request, num_classes=_classes_in(shapes, config_of(skeleton)))
         skeleton = request.skeleton()
@@ -197,7 +198,7 @@ def _fit_file(request: TimmRequest, path: Path, skeleton: nn.Module) -> _Fit:
             f"The weights in '{path}' do not fit the model '{request.name}': {verdict.reason}."
         )
     _check_size(path, shapes, expected, tables, request.image_size)
-    return _Fit(request, overlay, adaptations(tables), verdict.left)
+    return _Fit(request, overlay, left_out + adaptations(tables), verdict.left)
 
 
 def _check_size(
@@ -244,7 +245,7 @@ def _shapes_of(model: nn.Module) -> Shapes:
     return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
 
 
-def _load_from_file(fit: _Fit, path: Path) -> nn.Module:
+def _load_from_file(fit: _Fit, path: Path, skeleton: nn.Module) -> nn.Module:
     """Create the model with the weights of a file."""
     if kind_of(path) is FileKind.NPZ:
         model = load_jax(fit.request.create(), fit.request.name, path)
@@ -252,10 +253,9 @@ def _load_from_file(fit: _Fit, path: Path) -> nn.Module:
         return model
     try:
         # not the file: timm goes by its name and knows fewer places for weights in it
-        model = fit.create(state_dict=read_weights(path))
+        model = fit.create(state_dict=read_weights(path, own=skeleton.state_dict().keys()))
     except LOADING_ERRORS as error:
-        message = f"Cannot load the weights '{path}': {first_line(error)}."
-        raise KeeprateError(message) from error
+        raise KeeprateError(f"Cannot load the weights '{path}': {first_line(error)}.") from error
     del config_of(model)["state_dict"]  # timm keeps a copy of all weights there
     return model
 
