@@ -198,6 +198,12 @@ def test_weights_that_timm_only_renames_fit(tmp_path: Path) -> None:
     assert outline(name, weights=written(renamed, tmp_path)).adapted == ()
 
 
+def test_a_size_that_timm_asserts_against_is_refused_in_one_line() -> None:
+    message = refusal(outline, "vit_tiny_r_s16_p8_224", image_size=(112, 448))
+    assert "'vit_tiny_r_s16_p8_224' for images of 112x448 pixels" in message
+    assert "multiples of 32" in message
+
+
 @pytest.mark.skipif(not REAL.exists(), reason="the real ViT-Tiny weights are not here")
 def test_the_real_positions_are_resampled_as_by_timm() -> None:
     plain = load_model("vit_tiny_patch16_224", weights=REAL).model

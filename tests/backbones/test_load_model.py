@@ -189,3 +189,22 @@ def test_the_sha256_sees_every_weight(original: nn.Module) -> None:
 def test_real_weights_load_strictly() -> None:
     loaded = load_model("vit_tiny_patch16_224", weights=REAL)
     assert sum(weight.numel() for weight in loaded.model.parameters()) == 5_717_416
+
+
+@pytest.mark.parametrize("classes", [7, 1000])
+def test_nothing_but_the_file_is_loaded_where_its_weights_are_those_of_the_model(
+    classes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """timm fetches weights of its own for the convolutions of some hybrids (`resnet26d`)."""
+    own = timm.create_model(NAME, num_classes=classes)
+    path = saved(own.state_dict(), tmp_path)
+    create, asked = timm.create_model, []
+
+    def creating(name: str, pretrained: bool = False, **options: Any) -> nn.Module:
+        asked.append(pretrained)
+        return create(name, pretrained, **options)
+
+    monkeypatch.setattr(timm, "create_model", creating)
+    loaded = load_model(NAME, weights=path).model
+    assert set(asked) == {False}
+    assert all(torch.equal(own.state_dict()[key], w) for key, w in loaded.state_dict().items())

@@ -71,6 +71,9 @@ def test_a_file_that_is_no_weights_is_told_what_it_is(content: bytes, tmp_path: 
 
 def test_archives_folders_and_parts_are_told_what_to_give(tmp_path: Path) -> None:
     assert "holds no weights file" in refusal(kind_of, tmp_path)
+    (tmp_path / "model_00002-of-00003.pth").touch()
+    assert "is one of 3 parts" in refusal(kind_of, tmp_path / "model_00002-of-00003.pth")
+    (tmp_path / "model_00002-of-00003.pth").unlink()
     part = tmp_path / "model-00001-of-00002.safetensors"
     save_file(LAYER, part)
     assert "is one of 2 parts" in refusal(kind_of, part)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import timm
@@ -13,6 +14,7 @@ from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ...errors import KeeprateError
 from ..patch_grid import Grid, grid_of_positions
 from .checkpoints import Shapes, differences, list_few
 from .reasons import first_line
@@ -124,6 +126,29 @@ def adaptations(tables: Sequence[PositionTable]) -> tuple[str, ...]:
     return tuple(
         f"For this image size: {list_few(names[change])} resampled {change}." for change in names
     )
+
+
+def check_size(
+    path: Path,
+    shapes: Shapes,
+    expected: Shapes,
+    tables: Sequence[PositionTable],
+    image_size: tuple[int, int] | None,
+) -> None:
+    """Refuse tables of positions that would be resampled unasked, or from a grid not known."""
+    for table in tables:
+        theirs, ours = shapes[table.name][-2], expected[table.name][-2]
+        what = "position embeddings" if table.name == "pos_embed" else "relative positions"
+        if image_size is None and table.is_resampled:
+            raise KeeprateError(
+                f"'{path}' has {theirs} {what}, the model has {ours}: it was made for another "
+                "image size. Say which: --image-size PIXELS."
+            )
+        if table.made_for is None:
+            raise KeeprateError(
+                f"'{path}' has {theirs} {what}: neither a square nor the {by(table.used_on)} "
+                "patches asked for. Name a folder that says more: --model local-dir:FOLDER."
+            )
 
 
 def by(sides: tuple[int, int]) -> str:

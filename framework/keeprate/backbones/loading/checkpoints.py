@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import pickle
-from collections.abc import Collection, Mapping
+import re
+from collections.abc import Collection, Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -29,29 +30,43 @@ Shapes = Mapping[str, tuple[int, ...]]
 """The shapes of weights, by their names."""
 
 
-def read_shapes(path: Path, model: nn.Module) -> Shapes:
-    """Return names and shapes of the weights in a file, without reading them, as `read_weights`.
+def read_shapes(path: Path, model: nn.Module) -> tuple[Shapes, tuple[str, ...]]:
+    """Return names and shapes of a model's weights in a file, and a line on what is left out.
 
-    `model` is the one they are for. Raises KeeprateError where they are no floating-point numbers.
+    As `read_weights`, without reading the weights themselves. There is no line where nothing is.
+    Raises KeeprateError also where they are no floating-point numbers.
     """
-    weights = read_weights(path, "meta")
+    weights, others = _read(path, "meta", model.state_dict().keys())
     check_types(path, weights, model)
-    return {name: tuple(weight.shape) for name, weight in weights.items()}
+    told = f"Left out of '{path.name}', since it is beside the model there: {list_few(others)}."
+    shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
+    return shapes, (told,) if others else ()
 
 
-def read_weights(path: Path, device: str = "cpu") -> dict[str, Tensor]:
+def read_weights(path: Path, device: str = "cpu", own: Collection[str] = ()) -> dict[str, Tensor]:
     """Return the weights in a file by name; on the device "meta" none are read.
 
     The file is .safetensors, or a PyTorch checkpoint without code (`weights_only=True`), which may
     keep its weights under any one name and all their names with one prefix. On "meta", it may be a
     .npz of JAX. Raises KeeprateError, which says what the file is, for everything else.
+
+    `own` are the names that the model has for its weights. Where they stand behind a prefix, what
+    has another one is left out: it is of other modules, such as a loss.
     """
+    return _read(path, device, own)[0]
+
+
+def _read(path: Path, device: str, own: Collection[str]) -> tuple[dict[str, Tensor], list[str]]:
     kind = kind_of(path)
     if kind is FileKind.NPZ:
-        return dict(jax_outline(path))
-    if kind is FileKind.SAFETENSORS:
-        return _without_prefixes(read_safetensors(path))
-    return _without_prefixes(_checkpoint(path, device))
+        return dict(jax_outline(path)), []
+    is_safe = kind is FileKind.SAFETENSORS
+    found = read_safetensors(path) if is_safe else _checkpoint(path, device, own)
+    weights, others = _part_of_model(found, own)
+    places = _places(weights, own)
+    if len(places) > 1:
+        raise _several(path, [place + name for place, name in places.items()])
+    return weights, others
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -69,7 +84,7 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def _checkpoint(path: Path, device: str) -> Mapping[str, Tensor]:
+def _checkpoint(path: Path, device: str, own: Collection[str]) -> Mapping[str, Tensor]:
     try:
         # training checkpoints often keep their command line, a Namespace, which is no code;
         # an open file, since torch goes by the name of one
@@ -88,7 +103,7 @@ def _checkpoint(path: Path, device: str) -> Mapping[str, Tensor]:
         ) from error
     except Exception as error:  # damaged files make torch.load raise nearly anything
         raise _unreadable(path, error) from error
-    return _unwrap(path, content)
+    return _unwrap(path, content, own)
 
 
 def _unreadable(path: Path, error: Exception) -> KeeprateError:
@@ -107,7 +122,7 @@ def _code_in(path: Path) -> str:
     return f" ({list_few(sorted(names))})" if names else ""
 
 
-def _unwrap(path: Path, content: object) -> Mapping[str, Tensor]:
+def _unwrap(path: Path, content: object, own: Collection[str]) -> Mapping[str, Tensor]:
     """Return the one set of weights in a checkpoint, the averaged one where timm keeps two.
 
     Raises KeeprateError, which lists what the checkpoint holds, if there is none, or several.
@@ -121,15 +136,19 @@ def _unwrap(path: Path, content: object) -> Mapping[str, Tensor]:
     chosen = next((name for name in PREFERRED if name in sets), next(iter(sets)))
     rivals = [name for name in sets if name not in PREFERRED and name != chosen]
     if chosen in PREFERRED:  # other sets may be of other modules, such as a loss
-        names = _without_prefixes(sets[chosen]).keys()
-        rivals = [name for name in rivals if names & _without_prefixes(sets[name]).keys()]
+        names = _names_in(sets[chosen], own)
+        rivals = [name for name in rivals if names & _names_in(sets[name], own)]
     if rivals:
-        places = list_few([f"'{name}'" for name in (chosen, *rivals)])
-        raise KeeprateError(
-            f"'{path}' holds several sets of weights: {places}. Save the one you mean as "
-            "FILE.safetensors."
-        )
+        raise _several(path, [chosen, *rivals])
     return sets[chosen]
+
+
+def _several(path: Path, places: list[str]) -> KeeprateError:
+    listed = list_few([f"'{place}'" for place in places])
+    return KeeprateError(
+        f"'{path}' holds several sets of weights: {listed}. Save the one you mean as "
+        "FILE.safetensors."
+    )
 
 
 def _sets_of_weights(content: Mapping[Any, Any], place: str = "") -> dict[str, dict[str, Tensor]]:
@@ -155,6 +174,31 @@ def _without_prefixes(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     while prefix := _shared_prefix(clean):
         clean = {name.removeprefix(prefix): tensor for name, tensor in clean.items()}
     return clean
+
+
+def _part_of_model(
+    weights: Mapping[str, Tensor], own: Collection[str]
+) -> tuple[dict[str, Tensor], list[str]]:
+    """Return the weights of a model under the names they have there, and the other names."""
+    clean = _without_prefixes(weights)
+    places = list(_places(clean, own))
+    place = places[0] if len(places) == 1 else ""
+    inside = {name.removeprefix(place): clean[name] for name in clean if name.startswith(place)}
+    return inside, [name for name in clean if not name.startswith(place)]
+
+
+def _names_in(weights: Mapping[str, Tensor], own: Collection[str]) -> Set[str]:
+    return _part_of_model(weights, own)[0].keys()
+
+
+def _places(names: Collection[str], own: Collection[str]) -> dict[str, str]:
+    """Return the prefixes behind which most of a model's `own` names are, each with one of them."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        for start in (0, *(dot.end() for dot in re.finditer(r"\.", name))):
+            if name[start:] in own:
+                found.setdefault(name[:start], []).append(name[start:])
+    return {place: min(inside) for place, inside in found.items() if 2 * len(inside) > len(own)}
 
 
 def _shared_prefix(names: Collection[str]) -> str:

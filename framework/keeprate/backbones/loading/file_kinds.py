@@ -28,7 +28,7 @@ _CONVERT: Final = "Save its weights as safetensors, under the names of the model
 _JOIN: Final = (
     "Put them into one .safetensors file (safetensors.torch.load_file, save_file) and give that."
 )
-_PART: Final = re.compile(r"-\d{5}-of-(?!00001)(\d{5})\b")
+_PART: Final = re.compile(r"[-_.]\d{5}-of-(?!00001)(\d{5})(?!\d)")
 """What the names of files end with that hold a part of the weights each."""
 
 _BEGINNINGS: Final = {

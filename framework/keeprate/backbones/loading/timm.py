@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,6 +20,7 @@ from .adapted_weights import (
     PositionTable,
     adaptations,
     by,
+    check_size,
     judge,
     position_tables,
     resample,
@@ -58,7 +58,8 @@ def load_timm(
     adapted: tuple[str, ...] = ()
     if weights is not None:
         fit = _fit_file(request, weights, skeleton)
-        model, origin = _load_from_file(fit, weights), WeightsOrigin(WeightsKind.FILE, weights.name)
+        model = _load_from_file(fit, weights, skeleton)
+        origin = WeightsOrigin(WeightsKind.FILE, weights.name)
         adapted = fit.adapted
     elif pretrained:
         fit = _fit_published(request, skeleton)
@@ -163,6 +164,7 @@ class _Fit:
     overlay: dict[str, Any]
     adapted: tuple[str, ...] = ()
     left: tuple[PositionTable, ...] = ()
+    as_they_are: bool = False
 
     def create(self, **overlay: object) -> nn.Module:
         """Create the model with these weights; more entries say where published ones are."""
@@ -176,7 +178,7 @@ def _fit_file(request: TimmRequest, path: Path, skeleton: nn.Module) -> _Fit:
 
     The number of classes is the file's if none is asked for.
     """
-    shapes = read_shapes(path, skeleton)
+    shapes, left_out = read_shapes(path, skeleton)
     if request.num_classes is None:
         request = replace(request, num_classes=_classes_in(shapes, config_of(skeleton)))
         skeleton = request.skeleton()
@@ -187,40 +189,19 @@ def _fit_file(request: TimmRequest, path: Path, skeleton: nn.Module) -> _Fit:
     tables = position_tables(shapes, own, skeleton)
     expected = _shapes_of(skeleton)
     if kind_of(path) is FileKind.NPZ:  # whether all weights fit, their own reader finds out
-        _check_size(path, shapes, expected, tables, request.image_size)
+        check_size(path, shapes, expected, tables, request.image_size)
         left = [table for table in tables if shapes[table.name] == expected[table.name]]
         return _Fit(request, {}, adaptations(tables), tuple(left))
+    if shapes == expected and not any(table.is_resampled for table in tables):
+        return _Fit(request, overlay, left_out, as_they_are=True)
     create = partial(request.create_without_values, pretrained=True, **overlay)
     verdict = judge(create, shapes, expected, tables)
     if verdict.reason:
         raise KeeprateError(
             f"The weights in '{path}' do not fit the model '{request.name}': {verdict.reason}."
         )
-    _check_size(path, shapes, expected, tables, request.image_size)
-    return _Fit(request, overlay, adaptations(tables), verdict.left)
-
-
-def _check_size(
-    path: Path,
-    shapes: Shapes,
-    expected: Shapes,
-    tables: Sequence[PositionTable],
-    image_size: tuple[int, int] | None,
-) -> None:
-    """Refuse tables of positions that would be resampled unasked, or from a grid not known."""
-    for table in tables:
-        theirs, ours = shapes[table.name][-2], expected[table.name][-2]
-        what = "position embeddings" if table.name == "pos_embed" else "relative positions"
-        if image_size is None and table.is_resampled:
-            raise KeeprateError(
-                f"'{path}' has {theirs} {what}, the model has {ours}: it was made for another "
-                "image size. Say which: --image-size PIXELS."
-            )
-        if table.made_for is None:
-            raise KeeprateError(
-                f"'{path}' has {theirs} {what}: neither a square nor the {by(table.used_on)} "
-                "patches asked for. Name a folder that says more: --model local-dir:FOLDER."
-            )
+    check_size(path, shapes, expected, tables, request.image_size)
+    return _Fit(request, overlay, left_out + adaptations(tables), verdict.left)
 
 
 def _fit_published(request: TimmRequest, skeleton: nn.Module) -> _Fit:
@@ -244,18 +225,22 @@ def _shapes_of(model: nn.Module) -> Shapes:
     return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
 
 
-def _load_from_file(fit: _Fit, path: Path) -> nn.Module:
+def _load_from_file(fit: _Fit, path: Path, skeleton: nn.Module) -> nn.Module:
     """Create the model with the weights of a file."""
     if kind_of(path) is FileKind.NPZ:
         model = load_jax(fit.request.create(), fit.request.name, path)
         resample(model, fit.left)
         return model
+    weights = read_weights(path, own=skeleton.state_dict().keys())
+    if fit.as_they_are:  # timm would load the weights of some hybrids' convolutions as well
+        model = fit.request.create(**fit.overlay)
+        model.load_state_dict(weights)
+        return model
     try:
         # not the file: timm goes by its name and knows fewer places for weights in it
-        model = fit.create(state_dict=read_weights(path))
+        model = fit.create(state_dict=weights)
     except LOADING_ERRORS as error:
-        message = f"Cannot load the weights '{path}': {first_line(error)}."
-        raise KeeprateError(message) from error
+        raise KeeprateError(f"Cannot load the weights '{path}': {first_line(error)}.") from error
     del config_of(model)["state_dict"]  # timm keeps a copy of all weights there
     return model
 

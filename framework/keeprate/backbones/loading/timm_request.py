@@ -73,6 +73,12 @@ class TimmRequest:
             if "img_size" not in str(error):  # a mistake elsewhere, which keeps its traceback
                 raise
             raise KeeprateError(f"Model '{self.name}' has no image size to set.") from error
+        except AssertionError as error:  # of hybrids' grids, mostly without a word
+            size = "x".join(map(str, self.image_size or ()))
+            raise KeeprateError(
+                f"Cannot create the model '{self.name}' for images of {size or 'its own'} pixels. "
+                "Sides that are multiples of 32 suit most models with convolutions."
+            ) from error
         except (OSError, RuntimeError, ValueError) as error:
             reason = first_line(error)
             raise KeeprateError(f"Cannot create the model '{self.name}': {reason}.") from error
