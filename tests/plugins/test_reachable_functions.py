@@ -95,10 +95,6 @@ def test_what_a_function_finds_when_it_runs_counts_as_it_is(
         "return tokens.size * float(self.held.read_text())",
         "return tokens.size * float(self.file.read_text())",
         "return tokens.size * read()",
-        "import configparser; configparser.ConfigParser().read(HERE / 'file.txt')",
-        "import linecache; linecache.getline(str(HERE / 'file.txt'), 1)",
-        "import runpy; runpy.run_path(str(HERE / 'file.txt'))",
-        "import sqlite3; sqlite3.connect(HERE / 'file.txt')",
     ],
 )
 def test_a_file_counts_however_its_path_is_written(line: str, tmp_path: Path) -> None:
@@ -110,8 +106,18 @@ def test_a_file_counts_however_its_path_is_written(line: str, tmp_path: Path) ->
     assert after.sha256 != before.sha256
 
 
-def test_a_file_in_a_folder_named_apart_counts(tmp_path: Path) -> None:
-    cls = method(tmp_path, "return float((HERE / 'inner' / 'file.txt').read_text())")
+@pytest.mark.parametrize(
+    "line",
+    [
+        "return float((HERE / 'inner' / 'file.txt').read_text())",
+        "import configparser; configparser.ConfigParser().read(HERE / 'inner/file.txt')",
+        "import linecache; linecache.getline(str(HERE / 'inner/file.txt'), 1)",
+        "import runpy; runpy.run_path(str(HERE / 'inner/file.txt'))",
+        "import sqlite3; sqlite3.connect(HERE / 'inner/file.txt')",
+    ],
+)
+def test_a_file_counts_whatever_reads_it(line: str, tmp_path: Path) -> None:
+    cls = method(tmp_path, line)
     before = of(cls)
     edit(tmp_path / "inner/file.txt")
     assert before.unknown == ()

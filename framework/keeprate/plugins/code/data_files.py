@@ -103,8 +103,8 @@ class ReadFiles:
         self, code: CodeType, values: Mapping[str, object], place: Path
     ) -> Iterator[Path]:
         # that code names its own file says where it lies, and not that it reads itself
-        given = [each for name, each in values.items() if name != "__file__"]
-        given = [each for each in given if isinstance(each, str | Path)]
+        named = [each for name, each in values.items() if name != "__file__"]
+        given = [each for each in named if isinstance(each, str | Path)]
         written = [each for each in texts(code) if 0 < len(each) < 256]
         # f"{FOLDER}/name" has the text "/name"
         written += [each[1:] for each in written if each.startswith("/")]
