@@ -86,7 +86,12 @@ def hash_code(thing: object) -> CodeHash:
     # data sets read what they are asked for: their samples count, and what they declare
     looks_for_files = hasattr(cls, "score") and hasattr(cls, "reduce")
     files = ReadFiles(_folder_of(classes), getattr(cls, "reads", ()), str(cls.__name__))
-    reached = ReachableCode(_source_code, files if looks_for_files else None)
+    held = {name: value for base in reversed(classes) for name, value in vars(base).items()}
+    files.declare_held(value for name, value in held.items() if not name.startswith("__"))
+    if thing is not cls:
+        files.declare_held(getattr(thing, each.name, None) for each in parameters_of(cls))
+    packages = {top_package(module_of(base)) for base in classes} | _packages_of_plugins()
+    reached = ReachableCode(_source_code, files if looks_for_files else None, packages)
     for base in classes:
         reached.add(base, base.__qualname__)
     if thing is not cls:
@@ -156,16 +161,9 @@ def _add_instance(thing: object, reached: ReachableCode, files: ReadFiles) -> No
         new = {}
     for name in sorted(held):
         label = f"{cls.__qualname__}.{name}"
-        now, then = (_text_alone(label, each.get(name)) for each in (held, new))
+        now, then = (reached.text_alone(label, each.get(name)) for each in (held, new))
         if name not in new or now != then or None in (now, then):
             reached.add_value(label, held[name])
-
-
-def _text_alone(label: str, value: object) -> list[str] | None:
-    """Return a value and all it reaches as texts, None if it cannot be read."""
-    alone = ReachableCode(_source_code, None)
-    alone.add_value(label, value)
-    return None if alone.unknown else alone.texts
 
 
 def _sha256(cls: type, content: Iterable[tuple[str, bytes]], texts: Iterable[str]) -> str:

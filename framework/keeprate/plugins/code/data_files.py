@@ -11,15 +11,19 @@ from typing import Any, Final
 from uuid import uuid4
 
 from ...errors import KeeprateError
+from .bytecode import all_names, read_by, texts
 
 READING: Final = (
     *("open", "read_text", "read_bytes", "load", "loadtxt", "genfromtxt", "fromfile", "memmap"),
     *("load_file", "safe_open", "imread", "read_image", "decode_image", "read_csv", "urlopen"),
     *("read_parquet", "read_json", "read_file", "from_file", "load_state_dict_from_url"),
+    *("getline", "getlines", "run_path", "connect", "ConfigParser"),
 )
 """Names of functions that read files; code that calls one of these is asked which."""
 
 ENVIRONMENT: Final = ("environ", "getenv", "environb")
+BY_NAME: Final = ("globals", "eval", "exec", "__import__")
+"""Functions of Python that find what they use while they run: no code says what."""
 
 
 class ReadFiles:
@@ -28,6 +32,13 @@ class ReadFiles:
     def __init__(self, folder: Path | None, declared: Iterable[object], name: str) -> None:
         self.folder = folder
         self.declared = [self._declared_file(each, name) for each in declared]
+
+    def declare_held(self, values: Iterable[object]) -> None:
+        """Declare those values, of a class or a method, that are paths of files."""
+        for value in values:
+            path = (self.folder or Path()) / value if isinstance(value, str | Path) else Path()
+            if _is(path, Path.is_file):
+                self.declared.append(path)
 
     @property
     def texts(self) -> list[str]:
@@ -47,10 +58,16 @@ class ReadFiles:
         A function that reads files and names none, while none are declared, is `unknown`.
         """
         # what the user's own functions of these names do, their own code tells
-        names = {name for name in _names(code) if not isinstance(values.get(name), FunctionType)}
+        names = {name for name in all_names(code) if not isinstance(values.get(name), FunctionType)}
         reasons = []
         if names.intersection(ENVIRONMENT):
             reasons.append(f"{label} reads an environment variable: make it a parameter")
+        by_name = read_by(code, "LOAD_GLOBAL", "LOAD_NAME").intersection(BY_NAME) - values.keys()
+        if by_name and not self.declared:
+            reasons.append(
+                f"{label} calls {min(by_name)}, and its code does not say what that finds: name it "
+                "in the code"
+            )
         found: list[Path] = []
         if names.intersection(READING):
             place = Path(str(space.get("__file__") or "session")).parent
@@ -85,9 +102,15 @@ class ReadFiles:
     def _named_files(
         self, code: CodeType, values: Mapping[str, object], place: Path
     ) -> Iterator[Path]:
-        given = [each for each in values.values() if isinstance(each, str | Path)]
-        folders = [place, Path(), *(Path(each) for each in given if _is(Path(each), Path.is_dir))]
-        for each in [*given, *_texts(code)]:
+        # that code names its own file says where it lies, and not that it reads itself
+        named = [each for name, each in values.items() if name != "__file__"]
+        given = [each for each in named if isinstance(each, str | Path)]
+        written = [each for each in texts(code) if 0 < len(each) < 256]
+        # f"{FOLDER}/name" has the text "/name"
+        written += [each[1:] for each in written if each.startswith("/")]
+        inner = (place / each for each in written if _is(place / each, Path.is_dir))
+        folders = [place, Path(), *inner, *(Path(each) for each in given)]
+        for each in [*given, *written]:
             paths = (folder / each for folder in folders)
             yield from (path for path in paths if _is(path, Path.is_file))
 
@@ -117,18 +140,3 @@ def _is(path: Path, kind: Any) -> bool:
         return bool(kind(path))
     except (OSError, ValueError):  # a text that can be no path
         return False
-
-
-def _names(code: CodeType) -> Iterator[str]:
-    yield from code.co_names
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _names(constant)
-
-
-def _texts(code: CodeType) -> Iterator[str]:
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _texts(constant)
-        elif isinstance(constant, str) and 0 < len(constant) < 256:
-            yield constant

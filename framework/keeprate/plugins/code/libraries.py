@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import sysconfig
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -34,6 +35,16 @@ def is_library(module: str) -> bool:
     top = top_package(module)
     # the module that a script or a session is, is the user's
     return top in LIBRARIES and top != "__main__"
+
+
+@cache
+def is_foreign(top: str) -> bool:
+    """Tell whether pip has installed a top-level module, so that its code is not the user's."""
+    try:
+        spec = find_spec(top)
+    except (ImportError, ValueError):
+        return False
+    return bool(spec and spec.has_location and spec.origin and is_installed(Path(spec.origin)))
 
 
 def top_package(module: str) -> str:

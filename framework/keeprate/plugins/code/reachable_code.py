@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import dis
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import is_dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import PurePath
 from types import CodeType, FunctionType, GetSetDescriptorType, MemberDescriptorType, ModuleType
 from typing import Any
 from uuid import uuid4
 
+from .bytecode import all_names, imports_of, outer_variables
 from .data_files import ReadFiles
-from .libraries import is_library
-from .plugin_folders import module_beside
+from .libraries import is_foreign, is_library, top_package
+from .plugin_folders import PREFIX, module_beside
 from .source_code import SourceCode, unwrapped
 from .value_text import NoValueError, ValueText
 
 _MADE_IN_PYTHON = 1 << 9
 """Flag of classes that a class statement made (Py_TPFLAGS_HEAPTYPE)."""
+_FOLDER = re.compile(rf"{PREFIX}[0-9a-f]{{12}}\.")
 _OF_PYTHON = (GetSetDescriptorType, MemberDescriptorType)
 
 
@@ -45,13 +47,16 @@ class ReachableCode:
     arguments, closures and attributes. `unknown` says in a sentence what cannot be read; it gets a
     text that never comes again, so that such a run is never taken for another one. `source_code`
     returns what the file of a module says, None if it has no file. `files` are the files that the
-    code reads.
+    code reads. What pip has installed counts by name, unless it is of one of the `packages`.
     """
 
     def __init__(
-        self, source_code: Callable[[str], SourceCode | None], files: ReadFiles | None
+        self,
+        source_code: Callable[[str], SourceCode | None],
+        files: ReadFiles | None,
+        packages: Collection[str],
     ) -> None:
-        self.source_code, self.files = source_code, files
+        self.source_code, self.files, self.packages = source_code, files, packages
         self.texts: list[str] = []
         self.modules: set[str] = set()
         self.imports: set[str] = set()
@@ -73,12 +78,20 @@ class ReachableCode:
     def add_value(self, label: str, value: object) -> None:
         """Add the text of a value that no source explains."""
         try:
-            self.texts.append(f"{label} {self._values.of(value, label)}")
+            # a logger, for one, has the name of its module
+            text = _FOLDER.sub("", self._values.of(value, label))
+            self.texts.append(f"{label} {text}")
         except NoValueError as error:
             self.mark_unknown(
                 f"{label} is a {error}, which no other process can compare: make it a parameter, "
                 "or keep a plain value"
             )
+
+    def text_alone(self, label: str, value: object) -> list[str] | None:
+        """Return a value and all it reaches as texts, None if it cannot be read."""
+        alone = ReachableCode(self.source_code, None, self.packages)
+        alone.add_value(label, value)
+        return None if alone.unknown else alone.texts
 
     def mark_unknown(self, reason: str) -> None:
         """Record what cannot be read; the text makes the hash a new one each time."""
@@ -108,8 +121,10 @@ class ReachableCode:
             names = (full_name, cls.__qualname__)  # `as_method` names a class as its function
             if all(
                 isinstance(each, FunctionType)
-                and (is_library(module_of(each)) or source.has(each, each.__code__.co_qualname))
-                and (is_library(module_of(each)) or each.__code__.co_qualname in names)
+                and (
+                    self._is_library(module_of(each))
+                    or (each.__code__.co_qualname in names and source.has(each))
+                )
                 for each in functions
             ):
                 for each in functions:
@@ -129,12 +144,16 @@ class ReachableCode:
             self.texts.append(f"{label} {text or self._bytecode_text(code, label)}")
         if source is None or not source.explains_defaults(function):
             self.add_value(f"{label}()", [function.__defaults__, function.__kwdefaults__])
-        self.imports |= _read_by(code, "IMPORT_NAME")
-        read = dict(_outer_variables(function))
+        own = {name: value for name, value in vars(function).items() if not name.startswith("_")}
+        if own:
+            self.add_value(f"{label}.", own)
+        read = dict(outer_variables(function))
         for name, value in sorted(read.items()):
             self._add_variable(module_of(function), name, value, function.__globals__, source)
-            if isinstance(value, ModuleType) and not is_library(value.__name__):
-                self._add_attributes_of_module(value, code)
+            self._add_attributes_of_module(value, code)
+        for name, level in sorted(imports_of(code)):
+            self.imports.add(name)
+            self._add_attributes_of_module(self._imported(name, level, function), code)
         cells = zip(code.co_freevars, function.__closure__ or (), strict=True)
         for name, cell in cells:
             value = _content(cell)
@@ -142,6 +161,7 @@ class ReachableCode:
             if name != "__class__":
                 self.add_value(f"{label}.{name}", value)
         if self.files is not None:
+            read |= {f"{i}.": value for i, value in enumerate(function.__defaults__ or ())}
             self.texts += self.files.read_by(code, read, function.__globals__, label, self.unknown)
 
     def _add_variable(
@@ -158,26 +178,29 @@ class ReachableCode:
         else:
             self.add_value(label, value)
 
-    def _add_attributes_of_module(self, module: ModuleType, code: CodeType) -> None:
-        """Add those variables of a module that a function may read, as in `module.NAME`."""
+    def _add_attributes_of_module(self, module: object, code: CodeType) -> None:
+        """Add those variables of a module that a function may read, as in `package.module.NAME`."""
+        if not isinstance(module, ModuleType) or self._is_library(module.__name__):
+            return
         source = self._source(module.__name__)
-        for name in sorted(_all_names(code) & vars(module).keys()):
-            self._add_variable(module.__name__, name, vars(module)[name], vars(module), source)
+        for name in sorted(all_names(code) & vars(module).keys()):
+            value = vars(module)[name]
+            self._add_variable(module.__name__, name, value, vars(module), source)
+            if isinstance(value, ModuleType) and value.__name__ == f"{module.__name__}.{name}":
+                self._add_attributes_of_module(value, code)
 
     def _reach_all(self, value: object, label: str) -> None:
         """Follow the functions and classes in a value that the source explains."""
-        if isinstance(value, dict):
-            value = list(value.values())
-        if isinstance(value, list | tuple | set | frozenset):
-            for each in value:
+        if isinstance(value, dict | list | tuple | set | frozenset):
+            for each in value.values() if isinstance(value, dict) else value:
                 self._reach_all(each, label)
         else:
             self._reach(unwrapped(value), label)
 
     def _reach(self, thing: object, label: str) -> None:
-        if isinstance(thing, ModuleType) and not is_library(thing.__name__):
+        if isinstance(thing, ModuleType) and not self._is_library(thing.__name__):
             self._source(thing.__name__)
-        elif isinstance(thing, type | FunctionType) and not is_library(module_of(thing)):
+        elif isinstance(thing, type | FunctionType) and not self._is_library(module_of(thing)):
             self.add(thing, label)
 
     def _code_text(self, thing: Any, label: str) -> str:
@@ -191,7 +214,7 @@ class ReachableCode:
         if not isinstance(thing, type | FunctionType):
             return f"{inner.__module__}.{inner.__qualname__}"
         name = f"{self._module_name(module_of(thing))}{thing.__qualname__}"
-        if is_library(module_of(thing)):
+        if self._is_library(module_of(thing)):
             cells = getattr(thing, "__closure__", None) or ()
             # a library's function that was made of something, as of a function of the user's
             return f"{name}{[self._values.of(_content(cell), label) for cell in cells] or ''}"
@@ -200,6 +223,21 @@ class ReachableCode:
 
     def _path_text(self, path: PurePath) -> str:
         return repr(str(path)) if self.files is None else self.files.path_text(path)
+
+    def _imported(self, name: str, level: int, function: FunctionType) -> object:
+        """Return the module that a function imports when it runs; None for a library's."""
+        if not level and self._is_library(name):
+            return None
+        try:
+            # as the function does it: beside a plugin file, `import` means the module there
+            run = function.__builtins__["__import__"]  # type: ignore[attr-defined]
+            return run(name, function.__globals__, None, ("__name__",), level)
+        except Exception:  # whatever the author's module raises; the method says so when it runs
+            return None
+
+    def _is_library(self, module: str) -> bool:
+        top = top_package(module)
+        return is_library(module) or (top not in self.packages and is_foreign(top))
 
     def _source(self, module: str) -> SourceCode | None:
         source = self.source_code(module)
@@ -259,26 +297,3 @@ def _content(cell: Any) -> object:
         return cell.cell_contents
     except ValueError:  # the variable has no value yet
         return None
-
-
-def _outer_variables(function: FunctionType) -> Iterator[tuple[str, object]]:
-    """Yield the variables of its module that a function reads: names and present values."""
-    for name in _read_by(function.__code__, "LOAD_GLOBAL", "LOAD_NAME"):
-        if name in function.__globals__:
-            yield name, function.__globals__[name]
-
-
-@lru_cache(maxsize=4096)
-def _read_by(code: CodeType, *operations: str) -> frozenset[str]:
-    """Return the names that these operations of a function, and of those inside it, have."""
-    steps = dis.get_instructions(code)
-    names = frozenset(step.argval for step in steps if step.opname in operations and step.argval)
-    return names.union(*(_read_by(inner, *operations) for inner in _codes_in(code)))
-
-
-def _all_names(code: CodeType) -> set[str]:
-    return set(code.co_names).union(*(_all_names(inner) for inner in _codes_in(code)))
-
-
-def _codes_in(code: CodeType) -> Iterator[CodeType]:
-    return (constant for constant in code.co_consts if isinstance(constant, CodeType))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 import sys
 from collections.abc import Callable
 from enum import Enum
@@ -67,7 +68,8 @@ class ValueText:
         try:
             if type(value) is object:
                 raise TypeError
-            parts = value.__reduce_ex__(4)
+            reduce = copyreg.dispatch_table.get(type(value))  # as of compiled patterns
+            parts = reduce(value) if reduce is not None else value.__reduce_ex__(4)
             if isinstance(parts, str):
                 return f"{type(value).__module__}.{parts}"
             parts = [part if i < 3 else list(part or ()) for i, part in enumerate(parts[:5])]
