@@ -18,7 +18,9 @@ EXTENSIONS = frozenset(
 SYSTEM_NAMES = frozenset(
     {
         *("__macosx", "__pycache__", "lost+found", "system volume information"),
-        *("$recycle.bin", "@eadir", "@recycle", "#recycle", "#snapshot"),
+        *("network trash folder", "temporary items", "found.000", "recycler", "$recycle.bin"),
+        *("@eadir", "@tmp", "@__thumb", "@recycle", "@recently-snapshot"),
+        *("#recycle", "#snapshot", "~snapshot"),
         *("thumbs.db", "desktop.ini"),
     }
 )

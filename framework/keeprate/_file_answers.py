@@ -66,9 +66,9 @@ def ask(question: FileQuestion, paths: Sequence[Path]) -> list[str]:
 
 def cache_folder() -> Path:
     """Return the folder that KEEPRATE_CACHE names, else `keeprate` in the user's cache folder."""
-    if chosen := os.environ.get(VARIABLE):
-        return Path(chosen).expanduser()
     # never raises, where Path.expanduser does for a user without a home
+    if chosen := os.environ.get(VARIABLE):
+        return Path(os.path.expanduser(chosen))
     return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "keeprate"
 
 

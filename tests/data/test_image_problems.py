@@ -12,9 +12,9 @@ from PIL import Image
 
 from keeprate import KeeprateError
 from keeprate.data import image_problems as module
+from keeprate.data.codec_warnings import codec_warnings
 from keeprate.data.image_problems import image_problems
 from keeprate.data.images import decode
-from keeprate.data.jpeg_warnings import jpeg_warnings
 
 PHOTO = Image.fromarray(np.random.RandomState(0).randint(0, 256, (64, 48, 3)).astype(np.uint8))
 
@@ -115,10 +115,25 @@ def test_damage_in_a_cmyk_jpeg_is_found(tmp_path: Path) -> None:
     assert problem_of(path)
 
 
+@pytest.mark.parametrize("compression", ["group4", "tiff_lzw"])
+def test_a_tiff_damaged_inside_is_named_and_nothing_is_printed(
+    compression: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "image.tif"
+    PHOTO.convert("1").save(path, compression=compression)
+    assert problem_of(path) is None
+    data = path.read_bytes()
+    path.write_bytes(data[:100] + b"\xff" * 40 + data[140:])
+    assert problem_of(path)
+    with pytest.raises(KeeprateError, match="Cannot read the image"):
+        decode(path)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_what_others_write_to_standard_error_meanwhile_is_passed_on(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    with jpeg_warnings() as heard:
+    with codec_warnings() as heard:
         os.write(2, b"Epoch 1\nCorrupt JPEG data: bad Huffman code\nhalf a li")
     assert heard.damage == "Corrupt JPEG data: bad Huffman code"
     assert capfd.readouterr().err == "Epoch 1\nhalf a li"
@@ -135,7 +150,7 @@ def test_what_others_write_to_standard_error_meanwhile_is_passed_on(
 def test_what_does_not_concern_the_pixels_is_no_damage(
     line: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with jpeg_warnings() as heard:
+    with codec_warnings() as heard:
         os.write(2, line.encode() + b"\n")
     assert heard.damage == ""
     assert capfd.readouterr().err == ""

@@ -39,6 +39,12 @@ def notes(root: Path) -> str:
         ("train2017", "val2017", "extra"),
         ("train_set", "test_set"),
         ("trainval", "test"),
+        ("1_fold", "2fold"),
+        ("fold1.0", "fold1.1"),
+        ("imagenet-train", "imagenet-val"),
+        ("ILSVRC2012_img_train", "ILSVRC2012_img_val"),
+        ("set1", "subset2"),
+        ("tr", "te"),
     ],
 )
 def test_parts_of_a_data_set_are_no_classes(parts: tuple[str, ...], tmp_path: Path) -> None:
@@ -46,6 +52,11 @@ def test_parts_of_a_data_set_are_no_classes(parts: tuple[str, ...], tmp_path: Pa
     said = refusal(ImageFolder(tmp_path), len(parts))
     assert "holds parts of a data set" in said
     assert said.endswith("labels=FILE.")
+
+
+def test_the_part_for_validation_is_suggested_under_any_name(tmp_path: Path) -> None:
+    make(tmp_path, *(f"imagenet-{part}/{name}/a.png" for part in ("train", "val") for name in "ab"))
+    assert f"mean the folder '{tmp_path}/imagenet-val'?" in refusal(ImageFolder(tmp_path), 2)
 
 
 def test_the_part_for_validation_is_suggested_whatever_the_data_set(tmp_path: Path) -> None:
@@ -63,6 +74,8 @@ def test_the_part_for_validation_is_suggested_whatever_the_data_set(tmp_path: Pa
         ("test/a.png", "train/a.png"),
         ("bus/old/a.png", "bus/new/a.png", "train/old/a.png", "train/new/a.png"),
         ("test/a.png", "test/b.png", "test/deep/c.png", "train/a.png", "train/b.png"),
+        ("bus-tram/old/a.png", "bus-tram/new/a.png", "bus-train/old/a.png", "bus-train/new/a.png"),
+        ("freight train/a/a.png", "passenger train/a/a.png"),
     ],
 )
 def test_a_class_may_be_called_train(files: tuple[str, ...], tmp_path: Path) -> None:
@@ -83,7 +96,7 @@ def test_a_labels_file_makes_classes_of_what_looks_like_parts(tmp_path: Path) ->
     "name",
     [
         *("__MACOSX", "__pycache__", "lost+found", "@eaDir", "$RECYCLE.BIN", ".Trash-1000"),
-        "System Volume Information",
+        *("System Volume Information", "RECYCLER", "Network Trash Folder", "@tmp"),
     ],
 )
 def test_what_systems_leave_behind_is_no_class(name: str, tmp_path: Path) -> None:

@@ -181,6 +181,7 @@ def test_specs_that_cannot_be_read_are_refused(text: str, said: str) -> None:
         ("size", "4,5", (4, 5)),
         ("root", "/a/b", Path("/a/b")),
         ("root", "~", Path.home()),
+        ("root", "~no such user/a", Path("~no such user/a")),
         ("rule", "4", 4),
         ("rule", "four", "four"),
     ],

@@ -525,3 +525,10 @@ def test_a_mistake_on_the_command_line_is_told_before_torch_is_imported(mistake:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "False\n")
     assert done.stderr.startswith(f"Error: {mistake.split()[0]}: ")
+
+
+@pytest.mark.parametrize("path", ["a=b", "a,b=c"])
+def test_a_path_that_looks_like_parameters_is_told_to_go_in_quotes(path: str) -> None:
+    done = CliRunner().invoke(command, ["compare", "--data", f"image-folder:{path}"])
+    assert done.exit_code == 2
+    assert "A path with = goes in quotes: 'image-folder:\"PATH\"'." in done.output

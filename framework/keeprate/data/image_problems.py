@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from .._file_answers import FileQuestion, ask
+from .codec_warnings import codec_warnings
 from .images import UNREADABLE, read_pixels, reason
-from .jpeg_warnings import jpeg_warnings
 from .software import decoding_software
 
 _TOGETHER: Final = 64
@@ -34,14 +34,14 @@ def _problems(paths: Sequence[Path]) -> list[str]:
 
 
 def _of_group(paths: Sequence[Path], pool: ThreadPoolExecutor) -> list[str]:
-    with jpeg_warnings() as heard:
+    with codec_warnings() as heard:
         found = list(pool.map(_problem, paths))
-    # rarely: libjpeg does not say which file it speaks of, so they are read again one by one
+    # rarely: libraries do not say which file they speak of, so they are read again one by one
     return [_alone(path) for path in paths] if heard.damage else found
 
 
 def _alone(path: Path) -> str:
-    with jpeg_warnings() as heard:
+    with codec_warnings() as heard:
         problem = _problem(path)
     return problem or heard.damage
 

@@ -18,7 +18,7 @@ from torchvision.transforms.v2 import functional
 from ..backbones.loading.model_input import ModelInput
 from ..errors import KeeprateError
 from ..request import INTERPOLATIONS
-from .jpeg_warnings import jpeg_warnings
+from .codec_warnings import codec_warnings
 from .rgb import rgb_pixels
 
 CROP_MODES = ("center", "squash", "border")
@@ -139,7 +139,7 @@ def decode(path: Path) -> Tensor:
     range is not known.
     """
     problem = ""
-    with jpeg_warnings() as heard:
+    with codec_warnings() as heard:
         try:
             pixels = read_pixels(path)
         except UNREADABLE as error:
@@ -157,7 +157,8 @@ more pixels than it trusts."""
 def read_pixels(path: Path) -> Tensor:
     """Return what `decode` does, but raise one of UNREADABLE for a file that cannot be read.
 
-    Damage in the data of a JPEG only shows in what libjpeg says meanwhile (`jpeg_warnings`).
+    Damage in the data of a JPEG or TIFF file may only show in what its library says meanwhile
+    (`codec_warnings`).
     """
     with Image.open(path) as image:
         if image.format == "PNG":

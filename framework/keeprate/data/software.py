@@ -9,12 +9,12 @@ import PIL
 import torch
 import torchvision
 
-from . import images, jpeg_warnings, rgb
+from . import codec_warnings, images, rgb
 
 
 def decoding_software() -> dict[str, str]:
     """Return the versions of the libraries that decode, and a hash of our own part of it."""
-    ours = [Path(str(module.__file__)) for module in (images, jpeg_warnings, rgb)]
+    ours = [Path(str(module.__file__)) for module in (images, codec_warnings, rgb)]
     return {
         "torch": str(torch.__version__),
         "torchvision": str(torchvision.__version__),

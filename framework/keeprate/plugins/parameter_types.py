@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -137,7 +138,8 @@ _FROM_TEXT: dict[Any, Callable[[str], object]] = {
     bool: _parse_bool,
     int: int,
     float: float,
-    Path: lambda text: Path(text).expanduser(),
+    # where no home is found, "~" is a plain character; Path.expanduser raises
+    Path: lambda text: Path(os.path.expanduser(text)),
     NoneType: _parse_none,
 }
 

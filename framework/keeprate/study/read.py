@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def read_study(
 
 def _find_study(study: str) -> tuple[Path, str]:
     """Return the file of a study, and its name for messages."""
-    path = Path(study).expanduser()
+    path = Path(os.path.expanduser(study))
     # a name with a folder or an ending is a path: ready studies have neither
     if path.suffix in SUFFIXES or path.name != study:
         if not path.is_file():

@@ -135,8 +135,11 @@ def named_values(
             ledger.add(key_path, f"{kind.capitalize()} '{cls.name}' has no parameters.")
         elif key not in parameter_names:
             where = f"in {kind} '{cls.name}'"
-            message = f"No parameter '{key}' {where}. {suggestion(key, parameter_names)}"
-            if "/" in texts.get(key, ""):  # part of a path, not the name of a parameter
+            hint = suggestion(key, parameter_names)
+            message = f"No parameter '{key}' {where}. {hint}"
+            # rather a part of a path than the name of a parameter
+            takes_path = any("Path" in each.annotation for each in parameters_of(cls))
+            if key in texts and takes_path and not hint.startswith("Did you mean"):
                 message += f" A path with = goes in quotes: '{cls.name}:\"PATH\"'."
             ledger.add(key_path, message)
         elif key in values:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection
 from pathlib import Path
@@ -36,7 +37,7 @@ def _number_to_text(value: object) -> object:
 
 
 def _expand_path(value: object) -> object:
-    return Path(value).expanduser() if isinstance(value, str) else value
+    return Path(os.path.expanduser(value)) if isinstance(value, str) else value
 
 
 def _parse_pixels(value: object) -> object:

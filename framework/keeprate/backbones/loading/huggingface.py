@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -46,7 +47,7 @@ class Checkpoint:
         """
         transformers = import_transformers()
         location = name.removeprefix(PREFIX)
-        folder = Path(location).expanduser()
+        folder = Path(os.path.expanduser(location))
         if folder.is_dir():  # a folder comes first: a page may have the same name
             name = PREFIX + folder.resolve().name  # reports do not say where folders lie
         else:
@@ -115,7 +116,7 @@ def outline_huggingface(name: str) -> LoadedModel:
     """
     checkpoint = Checkpoint.find(name, [*CONFIG, *TOKENIZER])
     # of a page of the hub the weights are not fetched here, so only a folder can be checked
-    is_local = Path(name.removeprefix(PREFIX)).expanduser().is_dir()
+    is_local = os.path.isdir(os.path.expanduser(name.removeprefix(PREFIX)))
     if is_local and not any(any(checkpoint.folder.glob(pattern)) for pattern in WEIGHTS):
         raise KeeprateError(f"'{checkpoint.folder}' holds no {WEIGHTS[0]}, its weights.")
     model = checkpoint.without_weights().eval()

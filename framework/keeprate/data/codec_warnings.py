@@ -1,4 +1,4 @@
-"""What libjpeg says of damaged data, which it writes to standard error alone."""
+"""What libjpeg and libtiff say of damaged data, which they write to standard error alone."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from typing import IO, Final
 
 _DAMAGE: Final = re.compile(
     r"Corrupt JPEG data: .+|Premature end of JPEG file|Inconsistent progression sequence .+"
+    # of libtiff; the first is Pillow's name for any TIFF file
+    r"|(tempfile\.tif|JPEGLib|_?TIFF\w+|\w+(Decode|Predictor)\w*): (?!Warning, ).+"
 )
 # of the pixels they say nothing: odd versions, and bytes between the segments of a header
 _HARMLESS: Final = re.compile(
@@ -32,12 +34,12 @@ class Heard:
 
 
 @contextmanager
-def jpeg_warnings() -> Iterator[Heard]:
-    """Hear what libjpeg says meanwhile, in any thread; everything else is passed on afterwards.
+def codec_warnings() -> Iterator[Heard]:
+    """Hear what the two say meanwhile, in any thread; everything else is passed on afterwards.
 
-    libjpeg goes on after errors in the compressed data, with grey or shifted pixels, and
-    torchvision does not return its warnings. So standard error is a file of its own meanwhile, for
-    one caller in this process at a time.
+    Both go on after errors in the compressed data, with grey or shifted pixels, and neither
+    torchvision nor Pillow returns what they say. So standard error is a file of its own meanwhile,
+    for one caller in this process at a time.
     """
     heard = Heard()
     with _alone, _nameless_file() as file:
@@ -59,7 +61,7 @@ def _nameless_file() -> IO[bytes]:
 
 
 def _sort_out(written: bytes) -> str:
-    """Return the first sentence on damage, and write to standard error what is not libjpeg's."""
+    """Return the first sentence on damage, and write to standard error what is not theirs."""
     damage = ""
     for line in written.splitlines(keepends=True):
         text = line.decode(errors="replace").strip()
