@@ -211,6 +211,7 @@ def test_a_checkpoint_loads_from_its_wrapper(
     assert all(torch.equal(loaded.state_dict()[name], state[name]) for name in state)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_image_size_is_resampled_when_asked(
     small: nn.Module, tmp_path: Path
 ) -> None:

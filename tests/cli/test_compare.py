@@ -142,6 +142,7 @@ def keeprate_methods():
 '''
 
 
+@pytest.mark.slow
 def test_a_method_from_one_file_runs_beside_the_built_in_ones(tmp_path: Path) -> None:
     plugin = tmp_path / "key_norm.py"
     plugin.write_text(THIRD_PARTY)

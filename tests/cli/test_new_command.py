@@ -153,7 +153,7 @@ def test_the_tests_that_come_with_it_pass(
     assert int(re.findall(r"(\d+) passed", said)[0]) >= least
 
 
-@pytest.mark.sample(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("what", NEW)
 def test_what_it_says_to_type_next_runs(what: str) -> None:
     done = new(what, f"my-{what}", "--output", "a folder")

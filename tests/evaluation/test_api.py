@@ -80,6 +80,7 @@ def test_seeds_are_for_methods_that_have_one_and_name_none() -> None:
     assert table.frame.height == 5
 
 
+@pytest.mark.slow
 def test_all_methods_that_fit_run_where_none_is_named() -> None:
     model = timm.create_model(
         "vit_tiny_patch16_224", img_size=32, patch_size=8, embed_dim=24, num_heads=3, depth=3,
@@ -131,6 +132,7 @@ def test_other_weights_or_another_structure_are_another_model() -> None:
     assert len({run for table in found for run in table.frame["id"]}) == 6
 
 
+@pytest.mark.slow
 def test_a_module_is_left_as_it_is() -> None:
     model = classifier().train()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
@@ -141,6 +143,7 @@ def test_a_module_is_left_as_it_is() -> None:
     assert {tensor.dtype for tensor in after.values()} == {torch.float32}
 
 
+@pytest.mark.slow
 def test_images_are_prepared_as_the_modules_configuration_says() -> None:
     model = classifier()
     ids = set(compare(model, "digits", methods="tome").frame["id"])
@@ -151,12 +154,14 @@ def test_images_are_prepared_as_the_modules_configuration_says() -> None:
         compare(model, "digits", methods="tome")
 
 
+@pytest.mark.slow
 def test_a_data_set_may_be_an_instance() -> None:
     data = registry().dataset("digits")()
     table = compare(classifier(), data, methods="tome")
     assert sorted(table.frame["id"]) == sorted(compare(methods="tome").frame["id"])
 
 
+@pytest.mark.slow
 def test_a_changed_function_is_run_again_and_both_are_kept() -> None:
     cell = "@keeprate.as_method\ndef mine(tokens, attention, stage): return {}tokens.x.sum(dim=-1)"
     space: dict[str, Any] = {"__name__": "cells", "keeprate": keeprate}

@@ -84,6 +84,7 @@ class Drawing(Report):
         return [point.run_id for group in findings.groups for point in group.points]
 
 
+@pytest.mark.slow
 def test_the_plot_is_the_chart_of_a_report_that_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
     table = compare(methods="tome")
     assert "vega" in table.plot().to_json()
@@ -99,6 +100,7 @@ def test_the_plot_is_the_chart_of_a_report_that_has_one(monkeypatch: pytest.Monk
         table.plot()
 
 
+@pytest.mark.slow
 def test_reports_are_of_the_runs_of_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
     compare(methods="random")
     table = compare(methods="tome")

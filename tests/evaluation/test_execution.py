@@ -89,7 +89,7 @@ def test_a_pass_gives_the_rows_of_separate_runs(
     assert same(separate, undisturbed)
 
 
-@pytest.mark.sample(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("most", [2, 1, 4])
 def test_the_size_of_groups_changes_nothing(
     tmp_path: Path, undisturbed: dict[str, pl.DataFrame], most: int
@@ -278,6 +278,7 @@ def test_one_of_several_comparisons_that_cannot_be_prepared_is_left_out(tmp_path
         run(tmp_path / "other", lost)
 
 
+@pytest.mark.slow
 def test_a_stopped_study_goes_on_where_it_was(
     tmp_path: Path, undisturbed: dict[str, pl.DataFrame]
 ) -> None:

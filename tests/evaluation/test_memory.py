@@ -52,7 +52,8 @@ class Small:
     original = staticmethod(loop.SharedForward.__call__)
 
 
-@pytest.mark.parametrize(("images", "runs"), [(2, 99), pytest.param(1, 2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("images", "runs"), [(2, 99), (1, 2)])
 def test_out_of_memory_halves_what_is_computed_at_a_time_and_says_so(
     tmp_path: Path,
     undisturbed: dict[str, pl.DataFrame],

@@ -107,6 +107,7 @@ def test_a_task_that_was_sent_has_as_many_threads_as_here_unless_told_otherwise(
     assert [text for _, text in reply.notes] == ["Computed on cpu (1 threads)."]
 
 
+@pytest.mark.slow
 def test_what_several_replies_note_is_told_once_and_kept_with_each_run(tmp_path: Path) -> None:
     class OnOneThread(ByCalls):
         def run(self, tasks: Any, sink: Any) -> None:

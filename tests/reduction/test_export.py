@@ -137,6 +137,7 @@ def test_exporting_leaves_no_record_of_what_it_traced() -> None:
     assert reduced.token_counts.shape == (3, 3)
 
 
+@pytest.mark.slow
 def test_what_is_checked_in_use_is_not_traced() -> None:
     reduced = keeprate.reduce(tiny_vit(), Broken(), "keep=0.7@1")
     images = images_for(reduced.model)

@@ -162,6 +162,7 @@ def test_stages_that_remove_nothing_cost_nothing() -> None:
     assert counted(reduced) == 4_598_882_304
 
 
+@pytest.mark.slow
 def test_other_image_sizes_cost_by_their_own_patches() -> None:
     with torch.device("meta"):
         model = timm.create_model("vit_tiny_patch16_224", dynamic_img_size=True).eval()

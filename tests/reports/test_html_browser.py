@@ -44,6 +44,7 @@ def test_it_renders_without_a_complaint_and_without_the_network(
     assert browser.script("performance.getEntriesByType('resource').length") == 0
 
 
+@pytest.mark.slow
 def test_a_table_is_sorted_by_numbers_both_ways_and_by_words(page: Browser) -> None:
     heads = "[...document.querySelectorAll('#group-0 [data-part=runs] thead button')]"
     costs = f"{ROWS}.map((row) => Number(row.cells[2].textContent))"

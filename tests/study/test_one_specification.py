@@ -175,7 +175,7 @@ SAME = {
 }
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("what", SAME)
 def test_one_study_is_one_specification_with_the_same_requests_and_run_ids(
     what: str, monkeypatch: pytest.MonkeyPatch

@@ -194,7 +194,7 @@ def test_only_the_check_of_the_broken_promise_fails(
 ROUNDED = (habits.Repeats, broken.Ties, habits.Batch, broken.KeyNorm, broken.LongKeys)
 
 
-@pytest.mark.sample(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("cls", ROUNDED, ids=lambda cls: cls.__name__)
 def test_the_verdict_is_the_same_on_a_processor_that_rounds_otherwise(
     cls: type[Method], monkeypatch: pytest.MonkeyPatch

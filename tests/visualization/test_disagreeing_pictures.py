@@ -66,6 +66,7 @@ def test_the_samples_runs_disagree_on_most_are_drawn(store: Store) -> None:
             assert picture.width == 4 * 160 + 3 * 8 + 24
 
 
+@pytest.mark.slow
 def test_the_index_says_what_the_rows_say(store: Store) -> None:
     assert show("store").exit_code == 0
     [group] = index_of(store.folder / "pictures").groups

@@ -93,6 +93,7 @@ def test_data_that_moved_are_found_where_one_says(photographs: Path, tmp_path: P
         moved.rename(photographs / "here/val")
 
 
+@pytest.mark.slow
 def test_a_model_of_transformers_that_moved_is_found(tmp_path: Path) -> None:
     pytest.importorskip("transformers", reason="transformers is not installed")
     from huggingface_factory import image_checkpoint
