@@ -174,7 +174,7 @@ def check(line: str, asked: Callable[[str], Request], folder: Path) -> list[RunI
     return [full, *runs]
 
 
-@pytest.mark.sample(3)
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("case", CASES)
 def test_the_command_of_a_run_asks_for_it(
     case: str, asked: Callable[[str], Request], tmp_path: Path

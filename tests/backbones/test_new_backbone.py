@@ -68,6 +68,7 @@ def test_every_kind_of_method_runs_on_it() -> None:
         keeprate.reduce(model, "class-attention", budget="70%")
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     ("lie", "said"),
     [

@@ -111,6 +111,7 @@ def refuse(self: object) -> None:
     raise AssertionError("computed")
 
 
+@pytest.mark.slow
 def test_a_module_is_the_same_model_as_the_one_loaded_by_name(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -178,6 +179,7 @@ def test_nothing_but_failures_is_an_error() -> None:
         compare(methods=fails)
 
 
+@pytest.mark.slow
 def test_silence_is_kept_and_progress_goes_to_standard_error(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -77,6 +77,7 @@ def weak(tmp_path: Path) -> Iterator[None]:
     activate(load())
 
 
+@pytest.mark.slow
 def test_a_pass_gives_the_rows_of_separate_runs(
     tmp_path: Path, undisturbed: dict[str, pl.DataFrame]
 ) -> None:

@@ -219,6 +219,7 @@ def test_the_pictures_are_read(store: Store) -> None:
     assert all(picture_path(store.folder, name).is_file() for name in index.files())
 
 
+@pytest.mark.sample(1)
 @same_libraries
 @pytest.mark.usefixtures("sources_of_then")
 @pytest.mark.parametrize("study", STUDIES)

@@ -446,7 +446,7 @@ WRONG = {
 }
 
 
-@pytest.mark.sample(10)
+@pytest.mark.sample(6)
 @pytest.mark.parametrize("what", WRONG)
 def test_one_mistake_is_one_sentence_wherever_it_is_made(
     what: str, monkeypatch: pytest.MonkeyPatch

@@ -175,7 +175,7 @@ def _own_activation(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     [MAIN_KINDS[:1], pytest.param(tuple(KINDS), marks=pytest.mark.slow)],
     ids=["one kind", "all kinds"],
 )
-@pytest.mark.sample(5)
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("cls", EXPECTED, ids=lambda cls: cls.__name__)
 def test_only_the_check_of_the_broken_promise_fails(
     cls: type[Method], kinds: tuple[str, ...]
