@@ -33,7 +33,7 @@ class Watched(Method):
 
     name = "watched"
 
-    def __init__(self, marks: Path) -> None:
+    def __init__(self, marks: str) -> None:  # of a Path the content would count
         self.marks = marks
 
     def score(self, tokens, attention, stage):
@@ -41,8 +41,8 @@ class Watched(Method):
 
         if ray.is_initialized():
             here = ray.get_runtime_context().get_node_id()
-            (self.marks / here).touch()
-            while (self.marks / f"hang-{here}").exists():
+            (Path(self.marks) / here).touch()
+            while (Path(self.marks) / f"hang-{here}").exists():
                 time.sleep(0.05)
         return tokens.x.norm(dim=-1)
 
@@ -96,7 +96,7 @@ def request(*methods: str | RunSpec) -> Request:
 
 
 def watched(marks: Path) -> RunSpec:
-    return RunSpec("watched", {"marks": marks}, Cost("keep=0.5@3"))
+    return RunSpec("watched", {"marks": str(marks)}, Cost("keep=0.5@3"))
 
 
 @dataclass

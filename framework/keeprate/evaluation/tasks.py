@@ -25,12 +25,17 @@ class LocalTask(Task):
         run_pass(pass_of(self.comparison, self, self.comparison.reference), self.loop, sink)
 
     def check_portable(self) -> None:
-        """Raise KeeprateError for a comparison of objects, and for one on several devices."""
+        """Raise KeeprateError for a comparison that other machines cannot make again.
+
+        It is of objects, of code that cannot be compared, or on several devices.
+        """
         if self.comparison.request is None:
             raise KeeprateError(
                 "Workers make the comparison again by name, and this one was made of objects: "
                 "describe it as a Request, or leave the engine out."
             )
+        for line in self.comparison.unknown_code:  # ids would differ in every process
+            raise KeeprateError(f"{line} Another machine cannot tell that it has the same.")
         if self.loop.devices != 1:
             raise KeeprateError(
                 "The engine gives each worker its share of the devices: leave --devices out, and "

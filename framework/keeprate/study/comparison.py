@@ -53,6 +53,7 @@ class Comparison:
     something has no name. `bad` are the unusable samples, with reasons, if they are known already.
     `reference` are the unpruned model's logits (N, K) for `samples`, once they are known.
     `input_notes` tell of adapted weights and doubtful preprocessing; they go with every result.
+    `unknown_code` has a line for each thing whose code cannot be compared.
     """
 
     def __init__(
@@ -81,7 +82,8 @@ class Comparison:
         self.input_notes = [*loaded.adapted, *filter(None, [prepares.note])]
         budget_notes = [self._budget_note(plan) for plan in plans]
         notes = [*self.input_notes, *data.notes(), self.prepared.note, *budget_notes]
-        notes += unknown_code(self, [plan.method for plan in plans])
+        self.unknown_code = unknown_code(self, [plan.method for plan in plans])
+        notes += self.unknown_code
         self.notes = [note for note in dict.fromkeys(notes) if note is not None]
         jobs = [self._make_run(plan) for plan in plans]
         # two spellings of one schedule or budget are one run
