@@ -122,11 +122,14 @@ def test_what_several_replies_note_is_told_once_and_kept_with_each_run(tmp_path:
     assert [result.environment.notes for result in results] == [(said,), (said,)]
 
 
-def test_a_task_of_objects_or_for_several_devices_cannot_be_pickled() -> None:
+def test_a_task_that_another_machine_cannot_make_again_is_not_pickled() -> None:
     comparison = prepare(request("random"))
     task = task_of(comparison)
     with pytest.raises(KeeprateError, match="The engine gives each worker its share of the dev"):
         pickle.dumps(replace(task, loop=replace(task.loop, devices=2)))
+    comparison.unknown_code = ["Runs with mine are computed anew each time: it reads a lock."]
+    with pytest.raises(KeeprateError, match=r"it reads a lock\. Another machine cannot tell"):
+        pickle.dumps(task)
     comparison.request = None
     with pytest.raises(KeeprateError, match="Workers make the comparison again by name, and this"):
         pickle.dumps(task)
