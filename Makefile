@@ -22,7 +22,7 @@ test-all: check
 check: .venv/development.stamp
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy --num-workers 2
+	$(BIN)/mypy
 	$(BIN)/lint-imports
 
 docs: .venv/development.stamp

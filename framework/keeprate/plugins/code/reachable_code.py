@@ -9,7 +9,7 @@ from dataclasses import is_dataclass
 from functools import cached_property
 from pathlib import PurePath
 from types import CodeType, FunctionType, GetSetDescriptorType, MemberDescriptorType, ModuleType
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 from .bytecode import all_names, imports_of, outer_variables
@@ -230,7 +230,7 @@ class ReachableCode:
             return None
         try:
             # as the function does it: beside a plugin file, `import` means the module there
-            run = function.__builtins__["__import__"]  # type: ignore[attr-defined]
+            run = cast("Any", function).__builtins__["__import__"]
             return run(name, function.__globals__, None, ("__name__",), level)
         except Exception:  # whatever the author's module raises; the method says so when it runs
             return None
