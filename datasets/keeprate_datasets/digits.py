@@ -25,8 +25,6 @@ SPLIT_SEED = 20240613
 HELD_OUT_PER_CLASS = 60
 IMAGE_SIZE = 32
 NUM_CLASSES = 10
-WEIGHTS = "digits.safetensors"
-TRAINING_LOG = "digits.json"
 
 
 class Digits(DataSet):
@@ -97,15 +95,18 @@ def enlarged(images: np.ndarray) -> Tensor:
     return (large * (255 / 16)).round().to(torch.uint8).repeat(1, 3, 1, 1)
 
 
-def new_classifier(*, drop_path_rate: float = 0.0) -> nn.Module:
-    """The classifier with random weights: 12 blocks, 64 patches, class token, 0.6 M parameters."""
+def new_classifier(image_size: int = IMAGE_SIZE, *, drop_path_rate: float = 0.0) -> nn.Module:
+    """Return the classifier with random weights: 12 blocks, class token, 0.6 M parameters.
+
+    Its patches have 4 x 4 pixels.
+    """
     config = {
         "architecture": "vit_digits",
         "tag": None,
         "custom_load": False,
         "url": None,
         "hf_hub_id": None,
-        "input_size": (3, IMAGE_SIZE, IMAGE_SIZE),
+        "input_size": (3, image_size, image_size),
         "mean": (0.5, 0.5, 0.5),
         "std": (0.5, 0.5, 0.5),
         "crop_pct": 1.0,
@@ -116,7 +117,7 @@ def new_classifier(*, drop_path_rate: float = 0.0) -> nn.Module:
     return timm.create_model(
         "vit_tiny_patch16_224",
         pretrained_cfg_overlay=config,
-        img_size=IMAGE_SIZE,
+        img_size=image_size,
         patch_size=4,
         embed_dim=64,
         depth=12,
@@ -126,15 +127,29 @@ def new_classifier(*, drop_path_rate: float = 0.0) -> nn.Module:
     )
 
 
-def load_classifier() -> nn.Module:
-    """The trained classifier in eval mode; refuses weights other than those of the training log."""
+def load_classifier(name: str = Digits.name, image_size: int = IMAGE_SIZE) -> nn.Module:
+    """Return the trained classifier of the data set `name`, in eval mode.
+
+    Raises KeeprateError if its weights are not those that its training log names.
+    """
     folder = resources.files(__package__)
-    data = folder.joinpath(WEIGHTS).read_bytes()
-    expected = json.loads(folder.joinpath(TRAINING_LOG).read_text(encoding="utf-8"))["sha256"]
+    weights, log = weights_file(name), log_file(name)
+    data = folder.joinpath(weights).read_bytes()
+    expected = json.loads(folder.joinpath(log).read_text(encoding="utf-8"))["sha256"]
     if hashlib.sha256(data).hexdigest() != expected:
         raise KeeprateError(
-            f"{WEIGHTS} is not the file that {TRAINING_LOG} describes. Install keeprate again."
+            f"{weights} is not the file that {log} describes. Install keeprate again."
         )
-    model = new_classifier()
+    model = new_classifier(image_size)
     model.load_state_dict(load_safetensors(data))
     return model.eval()
+
+
+def weights_file(name: str) -> str:
+    """Return the name of the file, in this package, of the weights of a data set's classifier."""
+    return f"{name.replace('-', '_')}.safetensors"
+
+
+def log_file(name: str) -> str:
+    """Return the name of the file of the log of the training that gave these weights."""
+    return f"{name.replace('-', '_')}.json"
