@@ -89,6 +89,6 @@ def test_another_head_is_refused() -> None:
 
 
 def test_other_weights_than_those_of_the_log_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(digits, "WEIGHTS", "digits.py")
-    with pytest.raises(KeeprateError, match=r"is not the file that digits\.json describes"):
+    monkeypatch.setattr(digits, "weights_file", lambda name: f"{name}.py")
+    with pytest.raises(KeeprateError, match=r"digits\.py is not the file that digits\.json"):
         digits.load_classifier()
