@@ -58,7 +58,8 @@ def enlarged_digits(images: np.ndarray) -> np.ndarray:
     values = images.astype(np.int64)
     rows = values[:, low] * (3 - part)[:, None] + values[:, high] * part[:, None]
     both = rows[:, :, low] * (3 - part) + rows[:, :, high] * part  # 0..144
-    return ((both * 255 + 72) // 144).astype(np.uint8)
+    large: np.ndarray = (both * 255 + 72) // 144
+    return large.astype(np.uint8)
 
 
 def cluttered(digits: np.ndarray, index: int, clutter: Clutter, size: int, seed: str) -> np.ndarray:
