@@ -178,12 +178,13 @@ class ClutteredDigitsTraining:
 
     def _clutter(self, grown: float, area: float) -> Clutter:
         """Return what the data set has, scaled to a part of the image, as far as it has grown."""
-        full = cluttered_digits.DIFFICULTIES[cluttered_digits.DIFFICULTY]
+        full = cluttered_digits.DIFFICULTIES[cluttered_digits.HARDEST]
         return Clutter(
             fewest=round(full.fewest * grown * area),
             most=max(1, round((2 + (full.most - 2) * grown) * area)),
             smooth_noise=round(full.smooth_noise * (1 + 3 * grown) / 4),
             fine_noise=round(full.fine_noise * (1 + 3 * grown) / 4),
+            margin=full.margin,
         )
 
     def settings(self) -> dict[str, object]:

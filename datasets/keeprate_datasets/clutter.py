@@ -23,6 +23,8 @@ class Clutter(NamedTuple):
     """Largest grey value of the noise that changes slowly, over eight pixels."""
     fine_noise: int
     """Largest grey value of the noise of each pixel."""
+    margin: int = 0
+    """Pixels around the square of the digit that fragments keep off as well."""
 
 
 class Draws:
@@ -67,18 +69,22 @@ def cluttered(digits: np.ndarray, index: int, clutter: Clutter, size: int, seed:
 
     `digits` are those of `enlarged_digits`, `size` is the side of the image in pixels, a multiple
     of eight; an image is decided by these and by `seed`. Fragments keep off the square of the
-    digit, so that it is whole. Returns the grey image (size, size), uint8.
+    digit and its margin, so that it is whole. Returns the grey image (size, size), uint8.
     """
     cells = size // _CELL + 1
     draws = Draws(seed, cells * cells + size * size + 3 + 6 * clutter.most)
     image = _smooth(draws.below(clutter.smooth_noise + 1, cells * cells).reshape(cells, cells))
     image += draws.below(clutter.fine_noise + 1, size * size).reshape(size, size)
     top, left = draws.below(size - DIGIT_SIZE + 1, 2)
-    square = (slice(top, top + DIGIT_SIZE), slice(left, left + DIGIT_SIZE))
-    below_digit = image[square].copy()
+    square = image[top : top + DIGIT_SIZE, left : left + DIGIT_SIZE]
+    above, before = max(0, top - clutter.margin), max(0, left - clutter.margin)
+    end = DIGIT_SIZE + clutter.margin
+    free = image[above : top + end, before : left + end]
+    noise = free.copy()
     for _ in range(clutter.fewest + draws.one_below(clutter.most - clutter.fewest + 1)):
         _add_fragment(image, digits, draws)
-    image[square] = np.maximum(below_digit, digits[index])
+    free[:] = noise
+    np.maximum(square, digits[index], out=square)
     return image.clip(0, 255).astype(np.uint8)
 
 

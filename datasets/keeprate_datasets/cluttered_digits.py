@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 IMAGE_SIZE = 56
-DIFFICULTY = 2
-"""What the classifier was trained for."""
 DIFFICULTIES = {
-    1: Clutter(fewest=2, most=6, smooth_noise=48, fine_noise=16),
-    2: Clutter(fewest=6, most=16, smooth_noise=80, fine_noise=32),
-    3: Clutter(fewest=16, most=26, smooth_noise=112, fine_noise=48),
+    1: Clutter(fewest=2, most=6, smooth_noise=48, fine_noise=16, margin=4),
+    2: Clutter(fewest=6, most=16, smooth_noise=48, fine_noise=16, margin=4),
+    3: Clutter(fewest=6, most=16, smooth_noise=80, fine_noise=32),
 }
+HARDEST = max(DIFFICULTIES)
+"""What the classifier is trained for."""
 VERSION = 1
 """Part of the identity of the images: to be raised when a pixel of them changes."""
 
@@ -34,13 +34,14 @@ class ClutteredDigits(Digits):
 
     The task of recurrent-attention papers (Mnih et al. 2014), made on the fly from the digits of
     the data set "digits", enlarged to 24x24 pixels, on images of 56x56: 196 patches of 4x4, of
-    which the digit fills at most 49. Every machine draws the same images. `difficulty` 2 has 6 to
-    16 fragments and noise, which the classifier was trained for; 1 has less of both, 3 has more.
+    which the digit fills at most 49. Every machine draws the same images. `difficulty` 1 has 2 to 6
+    fragments, 2 has 6 to 16, and 3, which the classifier was trained for, has more noise as well
+    and fragments that touch the digit.
     """
 
     name: ClassVar[str] = "cluttered-digits"
 
-    def __init__(self, difficulty: int = DIFFICULTY) -> None:
+    def __init__(self, difficulty: int = 2) -> None:
         if difficulty not in DIFFICULTIES:
             raise KeeprateError(
                 f"Data set '{self.name}' has no difficulty {difficulty}, only "

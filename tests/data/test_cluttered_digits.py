@@ -28,7 +28,7 @@ def enlarged() -> np.ndarray:
 
 @pytest.mark.parametrize(
     ("difficulty", "start"),
-    [(1, "83fa5541a11a2c53"), (2, "4849daa59cc94eeb"), (3, "c35676679b748635")],
+    [(1, "b7cc38c428e3881e"), (2, "66ae12d39e1d64ee"), (3, "4849daa59cc94eeb")],
 )
 def test_the_images_never_change(difficulty: int, start: str) -> None:
     data = ClutteredDigits(difficulty)
@@ -62,13 +62,18 @@ def test_digits_are_enlarged_linearly_between_the_centres_of_pixels() -> None:
     assert large[2, 1] == 170  # two thirds of 16 in the other direction
 
 
-def test_the_digit_is_whole_whatever_surrounds_it(enlarged: np.ndarray) -> None:
-    crowd = NOTHING._replace(fewest=40, most=40)
+@pytest.mark.parametrize("margin", [0, 4])
+def test_the_digit_is_whole_whatever_surrounds_it(enlarged: np.ndarray, margin: int) -> None:
+    crowd = NOTHING._replace(fewest=40, most=40, margin=margin)
     crowded = cluttered(enlarged, 5, crowd, 56, "seed")
     draws = Draws("seed", 64 + 56 * 56 + 2)
     draws.below(1, 64 + 56 * 56)
     top, left = draws.below(33, 2)
     np.testing.assert_array_equal(crowded[top : top + 24, left : left + 24], enlarged[5])
+    around = crowded[
+        max(0, top - margin) : top + 24 + margin, max(0, left - margin) : left + 24 + margin
+    ]
+    assert (around > 0).sum() == (enlarged[5] > 0).sum()
     assert (crowded > 0).sum() > 2 * (enlarged[5] > 0).sum()
 
 
@@ -95,7 +100,10 @@ def slowly(digits: np.ndarray, index: int, clutter: Clutter, size: int, seed: st
         y, x = draws.one_below(size - side + 1), draws.one_below(size - side + 1)
         for row in range(side):
             for column in range(side):
-                inside = 0 <= y + row - top < 24 and 0 <= x + column - left < 24
+                down, right = y + row - top + clutter.margin, x + column - left + clutter.margin
+                inside = (
+                    0 <= down < 24 + 2 * clutter.margin and 0 <= right < 24 + 2 * clutter.margin
+                )
                 if not inside:
                     value = other[from_top + row, from_left + column]
                     image[y + row, x + column] = max(image[y + row, x + column], value)
@@ -115,10 +123,7 @@ def test_an_image_is_that_of_the_slow_drawing(
     np.testing.assert_array_equal(cluttered(*arguments), slowly(*arguments))
 
 
-def test_more_difficulty_is_more_of_everything() -> None:
-    easy, middle, hard = (np.array(DIFFICULTIES[level]) for level in (1, 2, 3))
-    assert (easy < middle).all()
-    assert (middle < hard).all()
+def test_more_difficulty_is_a_brighter_image_on_average() -> None:
     means = [
         torch.stack([ClutteredDigits(level).image(i) for i in range(20)]).double().mean()
         for level in (1, 2, 3)

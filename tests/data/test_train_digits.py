@@ -81,5 +81,5 @@ def test_images_grow_to_the_whole_and_clutter_with_them(script: dict[str, Any]) 
     assert sizes == [32] * 3 + [40] * 3 + [56] * 4
     assert len(batches) == training.recipe.steps
     assert all(batch.corner == (0, 0) for batch in batches[-4:])
-    assert training._clutter(1.0, 1.0) == (6, 16, 80, 32)
-    assert training._clutter(0.0, 64 / 196) == (0, 1, 20, 8)
+    assert training._clutter(1.0, 1.0) == (6, 16, 80, 32, 0)
+    assert training._clutter(0.0, 64 / 196) == (0, 1, 20, 8, 0)
