@@ -134,17 +134,17 @@ class ClutteredDigitsTraining:
     """Digits among clutter, on images that grow, from the classifier of the data set "digits".
 
     The smaller images have their place in the large one's table of positions drawn at random, so
-    that all of it is trained from the beginning, at a fifth of the cost. Clutter grows with the
-    steps until the image has its full size.
+    that all of it is trained from the beginning, at a fifth of the cost. Clutter grows to what the
+    data set has during the first two sizes.
     """
 
     data = cluttered_digits.ClutteredDigits
-    PHASES = ((8, 40_000), (10, 48_000), (14, 64_000))
+    PHASES = ((8, 16_000), (10, 24_000), (12, 24_000), (14, 40_000))
     """Patches a side, and images of this size."""
 
     def __init__(self, share: float) -> None:
         images, self._labels = training_digits()
-        self._digits = enlarged_digits(images)
+        self._digits = torch.from_numpy(enlarged_digits(images)).float()[:, None]
         size = 32
         self._phases = [(side, round(images * share) // size) for side, images in self.PHASES]
         steps = sum(count for _, count in self._phases)
@@ -160,25 +160,27 @@ class ClutteredDigitsTraining:
     def batches(self) -> Iterator[Batch]:
         most = cluttered_digits.IMAGE_SIZE // 4
         numbers = np.random.RandomState(SEED)
-        growing = sum(count for side, count in self._phases if side < most)
+        growing = sum(count for _, count in self._phases[:2])
         step = 0
         for side, count in self._phases:
             for _ in range(count):
                 clutter = self._clutter(min(1.0, step / max(1, growing)), (side / most) ** 2)
                 chosen = numbers.randint(len(self._labels), size=self.recipe.batch_size)
+                shapes = augmented(self._digits[chosen], max_shift=0.0, max_noise=0.0)
+                shapes = shapes.round().to(torch.uint8)[:, 0].numpy()
                 images = [
-                    cluttered(self._digits, digit, clutter, 4 * side, f"training {step} {place}")
-                    for place, digit in enumerate(chosen)
+                    cluttered(shapes, place, clutter, 4 * side, f"training {step} {place}")
+                    for place in range(len(chosen))
                 ]
                 pixels = torch.from_numpy(np.stack(images))[:, None].expand(-1, 3, -1, -1)
+                pixels = pixels / 127.5 - 1
                 corner = numbers.randint(most - side + 1, size=2)
-                pixels = augmented(pixels / 127.5 - 1, max_shift=0.0, max_noise=0.05)
                 yield Batch(pixels, self._labels[chosen], (int(corner[0]), int(corner[1])))
                 step += 1
 
     def _clutter(self, grown: float, area: float) -> Clutter:
         """Return what the data set has, scaled to a part of the image, as far as it has grown."""
-        full = cluttered_digits.DIFFICULTIES[cluttered_digits.HARDEST]
+        full = cluttered_digits.DIFFICULTIES[cluttered_digits.DIFFICULTY]
         return Clutter(
             fewest=round(full.fewest * grown * area),
             most=max(1, round((2 + (full.most - 2) * grown) * area)),

@@ -10,6 +10,8 @@ import numpy as np
 DIGIT_SIZE = 24
 _FRAGMENT_SIZES = (8, 13)
 _CELL = 8
+_STEP = 4
+"""Between the places of a digit: the side of a patch, so that it looks alike to a ViT everywhere."""
 
 
 class Clutter(NamedTuple):
@@ -75,7 +77,7 @@ def cluttered(digits: np.ndarray, index: int, clutter: Clutter, size: int, seed:
     draws = Draws(seed, cells * cells + size * size + 3 + 6 * clutter.most)
     image = _smooth(draws.below(clutter.smooth_noise + 1, cells * cells).reshape(cells, cells))
     image += draws.below(clutter.fine_noise + 1, size * size).reshape(size, size)
-    top, left = draws.below(size - DIGIT_SIZE + 1, 2)
+    top, left = _STEP * draws.below((size - DIGIT_SIZE) // _STEP + 1, 2)
     square = image[top : top + DIGIT_SIZE, left : left + DIGIT_SIZE]
     above, before = max(0, top - clutter.margin), max(0, left - clutter.margin)
     end = DIGIT_SIZE + clutter.margin

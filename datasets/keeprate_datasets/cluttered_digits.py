@@ -23,7 +23,7 @@ DIFFICULTIES = {
     2: Clutter(fewest=6, most=16, smooth_noise=48, fine_noise=16, margin=4),
     3: Clutter(fewest=6, most=16, smooth_noise=80, fine_noise=32),
 }
-HARDEST = max(DIFFICULTIES)
+DIFFICULTY = 2
 """What the classifier is trained for."""
 VERSION = 1
 """Part of the identity of the images: to be raised when a pixel of them changes."""
@@ -34,14 +34,14 @@ class ClutteredDigits(Digits):
 
     The task of recurrent-attention papers (Mnih et al. 2014), made on the fly from the digits of
     the data set "digits", enlarged to 24x24 pixels, on images of 56x56: 196 patches of 4x4, of
-    which the digit fills at most 49. Every machine draws the same images. `difficulty` 1 has 2 to 6
-    fragments, 2 has 6 to 16, and 3, which the classifier was trained for, has more noise as well
-    and fragments that touch the digit.
+    which the digit fills 36. Every machine draws the same images. `difficulty` 2 has 6 to 16
+    fragments and noise, for which the classifier was trained; 1 has 2 to 6 fragments, 3 has more
+    noise and fragments that touch the digit.
     """
 
     name: ClassVar[str] = "cluttered-digits"
 
-    def __init__(self, difficulty: int = 2) -> None:
+    def __init__(self, difficulty: int = DIFFICULTY) -> None:
         if difficulty not in DIFFICULTIES:
             raise KeeprateError(
                 f"Data set '{self.name}' has no difficulty {difficulty}, only "
