@@ -139,7 +139,7 @@ class ClutteredDigitsTraining:
     """
 
     data = cluttered_digits.ClutteredDigits
-    PHASES = ((8, 16_000), (10, 24_000), (12, 24_000), (14, 40_000))
+    PHASES = ((8, 24_000), (10, 24_000), (12, 24_000), (14, 120_000))
     """Patches a side, and images of this size."""
 
     def __init__(self, share: float) -> None:

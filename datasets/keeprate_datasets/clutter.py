@@ -11,7 +11,7 @@ DIGIT_SIZE = 24
 _FRAGMENT_SIZES = (8, 13)
 _CELL = 8
 _STEP = 4
-"""Between the places of a digit: the side of a patch, so that it looks alike to a ViT everywhere."""
+"""Between the places of a digit: the side of a patch, so that a ViT sees it alike everywhere."""
 
 
 class Clutter(NamedTuple):

@@ -68,7 +68,7 @@ def test_the_digit_is_whole_whatever_surrounds_it(enlarged: np.ndarray, margin: 
     crowded = cluttered(enlarged, 5, crowd, 56, "seed")
     draws = Draws("seed", 64 + 56 * 56 + 2)
     draws.below(1, 64 + 56 * 56)
-    top, left = draws.below(33, 2)
+    top, left = 4 * draws.below(9, 2)
     np.testing.assert_array_equal(crowded[top : top + 24, left : left + 24], enlarged[5])
     around = crowded[
         max(0, top - margin) : top + 24 + margin, max(0, left - margin) : left + 24 + margin
@@ -92,7 +92,8 @@ def slowly(digits: np.ndarray, index: int, clutter: Clutter, size: int, seed: st
             below = corners[y + 1][x] * (8 - right) + corners[y + 1][x + 1] * right
             noise = draws.one_below(clutter.fine_noise + 1)
             image[row, column] = (above * (8 - down) + below * down) // 64 + noise
-    top, left = draws.one_below(size - 23), draws.one_below(size - 23)
+    places = (size - 24) // 4 + 1
+    top, left = 4 * draws.one_below(places), 4 * draws.one_below(places)
     for _ in range(clutter.fewest + draws.one_below(clutter.most - clutter.fewest + 1)):
         side = 8 + draws.one_below(6)
         from_top, from_left = draws.one_below(25 - side), draws.one_below(25 - side)

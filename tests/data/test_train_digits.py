@@ -75,11 +75,11 @@ def test_a_resampled_table_keeps_the_class_token_and_what_does_not_change(
 
 
 def test_images_grow_to_the_whole_and_clutter_with_them(script: dict[str, Any]) -> None:
-    training = script["TRAININGS"]["cluttered-digits"](96 / 40_000)  # 3, 3 and 4 steps
+    training = script["TRAININGS"]["cluttered-digits"](96 / 24_000)  # 3, 3, 3 and 15 steps
     batches = list(training.batches())
     sizes = [batch.pixels.shape[-1] for batch in batches]
-    assert sizes == [32] * 3 + [40] * 3 + [56] * 4
+    assert sizes == [32] * 3 + [40] * 3 + [48] * 3 + [56] * 15
     assert len(batches) == training.recipe.steps
-    assert all(batch.corner == (0, 0) for batch in batches[-4:])
-    assert training._clutter(1.0, 1.0) == (6, 16, 80, 32, 0)
-    assert training._clutter(0.0, 64 / 196) == (0, 1, 20, 8, 0)
+    assert all(batch.corner == (0, 0) for batch in batches[-15:])
+    assert training._clutter(1.0, 1.0) == (6, 16, 48, 16, 4)
+    assert training._clutter(0.0, 64 / 196) == (0, 1, 12, 4, 4)
