@@ -39,6 +39,7 @@ class Digits(DataSet):
 
     name: ClassVar[str] = "digits"
     embedded: ClassVar[bool] = True
+    is_default: ClassVar[bool] = True
 
     def samples(self) -> Sequence[Sample]:
         return self._samples

@@ -37,7 +37,9 @@ class DataSet(ABC):
 
     name: ClassVar[str]
     embedded: ClassVar[bool] = False
-    """Whether images and classifier ship with the package, so that the user need name neither."""
+    """Whether images and classifier ship with the package: there is nothing to decode."""
+    is_default: ClassVar[bool] = False
+    """Whether it is the data set where the user names none; it then ships its own classifier."""
 
     @abstractmethod
     def samples(self) -> Sequence[Sample]:

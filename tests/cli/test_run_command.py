@@ -26,6 +26,7 @@ from paths import DOCS
 
 PAGE = (DOCS / "studies.md").read_text(encoding="utf-8")
 STUDY = """
+data: digits
 methods: [tome, random]
 budgets: [65%]
 limit: 6
@@ -138,7 +139,7 @@ def test_a_dry_run_shows_every_run_and_an_estimate_and_writes_nothing() -> None:
 def request(**options: object) -> Request:
     runs = tuple(RunSpec("random", {"seed": s}, Cost("keep=0.5@6")) for s in range(3))
     loop = LoopOptions(2, accelerator="cpu", workers=int(str(options.pop("workers", 0))))
-    return Request(ModelSpec(), DataSpec(), runs, Options(loop, limit=10, **options))  # type: ignore[arg-type]
+    return Request(ModelSpec(), DataSpec("digits"), runs, Options(loop, limit=10, **options))  # type: ignore[arg-type]
 
 
 def test_an_estimate_counts_what_is_shared_once() -> None:

@@ -255,7 +255,7 @@ def test_the_code_of_a_plugin_has_the_hash_it_had(store: Store) -> None:
     """By which the run that failed is known again."""
     (failure,), _ = store.failures()
     broken = RunSpec("breaks", cost=Cost("keep=0.5@3"))
-    _, now = described(Request(ModelSpec(), DataSpec(), (broken,), Options(limit=48)))
+    _, now = described(Request(ModelSpec(), DataSpec("digits"), (broken,), Options(limit=48)))
     assert now.sources["method"] == failure.run.sources["method"]
     assert now.model_copy(update={"sources": failure.run.sources}).id == failure.id
 

@@ -85,7 +85,7 @@ def furnish(folder: Path) -> None:
 
 def _finish_runs(folder: Path) -> None:
     methods = ["--method", "tome", "--method", "zero-tprune", "--budget", "65%", "--budget", "50%"]
-    runs = ["--runs", str(folder / "runs"), "--name", "first"]
+    runs = ["--data", "digits", "--runs", str(folder / "runs"), "--name", "first"]
     done = CliRunner().invoke(keeprate, ["compare", *methods, *runs, *SMALL["compare"]])
     assert done.exit_code == 0, done.output
     for name in ("before", "after", "digits", "patterns"):

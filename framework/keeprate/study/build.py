@@ -46,7 +46,7 @@ def prepare(request: Request, bad: Mapping[str, str] | None = None) -> Compariso
 
 
 def build_data(spec: DataSpec) -> DataSet:
-    """Return the data set that `spec` names, or the one that ships with its own classifier.
+    """Return the data set that `spec` names, or the default one.
 
     Raises KeeprateError for unknown names and parameters that do not fit.
     """
@@ -54,7 +54,7 @@ def build_data(spec: DataSpec) -> DataSet:
         return spec.built
     if spec.name is not None:
         return build("data set", registry().dataset(spec.name), spec.values)
-    return registry().embedded_dataset()()
+    return registry().default_dataset()()
 
 
 def build_model(spec: ModelSpec, data: DataSet) -> LoadedModel:

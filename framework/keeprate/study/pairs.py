@@ -104,7 +104,7 @@ def _models(content: StudySpec) -> list[NamedModel]:
 def _data_sets(content: StudySpec, ledger: Problems) -> list[NamedData | None]:
     if content.data is None:
         with ledger.at(("data",)):
-            return [NamedData(DataSpec(), registry().embedded_dataset(), ("data",))]
+            return [NamedData(DataSpec(), registry().default_dataset(), ("data",))]
         return []
     named_data: list[NamedData | None] = []
     for index, entry in enumerate(content.data):
