@@ -58,13 +58,21 @@ def run_and_report(
 
 def _report(folder: Path, tally: StudyOutcome) -> None:
     from ..analysis.write import findings_of_folder, write_reports
-    from .tables import print_table
+    from .tables import link, print_table, wrapped
 
     if not (tally.finished or tally.reused):
         return
     found = findings_of_folder(folder)
     print_table(found)
-    print_written(write_reports(folder, found=found))
+    written = write_reports(folder, found=found)
+    # a page is what a person opens; the other files are for papers and programs
+    pages = [path for path in written.files if path.suffix == ".html"]
+    for page in pages:
+        click.echo(f"Report: {link(page)}")
+    others = [path.name for path in written.files if path not in pages]
+    if others:
+        click.echo(wrapped(f"Beside it in {folder}: {', '.join(others)}"))
+    _raise_failed(written)
 
 
 def _status(folder: Path, tally: StudyOutcome, *, stopped: bool) -> int:
@@ -92,10 +100,14 @@ def print_written(written: WrittenReports) -> None:
     Raises ClickException, which names the reports that failed and ends the command with exit status
     1. With --traceback, the tracebacks of these reports are printed first.
     """
-    from traceback import print_exception
-
     for path in written.files:
         click.echo(f"Wrote {path}")
+    _raise_failed(written)
+
+
+def _raise_failed(written: WrittenReports) -> None:
+    from traceback import print_exception
+
     if not written.failures:
         return
     if settings().traceback:

@@ -36,8 +36,8 @@ def overview(
     return tuple(sentences)
 
 
-def overview_of_group(group: GroupFindings) -> tuple[str, ...]:
-    """Return sentences about one model on the same images."""
+def overview_of_group(group: GroupFindings, level: float) -> tuple[str, ...]:
+    """Return sentences about one model on the same images; `level` is that of the intervals."""
     sentences = [_runs_sentence(group)]
     if group.unpruned:
         unpruned = group.unpruned
@@ -45,7 +45,8 @@ def overview_of_group(group: GroupFindings) -> tuple[str, ...]:
             f"The unpruned model costs {gmacs(unpruned.macs)} and reaches "
             f"{_score_text(unpruned.score, group.metric)}."
         )
-    sentences += verdicts_of_group(group)
+    sentences += leaders_of_group(group, level)
+    sentences += [line for table in group.equal_cost for line in _level_with_unpruned(table)]
     sentences += [
         f"{ablation.method}: {ablation.factor}={ablation.winner} is better than every other value "
         f"at {ablation.budget}{f' with {ablation.fixed}' if ablation.fixed else ''}."
@@ -54,12 +55,21 @@ def overview_of_group(group: GroupFindings) -> tuple[str, ...]:
     return tuple(sentences + _without_curve(group))
 
 
-def verdicts_of_group(group: GroupFindings) -> list[str]:
-    """Return sentences about the leading series at each budget, and those it does not beat."""
+def leaders_of_group(group: GroupFindings, level: float) -> list[str]:
+    """Return a sentence for each budget: who is ahead, and what cannot be told from it.
+
+    Where series were compared, one more says what "distinguishable" means; `level` is that of the
+    intervals.
+    """
     tables = [table for table in group.equal_cost if table.rivals]
-    return [_leader_sentence(table, group.metric) for table in tables] + [
-        line for table in tables for line in _level_with_unpruned(table)
-    ]
+    sentences = [_leader_sentence(table, group.metric) for table in tables]
+    comparisons = sum(len(table.rivals) - 1 for table in tables)
+    if comparisons:
+        sentences.append(
+            f"Distinguishable: by paired tests on the same {group.samples}, at "
+            f"{100 * level:g} %, corrected for {_count(comparisons, 'comparison')} (Holm)."
+        )
+    return sentences
 
 
 def _without_curve(group: GroupFindings) -> list[str]:
@@ -115,18 +125,35 @@ def _runs_sentence(group: GroupFindings) -> str:
 
 
 def _leader_sentence(table: EqualCost, metric: MetricInfo) -> str:
-    best = table.rivals[0]
-    at_budget = f"At {table.budget}"
-    if len(table.rivals) == 1:
-        return f"{at_budget} only {best.series} was run: {_score_text(best.score, metric)}."
-    level_with_best = [rival.series for rival in table.rivals[1:] if rival.level_with_best]
-    sentence = f"{at_budget} {best.series} is best with {_score_text(best.score, metric)}"
-    if not level_with_best:
-        return f"{sentence}, distinguishably better than all others."
-    all_of_them = " (all that were run)" if len(level_with_best) == len(table.rivals) - 1 else ""
-    return (
-        f"{sentence}; not distinguishable from it: {names_in_words(level_with_best)}{all_of_them}."
-    )
+    best, *others = table.rivals
+    score = _score_text(best.score, metric)
+    if not others:
+        return f"At {table.budget} only {best.series} was run: {score}{_beside_unpruned(best)}."
+    # equal scores are sums of the same counts, so they are equal to the last bit
+    ahead = [rival.series for rival in table.rivals if rival.score.value == best.score.value]
+    level = [r.series for r in others if r.level_with_best and r.series not in ahead]
+    behind = [rival.series for rival in others if not rival.level_with_best]
+    if len(ahead) == len(table.rivals):
+        return f"At {table.budget} all are equal, with {score}: {names_in_words(ahead)}."
+    tied = len(ahead) > 1
+    parts = [
+        f"At {table.budget} {names_in_words(ahead)} {'are' if tied else 'is'} ahead with {score}"
+    ]
+    if level:
+        it = best.series if tied else "it"
+        none = "none of the others is" if len(level) > 1 and not behind else "not"
+        parts.append(f"{none} distinguishable from {it}: {names_in_words(level)}")
+    if behind:
+        everyone = "all others are " if len(behind) > 1 and not level else ""
+        parts.append(f"{everyone}distinguishably worse: {names_in_words(behind)}")
+    return f"{'; '.join(parts)}."
+
+
+def _beside_unpruned(rival: SeriesAtCost) -> str:
+    """Say how the only series at a budget compares with the unpruned model."""
+    if rival.against_unpruned is None:
+        return ""
+    return f"; beside the unpruned model: {rival.against_unpruned.text}"
 
 
 def _level_with_unpruned(table: EqualCost) -> list[str]:
