@@ -11,7 +11,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --no-build-isolation --constrain
 .PHONY: compare test test-all check docs clean
 
 compare: .venv/runtime.stamp
-	$(BIN)/keeprate compare --throughput
+	$(BIN)/keeprate compare --throughput --batch-size 32
 
 test: check
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile

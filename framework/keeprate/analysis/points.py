@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..results.labels import text_of
+from ..results.records import Throughput
 from .model import GroupPoints, Interval, Point, ReportOptions
 from .runs import LoadedRuns, RunGroup, ScoredRun
 from .sections.paired import all_metrics, compared, scaled, score
 from .series import SeriesTable, arrange
-from .statistics import pareto_front
+from .statistics import median_interval, pareto_front
 
 
 def points_of(evidence: LoadedRuns, options: ReportOptions) -> tuple[GroupPoints, ...]:
@@ -103,7 +104,13 @@ def _point(scored_run: ScoredRun, series_table: SeriesTable, level: float, on_fr
         images_per_second=speed.images_per_second if speed else None,
         throughput_ratio=speed.ratio if speed else None,
         on_front=on_front,
+        throughput_interval=_interval(speed, level) if speed else None,
     )
+
+
+def _interval(speed: Throughput, level: float) -> Interval | None:
+    ends = median_interval(speed.ratios, level)
+    return Interval(speed.ratio, *ends) if ends else None
 
 
 def _against(

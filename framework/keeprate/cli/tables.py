@@ -33,12 +33,13 @@ def print_table(findings: Findings) -> None:
     On a terminal, columns that do not fit are left out; elsewhere the table has all columns.
     """
     from ..analysis.run_table import table
-    from ..analysis.sections.overview import leaders_of_group
+    from ..analysis.sections.overview import leaders_of_group, speed_of_group
 
     for group in findings.groups:
         print_columns(group.title, table(group, findings.options.level))
         if len(findings.groups) <= _MOST_GROUPS:
-            for sentence in leaders_of_group(group, findings.options.level):
+            leaders = leaders_of_group(group, findings.options.level)
+            for sentence in [*leaders, *speed_of_group(group)]:
                 click.echo(wrapped(sentence))
     for problem in findings.problems:
         click.echo(f"Warning: {problem}", err=True)

@@ -73,6 +73,17 @@ class PassEnded:
 
 
 @dataclass(frozen=True)
+class SpeedAdvanced:
+    """Speed is being measured, and it is the turn of the run with this id.
+
+    `share` (0 to 1) of the time for it, or of its rounds, is over.
+    """
+
+    id: str
+    share: float
+
+
+@dataclass(frozen=True)
 class RunFinished:
     """A run is finished, and its result is in the store."""
 
@@ -96,6 +107,7 @@ Event: TypeAlias = (
     | PassStarted
     | PassAdvanced
     | PassEnded
+    | SpeedAdvanced
     | RunFinished
     | RunFailed
 )

@@ -200,7 +200,10 @@ class Macs(Record):
 
 
 class Throughput(Record):
-    """Images per second, those of the unpruned model, and what they were measured on."""
+    """Images per second, those of the unpruned model, and what they were measured on.
+
+    `ratio` is the median of `ratios`, one for each of the `rounds`; older records have none.
+    """
 
     images_per_second: float
     unpruned_images_per_second: float
@@ -209,6 +212,7 @@ class Throughput(Record):
     precision: str
     batch_size: int
     rounds: int
+    ratios: tuple[float, ...] = ()
 
 
 class Measured(Record):

@@ -12,6 +12,8 @@ from ..provenance import FailedRun
 
 _MOST_NAMES: Final = 6
 """Most names that are written out in a sentence; the others are counted."""
+_NOISY: Final = 0.2
+"""Intervals of speed-ups wider than this share of them are called noisy."""
 
 
 def overview(
@@ -46,6 +48,7 @@ def overview_of_group(group: GroupFindings, level: float) -> tuple[str, ...]:
             f"{_score_text(unpruned.score, group.metric)}."
         )
     sentences += leaders_of_group(group, level)
+    sentences += speed_of_group(group)
     sentences += [line for table in group.equal_cost for line in _level_with_unpruned(table)]
     sentences += [
         f"{ablation.method}: {ablation.factor}={ablation.winner} is better than every other value "
@@ -70,6 +73,28 @@ def leaders_of_group(group: GroupFindings, level: float) -> list[str]:
             f"{100 * level:g} %, corrected for {_count(comparisons, 'comparison')} (Holm)."
         )
     return sentences
+
+
+def speed_of_group(group: GroupFindings) -> list[str]:
+    """Say how far speed-ups can be trusted: not very far where their intervals are wide."""
+    timed = [point for point in group.points if point.throughput_ratio is not None]
+    unsure = [point for point in timed if point.throughput_interval is None]
+    sentences = []
+    if unsure:
+        number = _count(len(unsure), "speed-up")
+        sentences.append(f"{number} without an interval: too few rounds are known for one.")
+    wide = max((e for p in timed if (e := p.throughput_interval)), key=_spread, default=None)
+    if wide is not None and _spread(wide) > _NOISY:
+        noisy = next(point for point in timed if point.throughput_interval is wide)
+        sentences.append(
+            f"Speed was noisy: that of {noisy.label} at {noisy.asked} may be {wide.low:.2f} to "
+            f"{wide.high:.2f} times the unpruned model's. Measure it again on an idle machine."
+        )
+    return sentences
+
+
+def _spread(speed_up: Interval) -> float:
+    return (speed_up.high - speed_up.low) / speed_up.value
 
 
 def _without_curve(group: GroupFindings) -> list[str]:
