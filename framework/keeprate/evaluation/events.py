@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from ..results.records import Failure, Result
@@ -18,11 +18,17 @@ class Note:
 
 @dataclass(frozen=True)
 class ComparisonStarted:
-    """A model and a data set are ready. `labels` names the runs by id; `images` are per run."""
+    """A model and a data set are ready. `labels` names the runs by id; `images` are per run.
+
+    `budgets` has the budget of each run that was given one, by id; measuring speed takes about
+    `speed_seconds` after a pass, none where it is not asked for.
+    """
 
     title: str
     labels: Mapping[str, str]
     images: int
+    budgets: Mapping[str, str] = field(default_factory=dict)
+    speed_seconds: float = 0.0
 
 
 @dataclass(frozen=True)

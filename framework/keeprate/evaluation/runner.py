@@ -20,6 +20,7 @@ from ..study.comparison import Comparison, Run
 from .comparison_runner import ComparisonRunner, RunContext, StudyOutcome
 from .distributed import broadcast_from_first, is_first_process
 from .events import ComparisonLeft, ComparisonStarted, Event, Listener, Note, RunReused
+from .throughput import MOST_SECONDS
 
 _PATIENCE_SECONDS: Final = 10.0
 
@@ -94,7 +95,10 @@ def _prepare(request: Request, listen: Listener) -> Comparison:
 def run(comparison: Comparison, context: RunContext) -> None:
     """Compute the runs of a comparison that are not finished."""
     labels = {job.id: job.label for job in comparison.jobs}
-    context.listen(ComparisonStarted(comparison.title, labels, len(comparison.samples)))
+    budgets = {job.id: job.info.budget for job in comparison.jobs if job.info.budget}
+    speed_seconds = MOST_SECONDS if comparison.options.throughput else 0.0
+    images = len(comparison.samples)
+    context.listen(ComparisonStarted(comparison.title, labels, images, budgets, speed_seconds))
     for note in comparison.notes:
         context.listen(Note(note))
     pending = [job.id for job in comparison.jobs if not _reused(job, comparison, context)]

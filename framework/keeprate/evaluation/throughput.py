@@ -16,6 +16,8 @@ from ..reduction.reduced_model import ReducedModel
 from ..results.records import Throughput
 
 DTYPES = {"32": torch.float32, "64": torch.float64, "16": torch.float16, "bf16": torch.bfloat16}
+MOST_SECONDS: Final = 30.0
+"""Time for the speeds of all runs of a pass, unless three rounds take longer."""
 _LEAST_ROUNDS: Final = 3
 """Fewer rounds have no median worth the name."""
 
@@ -37,7 +39,7 @@ def measure_together(
     accelerator: str = "auto",
     batch_size: int = 64,
     rounds: int = 12,
-    most_seconds: float = 30.0,
+    most_seconds: float = MOST_SECONDS,
     watch: Watcher = lambda turn, share: True,
 ) -> list[Throughput]:
     """Time forward passes of reduced models of one backbone and of its plain model, in turns.
