@@ -60,7 +60,8 @@ def measure_together(
     backbone = models[0].backbone
     inputs = backbone.example(batch_size)
     mixed = torch.autocast(device.type, DTYPES[kind]) if mode == "mixed" else nullcontext()
-    timers = [_timed(model, inputs, device, mixed) for model in (backbone.plain, *models)]
+    turns: list[Callable[[Inputs], object]] = [backbone.plain, *models]
+    timers = [_timed(model, inputs, device, mixed) for model in turns]
     counted = _in_turns(timers, rounds, most_seconds, watch)
     if len(counted) < min(_LEAST_ROUNDS, rounds):
         return []
