@@ -204,7 +204,10 @@ def test_while_speed_is_measured_the_figures_stay_and_the_time_left_is_told() ->
     shown(advanced(50, {run.id: 0.25 for run in RUNS[:4]}))
     shown(PassEnded())
     assert "tome r                  25.00%   25.00%" in drawn(shown)
-    shown(SpeedAdvanced(RUNS[1].id, 0.5))
+    shown(SpeedAdvanced(RUNS[0].id, 0.0))
+    assert drawn(shown)[3].endswith("  about 30 s left")
+    clock.seconds += 5
+    shown(SpeedAdvanced(RUNS[1].id, 0.25))
     lines = drawn(shown)
     assert lines[2] == "measuring the speed of tome r 80%"
     assert lines[3].endswith("  about 15 s left")

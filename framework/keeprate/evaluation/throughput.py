@@ -131,9 +131,10 @@ def _in_turns(
             break
         turns = range(len(timers))
         seconds = dict.fromkeys(turns, 0.0)
-        for turn in reversed(turns) if number % 2 else turns:
-            share = max(number / (rounds + 1), (clock() - started) / most_seconds)
-            if not watch(turn, min(1.0, share)):
+        for place, turn in enumerate(reversed(turns) if number % 2 else turns):
+            over = number + place / len(timers)
+            in_time = min((clock() - started) / most_seconds, over / (_LEAST_ROUNDS + 1), 1.0)
+            if not watch(turn, max(in_time, over / (rounds + 1))):
                 return counted
             seconds[turn] = timers[turn]()
         if number:

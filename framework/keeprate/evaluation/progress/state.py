@@ -24,6 +24,9 @@ from ..events import (
 _MEMORY_SECONDS: Final = 60.0
 """Images seen this long ago count for the speed 1/e as much as those seen now."""
 
+_SHARE_KNOWN: Final = 0.1
+"""The rest of the measurement of speed is worked out from what is over once this share is."""
+
 
 class State(Enum):
     """The state of a run; the value is the word that is shown."""
@@ -98,14 +101,14 @@ class ProgressState:
         self.shown: tuple[str, ...] = ()
         self.timed: SpeedAdvanced | None = None
         self.budgets: dict[str, str] = {}
-        self._speed_seconds = 0.0
+        self._speed_seconds = self._timed_since = 0.0
         self._furthest = 0.0
         self._labels: dict[str, str] = {}
         self._images: dict[str, int] = {}
 
     def __call__(self, event: Event) -> None:
         """Take in an event; one that changes no count is ignored."""
-        self.timed = event if isinstance(event, SpeedAdvanced) else None
+        self._time(event if isinstance(event, SpeedAdvanced) else None)
         match event:
             case ComparisonStarted():
                 self._begin(event)
@@ -138,6 +141,11 @@ class ProgressState:
             # a run may have its state already, from an earlier comparison of the study
             self.states.setdefault(run_id, State.LEFT)
 
+    def _time(self, event: SpeedAdvanced | None) -> None:
+        if self.timed is None:
+            self._timed_since = self.clock()
+        self.timed = event
+
     def label(self, run_id: str) -> str:
         """Return the label of a run, or its id if the run was never announced."""
         return self._labels.get(run_id, run_id)
@@ -153,7 +161,10 @@ class ProgressState:
         """
         later_images = sum(self._images.get(run_id, 0) for run_id in self._waiting())
         if self.timed is not None and not later_images:
-            return (1 - self.timed.share) * self._speed_seconds
+            share, elapsed = self.timed.share, self.clock() - self._timed_since
+            # the first turns are slow, and few: until then it is what was announced
+            known = share > _SHARE_KNOWN and elapsed > 0
+            return elapsed * (1 / share - 1) if known else (1 - share) * self._speed_seconds
         if self.current is None:
             return None
         speed, now = self.current.speed.images_per_second, self.clock()
