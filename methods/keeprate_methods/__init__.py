@@ -22,5 +22,5 @@ def keeprate_methods() -> list[type[Method]]:
 
 @hookimpl
 def keeprate_studies() -> list[Path]:
-    """Offer the paper's ablations, its comparison and the study of convergence."""
+    """Offer the paper's ablations and comparison, convergence, and the reduction of texts."""
     return sorted((Path(__file__).parent / "studies").glob("*.yaml"))

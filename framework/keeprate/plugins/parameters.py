@@ -173,6 +173,18 @@ def values_of(instance: object) -> dict[str, JsonValue]:
     return {name: _to_json(f"{cls.__name__}.{name}", getattr(instance, name)) for name in names}
 
 
+def changed_parameters(instance: object) -> list[str]:
+    """Return the parameters of a built instance that are not defaults, as "pattern=I".
+
+    Those that the instance does not keep as attributes are left out.
+    """
+    return [
+        f"{parameter.name}={getattr(instance, parameter.name)}"
+        for parameter in parameters_of(type(instance))
+        if getattr(instance, parameter.name, parameter.default) != parameter.default
+    ]
+
+
 def forgotten(instance: object) -> list[str]:
     """Return the parameters that a built instance does not keep as attributes."""
     return [

@@ -9,6 +9,7 @@ from ..backbone import Backbone, BlockCost
 from ..costs import Budget, parse_budget
 from ..errors import KeeprateError, unknown_name
 from ..method import Method, Place, Preset, Stage, has_score
+from ..plugins.parameters import changed_parameters
 from .budget import Solution, solve
 from .macs import Costs, block_costs, count
 from .schedule import Schedule, parse_schedule
@@ -66,12 +67,13 @@ class Plan:
             return ()
         if self.budget is None:
             return self._make_stages(image_size, None)
+        setting = " ".join([self.method.name, *changed_parameters(self.method)])
         blocks = block_costs(self.backbone)  # read off the model once, for hundreds of schedules
         return solve(
             make=lambda scale: self._make_stages(image_size, scale),
             price=lambda stages: self._price(image_size, stages, blocks).total,
             allowed=self.budget.of(count(self.backbone, image_size).total),
-            what=f"method '{self.method.name}' with schedule '{self.schedule.text}'",
+            what=f"method '{setting}' with schedule '{self.schedule.text}'",
             or_cheapest=bool(self.backbone.text_inputs) and image_size != self.backbone.image_size,
         )
 

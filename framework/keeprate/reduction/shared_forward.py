@@ -143,13 +143,12 @@ class SharedForward:
         return list(groups.values())
 
 
-def shared_macs(models: Sequence[ReducedModel]) -> int:
-    """Return the multiply-accumulates of one image in all runs; shared blocks count once.
+def shared_macs(models: Sequence[ReducedModel], size: tuple[int, int]) -> int:
+    """Return the multiply-accumulates of one image of `size` in all runs; shared blocks count once.
 
     A method that keeps a different number of tokens in every image counts with its largest number.
     """
     backbone = models[0].backbone
-    size = backbone.image_size
     blocks: dict[tuple[object, ...], int] = {}
     total = backbone.embed_macs(size)
     for model in models:

@@ -13,7 +13,7 @@ from ..backbones.loading.structure_hash import structure_sha256
 from ..method import Method
 from ..plugins.code.code_hash import hash_code, source_sha256
 from ..plugins.kinds import Registered
-from ..plugins.parameters import parameters_of, values_of
+from ..plugins.parameters import changed_parameters, values_of
 from ..plugins.registry import registry
 from ..reduction.plan import Plan
 from ..results.records import BackboneInfo, DataInfo, RunInfo, StageInfo
@@ -50,11 +50,7 @@ def describe(comparison: Comparison, plan: Plan) -> RunInfo:
 
 def label_of(method: Method, info: RunInfo) -> str:
     """Return a run's name for people: method, parameters that are not defaults, cost."""
-    changed = [
-        f"{parameter.name}={getattr(method, parameter.name)}"
-        for parameter in parameters_of(type(method))
-        if getattr(method, parameter.name) != parameter.default
-    ]
+    changed = changed_parameters(method)
     return " ".join(filter(None, [info.method, *changed, info.schedule, info.budget]))
 
 
