@@ -25,6 +25,7 @@ RUNS = {
     "paper-partition": 7,
     "paper-similarity": 8,
     "paper-stage-pattern": 7,
+    "zero-tprune-ablations": 111,
 }
 
 

@@ -16,6 +16,7 @@ from ..plugins.kinds import Registered
 from ..plugins.parameters import parameters_of, values_of
 from ..plugins.registry import registry
 from ..reduction.plan import Plan
+from ..results.labels import text_of
 from ..results.records import BackboneInfo, DataInfo, RunInfo, StageInfo
 
 if TYPE_CHECKING:
@@ -50,12 +51,12 @@ def describe(comparison: Comparison, plan: Plan) -> RunInfo:
 
 def label_of(method: Method, info: RunInfo) -> str:
     """Return a run's name for people: method, parameters that are not defaults, cost."""
-    changed = [
-        f"{parameter.name}={getattr(method, parameter.name)}"
+    changed = {
+        parameter.name: info.parameters[parameter.name]
         for parameter in parameters_of(type(method))
         if getattr(method, parameter.name) != parameter.default
-    ]
-    return " ".join(filter(None, [info.method, *changed, info.schedule, info.budget]))
+    }
+    return " ".join(filter(None, [info.method, text_of(changed), info.schedule, info.budget]))
 
 
 def _origin(offers: Mapping[str, Registered[Any]], cls: type) -> str:
