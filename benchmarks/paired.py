@@ -64,7 +64,8 @@ def read(folder: Path, wanted: str) -> tuple[dict[Cell, Difference], dict[Cell, 
     store = Store(folder)
     runs = [run for run in store.results()[0] if run.run.budget]
     labels = labels_of([run.run for run in runs])
-    differences, own = {}, {}
+    differences: dict[Cell, Difference] = {}
+    own: dict[Cell, float] = {}
     for budget in sorted({str(run.run.budget) for run in runs}, reverse=True):
         rivals = [run for run in runs if run.run.budget == budget]
         baseline = baseline_of(rivals, wanted, labels)
