@@ -136,6 +136,13 @@ def test_a_dry_run_shows_every_run_and_an_estimate_and_writes_nothing() -> None:
     assert set(Path().rglob("*")) == before
 
 
+def test_a_run_is_named_by_its_changes_as_they_are_typed() -> None:
+    changed = {"iterations": (1,), "head_filter": False, "tolerance": None}
+    runs = (RunSpec("zero-tprune", changed, Cost("keep=0.5@6")),)
+    *_, job = without_weights(Request(ModelSpec(), DataSpec(), runs, Options())).jobs
+    assert job.label == "zero-tprune iterations=1 head_filter=false keep=0.5@6"
+
+
 def request(**options: object) -> Request:
     runs = tuple(RunSpec("random", {"seed": s}, Cost("keep=0.5@6")) for s in range(3))
     loop = LoopOptions(2, accelerator="cpu", workers=int(str(options.pop("workers", 0))))

@@ -26,6 +26,7 @@ RUNS = {
     "paper-similarity": 8,
     "paper-stage-pattern": 7,
     "text-reduction": 59,
+    "zero-tprune-ablations": 111,
 }
 TEXTS = "text-reduction"
 IMAGES = sorted(set(RUNS) - {TEXTS})

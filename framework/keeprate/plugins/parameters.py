@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 from ..errors import AuthorError, KeeprateError, suggestion
+from ..results.labels import text_of
 from .author_errors import definition_place, describe_error, package_of, raise_place, sentence
 from .parameter_types import INT64, OutOfRange, converted, fits, wanted
 from .quoting import masked, quoted, unquoted
@@ -174,12 +175,12 @@ def values_of(instance: object) -> dict[str, JsonValue]:
 
 
 def changed_parameters(instance: object) -> list[str]:
-    """Return the parameters of a built instance that are not defaults, as "pattern=I".
+    """Return the parameters of a built instance that are not defaults, as they are typed.
 
     Those that the instance does not keep as attributes are left out.
     """
     return [
-        f"{parameter.name}={getattr(instance, parameter.name)}"
+        text_of({parameter.name: getattr(instance, parameter.name)})
         for parameter in parameters_of(type(instance))
         if getattr(instance, parameter.name, parameter.default) != parameter.default
     ]

@@ -46,6 +46,6 @@ def _label(run: RunInfo, differing: Collection[tuple[str, str]]) -> str:
 
 
 def _value_text(value: object) -> str:
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return ",".join(_value_text(item) for item in value)
     return str(value).lower() if isinstance(value, bool) else str(value)
