@@ -1,6 +1,6 @@
 """Print and draw what methods lose under corruptions beyond what the unpruned model loses.
 
-    keeprate run robustness --set data.0=imagenet:FOLDER --set data.1.parameters.data=imagenet:FOLDER
+    keeprate run robustness --set data.0=imagenet:DIR --set data.1.parameters.data=imagenet:DIR
     python benchmarks/robustness.py runs/robustness --chart robustness.svg
 
 Reads finished runs of one model on one data set, clean and as `corrupted`. For each image, a run's
@@ -137,14 +137,13 @@ def chart(rows: Sequence[Corruption]) -> alt.FacetChart:
     places = alt.Chart().encode(y=kinds)
     layers = alt.layer(
         alt.Chart().mark_rule(color="#999999").encode(x=alt.datum(0)),
-        places.mark_rule().encode(
-            x=alt.X("low:Q", title="points lost beyond the unpruned model"), x2="high:Q"
-        ),
+        places.mark_rule().encode(x=alt.X("low:Q", title="points"), x2="high:Q"),
         places.mark_point(filled=True, size=45, opacity=1).encode(x="value:Q"),
     )
     order = list(rows[0].extra)
     panels = layers.properties(width=125, height=190, data=alt.Data(values=values))
-    return panels.facet(column=alt.Column("method:N", sort=order, title=None))
+    title = "Top-1 lost to corruptions beyond what the unpruned model loses (95 % intervals)"
+    return panels.facet(column=alt.Column("method:N", sort=order, title=None), title=title)
 
 
 def main() -> None:

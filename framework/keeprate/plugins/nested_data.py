@@ -54,5 +54,5 @@ def with_inner(data: DataSet) -> list[DataSet]:
 
 
 def data_source(data: DataSet) -> str:
-    """Return the hash of the code of a data set, and of those inside it; "" for keeprate's own."""
+    """Return the hashes of the code of a data set and of those inside it, one after another."""
     return "".join(source_sha256(type(each)) for each in with_inner(data))

@@ -165,7 +165,9 @@ def _files_exist(data: NamedData, ledger: Problems) -> bool:
     for written, file, required in paths_of(data.make()):
         if required and not file.exists():
             message = f"There is no '{file}'. Relative paths begin at the working directory."
-            if len(data.spec.values) > 1:  # which a comma in a path may have made several
+            if (
+                "=" not in written and len(data.spec.values) > 1
+            ):  # which a comma in a path may have made several
                 message += f" A path with a comma and = goes in quotes: '{data.cls.name}:\"PATH\"'."
             ledger.add((*data.path, "parameters", written.partition("=")[0]), message)
             all_exist = False
