@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from types import ModuleType
@@ -23,7 +24,7 @@ from keeprate.visualization.restored_runs import RunFiles, restore_runs
 from paths import ROOT
 from run_factory import request, run
 
-RUNS = (("random", {}, "keep=0.5@3"), ("tome", {}, "r=4"))
+RUNS = (("random", {}, "keep=0.5@3"),)
 KINDS = ("gaussian-noise", "occlusion")
 
 
@@ -33,12 +34,12 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     values: list[dict[str, Any]] = [{"data": "digits", "kind": k, "severity": 5} for k in KINDS]
     specs = [DataSpec(), *(DataSpec("corrupted", each) for each in values)]
     outcome = run(folder, *(_on(spec) for spec in specs))
-    assert (len(outcome.finished), outcome.failed) == (9, [])
+    assert (len(outcome.finished), outcome.failed) == (6, [])
     return Store(folder)
 
 
 def _on(data: DataSpec) -> Any:
-    return replace(request(RUNS), data=data)
+    return replace(request(RUNS, limit=8, batch_size=8), data=data)
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +48,7 @@ def robustness() -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where dataclasses look for it
     spec.loader.exec_module(module)
     return module
 
@@ -64,8 +66,8 @@ def by_kind(store: Store) -> Mapping[object, list[Result]]:
 def test_runs_are_told_apart_and_named_by_what_was_corrupted_how(store: Store) -> None:
     found = by_kind(store)
     assert {kind: len(results) for kind, results in found.items()} == {
-        None: 3,
-        **dict.fromkeys(KINDS, 3),
+        None: 2,
+        **dict.fromkeys(KINDS, 2),
     }
     for kind in KINDS:
         data = found[kind][0].run.data
@@ -73,9 +75,9 @@ def test_runs_are_told_apart_and_named_by_what_was_corrupted_how(store: Store) -
         assert data.parameters == {"data": "digits", "kind": kind, "severity": 5}
     titles = [group.title for group in gather(store).groups]
     assert titles == [
-        "vit_digits on corrupted (digits, gaussian-noise 5), 24 images, 32-true",
-        "vit_digits on corrupted (digits, occlusion 5), 24 images, 32-true",
-        "vit_digits on digits, 24 images, 32-true",
+        "digits classifier on corrupted (digits, gaussian-noise 5), 8 images, 32-true",
+        "digits classifier on corrupted (digits, occlusion 5), 8 images, 32-true",
+        "digits classifier on digits, 8 images, 32-true",
     ]
 
 
@@ -88,6 +90,7 @@ def test_the_command_of_a_run_asks_for_the_same_images(store: Store) -> None:
         assert f"--data corrupted:data=digits,kind={kind},severity=5 " in said
 
 
+@pytest.mark.slow
 def test_pictures_restore_the_corrupted_images(store: Store) -> None:
     run_info = by_kind(store)["occlusion"][0].run
     restored = restore_runs([run_info], RunFiles())
@@ -128,7 +131,7 @@ def test_what_is_lost_beyond_the_unpruned_model_is_paired_by_image(
     assert table.count("\n") == 5
     assert f"| occlusion 5 | {100 * rows[2].unpruned:.1f} | " in table
     drawn = robustness.chart(rows).to_dict()
-    assert drawn["facet"]["column"]["sort"] == ["random keep=0.5@3", "tome r=4"]
+    assert drawn["facet"]["column"]["sort"] == ["random keep=0.5@3"]
 
 
 def test_runs_on_other_images_are_not_taken_for_the_clean_ones(

@@ -53,6 +53,11 @@ def with_inner(data: DataSet) -> list[DataSet]:
     return [data, *(each for value in inner for each in with_inner(value))]
 
 
+def owner_name(data: DataSet) -> str:
+    """Return the name of the innermost data set, which is whose images and classifier they are."""
+    return with_inner(data)[-1].name
+
+
 def data_source(data: DataSet) -> str:
     """Return the hashes of the code of a data set and of those inside it, one after another."""
     return "".join(source_sha256(type(each)) for each in with_inner(data))
