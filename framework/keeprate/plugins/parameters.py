@@ -284,10 +284,8 @@ def _to_json(attribute: str, value: object) -> JsonValue:
         return str(value)
     if isinstance(value, list | tuple):
         return [_to_json(attribute, item) for item in value]
-    from ..dataset import DataSet  # late, as it imports torch
-
-    if isinstance(value, DataSet):
-        return spec_text(value.name, values_of(value))
+    if hasattr(value, "fingerprint"):  # a data set: its class is not asked for, as that needs torch
+        return spec_text(_name(type(value)), values_of(value))
     raise KeeprateError(
         f"{attribute} holds a {type(value).__name__}, which a result cannot record."
     )
