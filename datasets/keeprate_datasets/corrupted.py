@@ -37,10 +37,7 @@ class Corrupted(DataSet):
             raise KeeprateError(f"data '{self.data.name}' has texts, and images are corrupted.")
         if isinstance(self.data, Corrupted):
             raise KeeprateError("data is corrupted already: name the data set inside it.")
-
-    @property
-    def variant(self) -> str:
-        return f"{self.data.title}, {self.kind} {self.severity}"
+        self.variant = f"{self.data.title}, {kind} {severity}"
 
     def samples(self) -> Sequence[Sample]:
         return self.data.samples()

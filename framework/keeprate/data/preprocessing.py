@@ -64,7 +64,8 @@ class ImagePreparation:
         self, indices: Sequence[int], cache: Path | None
     ) -> tuple[ImageSamples, str | None]:
         transform = build_transform(self.given)
-        images, note = SeenImages(self.data, transform.crop), None
+        images = SeenImages(self.data, transform.crop)
+        note: str | None = None
         if cache is not None and self.data.embedded:
             note = f"The images of '{self.data.name}' are in memory: none are kept in {cache}."
         elif cache is not None:

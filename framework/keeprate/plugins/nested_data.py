@@ -20,7 +20,8 @@ def parameters_and_places(data: DataSet) -> tuple[dict[str, JsonValue], dict[str
     These are paths. Of a data set among the parameters, the text that names it is in both: without
     and with its paths.
     """
-    parameters, places = values_of(data), {}
+    parameters = values_of(data)
+    places: dict[str, JsonValue] = {}
     for name in list(parameters):
         value = getattr(data, name)
         if isinstance(value, DataSet):

@@ -147,8 +147,9 @@ _FROM_TEXT: dict[Any, Callable[[str], object]] = {
 
 def nearest(text: str, hint: Any) -> str:
     """Return "Did you mean 'cosine'?" for a text near to an option of the type, else nothing."""
-    options = map(str, get_args(hint)) if get_origin(hint) is Literal else ()
-    hinted = suggestion(text, options)
+    if get_origin(hint) is not Literal:
+        return ""
+    hinted = suggestion(text, map(str, get_args(hint)))
     return hinted if hinted.startswith("Did you mean") else ""
 
 

@@ -88,7 +88,8 @@ class ImageSource:
             )
         self.data.bind(*classes_of(self.loaded))
         transform = build_transform(preprocessing.given)
-        seen, images = SeenImages(self.data, transform.crop), []
+        seen = SeenImages(self.data, transform.crop)
+        images = []
         for index in self._indices(names):
             sample, crop = self.data.samples()[index], seen(index)
             first = sample.label if isinstance(sample.label, int) else sample.label[0]

@@ -73,7 +73,8 @@ def restore_runs(runs: Sequence[RunInfo], places: RunFiles) -> RestoredRuns:
 
 def _restore_data(run: RunInfo, files: RunFiles) -> DataSet:
     name, stored_places = run.data.name, set(run.data.places)
-    spec, values = files.data, dict(run.data.values)
+    spec = files.data
+    values: dict[str, object] = dict(run.data.values)
     if spec is not None and spec.name == name:
         parameters = [parameter.name for parameter in parameters_of(registry().dataset(name))]
         # a value without a key, as in `--data NAME:PATH`, is the first parameter
