@@ -12,9 +12,10 @@ if TYPE_CHECKING:
 
 @hookimpl
 def keeprate_datasets() -> list[type[DataSet]]:
+    from .corrupted import Corrupted
     from .digits import Digits
     from .image_folder import ImageFolder
     from .imagenet import ImageNet
     from .text_file import TextFile
 
-    return [Digits, ImageNet, ImageFolder, TextFile]
+    return [Digits, ImageNet, ImageFolder, TextFile, Corrupted]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from click.testing import CliRunner
@@ -14,6 +15,7 @@ from keeprate.plugins.kinds import check_study
 from keeprate.plugins.registry import Registry, load
 from keeprate.study import StudyProblems, read_study
 from keeprate.study.yaml_lines import description_in
+from keeprate_datasets.corruptions import Kind
 
 RUNS = {
     "convergence": 12,
@@ -25,11 +27,13 @@ RUNS = {
     "paper-partition": 7,
     "paper-similarity": 8,
     "paper-stage-pattern": 7,
+    "robustness": 5,
     "text-reduction": 59,
     "zero-tprune-ablations": 111,
 }
 TEXTS = "text-reduction"
 IMAGES = sorted(set(RUNS) - {TEXTS})
+ON_ONE_DATA_SET = set(IMAGES) - {"robustness"}
 
 
 @pytest.fixture
@@ -91,13 +95,32 @@ def test_the_study_of_texts_says_what_it_would_cost(texts: list[str]) -> None:
 
 
 @pytest.mark.sample(1)
-@pytest.mark.parametrize("name", IMAGES)
+@pytest.mark.parametrize("name", sorted(ON_ONE_DATA_SET))
 def test_without_its_images_a_study_says_how_to_give_them(name: str) -> None:
     with pytest.raises(StudyProblems) as caught:
         read_study(name)
     (problem,) = caught.value.problems
     assert problem.where.startswith(f"{name}.yaml:")
     assert problem.text == "Data set 'imagenet' needs root: --set data=imagenet:FOLDER."
+
+
+def test_the_study_of_robustness_says_how_to_give_both_folders() -> None:
+    with pytest.raises(StudyProblems) as caught:
+        read_study("robustness")
+    assert [problem.text for problem in caught.value.problems] == [
+        "Data set 'imagenet' needs root: --set data.0=imagenet:FOLDER.",
+        "Data set 'corrupted': Data set 'imagenet' needs root: write imagenet:root=....",
+    ]
+
+
+@pytest.mark.slow
+def test_the_study_of_robustness_has_the_clean_images_and_every_kind(photos: Path) -> None:
+    given = [f"{key}=imagenet:{photos}" for key in ("data.0", "data.1.parameters.data")]
+    requests = read_study("robustness", given).requests
+    assert [request.data.values.get("kind") for request in requests] == [None, *get_args(Kind)]
+    assert {request.data.values.get("severity") for request in requests} == {None, 3}
+    assert {len(request.runs) for request in requests} == {RUNS["robustness"]}
+    assert {run.cost.budget for request in requests for run in request.runs} == {"65%"}
 
 
 def test_another_model_takes_a_share_for_a_budget(photos: Path) -> None:

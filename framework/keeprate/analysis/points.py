@@ -38,7 +38,7 @@ def group_points(group: RunGroup, series_table: SeriesTable, level: float) -> Gr
         weights=str(first.run.backbone.weights),
         weights_sha256=run.backbone.weights_sha256,
         image_size=run.backbone.image_size,
-        data=f"{run.data.name} {text_of({**run.data.places, **run.data.parameters})}".rstrip(),
+        data=f"{run.data.name} {text_of(run.data.values)}".rstrip(),
         samples=run.backbone.samples,
         images=first.count,
         precision=run.precision,

@@ -130,7 +130,7 @@ def _run(run: RunInfo, label: str) -> Fields:
         "budget": run.budget,
         "stages": [{"block": stage.block, "keep": stage.keep} for stage in run.stages],
         "backbone": run.backbone.name,
-        "data": run.data.name,
+        "data": run.data.title,
         "seed": run.seed,
         "precision": run.precision,
     }

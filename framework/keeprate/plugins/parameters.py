@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 from ..errors import AuthorError, KeeprateError, suggestion
 from ..results.labels import text_of
 from .author_errors import definition_place, describe_error, package_of, raise_place, sentence
-from .parameter_types import INT64, OutOfRange, converted, fits, wanted
+from .parameter_types import INT64, OutOfRange, converted, fits, nearest, wanted
 from .quoting import masked, quoted, unquoted
 
 if TYPE_CHECKING:
@@ -162,9 +162,9 @@ def check_defaults(cls: type) -> None:
 def values_of(instance: object) -> dict[str, JsonValue]:
     """Return the parameter values of a built instance by name, fit for JSON.
 
-    A Path becomes text and a tuple a list; `build` accepts both again. Raises KeeprateError if the
-    instance does not keep a parameter as an attribute of the same name, or keeps a value that JSON
-    cannot hold.
+    A Path becomes text, a tuple a list, a data set its name; `build` accepts them again. Raises
+    KeeprateError if the instance does not keep a parameter as an attribute of the same name, or
+    keeps a value that JSON cannot hold.
     """
     cls = type(instance)
     for name in forgotten(instance):
@@ -280,7 +280,8 @@ def _convert(label: str, name: str, value: object, hint: Any) -> object:
         raise KeeprateError(f"{label}: {name} {error}.") from None
     except ValueError:
         value_text = f"'{value}'" if isinstance(value, str) else repr(value)
-        raise KeeprateError(f"{label}: {name} must be {wanted(hint)}, not {value_text}.") from None
+        message = f"{label}: {name} must be {wanted(hint)}, not {value_text}."
+        raise KeeprateError(f"{message} {nearest(str(value), hint)}".rstrip()) from None
 
 
 def _default_text(default: object) -> str:
@@ -296,6 +297,8 @@ def _to_json(attribute: str, value: object) -> JsonValue:
         return str(value)
     if isinstance(value, list | tuple):
         return [_to_json(attribute, item) for item in value]
+    if hasattr(value, "fingerprint"):  # a data set: its class is not asked for, as that needs torch
+        return spec_text(_name(type(value)), values_of(value))
     raise KeeprateError(
         f"{attribute} holds a {type(value).__name__}, which a result cannot record."
     )

@@ -11,6 +11,7 @@ from ..backbones.lookup import adapt
 from ..dataset import DataSet
 from ..engine import Engine
 from ..errors import KeeprateError
+from ..plugins.nested_data import owner_name
 from ..plugins.parameters import build, parse_spec
 from ..plugins.registry import registry
 from ..reduction.plan import suits
@@ -72,7 +73,7 @@ def build_model(spec: ModelSpec, data: DataSet) -> LoadedModel:
     model = data.classifier()
     if model is None:
         raise KeeprateError(f"Data set '{data.name}' ships no classifier: name a model.")
-    return shipped(model, data.name, weights_sha256(model))
+    return shipped(model, owner_name(data), weights_sha256(model))
 
 
 def build_run(spec: RunSpec, seed: int) -> MethodAtCost:

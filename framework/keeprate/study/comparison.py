@@ -92,7 +92,7 @@ class Comparison:
     @property
     def title(self) -> str:
         """The model and the data set, for people."""
-        return f"{self.loaded.name} on {self.data.name}"
+        return f"{self.loaded.name} on {self.data.title}"
 
     @property
     def unpruned(self) -> Run:
