@@ -21,8 +21,8 @@ def run(*arguments: str | Path) -> Result:
 
 
 def compare(runs: Path, *arguments: str) -> Result:
-    small = ("--limit", "12", "--no-throughput", "--accelerator", "cpu", "--runs", runs)
-    return run("compare", *small, *arguments)
+    small = ("--limit", "12", "--no-throughput", "--no-pictures", "--accelerator", "cpu")
+    return run("compare", *small, "--runs", runs, *arguments)
 
 
 @pytest.mark.slow

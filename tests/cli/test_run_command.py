@@ -54,6 +54,27 @@ def test_a_study_runs_and_reports() -> None:
     assert done.exit_code == 0, done.output
     assert runs_in("runs/study") == [("full", None, 6), ("random", "65%", 6), ("tome", "65%", 6)]
     assert Path("runs/study/table.md").is_file()
+    assert "Drew 4 images into runs/study/pictures\n" in done.stdout
+    assert 'id="opening"' in Path("runs/study/report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_pictures_can_be_left_out() -> None:
+    assert run("study.yaml", "--no-pictures").exit_code == 0
+    assert not Path("runs/study/pictures").exists()
+    assert 'id="opening"' not in Path("runs/study/report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_pictures_that_cannot_be_drawn_fail_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def draw_opening(*arguments: object) -> None:
+        raise RuntimeError("out of\nmemory")
+
+    monkeypatch.setattr("keeprate.visualization.opening_pictures.draw_opening", draw_opening)
+    done = run("study.yaml")
+    assert done.exit_code == 0, done.output
+    assert "No pictures: out of memory\n" in done.stderr
+    assert Path("runs/study/report.html").is_file()
 
 
 @pytest.mark.slow
