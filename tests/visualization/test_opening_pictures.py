@@ -1,4 +1,4 @@
-"""The pictures that a comparison's report opens with: of which images, when, and what is in them."""
+"""The pictures that a report opens with: of which images, when, and what is in them."""
 
 from __future__ import annotations
 
@@ -88,14 +88,23 @@ def test_findings_have_the_pictures(store: Store) -> None:
     assert [bool(sample.input_picture) for sample in found.samples[:4]] == [True, False, True, True]
 
 
-def test_pictures_stay_where_nothing_was_computed(store: Store) -> None:
+def stop(*arguments: object) -> None:
+    raise KeeprateError("drawing")
+
+
+def test_pictures_stay_where_nothing_was_computed(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opening_pictures, "draw", stop)
     assert drawn(store.folder, anew=False) is None
+    with pytest.raises(KeeprateError, match="drawing"):
+        drawn(store.folder)
     [group] = index_of(store.folder / "pictures").groups
     end = group.samples[0].predictions[0].end
     assert end is not None
     (store.folder / "pictures" / end.file).unlink()
-    assert drawn(store.folder, anew=False) is not None
-    assert (store.folder / "pictures" / end.file).is_file()
+    with pytest.raises(KeeprateError, match="drawing"):
+        drawn(store.folder, anew=False)
 
 
 def test_pictures_that_would_take_long_are_not_drawn(
@@ -103,8 +112,10 @@ def test_pictures_that_would_take_long_are_not_drawn(
 ) -> None:
     spent = sum(r.measured.macs.total for r in store.results()[0] if r.run.budget == "40%")
     spent = 4 * (spent + store.results()[0][0].measured.macs.unpruned)
+    monkeypatch.setattr(opening_pictures, "draw", stop)
     monkeypatch.setattr(opening_pictures, "MOST_MACS", spent)
-    assert drawn(store.folder) is not None
+    with pytest.raises(KeeprateError, match="drawing"):
+        drawn(store.folder)
     monkeypatch.setattr(opening_pictures, "MOST_MACS", spent - 1)
     with pytest.raises(KeeprateError, match=r"^4 images would take .* TMACs, more than .* draws"):
         drawn(store.folder)
