@@ -180,7 +180,8 @@ def _as_pictured(folder: Path, guess: PredictedClass, pictured: PicturedGuess) -
     # a picture is drawn by running the model anew, which another device may round otherwise
     differs = pictured.prediction != guess.prediction
     text = class_text(pictured.prediction, pictured.name) if differs else ""
-    return replace(guess, pictured=text, end=pictured.end and _end_picture(folder, pictured.end))
+    end = None if pictured.end is None else _end_picture(folder, pictured.end)
+    return replace(guess, pictured=text, end=end)
 
 
 def _end_picture(folder: Path, end: PicturedEnd) -> EndPicture:
