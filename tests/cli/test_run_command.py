@@ -6,11 +6,14 @@ import re
 from itertools import count
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
 from keeprate.cli import keeprate
+from keeprate.cli.opening import draw_pictures
 from keeprate.evaluation import estimate as estimates
+from keeprate.evaluation.comparison_runner import StudyOutcome
 from keeprate.evaluation.estimate import (
     Speed,
     calibrate,
@@ -63,6 +66,31 @@ def test_pictures_can_be_left_out() -> None:
     assert run("study.yaml", "--no-pictures").exit_code == 0
     assert not Path("runs/study/pictures").exists()
     assert 'id="opening"' not in Path("runs/study/report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (RuntimeError("out of\nmemory"), "out of memory"),
+        (KeyboardInterrupt(), "KeyboardInterrupt"),
+    ],
+)
+def test_what_stops_the_pictures_is_told_in_one_line(
+    error: BaseException,
+    told: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def draw_opening(*arguments: object) -> None:
+        raise error
+
+    monkeypatch.setattr("keeprate.visualization.opening_pictures.draw_opening", draw_opening)
+    one = Request(ModelSpec(), DataSpec(), ())
+    with click.Context(click.Command("run")):
+        assert not draw_pictures([one], Path("runs"), StudyOutcome())
+        assert capsys.readouterr().err == f"No pictures: {told}\n"
+        assert not draw_pictures([one, one], Path("runs"), StudyOutcome())  # draws none
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ def draw_pictures(requests: Sequence[Request], folder: Path, tally: StudyOutcome
     """Draw the images on which the runs differ most; return whether there are new pictures.
 
     That is done for a study of one model on one data set. What goes wrong is told in one line and
-    fails nothing: the results are stored already.
+    fails nothing, as the results are stored already; Ctrl-C leaves the pictures out.
     """
     from ..results.picture_index import FOLDER
     from ..visualization.opening_pictures import draw_opening
@@ -29,12 +29,14 @@ def draw_pictures(requests: Sequence[Request], folder: Path, tally: StudyOutcome
         return False
     try:
         drawn = draw_opening(requests[0], folder, tally.finished, tally.reused)
-    except Exception as error:  # methods and data sets are foreign code, which may raise anything
+    # methods and data sets are foreign code, which may raise anything
+    except (Exception, KeyboardInterrupt) as error:
         if settings().traceback:
             print_exception(error)
-        click.echo(f"No pictures: {' '.join(str(error).split())}", err=True)
+        reason = " ".join(str(error).split()) or type(error).__name__
+        click.echo(f"No pictures: {reason}", err=True)
         return False
-    if drawn is None:
+    if drawn is None or not drawn.group.samples:
         return False
     for line in drawn.warnings:
         click.echo(f"Warning: {line}.", err=True)
