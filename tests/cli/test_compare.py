@@ -21,8 +21,8 @@ def run(*arguments: str | Path) -> Result:
 
 
 def compare(runs: Path, *arguments: str) -> Result:
-    small = ("--data", "digits", "--limit", "12", "--no-throughput", "--accelerator", "cpu")
-    return run("compare", *small, "--runs", runs, *arguments)
+    small = ("--data", "digits", "--limit", "12", "--no-throughput", "--no-pictures")
+    return run("compare", *small, "--accelerator", "cpu", "--runs", runs, *arguments)
 
 
 @pytest.mark.slow

@@ -27,8 +27,11 @@ from paths import DOCS
 
 CHANGES = ("limit=2", "accelerator=cpu", "workers=0", "batch_size=2")
 SMALL = {
-    "compare": ["--limit", "2", "--no-throughput", "--accelerator", "cpu", "--workers", "0"],
-    "run": [word for change in CHANGES for word in ("--set", change)],
+    "compare": [
+        *("--limit", "2", "--no-throughput", "--no-pictures", "--accelerator", "cpu"),
+        *("--workers", "0"),
+    ],
+    "run": ["--no-pictures", *(word for change in CHANGES for word in ("--set", change))],
 }
 NOT_RUN = ("make compare", "make test", "pip install .", "pip install 'keeprate[ray]'")
 _FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)

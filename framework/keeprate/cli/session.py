@@ -52,18 +52,24 @@ def run_and_report(
         with progress(folder) as display:
             listen = to_all([display, EventLog(folder / LOG), *log_listeners])
             tally = execute(requests, Store(folder), study_engine, listen, stop)
-    _report(folder, tally)
+    # who stopped the study waits for nothing else
+    drawn = requests if settings().pictures and not stop.is_set else ()
+    _report(drawn, folder, tally)
     return _status(folder, tally, stopped=stop.is_set)
 
 
-def _report(folder: Path, tally: StudyOutcome) -> None:
+def _report(drawn: Sequence[Request], folder: Path, tally: StudyOutcome) -> None:
+    """Print the table of a store, draw pictures of the requests `drawn`, and write the reports."""
     from ..analysis.write import findings_of_folder, write_reports
+    from .opening import draw_pictures
     from .tables import link, print_table, wrapped
 
     if not (tally.finished or tally.reused):
         return
     found = findings_of_folder(folder)
     print_table(found)
+    if draw_pictures(drawn, folder, tally):
+        found = findings_of_folder(folder)
     written = write_reports(folder, found=found)
     # a page is what a person opens; the other files are for papers and programs
     pages = [path for path in written.files if path.suffix == ".html"]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ...request import DEFAULT_SEEDS, LoopOptions, Options
-from ..options import INPUT_OPTIONS, Number, plugin_options
+from ..options import INPUT_OPTIONS, Number, pictures_option, plugin_options
 
 if TYPE_CHECKING:
     from ...study import Study
@@ -126,6 +126,7 @@ def _with_options(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.command()
 @_with_options
+@pictures_option
 @plugin_options
 def compare(runs: Path, force: bool, **options: Any) -> None:
     """Run methods at equal cost on a model and a data set, and write a report.
