@@ -70,6 +70,7 @@ NEW_IN_POINTS = (
     "macs_overhead",
     "difference",
     "p_value",
+    "throughput_interval",
 )
 
 same_libraries = pytest.mark.skipif(
@@ -105,6 +106,7 @@ def sources_of_then(monkeypatch: pytest.MonkeyPatch) -> None:
         return then.get(getattr(cls, "name", ""), "")
 
     monkeypatch.setattr("keeprate.study.describe.source_sha256", of_then)
+    monkeypatch.setattr("keeprate.plugins.nested_data.source_sha256", of_then)
 
 
 @pytest.fixture
@@ -128,6 +130,8 @@ def figures_of(store: Store) -> dict[str, object]:
     assert problems == []
     figures = {each.id: json.loads(each.measured.model_dump_json()) for each in results}
     assert not any(fields.pop("metric_sources") for fields in figures.values())
+    timed = [fields["throughput"] for fields in figures.values() if fields["throughput"]]
+    assert not any(speed.pop("ratios") for speed in timed)  # of each round, which were not kept
     # then each metric was a field
     return {name: fields | fields.pop("metrics") for name, fields in figures.items()}
 

@@ -6,12 +6,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..dataset import DataSet
 from .code.code_hash import source_sha256
 from .parameters import parameters_of, spec_text, values_of
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
+    from typing_extensions import TypeIs
+
+    from ..dataset import DataSet
+
+
+def _is_data_set(value: object) -> TypeIs[DataSet]:
+    from ..dataset import DataSet  # with torch, which a mistake in a request need not wait for
+
+    return isinstance(value, DataSet)
 
 
 def parameters_and_places(data: DataSet) -> tuple[dict[str, JsonValue], dict[str, JsonValue]]:
@@ -24,7 +32,7 @@ def parameters_and_places(data: DataSet) -> tuple[dict[str, JsonValue], dict[str
     places: dict[str, JsonValue] = {}
     for name in list(parameters):
         value = getattr(data, name)
-        if isinstance(value, DataSet):
+        if _is_data_set(value):
             inner, inner_places = parameters_and_places(value)
             if inner_places:
                 places[name] = parameters[name]
@@ -42,7 +50,7 @@ def paths_of(data: DataSet) -> Iterator[tuple[str, Path, bool]]:
         value = getattr(data, parameter.name, None)
         if isinstance(value, Path):
             yield parameter.name, value, parameter.required
-        elif isinstance(value, DataSet):
+        elif _is_data_set(value):
             for written, path, required in paths_of(value):
                 yield f"{parameter.name}={value.name}:{written}", path, required
 
@@ -50,7 +58,7 @@ def paths_of(data: DataSet) -> Iterator[tuple[str, Path, bool]]:
 def with_inner(data: DataSet) -> list[DataSet]:
     """Return a data set and those among its parameters, and theirs."""
     values = (getattr(data, parameter.name, None) for parameter in parameters_of(type(data)))
-    inner = (value for value in values if isinstance(value, DataSet))
+    inner = (value for value in values if _is_data_set(value))
     return [data, *(each for value in inner for each in with_inner(value))]
 
 
