@@ -16,7 +16,7 @@ class ATC(Method):
     The two clusters nearest to each other (1 - cosine of the keys, averaged over heads, by
     `linkage`) merge until as many are left as are to be kept; each becomes the size-weighted mean
     of its tokens. Source: Haurum, Escalera, Taylor, Moeslund, "Agglomerative Token Clustering",
-    ECCV 2024, section 3.2 (arXiv 2409.11923).
+    ECCV 2024 (arXiv 2409.11923).
 
     With `keep` at blocks 3, 6, 9 it is the authors' staged variant, with `r` the one that acts in
     every block, where `r` tokens go (in the authors' code r - 1, because it counts the class

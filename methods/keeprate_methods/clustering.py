@@ -66,7 +66,7 @@ def density_peaks(distance: Tensor, k: int) -> Tensor:
     The density is exp(-mean of the `k` smallest squared `distance` (B, n, n)), the token's own
     included; the separation is the distance to the nearest denser token, or the largest in the
     image. The logarithm ranks alike, and no density vanishes in it. Source: DPC-KNN, as in TCFormer
-    (arXiv 2204.08680), equations 1-3.
+    (arXiv 2204.08680).
     """
     closest = distance.square().topk(min(k, distance.shape[2]), dim=2, largest=False).values
     density = -closest.mean(dim=2)  # (B, n)

@@ -20,8 +20,8 @@ class DPCKNN(Method):
     nearest denser one; the tokens in which their product is largest are centres, every other joins
     the nearest, and a cluster becomes the plain mean of its tokens. Distances are those of the
     tokens themselves. No sizes count and there is no proportional attention. Source: Haurum et al.,
-    "Which Tokens to Use?", ICCVW 2023 (arXiv 2308.04657), after TCFormer, CVPR 2022, equations 1-3
-    (arXiv 2204.08680).
+    "Which Tokens to Use?", ICCVW 2023 (arXiv 2308.04657), after TCFormer, CVPR 2022 (arXiv
+    2204.08680), its clustering.
 
     The authors cluster before blocks 3, 6, 9, which is after blocks 2, 5, 8. They break ties by
     noise; here they go to the lowest position.
