@@ -87,7 +87,7 @@ def farthest_first(distance: Tensor, number: int, *, from_nearest: bool) -> Tens
 
     How far a token is from those chosen is its distance to the nearest, or to the farthest of them.
     """
-    chosen = distance.new_zeros(len(distance), 1, dtype=torch.int64)
+    chosen = distance.new_zeros(distance.shape[0], 1, dtype=torch.int64)
     far = distance[:, 0]
     for _ in range(number - 1):
         # below every distance: a chosen token is not chosen again where all are equal

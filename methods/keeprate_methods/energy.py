@@ -45,7 +45,7 @@ def energy_match(
     best_first = best.argsort(dim=1, descending=True, stable=True)
     merging = best_first[:, :removed]
     left = set_a.gather(1, best_first[:, removed:])
-    prefix = torch.arange(num_prefix, device=energy.device).expand(len(energy), -1)
+    prefix = torch.arange(num_prefix, device=energy.device).expand(energy.shape[0], -1)
     return Match(
         set_a.gather(1, merging) + num_prefix,
         set_b.gather(1, partner.gather(1, merging)) + num_prefix,

@@ -68,7 +68,7 @@ class KMedoids(Method):
         else:
             first = best(weight, stage.keep)
         found = medoids(distance, weight, first, self.iterations, of_cluster=usual)
-        kept = torch.arange(prefix, device=found.device).expand(len(found), -1)
+        kept = torch.arange(prefix, device=found.device).expand(found.shape[0], -1)
         return tokens.keep(torch.cat([kept, found + prefix], dim=1))
 
     def overhead_macs(self, shape: Shape, stage: Stage) -> int:
