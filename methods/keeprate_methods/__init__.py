@@ -22,7 +22,7 @@ def keeprate_methods() -> list[type[Method]]:
     from .tome import ToMe
     from .zero_tprune import ZeroTPrune
 
-    merging = [ToFu, PiToMe, ATC, DPCKNN, KMedoids]
+    merging: list[type[Method]] = [ToFu, PiToMe, ATC, DPCKNN, KMedoids]
     return [Full, RandomDrop, AttentionScore, ClassAttention, ToMe, ZeroTPrune, *merging]
 
 
