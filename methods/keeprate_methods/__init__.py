@@ -10,14 +10,20 @@ from keeprate import Method, hookimpl
 @hookimpl
 def keeprate_methods() -> list[type[Method]]:
     """Offer the built-in methods."""
+    from .atc import ATC
     from .attention_score import AttentionScore
     from .class_attention import ClassAttention
+    from .dpc_knn import DPCKNN
     from .full import Full
+    from .k_medoids import KMedoids
+    from .pitome import PiToMe
     from .random_drop import RandomDrop
+    from .tofu import ToFu
     from .tome import ToMe
     from .zero_tprune import ZeroTPrune
 
-    return [Full, RandomDrop, AttentionScore, ClassAttention, ToMe, ZeroTPrune]
+    merging: list[type[Method]] = [ToFu, PiToMe, ATC, DPCKNN, KMedoids]
+    return [Full, RandomDrop, AttentionScore, ClassAttention, ToMe, ZeroTPrune, *merging]
 
 
 @hookimpl

@@ -6,8 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from keeprate import Place
+from keeprate.plugins.registry import registry
 from keeprate.study import StudyProblems, read_study
 
+REDUCING = [offer.cls for offer in registry().methods.values() if offer.cls.reduces]
+WITHOUT_CLASS_TOKEN = ", ".join(cls.name for cls in REDUCING if not cls.requires_class_token)
+AFTER_BLOCK = ", ".join(cls.name for cls in REDUCING if cls.place is Place.AFTER_BLOCK)
 TINY = "vit_tiny_patch16_224"
 ON_PHOTOS = f"models: {TINY}\ndata: imagenet:photos\n"
 PROBLEMS = {
@@ -61,15 +66,14 @@ PROBLEMS = {
         "models: vit_little_patch16_reg4_gap_256\ndata: imagenet:photos\n"
         "methods:\n  - random\n  - name: class-attention",
         "s.yaml:5: methods.1: Method 'class-attention' needs a class token, and this "
-        "VisionTransformer has none. Methods that would work: random, attention-score, tome, "
-        "zero-tprune.",
+        f"VisionTransformer has none. Methods that would work: {WITHOUT_CLASS_TOKEN}.",
     ),
     "place": (
         "models: vit_pwee_patch16_reg1_gap_256\ndata: imagenet:photos\nmethods:\n  - tome\n"
         "  - zero-tprune",
         "s.yaml:4: methods.0: Method 'tome' acts after-attention, and in the blocks of this "
         "VisionTransformer attention and MLP run side by side. Methods that would work: "
-        "zero-tprune.",
+        f"{AFTER_BLOCK}.",
     ),
     "block": (
         ON_PHOTOS + "methods: random\nbudgets: [65%]\nschedules:\n  - keep@3\n  - keep@3,12",
