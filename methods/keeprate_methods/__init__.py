@@ -13,11 +13,12 @@ def keeprate_methods() -> list[type[Method]]:
     from .attention_score import AttentionScore
     from .class_attention import ClassAttention
     from .full import Full
+    from .norm import Norm
     from .random_drop import RandomDrop
     from .tome import ToMe
     from .zero_tprune import ZeroTPrune
 
-    return [Full, RandomDrop, AttentionScore, ClassAttention, ToMe, ZeroTPrune]
+    return [Full, RandomDrop, AttentionScore, ClassAttention, ToMe, ZeroTPrune, Norm]
 
 
 @hookimpl
