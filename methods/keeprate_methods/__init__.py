@@ -12,13 +12,17 @@ def keeprate_methods() -> list[type[Method]]:
     """Offer the built-in methods."""
     from .attention_score import AttentionScore
     from .class_attention import ClassAttention
+    from .dct import DCT
+    from .evit import EViT
+    from .fixed import Fixed
     from .full import Full
     from .norm import Norm
     from .random_drop import RandomDrop
     from .tome import ToMe
     from .zero_tprune import ZeroTPrune
 
-    return [Full, RandomDrop, AttentionScore, ClassAttention, ToMe, ZeroTPrune, Norm]
+    ranking = [Full, RandomDrop, AttentionScore, ClassAttention, Norm, Fixed]
+    return [*ranking, EViT, DCT, ToMe, ZeroTPrune]
 
 
 @hookimpl

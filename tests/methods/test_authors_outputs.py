@@ -84,3 +84,34 @@ def test_tome_equals_its_authors_code(
         for i in range(len(sizes))
     ]
     assert groups(calls[-1].after) == expected
+
+
+EVIT = [
+    (fuse, schedule) for fuse in (True, False) for schedule in ("keep=0.7@1,3", "keep=0.5@2,3,4")
+]
+
+
+@pytest.mark.parametrize(("fuse", "schedule"), EVIT)
+def test_evit_equals_its_authors_code(
+    golden: Mapping[str, Any], vit: nn.Module, fuse: bool, schedule: str
+) -> None:
+    reduced = keeprate.reduce(vit, "evit", schedule, fuse=fuse)
+    with torch.inference_mode(), watched(reduced.method) as calls:
+        logits = reduced(torch.from_numpy(golden["vit/input"]).double())
+    start = f"vit/evit/fuse={fuse}/{schedule}"
+    assert relative_error(logits, golden[f"{start}/logits"]) < 1e-9
+    assert reduced.token_counts[0].tolist() == golden[f"{start}/tokens_after_block"].tolist()
+    for call in calls:
+        best = call.tokens.top(call.attention.score, call.stage.keep)[0][:, 1:] - 1
+        expected = np.sort(golden[f"{start}/kept{call.stage.block}"], axis=1)
+        assert best.tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("ratio", ["0.975", "0.8"])
+def test_dct_equals_its_authors_code(golden: Mapping[str, Any], vit: nn.Module, ratio: str) -> None:
+    reduced = keeprate.reduce(vit, "dct", f"keep={ratio}@0,1,2,3,4,5")
+    with torch.inference_mode():
+        logits = reduced(torch.from_numpy(golden["vit/input"]).double())
+    start = f"vit/dct/ratio={ratio}"
+    assert relative_error(logits, golden[f"{start}/logits"]) < 1e-9
+    assert reduced.token_counts[0].tolist() == golden[f"{start}/tokens_after_block"].tolist()

@@ -199,8 +199,9 @@ def scheduled(method: Method, case: Case, rates: Mapping[int, float] = RATES) ->
         most = method.most_removed(left)
         if isinstance(most, bool) or not isinstance(most, int) or most < 0:
             raise Broken(f"most_removed({left}) returned {most!r}, not a number of tokens")
-        left = max(int(left * rate), left - most, 1)
-        stages.append(f"{left}@{block}")
+        keep = max(int(left * rate), left - most, 1)
+        stages.append(f"{keep}@{block}")
+        left = method.left_after(left, keep)
     return replace(case, schedule=",".join(stages) if method.reduces else None)
 
 
