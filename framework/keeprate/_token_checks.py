@@ -122,6 +122,12 @@ def check_source(verb: str, source: Tensor, count: int) -> None:
         _refuse_twice(times, source, verb)
 
 
+def check_some(what: str, source: Tensor) -> None:
+    """Raise KeeprateError if `source` (B, R) names no token."""
+    if source.shape[1] == 0:
+        raise KeeprateError(f"{what} names no token: what is appended holds what at least one had.")
+
+
 def check_features(what: str, x: object, like: Tensor) -> None:
     """Raise KeeprateError unless `x` is what `like` (B, C) is: shape, type and device."""
     if not isinstance(x, Tensor) or x.shape != like.shape or x.dtype != like.dtype:

@@ -90,10 +90,10 @@ class Method(ABC):
     `needs` (NOTHING) says what it reads of the attention; `place` (AFTER_ATTENTION) where in the
     block it acts; `requires_class_token` (False) whether models without one are refused;
     `proportional_attention` (False) whether log(token size) is added to the attention logits once
-    tokens have merged; `scores_block_output` (False) whether `score` sees the tokens as the block
-    leaves them; `appends` (0) how many tokens each stage adds to those it keeps; `keeps_per_image`
-    (False) whether images may keep different numbers of tokens, at
-    most `stage.keep`. If the user names a budget but no schedule, the budget is solved for
+    tokens have merged; `scores_block_output` (False) whether `score` sees the tokens as `reduce`
+    does, at the method's place; `appends` (0) how many tokens each stage adds to those it keeps;
+    `keeps_per_image` (False) whether images may keep different numbers of tokens, at most
+    `stage.keep`. If the user names a budget but no schedule, the budget is solved for
     `default_schedule` ("keep") at `default_blocks` (3, 6, 9 of 12). `presets` are published
     settings.
     """
@@ -107,7 +107,7 @@ class Method(ABC):
     proportional_attention: bool = False
     """Whether log(token size) is added to the attention logits once tokens have merged."""
     scores_block_output: bool = False
-    """Whether `score` must see the tokens as the block leaves them, not as they enter it."""
+    """Whether `score` must see the tokens as `reduce` does, not as they enter the block."""
     appends: int = 0
     """How many tokens a stage appends to the `stage.keep` that it keeps (`Tokens.append`)."""
     keeps_per_image: ClassVar[bool] = False

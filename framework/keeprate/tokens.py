@@ -205,6 +205,7 @@ class Tokens:
         """
         checks.check_positions("tokens.append: source", source, self.x.shape[0], self.x.device)
         checks.check_source("tokens.append", source, self.count)
+        checks.check_some("tokens.append: source", source)
         checks.check_features("tokens.append: x", x, self.x[:, 0])
         first, rest = source[:, :1], source[:, 1:]
         order = torch.cat([others(source, self.count), first], dim=1)

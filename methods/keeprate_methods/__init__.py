@@ -21,8 +21,8 @@ def keeprate_methods() -> list[type[Method]]:
     from .tome import ToMe
     from .zero_tprune import ZeroTPrune
 
-    ranking = [Full, RandomDrop, AttentionScore, ClassAttention, Norm, Fixed]
-    return [*ranking, EViT, DCT, ToMe, ZeroTPrune]
+    first = [Full, RandomDrop, AttentionScore, ClassAttention, ToMe, ZeroTPrune]
+    return [*first, Norm, Fixed, DCT, EViT]
 
 
 @hookimpl

@@ -55,8 +55,7 @@ def written_out(rows: int, columns: int) -> list[int]:
         across = abs(2 * (patch % columns) + 1 - columns)
         row, column = f"{down // 2:08b}"[::-1], f"{across // 2:08b}"[::-1]
         digits = [2 * (a != b) + int(a) for a, b in zip(row, column, strict=True)]
-        count = max(down // 2 for down in range(rows, 0, -1))
-        bits = max(count, (columns - 1) // 2).bit_length()
+        bits = ((max(rows, columns) - 1) // 2).bit_length()
         threshold = sum(
             digit * 4 ** (bits - 1 - place) for place, digit in enumerate(digits[:bits])
         )
@@ -103,9 +102,12 @@ def test_patches_in_no_grid_are_refused() -> None:
 
 
 def parallel() -> nn.Module:
-    from timm.models.vision_transformer import ParallelScalingBlock
+    from timm.models.vision_transformer import ParallelScalingBlock, VisionTransformer
 
-    return tiny_vit(block_fn=ParallelScalingBlock)
+    sizes = {"img_size": 20, "patch_size": 4, "embed_dim": 24, "num_heads": 3, "num_classes": 5}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return VisionTransformer(**sizes, depth=4, block_fn=ParallelScalingBlock).eval()
 
 
 @pytest.mark.parametrize("cls", [RandomDrop, Fixed])

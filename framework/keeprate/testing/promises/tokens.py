@@ -269,7 +269,7 @@ TOKENS = (
     ),
     Check(
         "counts",
-        "As many patch tokens are left after each stage as are scheduled, with those it appends.",
+        "As many patch tokens are left as are scheduled and appended, and logits are finite.",
         _counts,
     ),
     Check(
