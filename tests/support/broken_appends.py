@@ -39,6 +39,9 @@ class Forgotten(KeyNorm):
     name = "forgotten"
     appends = 1
 
+    def reduce(self, tokens: Tokens, attention: Attention, stage: Stage) -> Tokens:
+        return tokens.keep_top(attention.score, stage.keep)
+
 
 class Uncounted(MeanRest):
     """Says that it appends half a token."""

@@ -194,6 +194,7 @@ def backbone_of(case: Case) -> Backbone:
 
 def scheduled(method: Method, case: Case, rates: Mapping[int, float] = RATES) -> Case:
     """Return the case with a schedule of counts; no stage removes more than the method can."""
+    refuse_unsuited(backbone_of(case), method)  # what it appends is counted below
     left, stages = case.patches, []
     for block, rate in rates.items():
         most = method.most_removed(left)
