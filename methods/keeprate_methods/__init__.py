@@ -21,7 +21,7 @@ def keeprate_methods() -> list[type[Method]]:
     from .tome import ToMe
     from .zero_tprune import ZeroTPrune
 
-    first = [Full, RandomDrop, AttentionScore, ClassAttention, ToMe, ZeroTPrune]
+    first: list[type[Method]] = [Full, RandomDrop, AttentionScore, ClassAttention, ToMe, ZeroTPrune]
     return [*first, Norm, Fixed, DCT, EViT]
 
 

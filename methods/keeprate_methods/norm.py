@@ -47,6 +47,6 @@ class Norm(Method):
             feature = heads.transpose(1, 2).flatten(2)
         # squares of half precision would overflow
         exact = at_least_float32(feature.dtype)
-        norm = torch.linalg.vector_norm(feature, dim=-1, dtype=exact)
+        norm: Tensor = torch.linalg.vector_norm(feature, dim=-1, dtype=exact)
         short = self.keep == "low" or (self.keep == "usual" and self.feature == "key")
         return -norm if short else norm
