@@ -68,7 +68,7 @@ def _stretches(tokens: Tokens, keep: int) -> Tokens:
     """Return the tokens with the middle one of each of `keep` stretches; it has their sizes."""
     import torch
 
-    prefix, count, batch = tokens.num_prefix, tokens.num_patch_tokens, len(tokens.x)
+    prefix, count, batch = tokens.num_prefix, tokens.num_patch_tokens, tokens.x.shape[0]
     edges = [prefix + stretch * count // keep for stretch in range(keep + 1)]
     pairs = [
         (position, (start + end - 1) // 2)
