@@ -13,17 +13,21 @@ def keeprate_methods() -> list[type[Method]]:
     from .atc import ATC
     from .attention_score import AttentionScore
     from .class_attention import ClassAttention
+    from .dct import DCT
     from .dpc_knn import DPCKNN
+    from .evit import EViT
+    from .fixed import Fixed
     from .full import Full
     from .k_medoids import KMedoids
+    from .norm import Norm
     from .pitome import PiToMe
     from .random_drop import RandomDrop
     from .tofu import ToFu
     from .tome import ToMe
     from .zero_tprune import ZeroTPrune
 
-    merging: list[type[Method]] = [ToFu, PiToMe, ATC, DPCKNN, KMedoids]
-    return [Full, RandomDrop, AttentionScore, ClassAttention, ToMe, ZeroTPrune, *merging]
+    first: list[type[Method]] = [Full, RandomDrop, AttentionScore, ClassAttention, ToMe, ZeroTPrune]
+    return [*first, Norm, Fixed, DCT, EViT, ToFu, PiToMe, ATC, DPCKNN, KMedoids]
 
 
 @hookimpl

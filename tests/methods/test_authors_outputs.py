@@ -129,3 +129,39 @@ def test_a_method_equals_its_authors_code(
     assert relative_error(logits, golden[f"{start}/logits"]) < 1e-13
     if f"{start}/size" in golden:  # ToFu's sources are recorded as if dropped tokens merged
         assert groups(calls[-1].after) == recorded_groups(golden, start)
+
+
+EVIT = [
+    (fuse, schedule) for fuse in (True, False) for schedule in ("keep=0.7@1,3", "keep=0.5@2,3,4")
+]
+
+
+@pytest.mark.parametrize(("fuse", "schedule"), EVIT)
+def test_evit_equals_its_authors_code(
+    golden: Mapping[str, Any], vit: nn.Module, fuse: bool, schedule: str
+) -> None:
+    reduced = keeprate.reduce(vit, "evit", schedule, fuse=fuse, trace=True)
+    with torch.inference_mode(), watched(reduced.method) as calls:
+        logits = reduced(torch.from_numpy(golden["vit/input"]).double())
+    start = f"vit/evit/fuse={fuse}/{schedule}"
+    assert relative_error(logits, golden[f"{start}/logits"]) < 1e-9
+    assert reduced.token_counts[0].tolist() == golden[f"{start}/tokens_after_block"].tolist()
+    for image in range(len(logits)):
+        expected = [frozenset({patch}) for patch in range(64)]
+        for call in calls:
+            # the authors' code puts the best first, and the fused token last
+            kept = golden[f"{start}/kept{call.stage.block}"][image].tolist()
+            gone = [patches for i, patches in enumerate(expected) if i not in kept]
+            expected = [expected[i] for i in kept] + [frozenset().union(*gone)] * fuse
+            found = groups(call.after)[image]
+            assert sorted(map(sorted, expected)) == sorted(sorted(patches) for _, patches in found)
+
+
+@pytest.mark.parametrize("ratio", ["0.975", "0.8"])
+def test_dct_equals_its_authors_code(golden: Mapping[str, Any], vit: nn.Module, ratio: str) -> None:
+    reduced = keeprate.reduce(vit, "dct", f"keep={ratio}@0,1,2,3,4,5")
+    with torch.inference_mode():
+        logits = reduced(torch.from_numpy(golden["vit/input"]).double())
+    start = f"vit/dct/ratio={ratio}"
+    assert relative_error(logits, golden[f"{start}/logits"]) < 1e-9
+    assert reduced.token_counts[0].tolist() == golden[f"{start}/tokens_after_block"].tolist()

@@ -7,14 +7,23 @@ from pathlib import Path
 import pytest
 
 from keeprate import Place
-from keeprate.plugins.registry import registry
+from keeprate.plugins.parameters import parameters_of
+from keeprate.plugins.registry import load
 from keeprate.study import StudyProblems, read_study
 
-REDUCING = [offer.cls for offer in registry().methods.values() if offer.cls.reduces]
-WITHOUT_CLASS_TOKEN = ", ".join(cls.name for cls in REDUCING if not cls.requires_class_token)
-AFTER_BLOCK = ", ".join(cls.name for cls in REDUCING if cls.place is Place.AFTER_BLOCK)
 TINY = "vit_tiny_patch16_224"
 ON_PHOTOS = f"models: {TINY}\ndata: imagenet:photos\n"
+REDUCING = {
+    name: offer.cls
+    for name, offer in load(environ={"KEEPRATE_PLUGINS": ""}).methods.items()
+    if offer.cls.reduces
+}
+WITHOUT_CLASS_TOKEN = [name for name, cls in REDUCING.items() if not cls.requires_class_token]
+AFTER_THE_BLOCK = [
+    name if cls.place is Place.AFTER_BLOCK else f"{name}:place=after-block"
+    for name, cls in REDUCING.items()
+    if cls.place is Place.AFTER_BLOCK or "place" in {each.name for each in parameters_of(cls)}
+]
 PROBLEMS = {
     "unknown model": (
         "models:\n  - vit_tiny_patch16_225\ndata: imagenet:photos",
@@ -66,14 +75,15 @@ PROBLEMS = {
         "models: vit_little_patch16_reg4_gap_256\ndata: imagenet:photos\n"
         "methods:\n  - random\n  - name: class-attention",
         "s.yaml:5: methods.1: Method 'class-attention' needs a class token, and this "
-        f"VisionTransformer has none. Methods that would work: {WITHOUT_CLASS_TOKEN}.",
+        "VisionTransformer has none. Methods that would work: "
+        f"{', '.join(WITHOUT_CLASS_TOKEN)}.",
     ),
     "place": (
         "models: vit_pwee_patch16_reg1_gap_256\ndata: imagenet:photos\nmethods:\n  - tome\n"
         "  - zero-tprune",
         "s.yaml:4: methods.0: Method 'tome' acts after-attention, and in the blocks of this "
         "VisionTransformer attention and MLP run side by side. Methods that would work: "
-        f"{AFTER_BLOCK}.",
+        f"{', '.join(AFTER_THE_BLOCK)}.",
     ),
     "block": (
         ON_PHOTOS + "methods: random\nbudgets: [65%]\nschedules:\n  - keep@3\n  - keep@3,12",

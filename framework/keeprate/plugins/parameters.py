@@ -291,9 +291,9 @@ def _default_text(default: object) -> str:
 def _to_json(attribute: str, value: object) -> JsonValue:
     if isinstance(value, int) and value not in INT64:
         raise KeeprateError(f"{attribute} {OutOfRange()}.")
-    if value is None or isinstance(value, bool | int | float | str):
+    if value is None or isinstance(value, bool | int | float):
         return value
-    if isinstance(value, Path):
+    if isinstance(value, str | Path):  # an enumeration of texts is a text of another class
         return str(value)
     if isinstance(value, list | tuple):
         return [_to_json(attribute, item) for item in value]

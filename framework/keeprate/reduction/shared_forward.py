@@ -162,7 +162,7 @@ def _token_counts(model: ReducedModel, size: tuple[int, int]) -> Passage:
     plan, backbone = model.plan, model.backbone
     stages, empty = plan.stages(size), plan.empty_last_mlp
     patches = backbone.num_patches(size)
-    return tokens_per_block(backbone, patches, model.method.place, stages, empty_last_mlp=empty)
+    return tokens_per_block(backbone, patches, model.method, stages, empty_last_mlp=empty)
 
 
 def _block_macs(
@@ -182,7 +182,7 @@ def _block_macs(
         if stage is not None and stage.keep < left:
             macs += model.method.overhead_macs(shape_of(backbone, left), stage)
             reductions.append((key, stage))
-            left = stage.keep
+            left = model.method.left_after(left, stage.keep)
         last = block == backbone.depth - 1
         costs[block, tuple(reductions), last and model.plan.empty_last_mlp] = macs
     return costs
