@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from .records import RunInfo
+if TYPE_CHECKING:
+    from .records import RunInfo
 
 
 def labels_of(runs: Sequence[RunInfo], without: Collection[str] = ()) -> dict[str, str]:
