@@ -109,6 +109,9 @@ def test_the_runs_of_a_pass_are_timed_together(
     assert [speed and speed.ratio for speed in (speeds["random"], speeds["tome"])] == (
         [1.25, 1.5] if measured else [None, None]
     )
+    told = [event.text for event in heard if isinstance(event, Note)]
+    unknown = "No speed is known of 2 finished runs: with --force it is measured."
+    assert told == ([] if measured else [unknown])
     assert [event for event in heard if isinstance(event, SpeedAdvanced)] == [
         SpeedAdvanced(results["full"].id, 0.25),
         SpeedAdvanced(results["tome"].id, 0.5),

@@ -21,7 +21,7 @@ from ..study.comparison import Comparison, Run
 from .comparison_runner import ComparisonRunner, RunContext, StudyOutcome
 from .distributed import broadcast_from_first, is_first_process
 from .events import ComparisonLeft, ComparisonStarted, Event, Listener, Note, RunReused
-from .throughput import MOST_SECONDS
+from .throughput import MOST_SECONDS, speed_unknown
 
 _PATIENCE_SECONDS: Final = 10.0
 
@@ -103,8 +103,8 @@ def run(comparison: Comparison, context: RunContext) -> None:
     for note in comparison.notes:
         context.listen(Note(note))
     reused = {job.id: _reused(job, comparison, context) for job in comparison.jobs}
-    if comparison.options.throughput and (untimed := _without_speed(reused.values())):
-        context.listen(Note(untimed))
+    if comparison.options.throughput and (count := _untimed(reused.values())):
+        context.listen(Note(speed_unknown(count)))
     pending = [run_id for run_id, result in reused.items() if result is None]
     # the first process may have copied runs into the store meanwhile: all use its list
     pending = broadcast_from_first(pending)
@@ -131,15 +131,13 @@ def _reused(job: Run, comparison: Comparison, context: RunContext) -> Result | N
     return found.result
 
 
-def _without_speed(results: Iterable[Result | None]) -> str:
-    """Say of how many finished runs the speed is not known, nothing if of none.
+def _untimed(results: Iterable[Result | None]) -> int:
+    """Return of how many finished runs the speed is not known.
 
     The unpruned model is timed with the others, and has none of its own.
     """
     reduced = [result for result in results if result is not None and result.run.reduces]
-    count = sum(result.measured.throughput is None for result in reduced)
-    runs = f"{count:,} finished {'run' if count == 1 else 'runs'}"
-    return f"No speed is known of {runs}: with --force it is measured." if count else ""
+    return sum(result.measured.throughput is None for result in reduced)
 
 
 def _hash_sources() -> None:
