@@ -1,12 +1,12 @@
 """Print the runs of a store of texts against one of them, by the length of the texts.
 
-    python benchmarks/sentences.py runs/NAME RUN_ID_OR_METHOD [GROUPS]
+    python benchmarks/sentences.py runs/NAME METHOD [GROUPS]
 
-The texts are split by their tokens into GROUPS (3) of about equal size; all of them together come
-last. For each run at the same budget: its cost as a share of the unpruned model's on these texts,
-since short texts can reach few costs; top-1 minus the chosen run's, with its 95 % interval and
-McNemar's exact p; and the difference in mean KL from the unpruned model with its 95 % bootstrap
-interval.
+METHOD is chosen as by paired.py: a method or a label of the reports. The texts are split by their
+tokens into GROUPS (3) of about equal size; all of them together come last. For each run at the same
+budget: its cost as a share of the unpruned model's on these texts, since short texts can reach few
+costs; top-1 minus the chosen run's, with its 95 % interval and McNemar's exact p; and the
+difference in mean KL from the unpruned model with its 95 % bootstrap interval.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from paired import chosen
+from paired import baseline_of
 
 from keeprate.analysis.statistics import mcnemar_exact, paired_bootstrap, paired_difference
 from keeprate.results.labels import labels_of
@@ -62,7 +62,8 @@ def table(store: Store, wanted: str, budget: str, count: int) -> list[str]:
     results = store.results()[0]
     labels = labels_of([result.run for result in results])
     unpruned = store.rows(next(each.id for each in results if not each.run.reduces))
-    baseline = store.rows(chosen(results, wanted, budget).id)
+    same = [result for result in results if result.run.budget == budget]
+    baseline = store.rows(baseline_of(same, wanted, labels).id)
     lines = []
     for title, part in groups_by_length(unpruned, count).items():
         lines += [
@@ -71,7 +72,6 @@ def table(store: Store, wanted: str, budget: str, count: int) -> list[str]:
             "| KL | minus baseline [95 %] |",
             "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
         ]
-        same = [result for result in results if result.run.budget == budget]
         rows = {result.id: store.rows(result.id)[part] for result in same}
         for result in sorted(same, key=lambda each: rows[each.id]["kl"].mean()):
             found = cells(rows[result.id], baseline[part], unpruned[part])

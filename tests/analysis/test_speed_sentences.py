@@ -68,7 +68,7 @@ def test_noisy_speeds_are_called_so_in_every_report(tmp_path: Path) -> None:
 def test_too_few_rounds_give_no_interval(tmp_path: Path) -> None:
     group = timed(tmp_path, tome=QUIET[:5], random=())
     assert speed_of_group(group) == [
-        "2 speed-ups without an interval: too few rounds are known for one."
+        "2 speed-ups have no interval: too few rounds are known for one."
     ]
 
 

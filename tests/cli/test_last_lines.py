@@ -66,6 +66,20 @@ def test_the_command_names_the_program_as_it_can_be_called(
     assert ": keeprate compare --model" in ended(0)
 
 
+@pytest.mark.parametrize(
+    ("left", "line"),
+    [
+        (["tome"], "Stopped: 1 left. The same command goes on from here.\n"),
+        ([], "Stopped: 0 left.\n"),
+    ],
+)
+def test_a_stopped_study_goes_on_only_where_something_is_left(
+    left: list[str], line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert session._status(Path("runs"), StudyOutcome(left=left), stopped=True) == 130
+    assert capsys.readouterr().err == line
+
+
 def test_a_path_can_be_clicked_and_sentences_break_between_words_on_a_terminal_alone() -> None:
     page, sentence = Path("a b/report.html"), "At 65% tome is ahead with 87.00 %."
     assert (link(page), wrapped(sentence)) == (str(page), sentence)

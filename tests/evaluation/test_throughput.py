@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from keeprate.evaluation import comparison_runner
-from keeprate.evaluation.events import Event, SpeedAdvanced
+from keeprate.evaluation.events import Event, Note, SpeedAdvanced
 from keeprate.evaluation.throughput import _in_turns, _throughput
 from keeprate.results.records import Throughput
 from keeprate.results.store import Store
@@ -109,7 +109,24 @@ def test_the_runs_of_a_pass_are_timed_together(
     assert [speed and speed.ratio for speed in (speeds["random"], speeds["tome"])] == (
         [1.25, 1.5] if measured else [None, None]
     )
+    told = [event.text for event in heard if isinstance(event, Note)]
+    unknown = "No speed is known of 2 finished runs: with --force it is measured."
+    assert told == ([] if measured else [unknown])
     assert [event for event in heard if isinstance(event, SpeedAdvanced)] == [
         SpeedAdvanced(results["full"].id, 0.25),
         SpeedAdvanced(results["tome"].id, 0.5),
+    ]
+
+
+def test_runs_that_finished_without_speed_are_told_where_it_is_asked_for(tmp_path: Path) -> None:
+    asked = request((("tome", {}, "r=4"), ("random", {}, "r=4")), limit=4)
+    run(tmp_path, asked)
+    told: list[Event] = []
+    run(
+        tmp_path,
+        replace(asked, options=replace(asked.options, throughput=True)),
+        listen=told.append,
+    )
+    assert [event.text for event in told if isinstance(event, Note)] == [
+        "No speed is known of 2 finished runs: with --force it is measured."
     ]

@@ -62,6 +62,10 @@ def test_of_several_values_the_one_that_is_refused_is_told() -> None:
             "s.yaml:3: data: Data set 'corrupted' needs data and kind: write "
             "corrupted:data=DATA,kind=KIND.",
         ),
+        (
+            "corrupted:digits",
+            "s.yaml:3: data: Data set 'corrupted' needs kind: add kind=KIND.",
+        ),
     ],
 )
 def test_a_data_set_inside_another_is_checked(data: str, problem: str) -> None:

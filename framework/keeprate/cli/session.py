@@ -86,7 +86,8 @@ def _status(folder: Path, tally: StudyOutcome, *, stopped: bool) -> int:
 
     if stopped:
         left = ", ".join([f"{len(tally.left):,} left", *not_begun(len(tally.not_begun))])
-        _print(f"Stopped: {left}. The same command goes on from here.")
+        goes_on = " The same command goes on from here." * bool(tally.left or tally.not_begun)
+        _print(f"Stopped: {left}.{goes_on}")
         return INTERRUPTED
     if tally.failed:
         arguments = f"{shlex.quote(str(folder))} {tally.failed[0]}"

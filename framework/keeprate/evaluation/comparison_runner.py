@@ -29,7 +29,7 @@ from .events import (
 from .row_counter import RowCounter
 from .rows import RunRows, logits_of, outcome_of
 from .tasks import tasks_of
-from .throughput import measure_together
+from .throughput import measure_together, speed_unknown
 
 
 @dataclass
@@ -223,6 +223,9 @@ class ComparisonRunner:
             batch_size=options.loop.batch_size,
             watch=watch,
         )
+        # a study that is stopped meanwhile keeps its runs, without their speed
+        if len(speeds) < len(timed):
+            self.listen(Note(speed_unknown(len(timed))))
         return dict(zip(ids[1:], speeds, strict=False))
 
     def _measured(self, job: Run, outcome: RunRows, throughput: Throughput | None) -> Measured:

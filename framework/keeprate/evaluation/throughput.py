@@ -72,6 +72,12 @@ def measure_together(
     ]
 
 
+def speed_unknown(count: int) -> str:
+    """Say of how many finished runs the speed is not known, and what measures it."""
+    runs = f"{count:,} finished {'run' if count == 1 else 'runs'}"
+    return f"No speed is known of {runs}: with --force it is measured."
+
+
 def _throughput(
     plain_seconds: Sequence[float],
     reduced_seconds: Sequence[float],

@@ -150,7 +150,7 @@ def _explain_lacking(
         text = f"{cls.name}:{_placeholder(parameters[lacking_names[0]])}"
         return f"{needs} {ledger.source.assignment(path, text)}."
     values = ",".join(f"{name}={_placeholder(parameters[name])}" for name in lacking_names)
-    return f"{needs} write {cls.name}:{values}."
+    return f"{needs} {f'write {cls.name}:' if alone else 'add '}{values}."
 
 
 def _placeholder(parameter: Parameter) -> str:

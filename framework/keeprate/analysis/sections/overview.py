@@ -61,13 +61,13 @@ def overview_of_group(group: GroupFindings, level: float) -> tuple[str, ...]:
 def leaders_of_group(group: GroupFindings, level: float) -> list[str]:
     """Return a sentence for each budget: who is ahead, and what cannot be told from it.
 
-    Where series were compared, one more says what "distinguishable" means; `level` is that of the
+    Where one is ahead, one more says what "distinguishable" means; `level` is that of the
     intervals.
     """
     tables = [table for table in group.equal_cost if table.rivals]
     sentences = [_leader_sentence(table, group.metric) for table in tables]
     comparisons = sum(len(table.rivals) - 1 for table in tables)
-    if comparisons:
+    if any(_ahead(table) != list(table.rivals) for table in tables):
         sentences.append(
             f"Distinguishable: by paired tests on the same {group.samples}, at "
             f"{100 * level:g} %, corrected for {_count(comparisons, 'comparison')} (Holm)."
@@ -81,8 +81,8 @@ def speed_of_group(group: GroupFindings) -> list[str]:
     unsure = [point for point in timed if point.throughput_interval is None]
     sentences = []
     if unsure:
-        number = _count(len(unsure), "speed-up")
-        sentences.append(f"{number} without an interval: too few rounds are known for one.")
+        number = f"{_count(len(unsure), 'speed-up')} {'has' if len(unsure) == 1 else 'have'}"
+        sentences.append(f"{number} no interval: too few rounds are known for one.")
     wide = max((e for p in timed if (e := p.throughput_interval)), key=_spread, default=None)
     if wide is not None and _spread(wide) > _NOISY:
         noisy = next(point for point in timed if point.throughput_interval is wide)
@@ -154,8 +154,7 @@ def _leader_sentence(table: EqualCost, metric: MetricInfo) -> str:
     score = _score_text(best.score, metric)
     if not others:
         return f"At {table.budget} only {best.series} was run: {score}{_beside_unpruned(best)}."
-    # equal scores are sums of the same counts, so they are equal to the last bit
-    ahead = [rival.series for rival in table.rivals if rival.score.value == best.score.value]
+    ahead = [rival.series for rival in _ahead(table)]
     level = [r.series for r in others if r.level_with_best and r.series not in ahead]
     behind = [rival.series for rival in others if not rival.level_with_best]
     if len(ahead) == len(table.rivals):
@@ -172,6 +171,12 @@ def _leader_sentence(table: EqualCost, metric: MetricInfo) -> str:
         everyone = "all others are " if len(behind) > 1 and not level else ""
         parts.append(f"{everyone}distinguishably worse: {names_in_words(behind)}")
     return f"{'; '.join(parts)}."
+
+
+def _ahead(table: EqualCost) -> list[SeriesAtCost]:
+    # equal scores are sums of the same counts, so they are equal to the last bit
+    best = table.rivals[0].score.value
+    return [rival for rival in table.rivals if rival.score.value == best]
 
 
 def _beside_unpruned(rival: SeriesAtCost) -> str:
