@@ -27,6 +27,7 @@ from keeprate.backbones.loading.loaded import LoadedModel, weights_sha256
 from keeprate.cli import keeprate
 from keeprate.evaluation.events import Event, PassStarted
 from keeprate.plugins import registry as plugins
+from keeprate.plugins.parameters import values_of
 from keeprate.plugins.registry import load
 from keeprate.request import Cost, DataSpec, ModelSpec, Options, Request, RunSpec
 from keeprate.results import Store
@@ -99,7 +100,10 @@ def plain_weights(model: nn.Module) -> dict[str, torch.Tensor]:
 
 @pytest.fixture
 def sources_of_then(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Methods and data sets count as written as they were: their code may have changed since."""
+    """Methods and data sets count as written as they were: their code may have changed since.
+
+    So do their parameters: `random` has had a `place` since, whose default is what it did.
+    """
     then: dict[str, str] = EXPECTED["sources"]
 
     def of_then(cls: type) -> str:
@@ -107,6 +111,11 @@ def sources_of_then(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("keeprate.study.describe.source_sha256", of_then)
     monkeypatch.setattr("keeprate.plugins.nested_data.source_sha256", of_then)
+
+    def values_of_then(method: object) -> dict[str, Any]:
+        return {name: value for name, value in values_of(method).items() if name != "place"}
+
+    monkeypatch.setattr("keeprate.study.describe.values_of", values_of_then)
 
 
 @pytest.fixture
