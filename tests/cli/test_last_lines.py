@@ -37,7 +37,7 @@ def test_it_names_the_page_once_and_the_other_files_in_one_line(
     store = fill(Path("runs/mine"), {})
     for method, accuracy in (("tome", 0.9), ("random", 0.7)):
         put(store, make_run(method, 40, budget="65%"), accuracy)
-    session._report(store.folder, StudyOutcome(finished=["tome"]))
+    session._report((), store.folder, StudyOutcome(finished=["tome"]))
     *_, ahead, meaning, page, others = capsys.readouterr().out.splitlines()
     assert ahead.startswith("At 65% tome is ahead with ")
     assert meaning.startswith("Distinguishable: ")
