@@ -174,16 +174,14 @@ def values_of(instance: object) -> dict[str, JsonValue]:
     return {name: _to_json(f"{cls.__name__}.{name}", getattr(instance, name)) for name in names}
 
 
-def changed_parameters(instance: object) -> list[str]:
-    """Return the parameters of a built instance that are not defaults, as they are typed.
-
-    Those that the instance does not keep as attributes are left out.
-    """
-    return [
-        text_of({parameter.name: getattr(instance, parameter.name)})
+def changed_parameters(instance: object) -> str:
+    """Return a built instance's kept parameters that are no defaults: "pattern=I iterations=5"."""
+    changed = {
+        parameter.name: getattr(instance, parameter.name)
         for parameter in parameters_of(type(instance))
         if getattr(instance, parameter.name, parameter.default) != parameter.default
-    ]
+    }
+    return text_of(changed)
 
 
 def forgotten(instance: object) -> list[str]:

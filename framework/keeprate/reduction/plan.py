@@ -67,7 +67,7 @@ class Plan:
             return ()
         if self.budget is None:
             return self._make_stages(image_size, None)
-        setting = " ".join([self.method.name, *changed_parameters(self.method)])
+        setting = f"{self.method.name} {changed_parameters(self.method)}".rstrip()
         blocks = block_costs(self.backbone)  # read off the model once, for hundreds of schedules
         return solve(
             make=lambda scale: self._make_stages(image_size, scale),

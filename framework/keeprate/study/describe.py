@@ -51,7 +51,7 @@ def describe(comparison: Comparison, plan: Plan) -> RunInfo:
 def label_of(method: Method, info: RunInfo) -> str:
     """Return a run's name for people: method, parameters that are not defaults, cost."""
     changed = changed_parameters(method)
-    return " ".join(filter(None, [info.method, *changed, info.schedule, info.budget]))
+    return " ".join(filter(None, [info.method, changed, info.schedule, info.budget]))
 
 
 def _origin(offers: Mapping[str, Registered[Any]], cls: type) -> str:
