@@ -6,12 +6,13 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+METHODS := random attention-score class-attention tome zero-tprune
 INSTALL := $(BIN)/python -m pip install --quiet --no-build-isolation --constraint constraints.txt
 
 .PHONY: compare test test-all check docs clean
 
 compare: .venv/runtime.stamp
-	$(BIN)/keeprate compare --throughput
+	$(BIN)/keeprate compare --throughput --batch-size 32 $(addprefix --method ,$(METHODS))
 
 test: check
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile

@@ -94,7 +94,7 @@ def main() -> None:
     asked = parser.parse_args()
     runs = [RunSpec("random", {"seed": seed}, Cost("keep=0.5@3")) for seed in range(asked.runs)]
     options = Options(LoopOptions(accelerator="cpu"), throughput=False)
-    comparison = prepare(Request(ModelSpec(), DataSpec(), tuple(runs), options))
+    comparison = prepare(Request(ModelSpec(), DataSpec("digits"), tuple(runs), options))
     found: dict[str, list[tuple[float, Counter[str]]]] = {"its own": [], "a new one": []}
     with tempfile.TemporaryDirectory() as folder:
         fill(Store(Path(folder) / "a"), comparison, asked.megabytes)

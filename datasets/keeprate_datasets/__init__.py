@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 @hookimpl
 def keeprate_datasets() -> list[type[DataSet]]:
     from .cluttered_digits import ClutteredDigits
+    from .corrupted import Corrupted
     from .digits import Digits
     from .image_folder import ImageFolder
     from .imagenet import ImageNet
     from .text_file import TextFile
 
-    return [Digits, ClutteredDigits, ImageNet, ImageFolder, TextFile]
+    return [ClutteredDigits, Digits, ImageNet, ImageFolder, TextFile, Corrupted]

@@ -40,6 +40,7 @@ class ClutteredDigits(Digits):
     """
 
     name: ClassVar[str] = "cluttered-digits"
+    is_default: ClassVar[bool] = True
 
     def __init__(self, difficulty: int = DIFFICULTY) -> None:
         if difficulty not in DIFFICULTIES:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ._token_rows import others
 from .errors import KeeprateError
 
 _CHECKED_VERSION = "keeprate_numbers_in_version"
@@ -85,14 +86,57 @@ def check_merged(source: Tensor, into: Tensor, order: Tensor, count: int) -> Non
         )
 
 
-def check_source(source: Tensor, count: int) -> None:
-    """Raise KeeprateError unless `source` (B, R) names tokens of `count`, each at most once."""
+def checked_order(source: Tensor, into: Tensor, order: Tensor | None, x: Tensor) -> Tensor:
+    """Return the positions (B, N - R) of x (B, N, C) that stay; KeeprateError for a wrong merge."""
+    batch, count = x.shape[:2]
+    for name, index in (("source", source), ("into", into), ("order", order)):
+        if index is not None:
+            check_positions(f"tokens.merge: {name}", index, batch, x.device)
+    if into.shape != source.shape:
+        raise KeeprateError(
+            f"tokens.merge: into must be like source, {tuple(source.shape)}, not "
+            f"{tuple(into.shape)}."
+        )
+    if order is None:
+        check_source("tokens.merge", source, count)
+        order = others(source, count)
+    if order.shape[1] + source.shape[1] != count:
+        raise KeeprateError(
+            f"tokens.merge: order lists {order.shape[1]} tokens that stay and source "
+            f"{source.shape[1]} that merge, of {count}."
+        )
+    check_merged(source, into, order, count)
+    return order
+
+
+def check_source(verb: str, source: Tensor, count: int) -> None:
+    """Raise KeeprateError unless `source` (B, R) names tokens of `count`, each at most once.
+
+    The message begins with the `verb` that was given it.
+    """
     if not _has_values(source):
         return
     inside, times = _count_positions(source, count, None)
     if bool((inside != source).any() | (times > 1).any()):
-        _refuse_outside("tokens.merge: source", source, count)
-        _refuse_twice(times, source)
+        _refuse_outside(f"{verb}: source", source, count)
+        _refuse_twice(times, source, verb)
+
+
+def check_some(what: str, source: Tensor) -> None:
+    """Raise KeeprateError if `source` (B, R) names no token."""
+    if source.shape[1] == 0:
+        raise KeeprateError(f"{what} names no token: what is appended holds what at least one had.")
+
+
+def check_features(what: str, x: object, like: Tensor) -> None:
+    """Raise KeeprateError unless `x` is what `like` (B, C) is: shape, type and device."""
+    if not isinstance(x, Tensor) or x.shape != like.shape or x.dtype != like.dtype:
+        actual = f"{x.dtype} {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+        raise KeeprateError(
+            f"{what} must be the features of one token of each image, {like.dtype} "
+            f"{tuple(like.shape)}, not {actual}."
+        )
+    _check_device(what, x, like.device)
 
 
 def check_scores(score: object, shape: tuple[int, int], device: torch.device) -> Tensor:
@@ -191,7 +235,7 @@ def _refuse_outside(what: str, index: Tensor, count: int) -> None:
         )
 
 
-def _refuse_twice(times: Tensor, source: Tensor) -> None:
+def _refuse_twice(times: Tensor, source: Tensor, verb: str = "tokens.merge") -> None:
     if bool((times > 1).any()):
         image, position = _find_first(times > 1)
         times_in_source = int((source[image] == position).sum())
@@ -199,7 +243,7 @@ def _refuse_twice(times: Tensor, source: Tensor) -> None:
             min(times_in_source, 2)
         ]
         raise KeeprateError(
-            f"tokens.merge: position {position} of image {image} is {where}: a token stays or "
+            f"{verb}: position {position} of image {image} is {where}: a token stays or "
             "merges, once."
         )
 

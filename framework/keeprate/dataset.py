@@ -37,7 +37,16 @@ class DataSet(ABC):
 
     name: ClassVar[str]
     embedded: ClassVar[bool] = False
-    """Whether images and classifier ship with the package, so that the user need name neither."""
+    """Whether images and classifier ship with the package: there is nothing to decode."""
+    is_default: ClassVar[bool] = False
+    """Whether it is the data set where the user names none; it then ships its own classifier."""
+    variant: str = ""
+    """What tells it from others of its name, in a few words for people, where parameters do."""
+
+    @property
+    def title(self) -> str:
+        """The name with the variant, for people."""
+        return f"{self.name} ({self.variant})" if self.variant else self.name
 
     @abstractmethod
     def samples(self) -> Sequence[Sample]:
@@ -46,6 +55,15 @@ class DataSet(ABC):
     @abstractmethod
     def image(self, index: int) -> Tensor:
         """Return the decoded image of `samples()[index]`, (3, H, W) uint8 RGB, not transformed."""
+
+    def seen(self, index: int, image: Tensor) -> Tensor:
+        """Return what a model sees of `image`, (3, H, W) uint8, at the same size: all as it is.
+
+        `image` is `image(index)`, resized and cut out for the model, and is not to be written to.
+        Only scaling and normalisation follow. Override it to change images at the size at which
+        they are seen, the same way each time, and give such images a fingerprint of their own.
+        """
+        return image
 
     @abstractmethod
     def bind(self, num_classes: int, label_names: Sequence[str] | None) -> None:

@@ -90,9 +90,10 @@ class Method(ABC):
     `needs` (NOTHING) says what it reads of the attention; `place` (AFTER_ATTENTION) where in the
     block it acts; `requires_class_token` (False) whether models without one are refused;
     `proportional_attention` (False) whether log(token size) is added to the attention logits once
-    tokens have merged; `scores_block_output` (False) whether `score` sees the tokens as the block
-    leaves them; `keeps_per_image` (False) whether images may keep different numbers of tokens, at
-    most `stage.keep`. If the user names a budget but no schedule, the budget is solved for
+    tokens have merged; `scores_block_output` (False) whether `score` sees the tokens as `reduce`
+    does, at the method's place; `appends` (0) how many tokens each stage adds to those it keeps;
+    `keeps_per_image` (False) whether images may keep different numbers of tokens, at most
+    `stage.keep`. If the user names a budget but no schedule, the budget is solved for
     `default_schedule` ("keep") at `default_blocks` (3, 6, 9 of 12). `presets` are published
     settings.
     """
@@ -106,7 +107,9 @@ class Method(ABC):
     proportional_attention: bool = False
     """Whether log(token size) is added to the attention logits once tokens have merged."""
     scores_block_output: bool = False
-    """Whether `score` must see the tokens as the block leaves them, not as they enter it."""
+    """Whether `score` must see the tokens as `reduce` does, not as they enter the block."""
+    appends: int = 0
+    """How many tokens a stage appends to the `stage.keep` that it keeps (`Tokens.append`)."""
     keeps_per_image: ClassVar[bool] = False
     """Whether images may keep different numbers of tokens, at most `stage.keep`."""
     default_schedule: ClassVar[str] = "keep"
@@ -141,6 +144,21 @@ class Method(ABC):
     def most_removed(self, patches: int) -> int:
         """Return how many of `patches` patch tokens one stage can remove (at least one stays)."""
         return patches - 1
+
+    def left_after(self, entering: int, keep: int) -> int:
+        """Return the patch tokens that leave a stage, those it appends included.
+
+        A stage that keeps all tokens `entering` does nothing, and appends nothing.
+        """
+        return keep + self.appends if keep < entering else entering
+
+    def kept_at_rate(self, entering: int, rate: float) -> int | None:
+        """Return how many of `entering` patch tokens a stage of keep rate `rate` keeps.
+
+        None, the default: as schedules count, by the product of the rates so far. For methods whose
+        authors count in another way.
+        """
+        return None
 
     def overhead_macs(self, shape: Shape, stage: Stage) -> int:
         """Return the multiply-accumulates per image of the method itself at one stage."""

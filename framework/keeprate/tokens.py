@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from . import _token_checks as checks
+from ._token_rows import others, positions
 from ._token_state import MethodState, no_state
 from .errors import KeeprateError
 
@@ -49,6 +50,9 @@ class Tokens:
     """Whether `position` is recorded once tokens move."""
     context: object = None
     """Data for the backbone's blocks, the same for all images; methods do not use it."""
+    grid: tuple[int, int] | None = None
+    """Rows and columns of the patches that entered the first block; None: they form no grid.
+    A text is one row."""
     state: MethodState = field(default_factory=no_state, metadata=_PER_IMAGE)
     token_state: MethodState = field(default_factory=no_state, metadata=_PER_TOKEN)
 
@@ -63,6 +67,7 @@ class Tokens:
         trace: bool = False,
         follows_positions: bool = False,
         context: object = None,
+        grid: tuple[int, int] | None = None,
     ) -> Tokens:
         """Wrap fresh embeddings `x` (B, N, C): every token stands for one patch."""
         batch, count = x.shape[:2]
@@ -76,6 +81,7 @@ class Tokens:
             owner=position.expand(batch, -1) if trace else None,
             follows_positions=follows_positions,
             context=context,
+            grid=grid,
         )
 
     @property
@@ -176,8 +182,11 @@ class Tokens:
         is ascending. Raises KeeprateError for positions that do not exist, unless every token
         either stays or merges once, and for a target that merges itself.
         """
-        order = self._checked_order(source, into, order)
-        position = _positions(order, self.count)
+        order = checks.checked_order(source, into, order, self.x)
+        return self._merged(source, into, order, average)
+
+    def _merged(self, source: Tensor, into: Tensor, order: Tensor, average: bool) -> Tokens:
+        position = positions(order, self.count)
         position = position.scatter(1, source, position.gather(1, into))
         size = torch.zeros_like(self.size).scatter_add(1, position, self.size)
         stay = self._at(order, [name for name in TOKEN_FIELDS if name != "size"])
@@ -185,6 +194,23 @@ class Tokens:
         if average:
             stay["x"] = self._averaged(stay["x"], source, order, position, size)
         return replace(self, **stay, has_merged=True)
+
+    def append(self, source: Tensor, x: Tensor) -> Tokens:
+        """Put one token with the features `x` (B, C) behind the others, in place of `source`.
+
+        `source` (B, R) int64 names the tokens that go into it: it has the sum of their sizes, their
+        patches, and the position and `token_state` of the first named. A method declares how many
+        it `appends`. Raises KeeprateError for positions that do not exist or are named twice, no
+        position at all, and other features than those of one token.
+        """
+        checks.check_positions("tokens.append: source", source, self.x.shape[0], self.x.device)
+        checks.check_source("tokens.append", source, self.count)
+        checks.check_some("tokens.append: source", source)
+        checks.check_features("tokens.append: x", x, self.x[:, 0])
+        first, rest = source[:, :1], source[:, 1:]
+        order = torch.cat([others(source, self.count), first], dim=1)
+        moved = self._merged(rest, first.expand_as(rest), order, False)
+        return moved.with_x(torch.cat([moved.x[:, :-1], x[:, None]], dim=1))
 
     def _each(self, names: Iterable[str], change: Callable[[Tensor], Tensor]) -> dict[str, Any]:
         """Return the result of `change` for each tensor of the fields `names`, by field."""
@@ -201,7 +227,7 @@ class Tokens:
         kept = self._at(index, TOKEN_FIELDS)
         if self.valid is not None:
             valid = kept["valid"] if valid is None else kept["valid"] & valid
-        moved = index if self.owner is None else _positions(index, self.count, valid)
+        moved = index if self.owner is None else positions(index, self.count, valid)
         return replace(self, **kept | {"valid": valid, "owner": self._follow(moved)})
 
     def _at(self, order: Tensor, names: Iterable[str]) -> dict[str, Any]:
@@ -209,28 +235,6 @@ class Tokens:
         taken = self._each(names, lambda tensor: take_rows(tensor, order))
         first = self.follows_positions and self.position is None
         return taken | {"position": order} if first else taken
-
-    def _checked_order(self, source: Tensor, into: Tensor, order: Tensor | None) -> Tensor:
-        """Return the positions that stay; raise KeeprateError for any fault of a merge."""
-        batch, device = self.x.shape[0], self.x.device
-        for name, index in (("source", source), ("into", into), ("order", order)):
-            if index is not None:
-                checks.check_positions(f"tokens.merge: {name}", index, batch, device)
-        if into.shape != source.shape:
-            raise KeeprateError(
-                f"tokens.merge: into must be like source, {tuple(source.shape)}, not "
-                f"{tuple(into.shape)}."
-            )
-        if order is None:
-            checks.check_source(source, self.count)
-            order = _others(source, self.count)
-        if order.shape[1] + source.shape[1] != self.count:
-            raise KeeprateError(
-                f"tokens.merge: order lists {order.shape[1]} tokens that stay and source "
-                f"{source.shape[1]} that merge, of {self.count}."
-            )
-        checks.check_merged(source, into, order, self.count)
-        return order
 
     def _averaged(
         self, x: Tensor, source: Tensor, order: Tensor, position: Tensor, size: Tensor
@@ -282,19 +286,3 @@ def take_rows(x: Tensor, index: Tensor) -> Tensor:
     first = torch.arange(batch, device=x.device)[:, None] * count
     rows = x.reshape(batch * count, *rest).index_select(0, (index + first).flatten())
     return rows.view(batch, index.shape[1], *rest)
-
-
-def _positions(index: Tensor, count: int, valid: Tensor | None = None) -> Tensor:
-    """Invert `index` (B, K): the new position of each of `count` tokens, -1 if gone or padding."""
-    gone = torch.full((index.shape[0], count), -1, dtype=torch.int64, device=index.device)
-    new = torch.arange(index.shape[1], device=index.device).expand_as(index)
-    if valid is None:
-        return gone.scatter(1, index, new)
-    # padding may name a token that is also kept: the maximum prefers the kept position to -1
-    return gone.scatter_reduce(1, index, new.masked_fill(~valid, -1), "amax")
-
-
-def _others(index: Tensor, count: int) -> Tensor:
-    """Return the positions below `count` that `index` (B, R) does not name, ascending."""
-    stays = torch.ones(index.shape[0], count, device=index.device).scatter(1, index, 0.0)
-    return stays.argsort(dim=1, descending=True, stable=True)[:, : count - index.shape[1]]

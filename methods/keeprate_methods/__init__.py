@@ -10,17 +10,27 @@ from keeprate import Method, hookimpl
 @hookimpl
 def keeprate_methods() -> list[type[Method]]:
     """Offer the built-in methods."""
+    from .atc import ATC
     from .attention_score import AttentionScore
     from .class_attention import ClassAttention
+    from .dct import DCT
+    from .dpc_knn import DPCKNN
+    from .evit import EViT
+    from .fixed import Fixed
     from .full import Full
+    from .k_medoids import KMedoids
+    from .norm import Norm
+    from .pitome import PiToMe
     from .random_drop import RandomDrop
+    from .tofu import ToFu
     from .tome import ToMe
     from .zero_tprune import ZeroTPrune
 
-    return [Full, RandomDrop, AttentionScore, ClassAttention, ToMe, ZeroTPrune]
+    first: list[type[Method]] = [Full, RandomDrop, AttentionScore, ClassAttention, ToMe, ZeroTPrune]
+    return [*first, Norm, Fixed, DCT, EViT, ToFu, PiToMe, ATC, DPCKNN, KMedoids]
 
 
 @hookimpl
 def keeprate_studies() -> list[Path]:
-    """Offer the paper's ablations, its comparison and the study of convergence."""
+    """Offer the paper's ablations and comparison, convergence, and the reduction of texts."""
     return sorted((Path(__file__).parent / "studies").glob("*.yaml"))

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from keeprate import Shape
 
 
 @dataclass(frozen=True)
@@ -42,3 +46,9 @@ def bipartite_match(metric: Tensor, num_prefix: int, removed: int) -> Match:
     prefix_first = stays.clamp(max=num_prefix).argsort(dim=1, stable=True)
     order = stays.gather(1, prefix_first)
     return Match(merged * 2, into, order)
+
+
+def matching_macs(shape: Shape) -> int:
+    """Return the multiply-accumulates of the similarities of set A with set B."""
+    in_a = (shape.tokens + 1) // 2
+    return in_a * (shape.tokens - in_a) * shape.head_dim

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from keeprate import Method
+from keeprate import Method, Place
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,13 +16,19 @@ class RandomDrop(Method):
     """Keep patch tokens drawn uniformly at random: the floor every method must beat.
 
     The draw depends on `seed`, the image's index and the block alone, so that a run repeats
-    whatever the batch size, the order of the images and the device.
+    whatever the batch size, the order of the images and the device. `place` is where in a block it
+    drops: models whose attention and MLP run side by side can only do it after the block.
     """
 
     name: ClassVar[str] = "random"
 
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(
+        self,
+        seed: int = 0,
+        place: Literal["after-attention", "after-block"] = "after-attention",
+    ) -> None:
         self.seed = seed
+        self.place = Place(place)
 
     def score(self, tokens: Tokens, attention: Attention, stage: Stage) -> Tensor:
         """Return uniform random scores (B, N)."""

@@ -8,7 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from keeprate.tokens import take_rows
+from keeprate import Attention, Tokens
+from keeprate.tokens import at_least_float32, take_rows
+
+
+def patch_keys(tokens: Tokens, attention: Attention) -> Tensor:
+    """Return the keys of the patch tokens, averaged over heads, (B, n, d) in float32 or wider."""
+    keys = attention.k[:, :, tokens.num_prefix :]
+    return keys.to(at_least_float32(keys.dtype)).mean(dim=1)
 
 
 def cosine(a: Tensor, b: Tensor) -> Tensor:

@@ -41,6 +41,6 @@ class ToMe(Method):
 
     def overhead_macs(self, shape: Shape, stage: Stage) -> int:
         """Count the similarities of set A with set B and the merged tokens' weighted sums."""
-        in_a = (shape.tokens + 1) // 2
-        pairs = in_a * (shape.tokens - in_a) * shape.head_dim
-        return pairs + (shape.patches - stage.keep) * shape.channels
+        from .matching import matching_macs
+
+        return matching_macs(shape) + (shape.patches - stage.keep) * shape.channels

@@ -37,7 +37,7 @@ def disagreement_part(found: Disagreement | None, samples: str) -> dict[str, obj
 def _row(sample: DisagreedSample) -> dict[str, object]:
     return {
         "sample": sample.sample,
-        "label": _class(sample.label, sample.label_name),
+        "label": sample.label_text,
         "unpruned": _cell(sample.unpruned) if sample.unpruned else None,
         "guesses": [_cell(guess) for guess in sample.guesses],
         "different": sample.different_percent,
@@ -46,11 +46,7 @@ def _row(sample: DisagreedSample) -> dict[str, object]:
 
 
 def _cell(guess: PredictedClass) -> list[object]:
-    return [_class(guess.prediction, guess.name), guess.right]
-
-
-def _class(number: int, name: str) -> str:
-    return f"{name} ({number})" if name else str(number)
+    return [guess.text, guess.right]
 
 
 def _pictures(disagreement: Disagreement) -> tuple[list[dict[str, object]], int]:
@@ -71,10 +67,9 @@ def _pictures(disagreement: Disagreement) -> tuple[list[dict[str, object]], int]
 
 
 def _picture(sample: DisagreedSample, labels: tuple[str, ...], content: bytes) -> dict[str, object]:
-    label = _class(sample.label, sample.label_name)
+    label = sample.label_text
     predictions = [
-        f"{name}: {_class(guess.prediction, guess.name)}"
-        for name, guess in zip(labels, sample.guesses, strict=True)
+        f"{name}: {guess.text}" for name, guess in zip(labels, sample.guesses, strict=True)
     ]
     return {
         "title": f"Labelled {label}: {sample.sample}",
@@ -89,8 +84,7 @@ def _otherwise(sample: DisagreedSample, labels: tuple[str, ...]) -> list[str]:
     """Return a line for each run that predicts another class in the picture than in its rows."""
     names = [("unpruned", sample.unpruned), *zip(labels, sample.guesses, strict=True)]
     return [
-        f"In the picture {name} predicts {guess.pictured}, in its rows "
-        f"{_class(guess.prediction, guess.name)}."
+        f"In the picture {name} predicts {guess.pictured}, in its rows {guess.text}."
         for name, guess in names
         if guess is not None and guess.pictured
     ]

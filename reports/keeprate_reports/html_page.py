@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from keeprate.analysis.model import Findings
 from keeprate.analysis.run_table import unit_of
+from keeprate_reports.html_opening import opening_of
 from keeprate_reports.html_packing import script_json
 from keeprate_reports.html_payload import methods, payload
 
@@ -26,7 +27,7 @@ _SCRIPTS = (
     "groups",
     "page",
 )
-_STYLES = ("page", "parts", "disagreement")
+_STYLES = ("page", "parts", "opening", "disagreement")
 
 
 def page(findings: Findings) -> str:
@@ -38,6 +39,7 @@ def page(findings: Findings) -> str:
         .get_template("page.html.j2")
         .render(
             findings=findings,
+            opening=opening_of(findings),
             methods=methods(findings),
             models=list(dict.fromkeys(group.model for group in findings.groups)),
             data_sets=list(dict.fromkeys(group.data for group in findings.groups)),

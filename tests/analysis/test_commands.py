@@ -74,7 +74,7 @@ HUGGINGFACE = {
 }
 SAME_RUN = {
     *("name", "runs", "force", "throughput", "batch_size", "workers", "accelerator", "devices"),
-    *("cache_decoded", "engine", "logger"),
+    *("cache_decoded", "engine", "logger", "pictures"),
     *("checkpoint_seconds", "checkpoint_batches", "runs_per_pass"),
 }
 """Options that change where and how a run is computed, not which run it is."""

@@ -72,7 +72,7 @@ def test_lower_is_better_where_the_metric_says_so(tmp_path: Path) -> None:
     assert second.verdict is not None
     assert second.verdict.difference.value == pytest.approx(0.2)
     assert second.verdict.text.startswith("worse by 0.2")
-    assert "is best with" in " ".join(group.overview)
+    assert "is ahead with" in " ".join(group.overview)
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,7 @@ def test_markdown_tells_of_comparisons_and_marks_the_best(found: Findings, tmp_p
     text = path.read_text(encoding="utf-8")
     assert "### At 50%" in text
     assert "### zt: mode at 50%" in text
-    assert "distinguishably better than all others" in text
+    assert "; distinguishably worse: " in text
     assert "## How it was computed" in text
     bold = [line for line in text.splitlines() if line.startswith("| **")]
     assert len(bold) == 4

@@ -21,8 +21,8 @@ def run(*arguments: str | Path) -> Result:
 
 
 def compare(runs: Path, *arguments: str) -> Result:
-    small = ("--limit", "12", "--no-throughput", "--accelerator", "cpu", "--runs", runs)
-    return run("compare", *small, *arguments)
+    small = ("--data", "digits", "--limit", "12", "--no-throughput", "--no-pictures")
+    return run("compare", *small, "--accelerator", "cpu", "--runs", runs, *arguments)
 
 
 @pytest.mark.slow
@@ -176,29 +176,6 @@ def test_a_folder_that_cannot_be_written_to_is_refused_before_any_image(
     failed = compare(tmp_path / "file", "--method", "random", "--budget", "50%")
     assert failed.exit_code == 2
     assert "Cannot write to" in failed.stderr
-
-
-def test_macs_prints_the_parts_and_what_is_kept() -> None:
-    done = run("macs", "deit_small_patch16_224", "--method", "tome", "--schedule", "r=13")
-    assert done.exit_code == 0, done.output
-    lines = {line.split("  ")[0]: line.split()[-2:] for line in done.output.splitlines()}
-    assert lines["model"] == ["4598.882", "2702.701"]
-    assert lines["total"] == ["4598.882", "2706.172"]
-    assert "40@11" in done.output
-
-
-def test_macs_of_an_unknown_model_suggests_a_name() -> None:
-    failed = run("macs", "deit_smal_patch16_224")
-    assert failed.exit_code == 2
-    assert "Did you mean 'deit_small_patch16_224'?" in failed.output
-
-
-def test_a_size_of_no_whole_number_of_patches_has_no_cost() -> None:
-    failed = run("macs", "vit_tiny_patch16_224", "--image-size", "230")
-    assert failed.exit_code == 2
-    assert failed.stderr == (
-        "Error: Image size 230 is not a multiple of the model's patch size 16: use 224 or 240.\n"
-    )
 
 
 NARROW = '''

@@ -128,7 +128,9 @@ def test_a_budget_that_short_texts_cannot_meet_is_noted(
     assert done.exit_code == 0, done.output
     measured = stored(tmp_path)["random"].measured.macs
     share = f"{measured.total / measured.unpruned:.1%}"
-    assert f"Note: Method 'random' costs {share} of the unpruned model on these" in done.output
+    assert (
+        f"Note: Run 'random keep 50%' costs {share} of the unpruned model on these" in done.output
+    )
 
 
 def test_speed_is_measured_on_texts(tmp_path: Path, texts: tuple[str, ...]) -> None:

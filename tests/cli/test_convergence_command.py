@@ -20,7 +20,7 @@ PHOTOGRAPHS = DATA / "imagenet-sample/val"
 
 
 def convergence(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(keeprate, ["convergence", *map(str, arguments)])
+    return CliRunner().invoke(keeprate, ["convergence", "--data", "digits", *map(str, arguments)])
 
 
 def error(*arguments: str) -> str:

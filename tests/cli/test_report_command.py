@@ -71,12 +71,12 @@ def test_it_says_who_is_ahead_at_each_budget_unless_groups_are_many(
         put(store, make_run("random", keep, budget=f"{keep}%"), accuracy=0.7)
         put(store, make_run("tome", keep, budget=f"{keep}%"), accuracy=0.9)
     said = command("runs/second", "--report", "csv").stdout
-    assert said.count(" is best with ") == 2
-    assert "\nAt 50% tome is best with 87.00 % [81.63, 90.97] top-1" in said
+    assert said.count(" is ahead with ") == 2
+    assert "\nAt 50% tome is ahead with 87.00 % [81.63, 90.97] top-1" in said
     for number in range(5):
         other = make_backbone(f"other{number}", f"0{number}")
         put(store, make_run("tome", 30, backbone=other))
-    assert " is best with " not in command("runs/second", "--report", "csv").stdout
+    assert " is ahead with " not in command("runs/second", "--report", "csv").stdout
 
 
 def test_it_writes_only_what_is_named_where_it_is_told(command: Command) -> None:

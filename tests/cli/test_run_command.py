@@ -6,11 +6,14 @@ import re
 from itertools import count
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
 from keeprate.cli import keeprate
+from keeprate.cli.opening import draw_pictures
 from keeprate.evaluation import estimate as estimates
+from keeprate.evaluation.comparison_runner import StudyOutcome
 from keeprate.evaluation.estimate import (
     Speed,
     calibrate,
@@ -26,6 +29,7 @@ from paths import DOCS
 
 PAGE = (DOCS / "studies.md").read_text(encoding="utf-8")
 STUDY = """
+data: digits
 methods: [tome, random]
 budgets: [65%]
 limit: 6
@@ -54,6 +58,52 @@ def test_a_study_runs_and_reports() -> None:
     assert done.exit_code == 0, done.output
     assert runs_in("runs/study") == [("full", None, 6), ("random", "65%", 6), ("tome", "65%", 6)]
     assert Path("runs/study/table.md").is_file()
+    assert "Drew 4 images into runs/study/pictures\n" in done.stdout
+    assert 'id="opening"' in Path("runs/study/report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_pictures_can_be_left_out() -> None:
+    assert run("study.yaml", "--no-pictures").exit_code == 0
+    assert not Path("runs/study/pictures").exists()
+    assert 'id="opening"' not in Path("runs/study/report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (RuntimeError("out of\nmemory"), "out of memory"),
+        (KeyboardInterrupt(), "KeyboardInterrupt"),
+    ],
+)
+def test_what_stops_the_pictures_is_told_in_one_line(
+    error: BaseException,
+    told: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def draw_opening(*arguments: object) -> None:
+        raise error
+
+    monkeypatch.setattr("keeprate.visualization.opening_pictures.draw_opening", draw_opening)
+    one = Request(ModelSpec(), DataSpec(), ())
+    with click.Context(click.Command("run")):
+        assert not draw_pictures([one], Path("runs"), StudyOutcome())
+        assert capsys.readouterr().err == f"No pictures: {told}\n"
+        assert not draw_pictures([one, one], Path("runs"), StudyOutcome())  # draws none
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.slow
+def test_pictures_that_cannot_be_drawn_fail_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def draw_opening(*arguments: object) -> None:
+        raise RuntimeError("out of\nmemory")
+
+    monkeypatch.setattr("keeprate.visualization.opening_pictures.draw_opening", draw_opening)
+    done = run("study.yaml")
+    assert done.exit_code == 0, done.output
+    assert "No pictures: out of memory\n" in done.stderr
+    assert Path("runs/study/report.html").is_file()
 
 
 @pytest.mark.slow
@@ -135,10 +185,17 @@ def test_a_dry_run_shows_every_run_and_an_estimate_and_writes_nothing() -> None:
     assert set(Path().rglob("*")) == before
 
 
+def test_a_run_is_named_by_its_changes_as_they_are_typed() -> None:
+    changed = {"iterations": (1,), "head_filter": False, "tolerance": None}
+    runs = (RunSpec("zero-tprune", changed, Cost("keep=0.5@6")),)
+    *_, job = without_weights(Request(ModelSpec(), DataSpec(), runs, Options())).jobs
+    assert job.label == "zero-tprune iterations=1 head_filter=false keep=0.5@6"
+
+
 def request(**options: object) -> Request:
     runs = tuple(RunSpec("random", {"seed": s}, Cost("keep=0.5@6")) for s in range(3))
     loop = LoopOptions(2, accelerator="cpu", workers=int(str(options.pop("workers", 0))))
-    return Request(ModelSpec(), DataSpec(), runs, Options(loop, limit=10, **options))  # type: ignore[arg-type]
+    return Request(ModelSpec(), DataSpec("digits"), runs, Options(loop, limit=10, **options))  # type: ignore[arg-type]
 
 
 def test_an_estimate_counts_what_is_shared_once() -> None:

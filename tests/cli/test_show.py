@@ -20,6 +20,7 @@ from keeprate.visualization.patch_pictures import enlarged
 pytestmark = pytest.mark.usefixtures("own_folder", "own_registry")
 
 WIDTH = 224
+DIGITS = ("--data", "digits")
 
 
 def show(*arguments: str | Path) -> Result:
@@ -37,16 +38,18 @@ def size(path: str | Path) -> tuple[int, int]:
         return image.size
 
 
-def test_digits_need_no_option() -> None:
-    done = show("0", "test/0018", "--method", "tome", "--method", "random", "--budget", "50%")
+def test_samples_are_named_by_id_or_place() -> None:
+    done = show(
+        "0", "test/0018", *DIGITS, "--method", "tome", "--method", "random", "--budget", "50%"
+    )
     assert done.exit_code == 0, done.output
     assert done.output == "runs/pictures/test-0000.png\nruns/pictures/test-0018.png\n"
     assert size("runs/pictures/test-0000.png")[0] == 7 * (WIDTH + 8) - 8 + 24
 
 
 def test_without_a_method_all_that_fit_are_drawn() -> None:
-    tall = show("0", "--output", "all")
-    one = show("0", "--output", "one", "--method", "tome")
+    tall = show("0", *DIGITS, "--output", "all")
+    one = show("0", *DIGITS, "--output", "one", "--method", "tome")
     assert (tall.exit_code, one.exit_code) == (0, 0), tall.output
     rows = size("all/test-0000.png")[1] / size("one/test-0000.png")[1]
     assert rows > 4
@@ -54,10 +57,12 @@ def test_without_a_method_all_that_fit_are_drawn() -> None:
 
 def test_what_survives_is_what_was_there() -> None:
     """A kept patch is in the picture as it is in the image, a dropped one is not."""
-    done = show("0", "--method", "class-attention", "--schedule", "20@5", "--blocks", "5,4")
+    done = show(
+        "0", *DIGITS, "--method", "class-attention", "--schedule", "20@5", "--blocks", "5,4"
+    )
     assert done.exit_code == 0, done.output
     picture = np.asarray(Image.open("runs/pictures/test-0000.png"))
-    digit = build_data(DataSpec()).image(0).permute(1, 2, 0).numpy()
+    digit = build_data(DataSpec("digits")).image(0).permute(1, 2, 0).numpy()
     image = enlarged(digit, WIDTH)
     [top] = [y for y in range(200) if np.array_equal(picture[y : y + WIDTH, 12:236], image)]
     for column, kept in ((1, 64), (2, 20)):
@@ -69,8 +74,8 @@ def test_what_survives_is_what_was_there() -> None:
 
 def test_an_overlay_adds_rows_of_methods_that_rank() -> None:
     methods = ("--method", "tome", "--method", "zero-tprune")
-    assert show("0", *methods, "--output", "plain").exit_code == 0
-    assert show("0", *methods, "--overlay", "--output", "maps").exit_code == 0
+    assert show("0", *DIGITS, *methods, "--output", "plain").exit_code == 0
+    assert show("0", *DIGITS, *methods, "--overlay", "--output", "maps").exit_code == 0
     higher = size("maps/test-0000.png")[1] - size("plain/test-0000.png")[1]
     assert WIDTH < higher < 1.5 * WIDTH
 
@@ -111,16 +116,20 @@ def test_mistakes_are_said_in_one_line(tiny: tuple[Path, Path]) -> None:
     assert error("none.jpg", *model) == (
         "No image file 'none.jpg'. To name samples of a data set, add --data NAME."
     )
-    assert error("600").startswith("Data set 'digits' has no sample '600': give an id, as 'test/")
-    assert error("0", "--blocks", "3,12") == (
+    assert error("600", *DIGITS).startswith(
+        "Data set 'digits' has no sample '600': give an id, as 'test/"
+    )
+    assert error("0", *DIGITS, "--blocks", "3,12") == (
         "--blocks names block 12, but the model's blocks are 0 to 11."
     )
-    assert error("0", "--method", "tom") == "No method 'tom'. Did you mean 'tome'?"
-    assert error("0", "--method", "full") == (
+    assert error("0", *DIGITS, "--method", "tom") == "No method 'tom'. Did you mean 'tome'?"
+    assert error("0", *DIGITS, "--method", "full") == (
         "Method 'full' reduces nothing: drop schedule and budget."
     )
-    assert error("0", "--weights", tiny[0]) == "--weights and --image-size need --model NAME."
-    assert error("0", "--std", "0.5") == "--model: std goes with a model's name."
+    assert (
+        error("0", *DIGITS, "--weights", tiny[0]) == "--weights and --image-size need --model NAME."
+    )
+    assert error("0", *DIGITS, "--std", "0.5") == "--model: std goes with a model's name."
     assert error("0", *model, "--crop-pct", "90") == (
         "--crop-pct: must be less than or equal to 1, not 90."
     )
@@ -129,9 +138,12 @@ def test_mistakes_are_said_in_one_line(tiny: tuple[Path, Path]) -> None:
         f"Cannot read the image '{tiny[1] / 'broken.jpg'}': "
     )
     Path("file").touch()
-    said = error("0", "--method", "tome", "--output", "file/below")
+    said = error("0", *DIGITS, "--method", "tome", "--output", "file/below")
     assert said.startswith("Cannot write to file/below: ")
-    assert "'1,b' is not a list of whole numbers, as 1,3,5." in show("0", "--blocks", "1,b").stderr
+    assert (
+        "'1,b' is not a list of whole numbers, as 1,3,5."
+        in show("0", *DIGITS, "--blocks", "1,b").stderr
+    )
     assert "Missing argument 'IMAGE...'" in show().stderr
 
 

@@ -1,4 +1,4 @@
-"""The embedded data set: a fixed held-out split and a classifier that knows it well."""
+"""The digits: a fixed held-out split and a classifier that knows it well."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from keeprate.backbones.loading.model_input import ModelInput
 from keeprate.data.images import build_transform
 from keeprate.data.samples import ImageSamples
 from keeprate.errors import KeeprateError
+from keeprate.plugins.registry import load
 from keeprate_datasets import digits
 from keeprate_datasets.digits import Digits
 
@@ -92,3 +93,18 @@ def test_other_weights_than_those_of_the_log_are_refused(monkeypatch: pytest.Mon
     monkeypatch.setattr(digits, "weights_file", lambda name: f"{name}.py")
     with pytest.raises(KeeprateError, match=r"digits\.py is not the file that digits\.json"):
         digits.load_classifier()
+
+
+def test_one_data_set_that_ships_is_the_default_and_brings_its_classifier() -> None:
+    found = load(environ={"KEEPRATE_PLUGINS": ""})
+    assert len([offer for offer in found.datasets.values() if offer.cls.is_default]) == 1
+    data = found.default_dataset()
+    assert data.embedded
+    assert data().classifier() is not None
+
+
+def test_without_a_default_data_set_one_has_to_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = load(environ={"KEEPRATE_PLUGINS": ""})
+    monkeypatch.setattr(found.default_dataset(), "is_default", False)
+    with pytest.raises(KeeprateError, match=r"^No data set is the default one here: name one with"):
+        found.default_dataset()

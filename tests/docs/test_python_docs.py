@@ -28,6 +28,13 @@ def test_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert Path("accuracy.html").stat().st_size > 1000
 
 
+def test_a_model_is_reduced_as_the_page_shows(capsys: pytest.CaptureFixture[str]) -> None:
+    cells = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    [cell] = [code for code in cells if "shorter.token_counts" in code]
+    exec(compile(f"import keeprate\n{cell}", "python.md", "exec"), {})
+    assert "1253683200" in capsys.readouterr().out
+
+
 def test_every_argument_is_explained() -> None:
     from inspect import signature
 

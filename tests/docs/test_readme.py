@@ -56,7 +56,7 @@ def test_every_keeprate_command_runs(folder: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.chdir(folder)
     draw_svg_alone(monkeypatch)
     typed = [shlex.split(command) for command in commands() if command.startswith("keeprate ")]
-    assert len(typed) >= 14
+    assert len(typed) >= 12
     for command in typed:
         small = [option for name in SMALL if name in command for option in SMALL[name]]
         done = CliRunner().invoke(keeprate, [*command[1:], *small])
@@ -70,21 +70,20 @@ def test_every_make_target_exists() -> None:
     assert all(re.search(rf"^{target}:", MAKEFILE, flags=re.MULTILINE) for target in targets)
 
 
-def test_the_python_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    example = next(block for block in blocks("python") if "keeprate.reduce" in block)
-    exec(compile(example, "README.md", "exec"), {})
-    assert "1253683200" in capsys.readouterr().out
+def test_it_begins_with_a_picture_two_commands_and_the_plot() -> None:
+    lines = README.splitlines()
+    assert len(lines) <= 150
+    paragraphs = README.split("\n\n")
+    shown = [place for place, text in enumerate(paragraphs) if text.startswith("![")]
+    commands_at = paragraphs.index("```console\n$ make compare\n$ make test\n```")
+    assert shown[0] < commands_at < shown[1] == commands_at + 1
+    assert all(len(text.splitlines()) <= 5 for text in paragraphs[: shown[1]])
 
 
-@pytest.mark.slow
-def test_the_example_of_a_whole_comparison_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    example = next(block for block in blocks("python") if "keeprate.compare" in block)
-    exec(compile(example, "README.md", "exec"), {})
-    assert (tmp_path / "notebook.svg").stat().st_size > 0
-    assert (tmp_path / "runs/notebook").is_dir()
+def test_its_pictures_are_small() -> None:
+    files = [ROOT / name for name in re.findall(r"!\[[^\]]*\]\((.*?)\)", README)]
+    assert len(files) == 2
+    assert sum(path.stat().st_size for path in files) < 300_000
 
 
 def test_ci_calls_the_test_command_of_the_readme() -> None:

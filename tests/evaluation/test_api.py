@@ -53,6 +53,7 @@ def classifier() -> nn.Module:
 @pytest.mark.slow
 def test_every_kind_of_method_is_run_at_every_cost() -> None:
     table = keeprate.compare(
+        data="digits",
         methods=["zero-tprune:pattern=I", ToMe, RandomDrop(seed=7), key_norm, key_norm(power=-1.0)],
         budgets=["80%", 0.03],
         **SMALL,
@@ -96,7 +97,7 @@ def test_all_methods_that_fit_run_where_none_is_named() -> None:
 def test_nothing_is_computed_twice_and_the_command_line_shares_the_store(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    typed = "compare --method tome --schedule r=4 --limit 20 --accelerator cpu --no-throughput"
+    typed = "compare --data digits --method tome --schedule r=4 --limit 20 --accelerator cpu"
     assert CliRunner().invoke(command, typed.split()).exit_code == 0
     monkeypatch.setattr("keeprate.evaluation.comparison_runner.ComparisonRunner.run", refuse)
     table = compare(methods="tome")
@@ -290,16 +291,18 @@ def test_only_what_is_named_can_be_asked_for_elsewhere() -> None:
     data = registry().dataset("digits")()
     for request in (
         Request(ModelSpec(), DataSpec(built=data), (named,)),
-        Request(ModelSpec(built=asking._loaded(classifier())), DataSpec(), (named,)),
-        Request(ModelSpec(), DataSpec(), (named, RunSpec("key-norm", given=key_norm))),
+        Request(ModelSpec(built=asking._loaded(classifier())), DataSpec("digits"), (named,)),
+        Request(ModelSpec(), DataSpec("digits"), (named, RunSpec("key-norm", given=key_norm))),
     ):
         assert not request.is_by_name
 
 
 def test_an_engine_that_asks_again_by_name_is_told_that_there_is_none() -> None:
-    given = Request(ModelSpec(), DataSpec(), (RunSpec("key-norm", {}, Cost("r=4"), key_norm),))
+    given = Request(
+        ModelSpec(), DataSpec("digits"), (RunSpec("key-norm", {}, Cost("r=4"), key_norm),)
+    )
     assert prepare(given).request is None
-    named = Request(ModelSpec(), DataSpec(), (RunSpec("tome", {}, Cost("r=4")),))
+    named = Request(ModelSpec(), DataSpec("digits"), (RunSpec("tome", {}, Cost("r=4")),))
     assert prepare(named).request is named
 
 
@@ -315,7 +318,7 @@ ON_TWO_DEVICES = """
 import keeprate
 
 methods = ["random", "tome"]
-how = {"limit": 30, "accelerator": "cpu", "workers": 0, "logger": "csv"}
+how = {"data": "digits", "limit": 30, "accelerator": "cpu", "workers": 0, "logger": "csv"}
 table = keeprate.compare(methods=methods, schedules="r=4", seeds=[1, 2], devices=2, **how)
 print("|".join(sorted(table.frame["id"])))
 """

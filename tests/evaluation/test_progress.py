@@ -12,12 +12,14 @@ from rich.console import Console
 from event_factory import FOLDER, LABELS, RUNS, TITLE, Clock, advanced, failed, finished, started
 from keeprate.evaluation.events import (
     ComparisonLeft,
+    ComparisonStarted,
     Event,
     Note,
     PassAdvanced,
     PassEnded,
     PassStarted,
     RunReused,
+    SpeedAdvanced,
 )
 from keeprate.evaluation.progress.live import LiveProgress
 from keeprate.evaluation.progress.plain import PlainProgress, progress
@@ -143,11 +145,115 @@ def test_the_display_shows_counts_pass_and_accuracies() -> None:
     assert lines[:4] == [
         "deit_tiny on digits",
         "1 done, 1 failed, 3 left, 1 reused, after 10 s",
-        "about 1 min 20 s left for all runs",
-        "20,000 of 50,000 images, 2 runs, 1,000 images/s, 30 s left",
+        "20,000 of 50,000 images, 2 runs, 1,000 images/s",
+        # 10 s of 90 s are a ninth of 57 places
+        f"{'━' * 6}{' ' * 51}  about 1 min 20 s left",
     ]
-    assert lines[4] == "━" * 24
-    assert lines[5:] == ["tome [red]21@3[/red]   81.40%", "tome [red]22@3[/red]   failed"]
+    assert lines[4:] == ["tome [red]21@3[/red]   81.40%", "tome [red]22@3[/red]   failed"]
+
+
+def with_budgets(speed_seconds: float = 0.0) -> ComparisonStarted:
+    """The unpruned run, and two methods at two budgets, one of which is missing."""
+    full, *reduced = RUNS[:4]
+    texts = ("tome r 80%", "tome r 50%", "random keep 80%")
+    labels = {full.id: "full"} | {run.id: text for run, text in zip(reduced, texts, strict=True)}
+    budgets = {run.id: text.split()[-1] for run, text in zip(reduced, texts, strict=True)}
+    return ComparisonStarted(TITLE, labels, 100, budgets, speed_seconds)
+
+
+def test_a_row_is_a_method_and_a_column_a_budget() -> None:
+    shown, _, clock = live()
+    shown(with_budgets())
+    shown(PassStarted([run.id for run in RUNS[:4]], 100, 0))
+    clock.seconds += 1
+    shown(advanced(50, {run.id: 0.9 - 0.1 * place for place, run in enumerate(RUNS[:4])}))
+    assert drawn(shown)[-4:] == [
+        "top-1 so far               80%      50%",
+        "full           90.00%",
+        "tome r                  80.00%   70.00%",
+        "random keep             60.00%",
+    ]
+
+
+def test_budgets_without_room_are_counted_among_the_hidden_runs() -> None:
+    shown, _, clock = live(width=34)
+    shown(with_budgets())
+    shown(PassStarted([run.id for run in RUNS[:4]], 100, 0))
+    clock.seconds += 1
+    shown(advanced(50, {run.id: 0.5 for run in RUNS[:4]}))
+    lines = drawn(shown)
+    assert lines[-5:-1] == [
+        "top-1 so far                 80%",
+        "full             50.00%",
+        "tome r                    50.00%",
+        "random keep               50.00%",
+    ]
+    assert lines[-1] == "... and 1 more"
+    assert not any("50%" in line.split() for line in lines)
+
+
+def test_while_speed_is_measured_the_figures_stay_and_the_time_left_is_told() -> None:
+    shown, _, clock = live()
+    shown(with_budgets(speed_seconds=30))
+    shown(PassStarted([run.id for run in RUNS[:4]], 100, 0))
+    clock.seconds += 10
+    shown(advanced(50, {run.id: 0.5 for run in RUNS[:4]}))
+    # 10 s for the other half of the images, and 30 s for speed
+    assert drawn(shown)[3].endswith("  about 40 s left")
+    clock.seconds += 10
+    shown(advanced(50, {run.id: 0.25 for run in RUNS[:4]}))
+    shown(PassEnded())
+    assert "tome r                  25.00%   25.00%" in drawn(shown)
+    shown(SpeedAdvanced(RUNS[0].id, 0.0))
+    assert drawn(shown)[3].endswith("  about 30 s left")
+    clock.seconds += 5
+    shown(SpeedAdvanced(RUNS[1].id, 0.25))
+    lines = drawn(shown)
+    assert lines[2] == "measuring the speed of tome r 80%"
+    assert lines[3].endswith("  about 15 s left")
+    assert "tome r                  25.00%   25.00%" in lines
+
+
+def test_the_bar_never_goes_back() -> None:
+    shown, _, clock = live()
+    state = shown.tally
+    shown(with_budgets())
+    shown(PassStarted([RUNS[0].id], 100, 0))
+    clock.seconds += 1
+    shown(advanced(50))
+    before = state.share_done()
+    clock.seconds += 60
+    shown(advanced(1))
+    after = state.share_done()
+    assert before is not None
+    assert after is not None
+    assert after >= before
+
+
+def test_runs_that_finish_are_in_the_display_and_not_in_a_line_as_well() -> None:
+    shown, stream, _ = live()
+    with shown:
+        for event in (started(3), RunReused(RUNS[0].id, "", "runs/study"), finished(RUNS[1])):
+            shown(event)
+    assert "GMACs" not in stream.getvalue()
+    assert "finished before" not in stream.getvalue()
+    assert "1 done, 1 left, 1 reused (--force runs these again)" in stream.getvalue()
+
+
+def test_before_a_comparison_is_ready_the_display_says_so() -> None:
+    assert drawn(live()[0]) == ["getting ready, after 0 s"]
+
+
+def test_plain_lines_say_when_speed_is_measured_and_how_far_it_is() -> None:
+    stream, clock = io.StringIO(), Clock()
+    with PlainProgress(FOLDER, stream, clock) as listen:
+        for place in range(4):
+            listen(SpeedAdvanced(RUNS[1].id, place / 4))
+            clock.seconds += 16
+    assert stream.getvalue().splitlines() == [
+        "Measuring speed, one run after another and back",
+        "Measuring speed, 50% done",
+    ]
 
 
 @pytest.mark.parametrize(("metric", "text"), [("top1", "12.30%"), ("kl", "0.1230")])
@@ -159,10 +265,9 @@ def test_figures_are_shown_in_the_unit_of_their_metric(metric: str, text: str) -
     assert drawn(shown)[-1].split()[-1] == text
 
 
-def test_between_passes_only_the_counts_are_shown() -> None:
+def test_before_the_first_pass_only_the_counts_are_shown() -> None:
     shown, _, _ = live()
-    for event in (started(2), PassStarted([RUNS[0].id], 10, 0), PassEnded()):
-        shown(event)
+    shown(started(2))
     assert drawn(shown) == [TITLE, "0 done, 2 left, after 0 s"]
 
 

@@ -104,7 +104,6 @@ def test_a_terminal_is_left_as_it_was(name: str) -> None:
     assert "64 of 1,000 images, 6 runs" in text
     assert "tome [red]20@3[/red]   50.00%" in text
     assert "UserWarning: another library warns" in text
-    assert "full [red][/red]: top-1" in text
     if name != "a kill":
         assert text.rindex("1 done, 5 left\r\n") > text.rindex("images/s")
 

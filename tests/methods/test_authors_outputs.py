@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from math import floor
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import keeprate
+from keeprate.plugins.parameters import parse_spec
 from keeprate.tokens import Tokens
 from paths import SHARED
 from references.tiny import watched
@@ -19,12 +21,51 @@ GOLDEN = SHARED / "golden"
 pytestmark = pytest.mark.skipif(
     not GOLDEN.exists(), reason=f"{GOLDEN} is not there: it holds outputs of the authors' code"
 )
-SETTINGS = {
-    "prop=True/r=8": ("r=8", True),
-    # of `ratio` the tokens stay in each block, the class token counted
-    "ratio=0.975": ("r=1", False),
-    "ratio=0.8": ("r=13,10,8,6,5,4", False),
-}
+PATCHES, DEPTH = 64, 6
+PITOME = "pitome:steps=bsm-first,margin=0.75,energy=repository,proportional_attention=false"
+LINKAGES = ("single", "complete", "average")
+
+
+def by_share(share: float, counted: int) -> str:
+    """Remove what a block's `ratio` does not keep; of prefix tokens `counted` are in the number."""
+    left, removals = PATCHES, []
+    for _ in range(DEPTH):
+        count = left + counted
+        removals.append(floor(count - count * share))
+        left -= removals[-1]
+    return f"r={','.join(map(str, removals))}"
+
+
+def by_rate(rate: str, after: Sequence[int]) -> str:
+    """Keep the share `rate`, once more in each stage, of the patches at the start."""
+    counts = [int(PATCHES * float(rate) ** number) for number in range(1, len(after) + 1)]
+    return ",".join(f"{count}@{block}" for count, block in zip(counts, after, strict=True))
+
+
+def settings() -> Iterator[tuple[str, str, str]]:
+    """What is recorded, and the method and the schedule that it is here."""
+    yield "tome/prop=True/r=8", "tome", "r=8"
+    for share in (0.975, 0.8):
+        yield f"tome/ratio={share}", "tome:proportional_attention=false", by_share(share, 1)
+        yield f"tofu/ratio={share}", "tofu:norm=repository", by_share(share, 1)
+        yield f"pitome/ratio={share}", PITOME, by_share(share, 0)
+    for linkage in LINKAGES:
+        # their r counts the class token, so that one token less goes
+        for r, removals in (("4", "r=3"), ("8", "r=7"), ("(4, -1.0)", "r=7,5,3,2,0,0")):
+            recorded = f"atc-every-block/{linkage}/r={r}/prop=True"
+            yield recorded, f"atc:linkage={linkage}", removals
+    for rate in ("0.25", "0.5", "0.7", "0.9"):
+        for linkage in LINKAGES:
+            recorded = f"atc-stages/{linkage}/keep={rate}@1,3/prop=True"
+            yield recorded, f"atc:linkage={linkage}", by_rate(rate, (1, 3))
+        # before blocks 1 and 3 is after blocks 0 and 2
+        yield f"dpcknn/keep={rate}@1,3/k=5", "dpc-knn", by_rate(rate, (0, 2))
+        for number in (1, 3, 5):
+            recorded = f"kmedoids/keep={rate}@1,3/iters={number}/attention"
+            method = f"k-medoids:iterations={number},variant=repository"
+            yield recorded, method, by_rate(rate, (0, 2))
+    for rate in ("0.5", "0.7", "0.9"):
+        yield f"dpcknn/keep={rate}@2,3,4/k=5", "dpc-knn", by_rate(rate, (1, 2, 3))
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +80,7 @@ def vit() -> nn.Module:
     from timm.models.vision_transformer import VisionTransformer
 
     model = VisionTransformer(
-        img_size=64, patch_size=8, embed_dim=64, depth=6, num_heads=4, num_classes=10
+        img_size=64, patch_size=8, embed_dim=64, depth=DEPTH, num_heads=4, num_classes=10
     )
     model.load_state_dict(load_file(GOLDEN / "vit.safetensors"))
     return model.double().eval()
@@ -50,37 +91,77 @@ def relative_error(found: Tensor, expected: Any) -> float:
     return float((found - expected).abs().max() / expected.abs().max())
 
 
-def groups(tokens: Tokens) -> list[list[tuple[float, frozenset[int]]]]:
-    """Return, for each image, the size and the patches of every token, in an order of their own."""
+def groups(tokens: Tokens) -> list[set[tuple[float, frozenset[int]]]]:
+    """Return, for each image, the size and the patches of every patch token."""
     assert tokens.owner is not None
     found = []
     for size, owner in zip(tokens.size.tolist(), tokens.owner.tolist(), strict=True):
         patches = [frozenset(np.flatnonzero(np.array(owner) == i)) for i in range(len(size))]
-        found.append(sorted(zip(size[1:], patches[1:], strict=True), key=lambda one: min(one[1])))
+        found.append(set(zip(size[1:], patches[1:], strict=True)))
     return found
 
 
-@pytest.mark.parametrize("setting", SETTINGS)
-def test_tome_equals_its_authors_code(
-    golden: Mapping[str, Any], vit: nn.Module, setting: str
+def recorded_groups(golden: Mapping[str, Any], start: str) -> list[set[Any]]:
+    """Return what `groups` should return."""
+    sizes, sources = golden[f"{start}/size"][..., 0], golden[f"{start}/source"]
+    return [
+        {
+            (size, frozenset(np.flatnonzero(source) - 1))  # without the class token
+            for size, source in zip(size_of_image[1:], source_of_image[1:], strict=True)
+        }
+        for size_of_image, source_of_image in zip(sizes, sources, strict=True)
+    ]
+
+
+@pytest.mark.sample(8)
+@pytest.mark.parametrize(
+    ("recorded", "spec", "schedule"),
+    [pytest.param(*setting, id=setting[0]) for setting in settings()],
+)
+def test_a_method_equals_its_authors_code(
+    golden: Mapping[str, Any], vit: nn.Module, recorded: str, spec: str, schedule: str
 ) -> None:
-    schedule, proportional = SETTINGS[setting]
-    reduced = keeprate.reduce(
-        vit, "tome", schedule, trace=True, proportional_attention=proportional
-    )
+    name, parameters = parse_spec(spec)
+    reduced = keeprate.reduce(vit, name, schedule, trace=True, **parameters)
     with torch.inference_mode(), watched(reduced.method) as calls:
         logits = reduced(torch.from_numpy(golden["vit/input"]).double())
-    start = f"vit/tome/{setting}"
+    start = f"vit/{recorded}"
     assert relative_error(logits, golden[f"{start}/logits"]) < 1e-13
-    sizes, sources = golden[f"{start}/size"][..., 0], golden[f"{start}/source"]
-    expected = [
-        sorted(
-            (
-                (size, frozenset(np.flatnonzero(source) - 1))  # without the class token
-                for size, source in zip(sizes[i][1:], sources[i][1:], strict=True)
-            ),
-            key=lambda one: min(one[1]),
-        )
-        for i in range(len(sizes))
-    ]
-    assert groups(calls[-1].after) == expected
+    if f"{start}/size" in golden:  # ToFu's sources are recorded as if dropped tokens merged
+        assert groups(calls[-1].after) == recorded_groups(golden, start)
+
+
+EVIT = [
+    (fuse, schedule) for fuse in (True, False) for schedule in ("keep=0.7@1,3", "keep=0.5@2,3,4")
+]
+
+
+@pytest.mark.parametrize(("fuse", "schedule"), EVIT)
+def test_evit_equals_its_authors_code(
+    golden: Mapping[str, Any], vit: nn.Module, fuse: bool, schedule: str
+) -> None:
+    reduced = keeprate.reduce(vit, "evit", schedule, fuse=fuse, trace=True)
+    with torch.inference_mode(), watched(reduced.method) as calls:
+        logits = reduced(torch.from_numpy(golden["vit/input"]).double())
+    start = f"vit/evit/fuse={fuse}/{schedule}"
+    assert relative_error(logits, golden[f"{start}/logits"]) < 1e-9
+    assert reduced.token_counts[0].tolist() == golden[f"{start}/tokens_after_block"].tolist()
+    for image in range(len(logits)):
+        expected = [frozenset({patch}) for patch in range(64)]
+        for call in calls:
+            # the authors' code puts the best first, and the fused token last
+            kept = golden[f"{start}/kept{call.stage.block}"][image].tolist()
+            gone = [patches for i, patches in enumerate(expected) if i not in kept]
+            expected = [expected[i] for i in kept] + [frozenset().union(*gone)] * fuse
+            found = groups(call.after)[image]
+            assert sorted(map(sorted, expected)) == sorted(sorted(patches) for _, patches in found)
+
+
+@pytest.mark.parametrize("ratio", ["0.975", "0.8"])
+def test_dct_equals_its_authors_code(golden: Mapping[str, Any], vit: nn.Module, ratio: str) -> None:
+    reduced = keeprate.reduce(vit, "dct", f"keep={ratio}@0,1,2,3,4,5")
+    with torch.inference_mode():
+        logits = reduced(torch.from_numpy(golden["vit/input"]).double())
+    start = f"vit/dct/ratio={ratio}"
+    assert relative_error(logits, golden[f"{start}/logits"]) < 1e-9
+    assert reduced.token_counts[0].tolist() == golden[f"{start}/tokens_after_block"].tolist()

@@ -128,7 +128,7 @@ def test_the_example_of_a_report_writes(with_example: Registry, tmp_path: Path) 
 def test_the_example_of_an_engine_runs(with_example: Registry, tmp_path: Path) -> None:
     name = offered_by_example(with_example, "engines")
     options = Options(LoopOptions(accelerator="cpu"), limit=4, throughput=False)
-    request = Request(ModelSpec(), DataSpec(), (), options)
+    request = Request(ModelSpec(), DataSpec("digits"), (), options)
     tally = execute(
         [request], Store(tmp_path / "run"), build_engine(f"{name}:seconds=0"), lambda event: None
     )

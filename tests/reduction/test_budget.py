@@ -16,6 +16,7 @@ from keeprate import KeeprateError, Stage
 from keeprate.costs import gmacs, parse_budget
 from keeprate.plugins.registry import registry
 from keeprate.reduction.budget import solve
+from keeprate_methods.random_drop import RandomDrop
 from references.tiny import tiny_vit
 
 DEIT_S, DEIT_T = "deit_small_patch16_224", "deit_tiny_patch16_224"
@@ -159,6 +160,11 @@ def test_a_budget_larger_than_the_model_is_refused_with_what_it_costs() -> None:
         "A budget of 3.0000 GMACs is more than method 'tome' with schedule 'r' can spend: "
         "at most 1.2537 GMACs. A share is written with %, as 65%."
     )
+
+
+def test_a_budget_out_of_reach_names_the_parameters_that_are_not_defaults() -> None:
+    with pytest.raises(KeeprateError, match=r"of method 'random seed=3' with schedule 'keep': "):
+        keeprate.reduce(shapes_of(DEIT_T), RandomDrop(seed=3), budget="1%")
 
 
 def test_token_counts_too_coarse_for_a_budget_are_said_to_be_with_the_nearest_costs() -> None:

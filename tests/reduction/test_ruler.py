@@ -12,6 +12,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import keeprate
 from keeprate import Shape, Stage
+from keeprate.backbones.loading.timm_request import TimmRequest
+from keeprate.reduction.macs import costs as costs_of
 from keeprate.reduction.reduced_model import ReducedModel
 from keeprate_methods.attention_score import AttentionScore
 from keeprate_methods.page_rank import MOST_ITERATIONS
@@ -21,9 +23,9 @@ DEIT_S = "deit_small_patch16_224"
 
 
 @cache
-def shapes_of(name: str) -> nn.Module:
-    with torch.device("meta"):
-        return timm.create_model(name).eval()
+def shapes_of(name: str, side: int | None = None) -> nn.Module:
+    size = None if side is None else (side, side)
+    return TimmRequest(name, size, None).skeleton().eval()
 
 
 def counted(model: nn.Module, side: int = 224) -> int:
@@ -59,6 +61,32 @@ def test_a_model_by_hand() -> None:
     assert costs.head == 384 * 1000
     assert costs.overhead == 0
     assert costs.total == costs.model == 4_598_882_304
+
+
+@pytest.mark.sample(1)
+@pytest.mark.parametrize(
+    ("name", "side"),
+    [
+        ("vit_large_patch16_384", 2048),
+        ("vit_huge_patch14_224", 1792),
+        ("vit_giant_patch14_dinov2", 1792),
+        ("vit_7b_patch16_dinov3", 2048),
+    ],
+)
+def test_the_largest_models_cost_what_torch_counts_at_16384_patches(name: str, side: int) -> None:
+    model = shapes_of(name, side)
+    assert counted(model, side) == keeprate.macs(model)
+    reduced = keeprate.reduce(model, "zero-tprune", budget="65%")
+    assert counted(reduced, side) == keeprate.macs(reduced)
+
+
+def test_a_model_of_seven_billion_weights_by_hand() -> None:
+    """40 blocks of 4096 channels; 128 x 128 patches, 5 prefix tokens; a gated MLP of 8192."""
+    costs = costs_of(shapes_of("vit_7b_patch16_dinov3", 2048))
+    tokens = 128 * 128 + 5
+    assert costs.projections == 40 * tokens * 4 * 4096**2
+    assert costs.attention == 40 * 2 * tokens**2 * 4096
+    assert costs.mlp == 40 * tokens * 3 * 4096 * 8192
 
 
 @pytest.mark.parametrize(("r", "macs"), [(8, 3.42), (13, 2.70), (16, 2.29)])

@@ -27,6 +27,7 @@ from keeprate.backbones.loading.loaded import LoadedModel, weights_sha256
 from keeprate.cli import keeprate
 from keeprate.evaluation.events import Event, PassStarted
 from keeprate.plugins import registry as plugins
+from keeprate.plugins.parameters import values_of
 from keeprate.plugins.registry import load
 from keeprate.request import Cost, DataSpec, ModelSpec, Options, Request, RunSpec
 from keeprate.results import Store
@@ -70,6 +71,7 @@ NEW_IN_POINTS = (
     "macs_overhead",
     "difference",
     "p_value",
+    "throughput_interval",
 )
 
 same_libraries = pytest.mark.skipif(
@@ -98,13 +100,22 @@ def plain_weights(model: nn.Module) -> dict[str, torch.Tensor]:
 
 @pytest.fixture
 def sources_of_then(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Methods and data sets count as written as they were: their code may have changed since."""
+    """Methods and data sets count as written as they were: their code may have changed since.
+
+    So do their parameters: `random` has had a `place` since, whose default is what it did.
+    """
     then: dict[str, str] = EXPECTED["sources"]
 
     def of_then(cls: type) -> str:
         return then.get(getattr(cls, "name", ""), "")
 
     monkeypatch.setattr("keeprate.study.describe.source_sha256", of_then)
+    monkeypatch.setattr("keeprate.plugins.nested_data.source_sha256", of_then)
+
+    def values_of_then(method: object) -> dict[str, Any]:
+        return {name: value for name, value in values_of(method).items() if name != "place"}
+
+    monkeypatch.setattr("keeprate.study.describe.values_of", values_of_then)
 
 
 @pytest.fixture
@@ -128,6 +139,8 @@ def figures_of(store: Store) -> dict[str, object]:
     assert problems == []
     figures = {each.id: json.loads(each.measured.model_dump_json()) for each in results}
     assert not any(fields.pop("metric_sources") for fields in figures.values())
+    timed = [fields["throughput"] for fields in figures.values() if fields["throughput"]]
+    assert not any(speed.pop("ratios") for speed in timed)  # of each round, which were not kept
     # then each metric was a field
     return {name: fields | fields.pop("metrics") for name, fields in figures.items()}
 
@@ -255,7 +268,7 @@ def test_the_code_of_a_plugin_has_the_hash_it_had(store: Store) -> None:
     """By which the run that failed is known again."""
     (failure,), _ = store.failures()
     broken = RunSpec("breaks", cost=Cost("keep=0.5@3"))
-    _, now = described(Request(ModelSpec(), DataSpec(), (broken,), Options(limit=48)))
+    _, now = described(Request(ModelSpec(), DataSpec("digits"), (broken,), Options(limit=48)))
     assert now.sources["method"] == failure.run.sources["method"]
     assert now.model_copy(update={"sources": failure.run.sources}).id == failure.id
 

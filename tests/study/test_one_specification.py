@@ -101,12 +101,12 @@ def ids(study: Study) -> list[str]:
 
 
 SAME = {
-    "nothing": Asked(""),
     "several seeds and devices": Asked(
         "--method random --method tome --schedule r=4 --seed 1 --seed 2 --devices 2",
         {"methods": ["random", "tome"], "schedules": "r=4", "seeds": [1, 2], "devices": 2},
         "methods: [random, tome]\nschedules: r=4\nseeds: [1, 2]\ndevices: 2",
     ),
+    "nothing": Asked(""),
     "all devices": Asked("--devices auto", {"devices": "auto"}, "devices: auto"),
     "seeds that methods name": Asked(
         "--method random:7 --method random:seed=8 --method random --budget 50% --seed 3",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from click.testing import CliRunner
@@ -14,6 +15,7 @@ from keeprate.plugins.kinds import check_study
 from keeprate.plugins.registry import Registry, load
 from keeprate.study import StudyProblems, read_study
 from keeprate.study.yaml_lines import description_in
+from keeprate_datasets.corruptions import Kind
 
 RUNS = {
     "convergence": 12,
@@ -25,7 +27,13 @@ RUNS = {
     "paper-partition": 7,
     "paper-similarity": 8,
     "paper-stage-pattern": 7,
+    "robustness": 5,
+    "text-reduction": 59,
+    "zero-tprune-ablations": 111,
 }
+TEXTS = "text-reduction"
+IMAGES = sorted(set(RUNS) - {TEXTS})
+ON_ONE_DATA_SET = set(IMAGES) - {"robustness"}
 
 
 @pytest.fixture
@@ -34,13 +42,25 @@ def photos(tmp_path: Path) -> Path:
     return tmp_path / "photos"
 
 
+@pytest.fixture
+def texts(tmp_path: Path) -> list[str]:
+    """The changes that give the study of texts a model and texts."""
+    pytest.importorskip("transformers")
+    from huggingface_factory import review_file, text_checkpoint
+
+    # as wide as a page rank is cheap beside its blocks
+    sizes = {"hidden_size": 192, "intermediate_size": 768, "max_position_embeddings": 64}
+    folder = text_checkpoint(tmp_path / "model", num_hidden_layers=6, **sizes)
+    return [f"models=hf:{folder}", f"data=text-file:{review_file(tmp_path)}"]
+
+
 def test_every_ready_study_is_counted_here() -> None:
     shipped = plugins.registry().studies.values()
     assert {each.name for each in shipped if each.origin.startswith("keeprate ")} == set(RUNS)
 
 
 @pytest.mark.sample(1)
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize("name", IMAGES)
 def test_a_ready_study_is_sound_and_has_its_runs(name: str, photos: Path) -> None:
     study = read_study(name, [f"data=imagenet:{photos}"])
     assert study.name == name
@@ -48,14 +68,58 @@ def test_a_ready_study_is_sound_and_has_its_runs(name: str, photos: Path) -> Non
     assert [len(request.runs) for request in study.requests] == [RUNS[name]]
 
 
+def test_the_study_of_texts_is_sound_with_a_model_and_texts_and_says_what_it_lacks(
+    texts: list[str],
+) -> None:
+    study = read_study(TEXTS, texts)
+    (request,) = study.requests
+    assert len(request.runs) == RUNS[TEXTS]
+    methods = {"attention-score", "class-attention", "random", "tome", "zero-tprune"}
+    assert {run.method for run in request.runs} == methods
+    for given, problem in (
+        (texts[:1], "Data set 'text-file' needs file: --set data=text-file:FILE."),
+        (texts[1:], "Data set 'text-file' ships no classifier: name a model."),
+    ):
+        with pytest.raises(StudyProblems) as caught:
+            read_study(TEXTS, given)
+        assert [each.text for each in caught.value.problems] == [problem]
+
+
+@pytest.mark.slow
+def test_the_study_of_texts_says_what_it_would_cost(texts: list[str]) -> None:
+    changes = [word for change in [*texts, "budgets=80%"] for word in ("--set", change)]
+    done = CliRunner().invoke(keeprate, ["run", TEXTS, "--dry-run", *changes])
+    assert done.exit_code == 0, done.output
+    assert "hf:model on text-file: 21 runs, 7 samples each" in done.output
+
+
 @pytest.mark.sample(1)
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize("name", sorted(ON_ONE_DATA_SET))
 def test_without_its_images_a_study_says_how_to_give_them(name: str) -> None:
     with pytest.raises(StudyProblems) as caught:
         read_study(name)
     (problem,) = caught.value.problems
     assert problem.where.startswith(f"{name}.yaml:")
     assert problem.text == "Data set 'imagenet' needs root: --set data=imagenet:FOLDER."
+
+
+def test_the_study_of_robustness_says_how_to_give_both_folders() -> None:
+    with pytest.raises(StudyProblems) as caught:
+        read_study("robustness")
+    assert [problem.text for problem in caught.value.problems] == [
+        "Data set 'imagenet' needs root: --set data.0=imagenet:FOLDER.",
+        "Data set 'corrupted': Data set 'imagenet' needs root: write imagenet:root=....",
+    ]
+
+
+@pytest.mark.slow
+def test_the_study_of_robustness_has_the_clean_images_and_every_kind(photos: Path) -> None:
+    given = [f"{key}=imagenet:{photos}" for key in ("data.0", "data.1.parameters.data")]
+    requests = read_study("robustness", given).requests
+    assert [request.data.values.get("kind") for request in requests] == [None, *get_args(Kind)]
+    assert {request.data.values.get("severity") for request in requests} == {None, 3}
+    assert {len(request.runs) for request in requests} == {RUNS["robustness"]}
+    assert {run.cost.budget for request in requests for run in request.runs} == {"65%"}
 
 
 def test_another_model_takes_a_share_for_a_budget(photos: Path) -> None:

@@ -69,6 +69,7 @@ SAME_ROWS = {
         weights=WeightsOrigin(WeightsKind.FILE, "/elsewhere/weights.safetensors")
     ),
     "the data set's name": data_run(name="numbers"),
+    "what tells it from others of its name": data_run(variant="gaussian-noise 3"),
     "the places where its files lie": data_run(places={"root": "/elsewhere"}),
     "what is said of its samples": data_run(notes=("Passed over: ending in .txt: 1 (a.txt).",)),
 }

@@ -14,8 +14,8 @@ from keeprate.costs import parse_budget
 from keeprate.errors import KeeprateError
 from keeprate.plugins import registry as plugins
 from keeprate.plugins.parameters import parameters_of
-from keeprate.request import Cost, RunSpec
-from keeprate.study.grid import DEFAULT_BUDGETS, axis_of, combinations
+from keeprate.request import DEFAULT_BUDGETS, Cost, RunSpec
+from keeprate.study.axes import axis_of, combinations
 from study_factory import grid_problems, pairs, runs, shapes
 
 

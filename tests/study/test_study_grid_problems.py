@@ -101,7 +101,7 @@ PROBLEMS = {
     ),
     "no root beside others": (
         "data: {name: text-file, parameters: {max_length: 5}}",
-        "s.yaml:1: data: Data set 'text-file' needs file: write text-file:file=FILE.",
+        "s.yaml:1: data: Data set 'text-file' needs file: add file=FILE.",
     ),
     "data parameter": (
         "data: {name: digits, parameters: {size: 5}}",

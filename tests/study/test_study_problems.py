@@ -6,10 +6,24 @@ from pathlib import Path
 
 import pytest
 
+from keeprate import Place
+from keeprate.plugins.parameters import parameters_of
+from keeprate.plugins.registry import load
 from keeprate.study import StudyProblems, read_study
 
 TINY = "vit_tiny_patch16_224"
 ON_PHOTOS = f"models: {TINY}\ndata: imagenet:photos\n"
+REDUCING = {
+    name: offer.cls
+    for name, offer in load(environ={"KEEPRATE_PLUGINS": ""}).methods.items()
+    if offer.cls.reduces
+}
+WITHOUT_CLASS_TOKEN = [name for name, cls in REDUCING.items() if not cls.requires_class_token]
+AFTER_THE_BLOCK = [
+    name if cls.place is Place.AFTER_BLOCK else f"{name}:place=after-block"
+    for name, cls in REDUCING.items()
+    if cls.place is Place.AFTER_BLOCK or "place" in {each.name for each in parameters_of(cls)}
+]
 PROBLEMS = {
     "unknown model": (
         "models:\n  - vit_tiny_patch16_225\ndata: imagenet:photos",
@@ -61,15 +75,15 @@ PROBLEMS = {
         "models: vit_little_patch16_reg4_gap_256\ndata: imagenet:photos\n"
         "methods:\n  - random\n  - name: class-attention",
         "s.yaml:5: methods.1: Method 'class-attention' needs a class token, and this "
-        "VisionTransformer has none. Methods that would work: random, attention-score, tome, "
-        "zero-tprune.",
+        "VisionTransformer has none. Methods that would work: "
+        f"{', '.join(WITHOUT_CLASS_TOKEN)}.",
     ),
     "place": (
         "models: vit_pwee_patch16_reg1_gap_256\ndata: imagenet:photos\nmethods:\n  - tome\n"
         "  - zero-tprune",
         "s.yaml:4: methods.0: Method 'tome' acts after-attention, and in the blocks of this "
         "VisionTransformer attention and MLP run side by side. Methods that would work: "
-        "zero-tprune.",
+        f"{', '.join(AFTER_THE_BLOCK)}.",
     ),
     "block": (
         ON_PHOTOS + "methods: random\nbudgets: [65%]\nschedules:\n  - keep@3\n  - keep@3,12",

@@ -27,8 +27,11 @@ from paths import DOCS
 
 CHANGES = ("limit=2", "accelerator=cpu", "workers=0", "batch_size=2")
 SMALL = {
-    "compare": ["--limit", "2", "--no-throughput", "--accelerator", "cpu", "--workers", "0"],
-    "run": [word for change in CHANGES for word in ("--set", change)],
+    "compare": [
+        *("--limit", "2", "--no-throughput", "--no-pictures", "--accelerator", "cpu"),
+        *("--workers", "0"),
+    ],
+    "run": ["--no-pictures", *(word for change in CHANGES for word in ("--set", change))],
 }
 NOT_RUN = ("make compare", "make test", "pip install .", "pip install 'keeprate[ray]'")
 _FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -85,7 +88,7 @@ def furnish(folder: Path) -> None:
 
 def _finish_runs(folder: Path) -> None:
     methods = ["--method", "tome", "--method", "zero-tprune", "--budget", "65%", "--budget", "50%"]
-    runs = ["--runs", str(folder / "runs"), "--name", "first"]
+    runs = ["--data", "digits", "--runs", str(folder / "runs"), "--name", "first"]
     done = CliRunner().invoke(keeprate, ["compare", *methods, *runs, *SMALL["compare"]])
     assert done.exit_code == 0, done.output
     for name in ("before", "after", "digits", "patterns"):

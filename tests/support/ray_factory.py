@@ -92,7 +92,7 @@ def request(*methods: str | RunSpec) -> Request:
     runs = [each if isinstance(each, RunSpec) else RunSpec(each, {}, cost) for each in methods]
     loop = LoopOptions(batch_size=BATCH, accelerator="cpu")
     options = Options(loop=loop, limit=IMAGES, throughput=False)
-    return Request(ModelSpec(), DataSpec(), tuple(runs), options)
+    return Request(ModelSpec(), DataSpec("digits"), tuple(runs), options)
 
 
 def watched(marks: Path) -> RunSpec:

@@ -125,7 +125,7 @@ def make_environment() -> Environment:
     )
 
 
-def make_throughput(ratio: float = 1.4) -> Throughput:
+def make_throughput(ratio: float = 1.4, ratios: tuple[float, ...] = ()) -> Throughput:
     return Throughput(
         images_per_second=1000 * ratio,
         unpruned_images_per_second=1000.0,
@@ -134,6 +134,7 @@ def make_throughput(ratio: float = 1.4) -> Throughput:
         precision="float32",
         batch_size=64,
         rounds=5,
+        ratios=ratios,
     )
 
 

@@ -1,4 +1,4 @@
-"""Small studies on the embedded data set, for tests that need real runs."""
+"""Small studies on digits, for tests that need real runs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def request(
     loop |= {name: options.pop(name) for name in list(options) if name in _LOOP}
     wanted = tuple(RunSpec(method, values, Cost(schedule)) for method, values, schedule in runs)
     asked = Options(LoopOptions(**loop), limit=limit, throughput=False, **options)
-    return Request(ModelSpec(), DataSpec(), wanted, asked)
+    return Request(ModelSpec(), DataSpec("digits"), wanted, asked)
 
 
 def run(

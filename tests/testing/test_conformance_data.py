@@ -186,5 +186,5 @@ def test_a_good_data_set_keeps_every_promise(cls: type[DataSet]) -> None:
 
 def test_the_data_set_that_ships_keeps_every_promise() -> None:
     found = load(environ={"KEEPRATE_PLUGINS": ""})
-    verdict = data_verdict(found.embedded_dataset())
+    verdict = data_verdict(found.dataset("digits"))
     assert verdict.holds, str(verdict)

@@ -104,7 +104,7 @@ def test_a_picture_that_shows_another_prediction_says_so(store: Store) -> None:
     found = findings_of(store).groups[0].disagreement
     assert found is not None
     told = {each.sample: each.guesses[found.labels.index("tome")] for each in found.samples}
-    assert told[sample].pictured == f"{before['prediction']} ({before['prediction']})"
+    assert told[sample].pictured == str(before["prediction"])
     assert {each.pictured for name, each in told.items() if name != sample} == {""}
     [page] = write_reports(store.folder, ["html"]).files
     assert f"In the picture tome predicts {told[sample].pictured}, in its rows " in page.read_text()

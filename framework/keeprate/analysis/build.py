@@ -110,7 +110,11 @@ def _group(group: RunGroup, series_table: SeriesTable, options: ReportOptions) -
     )
     # made from the other findings of the group
     tables = tuple(filter(None, (section(findings_of_group) for section in TABLE_SECTIONS)))
-    return replace(findings_of_group, overview=overview_of_group(findings_of_group), tables=tables)
+    return replace(
+        findings_of_group,
+        overview=overview_of_group(findings_of_group, options.level),
+        tables=tables,
+    )
 
 
 def _failures(evidence: LoadedRuns) -> tuple[FailedRun, ...]:

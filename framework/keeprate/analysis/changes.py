@@ -175,7 +175,7 @@ def _request_key(run: RunInfo) -> tuple[object, ...]:
         run.budget or run.schedule,
         run.seed,
         run.backbone.name,
-        run.data.name,
+        run.data.title,
         run.precision,
         run.empty_last_mlp,
     )
@@ -227,5 +227,5 @@ def _named_run(scored_run: ScoredRun) -> NamedRun:
         label=scored_run.label,
         asked=run.budget or run.schedule,
         model=run.backbone.name,
-        data=run.data.name,
+        data=run.data.title,
     )

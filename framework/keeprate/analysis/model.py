@@ -74,6 +74,8 @@ class Point:
     `share_percent` its share of the unpruned model's. `difference` and `p_value` (not corrected)
     are against the unpruned run on the same images, None for that run and where there is no such
     run. `tokens` are the mean patch and prefix tokens after each block.
+    `throughput_interval` holds `throughput_ratio`, the median over rounds; it is None where they
+    are too few for it or not known.
     `on_front`: no other run of the group is as good at less cost (equal runs are all on it).
     """
 
@@ -101,6 +103,7 @@ class Point:
     images_per_second: float | None
     throughput_ratio: float | None
     on_front: bool
+    throughput_interval: Interval | None = None
 
 
 @dataclass(frozen=True)

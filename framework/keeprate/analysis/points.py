@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..results.labels import text_of
+from ..results.records import Throughput
 from .model import GroupPoints, Interval, Point, ReportOptions
 from .runs import LoadedRuns, RunGroup, ScoredRun
 from .sections.paired import all_metrics, compared, scaled, score
 from .series import SeriesTable, arrange
-from .statistics import pareto_front
+from .statistics import median_interval, pareto_front
 
 
 def points_of(evidence: LoadedRuns, options: ReportOptions) -> tuple[GroupPoints, ...]:
@@ -37,7 +38,7 @@ def group_points(group: RunGroup, series_table: SeriesTable, level: float) -> Gr
         weights=str(first.run.backbone.weights),
         weights_sha256=run.backbone.weights_sha256,
         image_size=run.backbone.image_size,
-        data=f"{run.data.name} {text_of({**run.data.places, **run.data.parameters})}".rstrip(),
+        data=f"{run.data.name} {text_of(run.data.values)}".rstrip(),
         samples=run.backbone.samples,
         images=first.count,
         precision=run.precision,
@@ -103,7 +104,13 @@ def _point(scored_run: ScoredRun, series_table: SeriesTable, level: float, on_fr
         images_per_second=speed.images_per_second if speed else None,
         throughput_ratio=speed.ratio if speed else None,
         on_front=on_front,
+        throughput_interval=_interval(speed, level) if speed else None,
     )
+
+
+def _interval(speed: Throughput, level: float) -> Interval | None:
+    ends = median_interval(speed.ratios, level)
+    return Interval(speed.ratio, *ends) if ends else None
 
 
 def _against(

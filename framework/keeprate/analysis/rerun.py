@@ -30,7 +30,7 @@ def request_of(run: RunInfo, batch_size: int = LoopOptions.batch_size) -> Reques
     data = run.data
     return Request(
         model=replace(model_spec_of(run.backbone), changes=changes_of(data)),
-        data=DataSpec(data.name, {**data.places, **data.parameters}),
+        data=DataSpec(data.name, data.values),
         runs=(RunSpec(run.method, run.parameters, Cost(run.schedule or None, run.budget)),),
         options=Options(
             LoopOptions(batch_size=batch_size, precision=run.precision),

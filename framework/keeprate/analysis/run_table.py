@@ -91,13 +91,13 @@ def table(group: GroupPoints, level: float) -> tuple[Column, ...]:
         column("% of unpruned", points, lambda point: f"{point.share_percent:.1f}", rank=4),
         column(metric.title, points, lambda point: metric.text(point.score.value), rank=0),
         column(f"{in_unit} [{100 * level:g}%]", points, lambda point: _difference(point, group)),
-        column("p", points, lambda point: p_text(point.p_value), rank=2),
+        column("p", points, lambda point: p_text(point.p_value), rank=3),
         *(
             column(other.title, points, figure_of(other), rank=5 if other.in_brief else 7)
             for other in group.metrics
             if other.name != metric.name
         ),
-        column("Speed-up", points, lambda point: _number(point.throughput_ratio, ".2f"), rank=3),
+        column("Speed-up", points, _speed_up, rank=2),
         column("Images/s", points, lambda point: _number(point.images_per_second, ".0f"), rank=9),
     )
     return filled(columns)
@@ -111,6 +111,12 @@ def _difference(point: Point, group: GroupPoints) -> str:
     if point.difference is None:
         return "unpruned" if point == group.unpruned else ""
     return difference_text(point.difference, group.metric)
+
+
+def _speed_up(point: Point) -> str:
+    ends = point.throughput_interval
+    interval = f" [{ends.low:.2f}, {ends.high:.2f}]" if ends else ""
+    return _number(point.throughput_ratio, ".2f") + interval
 
 
 def difference_text(difference: Interval, metric: MetricInfo, star: str = "") -> str:

@@ -240,7 +240,7 @@ def _titles(examples: Mapping[str, RunInfo]) -> dict[str, str]:
     for key in sorted(examples):
         run = examples[key]
         count = f"{run.data.images} {run.backbone.samples}"
-        plain = f"{run.backbone.name} on {run.data.name}, {count}, {run.precision}"
+        plain = f"{run.backbone.name} on {run.data.title}, {count}, {run.precision}"
         namesakes = sum(
             title == plain or title.startswith(f"{plain} #") for title in titles.values()
         )

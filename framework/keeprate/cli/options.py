@@ -23,11 +23,15 @@ R = TypeVar("R")
 
 @dataclass
 class Settings:
-    """The values of the shared options, wherever on the command line they stand."""
+    """The values of the shared options, wherever on the command line they stand.
+
+    `pictures` is that of the commands that run a study.
+    """
 
     files: list[Path] = field(default_factory=list)
     strict: bool = False
     traceback: bool = False
+    pictures: bool = True
 
 
 def settings() -> Settings:
@@ -87,6 +91,18 @@ def plugin_options(command: Callable[P, R]) -> Callable[P, R]:
         return command(*args, **kwargs)
 
     return shared_options(with_plugins)
+
+
+def pictures_option(command: Callable[P, R]) -> Callable[P, R]:
+    """Add --no-pictures to a command that runs a study."""
+    return click.option(
+        "--pictures/--no-pictures",
+        default=True,
+        show_default=True,
+        expose_value=False,
+        callback=_take_pictures,
+        help="Draw the images on which methods differ most.",
+    )(command)
 
 
 class ImageSize(click.ParamType[tuple[int, int]]):
@@ -152,3 +168,7 @@ def _take_strict(context: click.Context, option: click.Parameter, is_set: bool) 
 
 def _take_traceback(context: click.Context, option: click.Parameter, is_set: bool) -> None:
     context.find_root().ensure_object(Settings).traceback |= is_set
+
+
+def _take_pictures(context: click.Context, option: click.Parameter, is_set: bool) -> None:
+    context.find_root().ensure_object(Settings).pictures = is_set

@@ -52,19 +52,33 @@ def run_and_report(
         with progress(folder) as display:
             listen = to_all([display, EventLog(folder / LOG), *log_listeners])
             tally = execute(requests, Store(folder), study_engine, listen, stop)
-    _report(folder, tally)
+    # who stopped the study waits for nothing else
+    drawn = requests if settings().pictures and not stop.is_set else ()
+    _report(drawn, folder, tally)
     return _status(folder, tally, stopped=stop.is_set)
 
 
-def _report(folder: Path, tally: StudyOutcome) -> None:
+def _report(drawn: Sequence[Request], folder: Path, tally: StudyOutcome) -> None:
+    """Print the table of a store, draw pictures of the requests `drawn`, and write the reports."""
     from ..analysis.write import findings_of_folder, write_reports
-    from .tables import print_table
+    from .opening import draw_pictures
+    from .tables import link, print_table, wrapped
 
     if not (tally.finished or tally.reused):
         return
     found = findings_of_folder(folder)
     print_table(found)
-    print_written(write_reports(folder, found=found))
+    if draw_pictures(drawn, folder, tally):
+        found = findings_of_folder(folder)
+    written = write_reports(folder, found=found)
+    # a page is what a person opens; the other files are for papers and programs
+    pages = [path for path in written.files if path.suffix == ".html"]
+    for page in pages:
+        click.echo(f"Report: {link(page)}")
+    others = [path.name for path in written.files if path not in pages]
+    if others:
+        click.echo(wrapped(f"Beside it in {folder}: {', '.join(others)}"))
+    _raise_failed(written)
 
 
 def _status(folder: Path, tally: StudyOutcome, *, stopped: bool) -> int:
@@ -72,7 +86,8 @@ def _status(folder: Path, tally: StudyOutcome, *, stopped: bool) -> int:
 
     if stopped:
         left = ", ".join([f"{len(tally.left):,} left", *not_begun(len(tally.not_begun))])
-        _print(f"Stopped: {left}. The same command goes on from here.")
+        goes_on = " The same command goes on from here." * bool(tally.left or tally.not_begun)
+        _print(f"Stopped: {left}.{goes_on}")
         return INTERRUPTED
     if tally.failed:
         arguments = f"{shlex.quote(str(folder))} {tally.failed[0]}"
@@ -92,10 +107,14 @@ def print_written(written: WrittenReports) -> None:
     Raises ClickException, which names the reports that failed and ends the command with exit status
     1. With --traceback, the tracebacks of these reports are printed first.
     """
-    from traceback import print_exception
-
     for path in written.files:
         click.echo(f"Wrote {path}")
+    _raise_failed(written)
+
+
+def _raise_failed(written: WrittenReports) -> None:
+    from traceback import print_exception
+
     if not written.failures:
         return
     if settings().traceback:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
@@ -11,7 +14,7 @@ import click
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ..analysis.model import Findings, GroupFindings
+    from ..analysis.model import Findings
     from ..analysis.run_table import Column
 
 _WIDE = 10_000
@@ -30,23 +33,33 @@ def print_table(findings: Findings) -> None:
     On a terminal, columns that do not fit are left out; elsewhere the table has all columns.
     """
     from ..analysis.run_table import table
+    from ..analysis.sections.overview import leaders_of_group, speed_of_group
 
     for group in findings.groups:
         print_columns(group.title, table(group, findings.options.level))
         if len(findings.groups) <= _MOST_GROUPS:
-            for line in _verdicts(group):
-                click.echo(line)
+            leaders = leaders_of_group(group, findings.options.level)
+            for sentence in [*leaders, *speed_of_group(group)]:
+                click.echo(wrapped(sentence))
     for problem in findings.problems:
         click.echo(f"Warning: {problem}", err=True)
 
 
-def _verdicts(group: GroupFindings) -> list[str]:
-    """Return sentences on who is ahead; none if there are no rivals."""
-    from ..analysis.sections.overview import verdicts_of_group
+def wrapped(sentence: str) -> str:
+    """Break a sentence between words where the terminal ends; elsewhere it stays one line."""
+    if not sys.stdout.isatty():
+        return sentence
+    width = shutil.get_terminal_size().columns
+    return textwrap.fill(
+        sentence, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+    )
 
-    if all(len(table.rivals) < 2 for table in group.equal_cost):
-        return []
-    return verdicts_of_group(group)
+
+def link(path: Path) -> str:
+    """Return a path as text, on a terminal such that a click opens the file."""
+    if not sys.stdout.isatty():
+        return str(path)
+    return f"\x1b]8;;{path.resolve().as_uri()}\x1b\\{path}\x1b]8;;\x1b\\"
 
 
 def print_columns(title: str, columns: Sequence[Column]) -> None:

@@ -19,8 +19,7 @@ from torch import Tensor
 from ..backbones.loading.model_input import ModelInput
 from ..dataset import DataSet
 from ..errors import KeeprateError
-from ..plugins.code.code_hash import source_sha256
-from ..plugins.parameters import values_of
+from ..plugins.nested_data import data_source, parameters_and_places
 from ..results.atomic_files import explained
 from .image_cache_file import CropFile, in_words, replacing
 from .software import decoding_software
@@ -61,9 +60,9 @@ class Contents:
         return cls(
             format_version=FORMAT_VERSION,
             data=data.name,
-            parameters=_parameters(data),
+            parameters=parameters_and_places(data)[0],
             fingerprint=data.fingerprint(),
-            source=source_sha256(type(data)),
+            source=data_source(data),
             images=len(data.samples()),
             image_size=given.image_size,
             interpolation=given.interpolation,
@@ -197,14 +196,6 @@ class DecodedCache:
         if fault:
             sentences.append(f"The file found there {fault} and is built anew.")
         return " ".join(sentences)
-
-
-def _parameters(data: DataSet) -> dict[str, JsonValue]:
-    """Return the parameters of a data set but its paths: what lies there is in its fingerprint."""
-    values = values_of(data)
-    return {
-        name: each for name, each in values.items() if not isinstance(getattr(data, name), Path)
-    }
 
 
 def _software() -> dict[str, str]:

@@ -17,7 +17,7 @@ from ..dataset import DataSet, TextDataSet
 from ..errors import KeeprateError
 from .image_cache import DecodedCache
 from .images import build_transform
-from .samples import ImageSamples
+from .samples import ImageSamples, SeenImages
 from .texts import TextInput, TextSamples
 
 
@@ -64,13 +64,14 @@ class ImagePreparation:
         self, indices: Sequence[int], cache: Path | None
     ) -> tuple[ImageSamples, str | None]:
         transform = build_transform(self.given)
-        if cache is None:
-            return ImageSamples(self.data, transform, indices), None
-        if self.data.embedded:
+        images = SeenImages(self.data, transform.crop)
+        note: str | None = None
+        if cache is not None and self.data.embedded:
             note = f"The images of '{self.data.name}' are in memory: none are kept in {cache}."
-            return ImageSamples(self.data, transform, indices), note
-        images = DecodedCache.open(cache, self.data, self.given, transform.crop, indices)
-        return ImageSamples(self.data, transform.finish, indices, load=images), images.note
+        elif cache is not None:
+            kept = DecodedCache.open(cache, self.data, self.given, transform.crop, indices)
+            images, note = replace(images, kept=kept), kept.note
+        return ImageSamples(self.data, transform.finish, indices, load=images), note
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
@@ -15,6 +16,22 @@ def default_workers(cls: type[DataSet]) -> int:
     """Return how many processes decode images: none where there is nothing to decode."""
     nothing_to_decode = cls.embedded or issubclass(cls, TextDataSet)
     return 0 if nothing_to_decode else min(8, os.cpu_count() or 1)
+
+
+@dataclass(frozen=True)
+class SeenImages:
+    """What a model sees of the images of a data set: called with an index, (3, H, W) uint8.
+
+    `crop` resizes and cuts out; `kept` returns what it makes of a sample, where that is kept.
+    """
+
+    data: DataSet
+    crop: Callable[[Tensor], Tensor]
+    kept: Callable[[int], Tensor] | None = None
+
+    def __call__(self, index: int) -> Tensor:
+        crop = self.crop(self.data.image(index)) if self.kept is None else self.kept(index)
+        return self.data.seen(index, crop)
 
 
 class ImageSamples(Dataset[tuple[Tensor, int]]):

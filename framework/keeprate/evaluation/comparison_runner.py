@@ -17,11 +17,19 @@ from ..results.store import Store
 from ..study.comparison import Comparison, Run
 from .classification import metric_sources
 from .distributed import broadcast_from_first, is_first_process, wait_for_all
-from .events import Listener, Note, PassEnded, PassStarted, RunFailed, RunFinished
+from .events import (
+    Listener,
+    Note,
+    PassEnded,
+    PassStarted,
+    RunFailed,
+    RunFinished,
+    SpeedAdvanced,
+)
 from .row_counter import RowCounter
 from .rows import RunRows, logits_of, outcome_of
 from .tasks import tasks_of
-from .throughput import measure_throughput
+from .throughput import measure_together, speed_unknown
 
 
 @dataclass
@@ -159,9 +167,14 @@ class ComparisonRunner:
             self._share_reference(first)
             return
         samples = len(self.comparison.samples)
-        for run_id, positions in self.partial.done(self.pending).items():
-            if len(positions) == samples and run_id not in {*self.failed, *self.tally.finished}:
-                self._store(self.pending[run_id])
+        complete = [
+            self.pending[run_id]
+            for run_id, positions in self.partial.done(self.pending).items()
+            if len(positions) == samples and run_id not in {*self.failed, *self.tally.finished}
+        ]
+        speeds = self._throughputs(complete)
+        for job in complete:
+            self._store(job, speeds.get(job.id))
 
     def _share_reference(self, first: str) -> None:
         """Read the unpruned model's logits from the partial rows, once they are complete.
@@ -172,7 +185,7 @@ class ComparisonRunner:
         if len(positions) == len(self.comparison.samples):
             self.comparison.reference = logits_of(self.partial.logits(first)).numpy()
 
-    def _store(self, job: Run) -> None:
+    def _store(self, job: Run, throughput: Throughput | None) -> None:
         logits = None
         if job is self.comparison.unpruned:
             logits = self.partial.logits(job.id)
@@ -182,7 +195,7 @@ class ComparisonRunner:
             self.comparison.reference = reference
             # before the result: once there is one, the run counts as finished
             self.store.write_logits(job.id, self.comparison.sample_ids(), reference)
-        measured = self._measured(job, outcome, self._throughput(job))
+        measured = self._measured(job, outcome, throughput)
         result = Result(run=job.info, measured=measured, environment=self._environment(job.id))
         self.store.write(result, outcome.rows)
         # last, so that a process killed in between leaves one record or both, never none
@@ -190,17 +203,30 @@ class ComparisonRunner:
         self.tally.finished.append(job.id)
         self.listen(RunFinished(job.label, result))
 
-    def _throughput(self, job: Run) -> Throughput | None:
+    def _throughputs(self, complete: Sequence[Run]) -> dict[str, Throughput]:
+        """Measure the speed of runs that have all their rows, by id; of none where that is off."""
         options = self.comparison.options
-        # the unpruned model is timed in turns with each reduced one, so not by itself
-        if not options.throughput or not job.info.reduces or self.context.stopping():
-            return None
-        return measure_throughput(
-            job.model,
+        if not options.throughput:
+            return {}
+        # the unpruned model is timed in turns with the reduced ones, so not by itself
+        timed = [job for job in complete if job.info.reduces]
+        ids = [self.comparison.unpruned.id, *(job.id for job in timed)]
+
+        def watch(turn: int, share: float) -> bool:
+            self.listen(SpeedAdvanced(ids[turn], share))
+            return not self.context.stopping()
+
+        speeds = measure_together(
+            [job.model for job in timed],
             precision=options.loop.precision,
             accelerator=options.loop.accelerator,
             batch_size=options.loop.batch_size,
+            watch=watch,
         )
+        # a study that is stopped meanwhile keeps its runs, without their speed
+        if len(speeds) < len(timed):
+            self.listen(Note(speed_unknown(len(timed))))
+        return dict(zip(ids[1:], speeds, strict=False))
 
     def _measured(self, job: Run, outcome: RunRows, throughput: Throughput | None) -> Measured:
         total = float(outcome.rows["macs"].mean())  # type: ignore[arg-type]

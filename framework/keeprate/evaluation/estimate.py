@@ -113,12 +113,8 @@ def estimate_cost(comparison: Comparison, speed: Speed) -> Estimate:
 
 
 def macs_per_image(comparison: Comparison, models: Sequence[ReducedModel]) -> int:
-    """Return the mean cost of one image when `models` share its pass.
-
-    Texts are counted at the longest length, and scaled by the unpruned model's mean cost.
-    """
-    longest = count(comparison.backbone, comparison.backbone.image_size).total
-    return round(shared_macs(models) * comparison.unpruned_macs() / longest)
+    """Return the mean cost of one image, or of one text, when `models` share its pass."""
+    return round(comparison.prepared.mean(lambda size: shared_macs(models, size)))
 
 
 def _work(comparison: Comparison, passes: Sequence[Sequence[ReducedModel]], speed: Speed) -> Work:

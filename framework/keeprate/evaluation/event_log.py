@@ -23,6 +23,7 @@ from .events import (
     RunFailed,
     RunFinished,
     RunReused,
+    SpeedAdvanced,
 )
 
 LOG: Final = "log.jsonl"
@@ -54,12 +55,13 @@ class EventLog:
     def __call__(self, event: Event) -> None:
         """Append the event. Raises KeeprateError for a file that cannot be written or a full disk.
 
-        While a pass advances, at most one line is written in five seconds.
+        While a pass or a measurement of speed advances, one line is written in five seconds.
         """
         if isinstance(event, PassStarted):
             self._images, self._advanced = event.images_before, self._clock()
         if isinstance(event, PassAdvanced):
             self._images += event.images
+        if isinstance(event, PassAdvanced | SpeedAdvanced):
             # before the event's figures are asked for, which may have to wait for a GPU
             if self._clock() - self._advanced < _PASS_SECONDS:
                 return
@@ -73,6 +75,8 @@ class EventLog:
         match event:
             case PassAdvanced(_, metric, values):
                 return "pass-advanced", {"images_done": self._images, metric: dict(values())}
+            case SpeedAdvanced(run_id, share):
+                return "speed-advanced", {"id": run_id, "share": share}
             case PassEnded():
                 return "pass-ended", {"images_done": self._images}
             case RunReused(run_id, label, source):
@@ -126,7 +130,7 @@ def _run(run: RunInfo, label: str) -> Fields:
         "budget": run.budget,
         "stages": [{"block": stage.block, "keep": stage.keep} for stage in run.stages],
         "backbone": run.backbone.name,
-        "data": run.data.name,
+        "data": run.data.title,
         "seed": run.seed,
         "precision": run.precision,
     }

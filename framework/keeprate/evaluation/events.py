@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from ..results.records import Failure, Result
@@ -18,11 +18,17 @@ class Note:
 
 @dataclass(frozen=True)
 class ComparisonStarted:
-    """A model and a data set are ready. `labels` names the runs by id; `images` are per run."""
+    """A model and a data set are ready. `labels` names the runs by id; `images` are per run.
+
+    `budgets` has the budget of each run that was given one, by id; measuring speed takes about
+    `speed_seconds` after a pass, none where it is not asked for.
+    """
 
     title: str
     labels: Mapping[str, str]
     images: int
+    budgets: Mapping[str, str] = field(default_factory=dict)
+    speed_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -73,6 +79,17 @@ class PassEnded:
 
 
 @dataclass(frozen=True)
+class SpeedAdvanced:
+    """Speed is being measured, and it is the turn of the run with this id.
+
+    `share` (0 to 1) of the time for it, or of its rounds, is over.
+    """
+
+    id: str
+    share: float
+
+
+@dataclass(frozen=True)
 class RunFinished:
     """A run is finished, and its result is in the store."""
 
@@ -96,6 +113,7 @@ Event: TypeAlias = (
     | PassStarted
     | PassAdvanced
     | PassEnded
+    | SpeedAdvanced
     | RunFinished
     | RunFailed
 )

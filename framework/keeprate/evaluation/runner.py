@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from threading import Timer
 from typing import Final
@@ -13,6 +13,7 @@ from ..plugins.code.code_hash import source_sha256
 from ..plugins.registry import registry
 from ..request import Request
 from ..results.lock import locked
+from ..results.records import Result
 from ..results.reuse import find, take_over
 from ..results.store import Store
 from ..study.build import prepare
@@ -20,6 +21,7 @@ from ..study.comparison import Comparison, Run
 from .comparison_runner import ComparisonRunner, RunContext, StudyOutcome
 from .distributed import broadcast_from_first, is_first_process
 from .events import ComparisonLeft, ComparisonStarted, Event, Listener, Note, RunReused
+from .throughput import MOST_SECONDS, speed_unknown
 
 _PATIENCE_SECONDS: Final = 10.0
 
@@ -94,10 +96,16 @@ def _prepare(request: Request, listen: Listener) -> Comparison:
 def run(comparison: Comparison, context: RunContext) -> None:
     """Compute the runs of a comparison that are not finished."""
     labels = {job.id: job.label for job in comparison.jobs}
-    context.listen(ComparisonStarted(comparison.title, labels, len(comparison.samples)))
+    budgets = {job.id: job.info.budget for job in comparison.jobs if job.info.budget}
+    speed_seconds = MOST_SECONDS if comparison.options.throughput else 0.0
+    images = len(comparison.samples)
+    context.listen(ComparisonStarted(comparison.title, labels, images, budgets, speed_seconds))
     for note in comparison.notes:
         context.listen(Note(note))
-    pending = [job.id for job in comparison.jobs if not _reused(job, comparison, context)]
+    reused = {job.id: _reused(job, comparison, context) for job in comparison.jobs}
+    if comparison.options.throughput and (count := _untimed(reused.values())):
+        context.listen(Note(speed_unknown(count)))
+    pending = [run_id for run_id, result in reused.items() if result is None]
     # the first process may have copied runs into the store meanwhile: all use its list
     pending = broadcast_from_first(pending)
     if pending:
@@ -105,22 +113,31 @@ def run(comparison: Comparison, context: RunContext) -> None:
         ComparisonRunner(comparison, context, jobs).run()
 
 
-def _reused(job: Run, comparison: Comparison, context: RunContext) -> bool:
-    """Tell whether a run is finished, here or in a store beside this one; copy it if so."""
+def _reused(job: Run, comparison: Comparison, context: RunContext) -> Result | None:
+    """Return the result of a run that is finished, here or in a store beside this one; copy it."""
     if comparison.options.force:
-        return False
+        return None
     # later runs are compared with the unpruned one's logits, so these must be stored, too
     ids = comparison.sample_ids() if job is comparison.unpruned else None
     found = find(context.store, job.id, ids)
     if found is None:
-        return False
+        return None
     if is_first_process():
         take_over(context.store, found, job.info, ids)
     if found.logits is not None:
         comparison.reference = found.logits
     context.tally.reused.append(job.id)
     context.listen(RunReused(job.id, job.label, str(found.source.folder)))
-    return True
+    return found.result
+
+
+def _untimed(results: Iterable[Result | None]) -> int:
+    """Return of how many finished runs the speed is not known.
+
+    The unpruned model is timed with the others, and has none of its own.
+    """
+    reduced = [result for result in results if result is not None and result.run.reduces]
+    return sum(result.measured.throughput is None for result in reduced)
 
 
 def _hash_sources() -> None:

@@ -1,11 +1,12 @@
-"""Measures how fast a reduced model runs beside the unpruned one, apart from accuracy."""
+"""Measures how fast reduced models run beside the unpruned one, apart from accuracy."""
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Final, TypeAlias
 
 import torch
 
@@ -15,37 +16,75 @@ from ..reduction.reduced_model import ReducedModel
 from ..results.records import Throughput
 
 DTYPES = {"32": torch.float32, "64": torch.float64, "16": torch.float16, "bf16": torch.bfloat16}
+MOST_SECONDS: Final = 30.0
+"""Time for the speeds of all runs of a pass, unless three rounds take longer."""
+_LEAST_ROUNDS: Final = 3
+"""Fewer rounds have no median worth the name."""
+
+Watcher: TypeAlias = Callable[[int, float], bool]
+"""Told before each batch whose turn it is (0: the plain model's) and what share of the time is
+over; returns whether to go on."""
 
 
-def measure_throughput(
-    reduced: ReducedModel,
+def measure_throughput(reduced: ReducedModel, **how: Any) -> Throughput:
+    """Time one reduced model beside its plain one; `how` is as for `measure_together`."""
+    (throughput,) = measure_together([reduced], **how)
+    return throughput
+
+
+def measure_together(
+    models: Sequence[ReducedModel],
     *,
     precision: str = "32-true",
     accelerator: str = "auto",
     batch_size: int = 64,
-    rounds: int = 5,
-    most_seconds: float = 20.0,
-) -> Throughput:
-    """Time forward passes of `reduced` and of its own plain model in turns, on random inputs.
+    rounds: int = 12,
+    most_seconds: float = MOST_SECONDS,
+    watch: Watcher = lambda turn, share: True,
+) -> list[Throughput]:
+    """Time forward passes of reduced models of one backbone and of its plain model, in turns.
 
-    After one warm-up batch each, both run one batch per round. The ratio is the median over rounds
-    of (plain seconds / reduced seconds). At least three rounds are timed, and then as many of
-    `rounds` as fit into `most_seconds`.
+    A round is one batch of each, on random inputs; the first one warms up and does not count. The
+    ratio is the median over rounds of (plain seconds / reduced seconds). At least three rounds
+    count, and then as many of `rounds` as fit into `most_seconds` for all models together. The
+    list is empty if `watch` ended it before that.
     """
+    if not models:
+        return []
     device = device_of(accelerator)
     kind, _, mode = precision.partition("-")
     # with mixed precision the weights stay in float32, and autocast chooses for each operation
     weights_dtype = torch.float32 if mode == "mixed" else DTYPES[kind]
-    reduced.eval().to(device=device, dtype=weights_dtype)
-    inputs = reduced.backbone.example(batch_size)
+    for reduced in models:
+        reduced.eval().to(device=device, dtype=weights_dtype)
+    backbone = models[0].backbone
+    inputs = backbone.example(batch_size)
     mixed = torch.autocast(device.type, DTYPES[kind]) if mode == "mixed" else nullcontext()
-    # in turns, so that a machine whose speed drifts slows both
-    plain_seconds, reduced_seconds = _in_turns(
-        _timed(reduced.backbone.plain, inputs, device, mixed),
-        _timed(reduced, inputs, device, mixed),
-        rounds,
-        most_seconds,
-    )
+    turns: list[Callable[[Inputs], object]] = [backbone.plain, *models]
+    timers = [_timed(model, inputs, device, mixed) for model in turns]
+    counted = _in_turns(timers, rounds, most_seconds, watch)
+    if len(counted) < min(_LEAST_ROUNDS, rounds):
+        return []
+    plain_seconds, *all_seconds = zip(*counted, strict=True)
+    return [
+        _throughput(plain_seconds, seconds, device_name(device), precision, batch_size)
+        for seconds in all_seconds
+    ]
+
+
+def speed_unknown(count: int) -> str:
+    """Say of how many finished runs the speed is not known, and what measures it."""
+    runs = f"{count:,} finished {'run' if count == 1 else 'runs'}"
+    return f"No speed is known of {runs}: with --force it is measured."
+
+
+def _throughput(
+    plain_seconds: Sequence[float],
+    reduced_seconds: Sequence[float],
+    device: str,
+    precision: str,
+    batch_size: int,
+) -> Throughput:
     ratios = [
         unpruned / pruned for unpruned, pruned in zip(plain_seconds, reduced_seconds, strict=True)
     ]
@@ -53,10 +92,11 @@ def measure_throughput(
         images_per_second=batch_size / statistics.median(reduced_seconds),
         unpruned_images_per_second=batch_size / statistics.median(plain_seconds),
         ratio=statistics.median(ratios),
-        device=device_name(device),
+        device=device,
         precision=precision,
         batch_size=batch_size,
         rounds=len(ratios),
+        ratios=tuple(ratios),
     )
 
 
@@ -79,15 +119,30 @@ def _timed(
 
 
 def _in_turns(
-    a: Callable[[], float], b: Callable[[], float], rounds: int, most_seconds: float
-) -> tuple[list[float], list[float]]:
-    """Call two timers in turns, and return the seconds of each."""
-    a(), b()  # the first calls choose kernels and allocate memory: not counted
-    started, a_seconds, b_seconds = time.perf_counter(), [], []
-    for round_number in range(rounds):
-        # fewer than three rounds have no median worth the name
-        if round_number >= 3 and time.perf_counter() - started > most_seconds:
+    timers: Sequence[Callable[[], float]],
+    rounds: int,
+    most_seconds: float,
+    watch: Watcher,
+    clock: Callable[[], float] = time.perf_counter,
+) -> list[list[float]]:
+    """Call timers in turns; return the seconds of each in every round that counts.
+
+    Every other round goes backwards, so that a machine that slows down steadily favours none.
+    """
+    started, counted = clock(), list[list[float]]()
+    # the first calls choose kernels and allocate memory: round 0 is not counted
+    for number in range(rounds + 1):
+        spent = clock() - started
+        if number > _LEAST_ROUNDS and spent + spent / number > most_seconds:
             break
-        a_seconds.append(a())
-        b_seconds.append(b())
-    return a_seconds, b_seconds
+        turns = range(len(timers))
+        seconds = dict.fromkeys(turns, 0.0)
+        for place, turn in enumerate(reversed(turns) if number % 2 else turns):
+            over = number + place / len(timers)
+            in_time = min((clock() - started) / most_seconds, over / (_LEAST_ROUNDS + 1), 1.0)
+            if not watch(turn, max(in_time, over / (rounds + 1))):
+                return counted
+            seconds[turn] = timers[turn]()
+        if number:
+            counted.append(list(seconds.values()))
+    return counted

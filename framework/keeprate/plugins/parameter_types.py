@@ -9,6 +9,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
+from ..errors import suggestion
 from .quoting import split_items
 
 INT64 = range(-(2**63), 2**63)
@@ -142,6 +143,14 @@ _FROM_TEXT: dict[Any, Callable[[str], object]] = {
     Path: lambda text: Path(os.path.expanduser(text)),
     NoneType: _parse_none,
 }
+
+
+def nearest(text: str, hint: Any) -> str:
+    """Return "Did you mean 'cosine'?" for a text near to an option of the type, else nothing."""
+    if get_origin(hint) is not Literal:
+        return ""
+    hinted = suggestion(text, map(str, get_args(hint)))
+    return hinted if hinted.startswith("Did you mean") else ""
 
 
 def wanted(hint: Any) -> str:

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 from ..errors import AuthorError, KeeprateError, suggestion
+from ..results.labels import text_of
 from .author_errors import definition_place, describe_error, package_of, raise_place, sentence
-from .parameter_types import INT64, OutOfRange, converted, fits, wanted
+from .parameter_types import INT64, OutOfRange, converted, fits, nearest, wanted
 from .quoting import masked, quoted, unquoted
 
 if TYPE_CHECKING:
@@ -161,9 +162,9 @@ def check_defaults(cls: type) -> None:
 def values_of(instance: object) -> dict[str, JsonValue]:
     """Return the parameter values of a built instance by name, fit for JSON.
 
-    A Path becomes text and a tuple a list; `build` accepts both again. Raises KeeprateError if the
-    instance does not keep a parameter as an attribute of the same name, or keeps a value that JSON
-    cannot hold.
+    A Path becomes text, a tuple a list, a data set its name; `build` accepts them again. Raises
+    KeeprateError if the instance does not keep a parameter as an attribute of the same name, or
+    keeps a value that JSON cannot hold.
     """
     cls = type(instance)
     for name in forgotten(instance):
@@ -171,6 +172,16 @@ def values_of(instance: object) -> dict[str, JsonValue]:
         raise KeeprateError(sentence(message, definition_place(cls), remedy))
     names = [parameter.name for parameter in parameters_of(cls)]
     return {name: _to_json(f"{cls.__name__}.{name}", getattr(instance, name)) for name in names}
+
+
+def changed_parameters(instance: object) -> str:
+    """Return a built instance's kept parameters that are no defaults: "pattern=I iterations=5"."""
+    changed = {
+        parameter.name: getattr(instance, parameter.name)
+        for parameter in parameters_of(type(instance))
+        if getattr(instance, parameter.name, parameter.default) != parameter.default
+    }
+    return text_of(changed)
 
 
 def forgotten(instance: object) -> list[str]:
@@ -267,7 +278,8 @@ def _convert(label: str, name: str, value: object, hint: Any) -> object:
         raise KeeprateError(f"{label}: {name} {error}.") from None
     except ValueError:
         value_text = f"'{value}'" if isinstance(value, str) else repr(value)
-        raise KeeprateError(f"{label}: {name} must be {wanted(hint)}, not {value_text}.") from None
+        message = f"{label}: {name} must be {wanted(hint)}, not {value_text}."
+        raise KeeprateError(f"{message} {nearest(str(value), hint)}".rstrip()) from None
 
 
 def _default_text(default: object) -> str:
@@ -277,12 +289,14 @@ def _default_text(default: object) -> str:
 def _to_json(attribute: str, value: object) -> JsonValue:
     if isinstance(value, int) and value not in INT64:
         raise KeeprateError(f"{attribute} {OutOfRange()}.")
-    if value is None or isinstance(value, bool | int | float | str):
+    if value is None or isinstance(value, bool | int | float):
         return value
-    if isinstance(value, Path):
+    if isinstance(value, str | Path):  # an enumeration of texts is a text of another class
         return str(value)
     if isinstance(value, list | tuple):
         return [_to_json(attribute, item) for item in value]
+    if hasattr(value, "fingerprint"):  # a data set: its class is not asked for, as that needs torch
+        return spec_text(_name(type(value)), values_of(value))
     raise KeeprateError(
         f"{attribute} holds a {type(value).__name__}, which a result cannot record."
     )

@@ -125,12 +125,12 @@ class Registry:
         """Return the data set of this name; KeeprateError with the nearest name if none is."""
         return _look_up("data set", name, self.datasets)
 
-    def embedded_dataset(self) -> type[DataSet]:
-        """Return the data set that ships with its own classifier; KeeprateError if none does."""
+    def default_dataset(self) -> type[DataSet]:
+        """Return the data set where the user names none; KeeprateError if none is the default."""
         for offer in self.datasets.values():
-            if offer.cls.embedded:
+            if offer.cls.is_default:
                 return offer.cls
-        raise KeeprateError("No data set ships with its own classifier here: name one with --data.")
+        raise KeeprateError("No data set is the default one here: name one with --data.")
 
     def metric(self, name: str) -> type[Metric]:
         """Return the metric of this name; KeeprateError with the nearest name if none is."""

@@ -109,8 +109,7 @@ def count(
     """
     blocks = block_costs(backbone) if blocks is None else blocks
     patches = backbone.num_patches(image_size)
-    place = Place.AFTER_BLOCK if method is None else method.place
-    tokens = tokens_per_block(backbone, patches, place, stages, empty_last_mlp=empty_last_mlp)
+    tokens = tokens_per_block(backbone, patches, method, stages, empty_last_mlp=empty_last_mlp)
     spent = 0 if method is None else overhead(backbone, method, stages, patches)
     return Costs(
         embedding=backbone.embed_macs(image_size),
@@ -126,20 +125,23 @@ def count(
 def tokens_per_block(
     backbone: Backbone,
     patches: int,
-    place: Place,
+    method: Method | None,
     stages: Sequence[Stage],
     *,
     empty_last_mlp: bool = False,
 ) -> Passage:
     """Follow the number of tokens through the blocks."""
-    keep = {stage.block: stage.keep + backbone.num_prefix for stage in stages}
+    keep = {stage.block: stage.keep for stage in stages}
     attention, feed_forward, after = [], [], []
     left = patches + backbone.num_prefix
     for block in range(backbone.depth):
         attention.append(left)
-        reduced = keep.get(block, left)
-        # tokens removed after the attention never reach the MLP of the same block
-        between = reduced if place is Place.AFTER_ATTENTION else left
+        reduced = between = left
+        if method is not None and block in keep:
+            reduced = method.left_after(left - backbone.num_prefix, keep[block])
+            reduced += backbone.num_prefix
+            # tokens removed after the attention never reach the MLP of the same block
+            between = reduced if method.place is Place.AFTER_ATTENTION else left
         if empty_last_mlp and block == backbone.depth - 1:
             between = reduced = backbone.num_prefix
         feed_forward.append(between)
@@ -158,7 +160,7 @@ def overhead(backbone: Backbone, method: Method, stages: Sequence[Stage], patche
         if stage.keep < left:
             shape = shape_of(backbone, left)
             spent += method.overhead_macs(shape, stage)
-        left = stage.keep
+        left = method.left_after(left, stage.keep)
     return spent
 
 

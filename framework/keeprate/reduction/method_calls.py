@@ -137,9 +137,13 @@ def _count_fault(method: Method, after: Tokens, stage: Stage) -> tuple[str, str]
         kept, at_most = int(after.valid.sum(dim=1).max()) - after.num_prefix, "at most "
     else:
         kept, at_most = after.num_patch_tokens, ""
-    if kept > stage.keep or (not method.keeps_per_image and kept != stage.keep):
-        fault = f"kept {kept} patch tokens where {at_most}{stage.keep} were scheduled."
-        return fault, "stage.keep says how many, prefix tokens not counted."
+    expected = stage.keep + method.appends
+    if kept > expected or (not method.keeps_per_image and kept != expected):
+        appended = f" and {method.appends} to append" if method.appends else ""
+        fault = f"kept {kept} patch tokens where {at_most}{stage.keep}{appended} were scheduled."
+        remedy = "stage.keep says how many, prefix tokens not counted."
+        more = f" What it adds to them is declared: appends = {kept - stage.keep}."
+        return fault, remedy + (more if kept > expected else "")
     return "", ""
 
 

@@ -9,6 +9,7 @@ from ..backbone import Backbone, BlockCost
 from ..costs import Budget, parse_budget
 from ..errors import KeeprateError, unknown_name
 from ..method import Method, Place, Preset, Stage, has_score
+from ..plugins.parameters import changed_parameters, parameters_of
 from .budget import Solution, solve
 from .macs import Costs, block_costs, count
 from .schedule import Schedule, parse_schedule
@@ -66,12 +67,13 @@ class Plan:
             return ()
         if self.budget is None:
             return self._make_stages(image_size, None)
+        setting = f"{self.method.name} {changed_parameters(self.method)}".rstrip()
         blocks = block_costs(self.backbone)  # read off the model once, for hundreds of schedules
         return solve(
             make=lambda scale: self._make_stages(image_size, scale),
             price=lambda stages: self._price(image_size, stages, blocks).total,
             allowed=self.budget.of(count(self.backbone, image_size).total),
-            what=f"method '{self.method.name}' with schedule '{self.schedule.text}'",
+            what=f"method '{setting}' with schedule '{self.schedule.text}'",
             or_cheapest=bool(self.backbone.text_inputs) and image_size != self.backbone.image_size,
         )
 
@@ -149,6 +151,12 @@ def refuse_unsuited(backbone: Backbone, method: Method) -> None:
             f"Method '{method.name}' implements neither score nor reduce. "
             "Define one of them, by this very name."
         )
+    appends: object = method.appends
+    if isinstance(appends, bool) or not isinstance(appends, int) or appends < 0:
+        raise KeeprateError(
+            f"Method '{method.name}' declares appends = {appends!r}: it is a number of tokens, "
+            "0 for none."
+        )
     lack = _lack(backbone, method)
     if lack is _Lack.PLACE:
         raise KeeprateError(
@@ -215,8 +223,13 @@ def _after_block() -> list[str]:
     # imported here: the registry loads every plugin, which only this error message needs
     from ..plugins.registry import registry
 
-    methods = registry().methods.values()
-    return [m.name for m in methods if m.cls.reduces and m.cls.place is Place.AFTER_BLOCK]
+    found = []
+    for method in registry().methods.values():
+        if method.cls.reduces and method.cls.place is Place.AFTER_BLOCK:
+            found.append(method.name)
+        elif any(parameter.name == "place" for parameter in parameters_of(method.cls)):
+            found.append(f"{method.name}:place={Place.AFTER_BLOCK}")
+    return found
 
 
 def _without_class_token() -> list[str]:

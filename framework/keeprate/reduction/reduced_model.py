@@ -101,6 +101,7 @@ class ReducedModel(nn.Module):
         image_size = self.backbone.input_size(inputs)
         self.plan.stages(image_size)  # refuses an impossible size before it is embedded
         x = self.backbone.embed(inputs)
+        row = 1, x.shape[1] - self.backbone.num_prefix
         tokens = Tokens.of(
             x,
             num_prefix=self.backbone.num_prefix,
@@ -109,6 +110,7 @@ class ReducedModel(nn.Module):
             trace=self.trace,
             follows_positions=self.backbone.follows_positions,
             context=self.backbone.context(inputs),
+            grid=row if self.backbone.text_inputs else self.backbone.grid(image_size),
         )
         return tokens, ForwardTrace(rows, image_size, tokens.owner)
 

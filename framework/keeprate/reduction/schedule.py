@@ -4,12 +4,13 @@ Spellings (blocks count from 0):
 
 - `keep=0.7@3,6,9`: the keep rate at these blocks; `keep=0.9,0.7,0.5@3,6,9` one rate each. The count
   after the k-th stage is the number of patches times the product of the rates so far, rounded down
-  (at least 1). Without `@...` the method's own blocks are used, scaled with the depth.
+  (at least 1), unless the method counts otherwise (`Method.kept_at_rate`). Without `@...` the
+  method's own blocks are used, scaled with the depth.
 - `r=13`: remove 13 patch tokens at every block; `r=16..0`: linearly from the first block to the
   last, each rounded down; `r=8,8,6,...`: one number per block.
 - `depth=13`, `sqrt-depth=13`: remove 13 per block on average, growing with the block's number (from
   1) or its square root; the running total is rounded down.
-- `137@3,96@6,67@9`: explicit counts after the stage.
+- `137@3,96@6,67@9`: explicit counts after the stage, without what the method appends.
 - the name of one of the method's presets.
 
 Some methods limit how many tokens they remove at once (`Method.most_removed`): the `r` and profile
@@ -79,7 +80,7 @@ class Schedule:
             keeps = self._keeps_by_removal(method, patches, depth, scale)
             return tuple(Stage(block, keep, depth) for block, keep in enumerate(keeps))
         blocks = self._blocks(method, depth)
-        keeps = self._keeps_by_rate(patches, len(blocks), scale)
+        keeps = self._keeps_by_rate(method, patches, len(blocks), scale)
         if scale is not None:  # the solver chose the counts, so they are limited, not refused
             keeps = _limit_removals(method, patches, keeps)
         stages = tuple(Stage(b, k, depth) for b, k in zip(blocks, keeps, strict=True))
@@ -95,7 +96,9 @@ class Schedule:
             )
         return blocks
 
-    def _keeps_by_rate(self, patches: int, count: int, scale: float | None) -> list[int]:
+    def _keeps_by_rate(
+        self, method: Method, patches: int, count: int, scale: float | None
+    ) -> list[int]:
         if self.form == "count":
             return [int(value) for value in self.values]
         rates = self.values or (_FREE_RATE,)
@@ -107,8 +110,11 @@ class Schedule:
         # products of fractions are exact: as floats, 0.29 * 100 would round down to 28
         products = accumulate(rates, lambda a, b: a * b)
         if scale is None:
-            return [max(1, floor(patches * product)) for product in products]
-        return [max(1, floor(patches * float(product) ** scale)) for product in products]
+            keeps = [max(1, floor(patches * product)) for product in products]
+        else:
+            keeps = [max(1, floor(patches * float(product) ** scale)) for product in products]
+        powers = [float(rate) ** (1.0 if scale is None else scale) for rate in rates]
+        return _keeps_of_method(method, patches, powers, keeps)
 
     def _keeps_by_removal(
         self, method: Method, patches: int, depth: int, scale: float | None
@@ -118,8 +124,9 @@ class Schedule:
             removals = _stagger_rounding(removals, 1.0 if scale is None else scale)
         keeps, left = [], patches
         for removal in removals:
-            left -= min(floor(removal), method.most_removed(left))
-            keeps.append(left)
+            keep = left - min(floor(removal), method.most_removed(left))
+            keeps.append(keep)
+            left = method.left_after(left, keep)
         return keeps
 
     def _removals(self, depth: int) -> Sequence[float]:
@@ -149,7 +156,7 @@ class Schedule:
                     f"Schedule '{self.text}' removes {left - stage.keep} of {left} patch tokens at "
                     f"block {stage.block}; method '{method.name}' can remove {most}."
                 )
-            left = stage.keep
+            left = method.left_after(left, stage.keep)
 
 
 def parse_schedule(text: str) -> Schedule:
@@ -206,9 +213,21 @@ def _stagger_rounding(removals: Sequence[float], scale: float) -> list[float]:
 def _limit_removals(method: Method, patches: int, keeps: Sequence[int]) -> list[int]:
     left, limited = patches, []
     for keep in keeps:
-        left = min(left, max(keep, left - method.most_removed(left)))
-        limited.append(left)
+        limited.append(min(left, max(keep, left - method.most_removed(left))))
+        left = method.left_after(left, limited[-1])
     return limited
+
+
+def _keeps_of_method(
+    method: Method, patches: int, rates: Sequence[float], keeps: Sequence[int]
+) -> list[int]:
+    """Return `keeps`, but what the method counts itself as it counts."""
+    left, counted = patches, []
+    for rate, keep in zip(rates, keeps, strict=True):
+        own = method.kept_at_rate(left, rate)
+        counted.append(keep if own is None else own)
+        left = method.left_after(left, counted[-1])
+    return counted
 
 
 def _growing_weights(power: float, depth: int) -> tuple[float, ...]:

@@ -143,13 +143,12 @@ class SharedForward:
         return list(groups.values())
 
 
-def shared_macs(models: Sequence[ReducedModel]) -> int:
-    """Return the multiply-accumulates of one image in all runs; shared blocks count once.
+def shared_macs(models: Sequence[ReducedModel], size: tuple[int, int]) -> int:
+    """Return the multiply-accumulates of one image of `size` in all runs; shared blocks count once.
 
     A method that keeps a different number of tokens in every image counts with its largest number.
     """
     backbone = models[0].backbone
-    size = backbone.image_size
     blocks: dict[tuple[object, ...], int] = {}
     total = backbone.embed_macs(size)
     for model in models:
@@ -163,7 +162,7 @@ def _token_counts(model: ReducedModel, size: tuple[int, int]) -> Passage:
     plan, backbone = model.plan, model.backbone
     stages, empty = plan.stages(size), plan.empty_last_mlp
     patches = backbone.num_patches(size)
-    return tokens_per_block(backbone, patches, model.method.place, stages, empty_last_mlp=empty)
+    return tokens_per_block(backbone, patches, model.method, stages, empty_last_mlp=empty)
 
 
 def _block_macs(
@@ -183,7 +182,7 @@ def _block_macs(
         if stage is not None and stage.keep < left:
             macs += model.method.overhead_macs(shape_of(backbone, left), stage)
             reductions.append((key, stage))
-            left = stage.keep
+            left = model.method.left_after(left, stage.keep)
         last = block == backbone.depth - 1
         costs[block, tuple(reductions), last and model.plan.empty_last_mlp] = macs
     return costs

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from .records import RunInfo
+if TYPE_CHECKING:
+    from .records import RunInfo
 
 
 def labels_of(runs: Sequence[RunInfo], without: Collection[str] = ()) -> dict[str, str]:
@@ -46,6 +48,6 @@ def _label(run: RunInfo, differing: Collection[tuple[str, str]]) -> str:
 
 
 def _value_text(value: object) -> str:
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return ",".join(_value_text(item) for item in value)
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -82,7 +82,7 @@ def _list_finished(result: Result, label: str) -> Listed:
         images=measured.images,
         label=_label(run, label),
         model=run.backbone.name,
-        data=run.data.name,
+        data=run.data.title,
         macs=measured.macs.total,
         share=measured.macs.total / measured.macs.unpruned,
         top1=measured.metrics.get("top1"),
@@ -98,7 +98,7 @@ def _list_failed(failure: Failure, label: str, images: int) -> Listed:
         images=images,
         label=_label(run, label),
         model=run.backbone.name,
-        data=run.data.name,
+        data=run.data.title,
         started=failure.environment.started,
         error=failure.error,
     )

@@ -18,11 +18,30 @@ INDEX_VERSION: Final = 1
 """Version of the index; raised when one of its names or their meaning changes."""
 
 
+# plain file names: an index from elsewhere must not lead out of the folder
+_SheetFile = Annotated[str, Field(pattern=r"^[^./\\:][^/\\:]*\.png$")]
+_PanelFile = Annotated[str, Field(pattern=r"^[^./\\:][^/\\:]*\.(png|webp)$")]
+
+
+class PicturedEnd(Record):
+    """What a run leaves of the `patches` of a sample in the end, and the `file` that shows it.
+
+    They live in `tokens` patch tokens. `dropped` of them are gone, and `merged` of them share a
+    token with others.
+    """
+
+    patches: int
+    tokens: int
+    dropped: int
+    merged: int
+    file: _PanelFile
+
+
 class PicturedGuess(Record):
     """The class that one run predicts in a picture, by number and name.
 
     `stored` is the prediction in the run's rows, None for an unpruned model that is not among the
-    runs.
+    runs. `end` is None for the unpruned model, and for samples that are shown block by block alone.
     """
 
     run: str
@@ -30,6 +49,7 @@ class PicturedGuess(Record):
     name: str
     confidence: float
     stored: int | None
+    end: PicturedEnd | None = None
 
 
 class Pictured(Record):
@@ -37,6 +57,7 @@ class Pictured(Record):
 
     `different_percent` is the share of pairs of runs whose predictions differ. `kl_spread_nats` is
     the largest minus the smallest KL divergence. `predictions` are in the order of the runs.
+    `input_file` shows the sample alone; it is None where no run has an `end`.
     """
 
     id: str
@@ -46,8 +67,13 @@ class Pictured(Record):
     kl_spread_nats: float
     unpruned: PicturedGuess
     predictions: tuple[PicturedGuess, ...]
-    # a plain file name: an index from elsewhere must not lead out of the folder
-    file: Annotated[str, Field(pattern=r"^[^./\\:][^/\\:]*\.png$")]
+    file: _SheetFile
+    input_file: _PanelFile | None = None
+
+    def files(self) -> set[str]:
+        """Return the names of all files of this sample."""
+        panels = [guess.end.file for guess in self.predictions if guess.end]
+        return {self.file, *panels, *filter(None, [self.input_file])}
 
 
 class PicturedGroup(Record):
@@ -68,6 +94,10 @@ class PicturedGroup(Record):
             names[sample.unpruned.prediction] = sample.unpruned.name
         return names
 
+    def files(self) -> set[str]:
+        """Return the names of the files of all samples."""
+        return {file for sample in self.samples for file in sample.files()}
+
 
 class PictureIndex(Record):
     """All groups of a store that have pictures."""
@@ -83,7 +113,7 @@ class PictureIndex(Record):
 
     def files(self) -> set[str]:
         """Return the names of all files."""
-        return {sample.file for group in self.groups for sample in group.samples}
+        return {file for group in self.groups for file in group.files()}
 
 
 def picture_path(folder: Path, file: str) -> Path:

@@ -83,13 +83,15 @@ class BackboneInfo(Record):
 class DataInfo(Record):
     """The images or texts that ran and how they were prepared; `skipped` maps id to reason.
 
-    `parameters` are those of the data set without its paths, which are in `places`. `fingerprint`
-    is a hash of all samples, used or not. `transform_changes` are the parts of `transform` that
-    the user asked for. `notes` are what the data set says of its samples, as how many files were
-    passed over.
+    `variant` tells it from others of its name. `parameters` are those of the data set without its
+    paths, which are in `places`; what has a path inside is in both, there in full. `fingerprint` is
+    a hash of all samples, used or not. `transform_changes` are the parts of `transform` that the
+    user asked for. `notes` are what the data set says of its samples, as how many files were passed
+    over.
     """
 
     name: str
+    variant: str = ""
     parameters: Values
     places: Values = {}
     images: int
@@ -98,6 +100,16 @@ class DataInfo(Record):
     transform_changes: Values = {}
     skipped: dict[str, str]
     notes: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """The name with the variant, for people."""
+        return f"{self.name} ({self.variant})" if self.variant else self.name
+
+    @property
+    def values(self) -> dict[str, JsonValue]:
+        """Every parameter by name, in full."""
+        return {**self.places, **self.parameters, **self.places}
 
 
 class StageInfo(Record):
@@ -179,7 +191,7 @@ class RunInfo(Record):
             exclude={
                 **dict.fromkeys(_NAMES_AND_SPELLINGS, True),
                 "backbone": {"name", "weights", "num_parameters"},
-                "data": {"name", "places", "transform_changes", "notes"},
+                "data": {"name", "variant", "places", "transform_changes", "notes"},
             },
         )
         # the ids alone: reasons are messages of libraries, which other versions spell differently
@@ -200,7 +212,10 @@ class Macs(Record):
 
 
 class Throughput(Record):
-    """Images per second, those of the unpruned model, and what they were measured on."""
+    """Images per second, those of the unpruned model, and what they were measured on.
+
+    `ratio` is the median of `ratios`, one for each of the `rounds`; older records have none.
+    """
 
     images_per_second: float
     unpruned_images_per_second: float
@@ -209,6 +224,7 @@ class Throughput(Record):
     precision: str
     batch_size: int
     rounds: int
+    ratios: tuple[float, ...] = ()
 
 
 class Measured(Record):

@@ -11,6 +11,7 @@ from ..backbones.lookup import adapt
 from ..dataset import DataSet
 from ..engine import Engine
 from ..errors import KeeprateError
+from ..plugins.nested_data import owner_name
 from ..plugins.parameters import build, parse_spec
 from ..plugins.registry import registry
 from ..reduction.plan import suits
@@ -46,7 +47,7 @@ def prepare(request: Request, bad: Mapping[str, str] | None = None) -> Compariso
 
 
 def build_data(spec: DataSpec) -> DataSet:
-    """Return the data set that `spec` names, or the one that ships with its own classifier.
+    """Return the data set that `spec` names, or the default one.
 
     Raises KeeprateError for unknown names and parameters that do not fit.
     """
@@ -54,7 +55,7 @@ def build_data(spec: DataSpec) -> DataSet:
         return spec.built
     if spec.name is not None:
         return build("data set", registry().dataset(spec.name), spec.values)
-    return registry().embedded_dataset()()
+    return registry().default_dataset()()
 
 
 def build_model(spec: ModelSpec, data: DataSet) -> LoadedModel:
@@ -72,7 +73,7 @@ def build_model(spec: ModelSpec, data: DataSet) -> LoadedModel:
     model = data.classifier()
     if model is None:
         raise KeeprateError(f"Data set '{data.name}' ships no classifier: name a model.")
-    return shipped(model, data.name, weights_sha256(model))
+    return shipped(model, owner_name(data), weights_sha256(model))
 
 
 def build_run(spec: RunSpec, seed: int) -> MethodAtCost:

@@ -13,6 +13,7 @@ from ..backbones.lookup import adapt
 from ..data.preprocessing import preparation
 from ..dataset import DataSet
 from ..errors import KeeprateError
+from ..plugins.nested_data import owner_name
 from ..plugins.registry import registry
 from ..reduction.plan import make_plan, refuse_unsuited
 from ..request import PREFIX
@@ -77,7 +78,7 @@ class _Checking:
                 model.path, f"Data set '{data.name}' ships no classifier: name a model."
             )
             return None
-        return shipped(classifier, data.name)
+        return shipped(classifier, owner_name(data))
 
     def _check_plans(self, pair: Pair, name: str, backbone: Backbone) -> None:
         """Make the plan of every run; this solves its budget and notes what is impossible."""

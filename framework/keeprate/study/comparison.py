@@ -80,19 +80,19 @@ class Comparison:
         self.samples = self.prepared.samples
         self.fingerprint = data.fingerprint()
         self.input_notes = [*loaded.adapted, *filter(None, [prepares.note])]
-        budget_notes = [self._budget_note(plan) for plan in plans]
-        notes = [*self.input_notes, *data.notes(), self.prepared.note, *budget_notes]
         self.unknown_code = unknown_code(self, [plan.method for plan in plans])
-        notes += self.unknown_code
-        self.notes = [note for note in dict.fromkeys(notes) if note is not None]
         jobs = [self._make_run(plan) for plan in plans]
         # two spellings of one schedule or budget are one run
         self.jobs = list({job.id: job for job in jobs}.values())
+        budget_notes = [self._budget_note(job) for job in self.jobs]
+        notes = [*self.input_notes, *data.notes(), self.prepared.note, *budget_notes]
+        notes += self.unknown_code
+        self.notes = [note for note in dict.fromkeys(notes) if note is not None]
 
     @property
     def title(self) -> str:
         """The model and the data set, for people."""
-        return f"{self.loaded.name} on {self.data.name}"
+        return f"{self.loaded.name} on {self.data.title}"
 
     @property
     def unpruned(self) -> Run:
@@ -116,11 +116,12 @@ class Comparison:
             self.backbone, method, cost.schedule, cost.budget, empty_last_mlp=empty_last_mlp
         )
 
-    def _budget_note(self, plan: Plan) -> str | None:
-        """Return how a plan misses its budget, None if it does not; refuse impossible sizes."""
+    def _budget_note(self, job: Run) -> str | None:
+        """Return which run misses its budget and how, None if it does not."""
+        plan = job.model.plan
         notes = [plan.note(size) for size in self.prepared.sizes]
-        if not self.backbone.text_inputs:
-            return notes[0]  # all images have one size
+        if not self.backbone.text_inputs:  # all images have one size
+            return notes[0] and f"Run '{job.label}': {notes[0]}"
         if plan.budget is None or plan.budget.share is None or plan.method.keeps_per_image:
             return None
         # texts have many lengths: only their mean has to meet the budget
@@ -129,7 +130,7 @@ class Comparison:
         if abs(share / plan.budget.share - 1) <= TOLERANCE:
             return None
         return (
-            f"Method '{plan.method.name}' costs {share:.1%} of the unpruned model on these texts, "
+            f"Run '{job.label}' costs {share:.1%} of the unpruned model on these texts, "
             f"not {plan.budget.text}: where tokens are few, few costs can be reached."
         )
 

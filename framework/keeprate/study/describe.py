@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..backbone import Backbone
@@ -13,7 +12,8 @@ from ..backbones.loading.structure_hash import structure_sha256
 from ..method import Method
 from ..plugins.code.code_hash import hash_code, source_sha256
 from ..plugins.kinds import Registered
-from ..plugins.parameters import parameters_of, values_of
+from ..plugins.nested_data import data_source, parameters_and_places, with_inner
+from ..plugins.parameters import changed_parameters, values_of
 from ..plugins.registry import registry
 from ..reduction.plan import Plan
 from ..results.records import BackboneInfo, DataInfo, RunInfo, StageInfo
@@ -29,7 +29,7 @@ def describe(comparison: Comparison, plan: Plan) -> RunInfo:
         method=method.name,
         method_origin=_origin(registry().methods, type(method)),
         backbone_origin=_origin(registry().backbones, type(comparison.backbone)),
-        data_origin=_origin(registry().datasets, type(comparison.data)),
+        data_origin=_data_origin(comparison),
         sources=_sources(comparison, method),
         parameters=values_of(method),
         schedule="" if schedule is None else schedule.text,
@@ -50,12 +50,8 @@ def describe(comparison: Comparison, plan: Plan) -> RunInfo:
 
 def label_of(method: Method, info: RunInfo) -> str:
     """Return a run's name for people: method, parameters that are not defaults, cost."""
-    changed = [
-        f"{parameter.name}={getattr(method, parameter.name)}"
-        for parameter in parameters_of(type(method))
-        if getattr(method, parameter.name) != parameter.default
-    ]
-    return " ".join(filter(None, [info.method, *changed, info.schedule, info.budget]))
+    changed = changed_parameters(method)
+    return " ".join(filter(None, [info.method, changed, info.schedule, info.budget]))
 
 
 def _origin(offers: Mapping[str, Registered[Any]], cls: type) -> str:
@@ -64,13 +60,21 @@ def _origin(offers: Mapping[str, Registered[Any]], cls: type) -> str:
     return next(origins, f"given ({cls.__module__})")
 
 
+def _data_origin(comparison: Comparison) -> str:
+    """Return the origin of the data set: of several in one another the first that is a file."""
+    data_sets = with_inner(comparison.data)
+    origins = [_origin(registry().datasets, type(data)) for data in data_sets]
+    # packages load by themselves, and a command that repeats the run must name a file
+    return next((origin for origin in origins if origin.endswith(".py")), origins[0])
+
+
 def _sources(comparison: Comparison, method: Method) -> dict[str, str]:
     """Return hashes of the code of everything that a plugin may have brought."""
-    things = {"method": method, "backbone": comparison.backbone, "data set": comparison.data}
     # a method itself, as its attributes count; others are described by their samples and weights
     hashes = {
-        name: source_sha256(thing if thing is method else type(thing))
-        for name, thing in things.items()
+        "method": source_sha256(method),
+        "backbone": source_sha256(type(comparison.backbone)),
+        "data set": data_source(comparison.data),
     }
     # keeprate's own classes have no hash: their code counts as ROWS_VERSION
     return {name: digest for name, digest in hashes.items() if digest}
@@ -81,7 +85,8 @@ def unknown_code(comparison: Comparison, methods: Iterable[Method]) -> list[str]
 
     It says why, and what to do.
     """
-    things: list[Any] = [*methods, type(comparison.backbone), type(comparison.data)]
+    data_sets = map(type, with_inner(comparison.data))
+    things: list[Any] = [*methods, type(comparison.backbone), *data_sets]
     return [
         f"Runs with {thing.name} are computed anew each time, as its code cannot be compared: "
         f"{reason}."
@@ -114,13 +119,13 @@ def _backbone_info(loaded: LoadedModel, backbone: Backbone) -> BackboneInfo:
 
 def _data_info(comparison: Comparison) -> DataInfo:
     data = comparison.data
-    values = values_of(data)
     # kept apart, because where the files lie is no part of the run's id
-    path_names = {name for name in values if isinstance(getattr(data, name), Path)}
+    parameters, places = parameters_and_places(data)
     return DataInfo(
         name=data.name,
-        parameters={name: value for name, value in values.items() if name not in path_names},
-        places={name: value for name, value in values.items() if name in path_names},
+        variant=data.variant,
+        parameters=parameters,
+        places=places,
         images=len(comparison.samples),
         fingerprint=comparison.fingerprint,
         transform=dict(comparison.prepared.transform),

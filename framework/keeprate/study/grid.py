@@ -5,21 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, product
 from typing import TYPE_CHECKING, TypeAlias
 
 from ..costs import parse_budget
-from ..errors import KeeprateError, suggestion
+from ..errors import KeeprateError
 from ..method import Method
-from ..plugins.parameters import Parameter, parameters_of, parse_spec, values_of
+from ..plugins.parameters import parse_spec, values_of
 from ..plugins.registry import registry
 from ..reduction.plan import preset_of
 from ..reduction.schedule import parse_schedule
 from ..request import DEFAULT_BUDGETS, Cost, RunSpec
+from .axes import axes_of, combinations, takes
 from .methods import SEED, build_method, lacks_seed
 from .problems import Problems
 from .schema import MethodEntry, StudySpec
-from .validate import named_values, refused
+from .validate import named_values
 from .yaml_lines import KeyPath
 
 if TYPE_CHECKING:
@@ -143,31 +143,19 @@ class _Expansion:
         axes = self._axes()
         with self.ledger.at((*self.path, "zip")):
             settings = combinations(axes, self.entry.zip)
-            return [values for values in settings if self._is_sound(values, axes)]
+            return [
+                values
+                for values in settings
+                if takes("method", self.cls, values, axes, self.ledger, self.path)
+            ]
         return []
 
     def _axes(self) -> dict[str, list[object]]:
         values = named_values("method", self.cls, self.texts, self.entry, self.ledger, self.path)
-        parameters_by_name = {parameter.name: parameter for parameter in parameters_of(self.cls)}
-        axes = {}
-        for name, value in values.items():
-            with self.ledger.at((*self.path, "parameters", name)):
-                axis = axis_of(parameters_by_name[name], value)
-                axes[name] = [value] if axis is None else axis
+        axes = axes_of(self.cls, values, self.ledger, self.path)
         if lacks_seed(self.cls, values):
             axes[SEED] = [seed for seed in self.content.seeds if seed is not None]
         return axes
-
-    def _is_sound(self, values: Mapping[str, object], axes: Mapping[str, Sequence[object]]) -> bool:
-        """Tell whether the method takes these values; note those that it refuses."""
-        problems = refused("method", self.cls, values)
-        for name, message in problems:
-            path = self.path if name is None else (*self.path, "parameters", name)
-            # of several values, the problem belongs to the one that is refused
-            if name is not None and len(axes[name]) > 1:
-                path = (*path, axes[name].index(values[name]))
-            self.ledger.add(path, message)
-        return not problems
 
     def _costs(self) -> list[_Costed]:
         """Return every schedule at every budget: those of the entry, or else of the study."""
@@ -213,65 +201,3 @@ class _Expansion:
                 "method alone."
             )
         parse_schedule(text)
-
-
-def axis_of(parameter: Parameter, value: object) -> list[object] | None:
-    """Return the values that `value` lists for a parameter, None where it is a single one.
-
-    A list is an axis. If the parameter's type is a tuple, only a list of lists is an axis, or a
-    list of texts that each spell a tuple. Raises KeeprateError for an empty list.
-    """
-    if not isinstance(value, list):
-        return None
-    if "tuple[" not in parameter.annotation:
-        if not value:
-            raise KeeprateError("is an empty list. Give a value, or leave the parameter out.")
-        return value
-    holds_texts = "str" in parameter.annotation  # then a list of texts is one tuple
-    spelled = [
-        isinstance(item, list) or (isinstance(item, str) and not holds_texts) for item in value
-    ]
-    return value if any(spelled) else None
-
-
-def combinations(
-    axes: Mapping[str, Sequence[object]], zips: Sequence[Sequence[str]]
-) -> list[dict[str, object]]:
-    """Return every combination of the axes' values; the axes of a zip advance together.
-
-    Raises KeeprateError for a zip that names no axis, one twice, or axes of different lengths.
-    """
-    zipped = list(chain.from_iterable(zips))
-    for name in zipped:
-        if name not in axes:
-            long_axes = [axis for axis, values in axes.items() if len(values) > 1]
-            raise KeeprateError(
-                f"zips '{name}', which lists no values under parameters. "
-                f"{suggestion(name, long_axes)}"
-            )
-        if zipped.count(name) > 1:
-            raise KeeprateError(f"names '{name}' twice. An axis advances with one zip.")
-    groups = [*zips, *([name] for name in axes if name not in zipped)]
-    choices = [_zip_rows(names, axes) for names in groups]
-    # the parameters stay in the order of the file, whatever is zipped
-    order = list(axes)
-    return [
-        dict(sorted(chain.from_iterable(row), key=lambda pair: order.index(pair[0])))
-        for row in product(*choices)
-    ]
-
-
-def _zip_rows(
-    names: Sequence[str], axes: Mapping[str, Sequence[object]]
-) -> list[list[tuple[str, object]]]:
-    """Return the values that the axes take together, as (name, value) pairs."""
-    lengths = [len(axes[name]) for name in names]
-    if len(set(lengths)) > 1:
-        lengths_text = ", ".join(
-            f"{name} {length}" for name, length in zip(names, lengths, strict=True)
-        )
-        raise KeeprateError(
-            f"zips axes of different lengths ({lengths_text}). List equally many values."
-        )
-    rows = zip(*(axes[name] for name in names), strict=True)
-    return [list(zip(names, row, strict=True)) for row in rows]

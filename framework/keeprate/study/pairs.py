@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import KeeprateError
+from ..plugins.nested_data import paths_of
 from ..plugins.parameters import Parameter, build, parameters_of, parse_spec, values_of
 from ..plugins.registry import registry
 from ..request import DataSpec, ModelSpec
+from .axes import axes_of, combinations, takes
 from .grid import GridRun
 from .methods import SEED
 from .problems import Problems
 from .schema import DataEntry, Exclusion, StudySpec
-from .validate import missing, named_values, refused
+from .validate import missing, named_values
 from .yaml_lines import KeyPath
 
 if TYPE_CHECKING:
@@ -104,34 +105,39 @@ def _models(content: StudySpec) -> list[NamedModel]:
 def _data_sets(content: StudySpec, ledger: Problems) -> list[NamedData | None]:
     if content.data is None:
         with ledger.at(("data",)):
-            return [NamedData(DataSpec(), registry().embedded_dataset(), ("data",))]
+            return [NamedData(DataSpec(), registry().default_dataset(), ("data",))]
         return []
     named_data: list[NamedData | None] = []
     for index, entry in enumerate(content.data):
-        data = None if entry is None else _look_up_data(entry, ("data", index), ledger)
-        if data is not None and data.spec not in [other.spec for other in named_data if other]:
-            named_data.append(data)
+        for data in () if entry is None else _look_up_data(entry, ("data", index), ledger):
+            if data.spec not in [other.spec for other in named_data if other]:
+                named_data.append(data)
     return named_data
 
 
-def _look_up_data(entry: DataEntry, path: KeyPath, ledger: Problems) -> NamedData | None:
-    """Look up a data set; check its parameters, and that the files that it needs exist."""
+def _look_up_data(entry: DataEntry, path: KeyPath, ledger: Problems) -> list[NamedData]:
+    """Look up the data sets that an entry stands for: one for each combination of its axes.
+
+    Their parameters are checked, and that the files that they need exist.
+    """
     if entry.given is not None:
-        return NamedData(DataSpec(entry.name, built=entry.given), type(entry.given), path)
+        return [NamedData(DataSpec(entry.name, built=entry.given), type(entry.given), path)]
     with ledger.at((*path, "name")):
         name, texts = parse_spec(entry.name)
         cls = registry().dataset(name)
         values = named_values("data set", cls, texts, entry, ledger, path)
         if lacking_names := missing(cls, values):
             ledger.add(path, _explain_lacking(cls, lacking_names, ledger, path, alone=not values))
-            return None
-        problems = refused("data set", cls, values)
-        for blamed, message in problems:
-            ledger.add(path if blamed is None else (*path, "parameters", blamed), message)
-        named_data = NamedData(DataSpec(name, values), cls, path)
-        if not problems and _files_exist(named_data, ledger):
-            return named_data
-    return None
+            return []
+        axes = axes_of(cls, values, ledger, path)
+        found = (NamedData(DataSpec(name, each), cls, path) for each in combinations(axes, ()))
+        return [
+            data
+            for data in found
+            if takes("data set", cls, data.spec.values, axes, ledger, path)
+            and _files_exist(data, ledger)
+        ]
+    return []
 
 
 def _explain_lacking(
@@ -144,7 +150,7 @@ def _explain_lacking(
         text = f"{cls.name}:{_placeholder(parameters[lacking_names[0]])}"
         return f"{needs} {ledger.source.assignment(path, text)}."
     values = ",".join(f"{name}={_placeholder(parameters[name])}" for name in lacking_names)
-    return f"{needs} write {cls.name}:{values}."
+    return f"{needs} {f'write {cls.name}:' if alone else 'add '}{values}."
 
 
 def _placeholder(parameter: Parameter) -> str:
@@ -155,14 +161,15 @@ def _placeholder(parameter: Parameter) -> str:
 
 def _files_exist(data: NamedData, ledger: Problems) -> bool:
     """Tell whether the required paths of a data set exist."""
-    data_set, all_exist = data.make(), True
-    for parameter in parameters_of(data.cls):
-        file = getattr(data_set, parameter.name, None)
-        if parameter.required and isinstance(file, Path) and not file.exists():
+    all_exist = True
+    for written, file, required in paths_of(data.make()):
+        if required and not file.exists():
             message = f"There is no '{file}'. Relative paths begin at the working directory."
-            if len(data.spec.values) > 1:  # which a comma in a path may have made several
+            if (
+                "=" not in written and len(data.spec.values) > 1
+            ):  # which a comma in a path may have made several
                 message += f" A path with a comma and = goes in quotes: '{data.cls.name}:\"PATH\"'."
-            ledger.add((*data.path, "parameters", parameter.name), message)
+            ledger.add((*data.path, "parameters", written.partition("=")[0]), message)
             all_exist = False
     return all_exist
 

@@ -137,10 +137,8 @@ def named_values(
             where = f"in {kind} '{cls.name}'"
             hint = suggestion(key, parameter_names)
             message = f"No parameter '{key}' {where}. {hint}"
-            # rather a part of a path than the name of a parameter
-            takes_path = any("Path" in each.annotation for each in parameters_of(cls))
-            if key in texts and takes_path and not hint.startswith("Did you mean"):
-                message += f" A path with = goes in quotes: '{cls.name}:\"PATH\"'."
+            if key in texts and not hint.startswith("Did you mean"):
+                message += _hint_at_quotes(cls, key)
             ledger.add(key_path, message)
         elif key in values:
             label = f"{kind.capitalize()} '{cls.name}'"
@@ -148,6 +146,16 @@ def named_values(
         else:
             values[key] = value
     return values
+
+
+def _hint_at_quotes(cls: type[Any], key: str) -> str:
+    """Return what to do if an unknown parameter was meant as a part of another's value."""
+    annotations = " ".join(parameter.annotation for parameter in parameters_of(cls))
+    if "DataSet" in annotations:
+        return (
+            f" Another data set's parameters go in quotes with it: '{cls.name}:\"NAME:{key}=...\"'."
+        )
+    return f" A path with = goes in quotes: '{cls.name}:\"PATH\"'." if "Path" in annotations else ""
 
 
 def refused(

@@ -194,13 +194,15 @@ def backbone_of(case: Case) -> Backbone:
 
 def scheduled(method: Method, case: Case, rates: Mapping[int, float] = RATES) -> Case:
     """Return the case with a schedule of counts; no stage removes more than the method can."""
+    refuse_unsuited(backbone_of(case), method)  # what it appends is counted below
     left, stages = case.patches, []
     for block, rate in rates.items():
         most = method.most_removed(left)
         if isinstance(most, bool) or not isinstance(most, int) or most < 0:
             raise Broken(f"most_removed({left}) returned {most!r}, not a number of tokens")
-        left = max(int(left * rate), left - most, 1)
-        stages.append(f"{left}@{block}")
+        keep = max(int(left * rate), left - most, 1)
+        stages.append(f"{keep}@{block}")
+        left = method.left_after(left, keep)
     return replace(case, schedule=",".join(stages) if method.reduces else None)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -15,6 +15,7 @@ from ..analysis.sections.disagreement import disputed
 from ..results.picture_index import Pictured, PicturedGroup, PicturedGuess, PictureIndex
 from ..results.store import Store
 from .class_names import class_names
+from .end_pictures import described_end, end_owners, end_pictures
 from .image_selection import check_blocks
 from .restored_runs import RestoredRuns, RunFiles, restore_runs
 from .sheet import png
@@ -26,6 +27,8 @@ LAYOUT: Final = SheetLayout(columns=3, panel_pixels=168)
 # a PNG of a palette is a fraction of the size, and a report holds all of them
 _PNG_COLOURS: Final = 128
 _LONGEST_NAME: Final = 100
+OPENING_SAMPLES: Final = 4
+"""Samples that the HTML report opens with: what each run leaves of them is drawn as well."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +73,15 @@ def draw(
     names = class_names(restored.source.loaded)
     files: dict[str, bytes] = {}
     samples, warnings = [], list(restored.changes)
-    for sample, trace in zip(disputes.samples, traces, strict=True):
+    for number, (sample, trace) in enumerate(zip(disputes.samples, traces, strict=True)):
         name = picture_name(sample.sample, taken)
         sheet = sheet_of(trace, look.blocks, overlay=look.overlay, layout=LAYOUT)
         files[name] = png(sheet, _PNG_COLOURS)
-        samples.append(_describe_sample(sample, trace, chosen, names, name))
+        described = _describe_sample(sample, trace, chosen, names, name)
+        if number < OPENING_SAMPLES:
+            described, ends = _with_ends(described, trace, taken)
+            files |= ends
+        samples.append(described)
         # the same runs can predict otherwise on another processor or in less than 32 bits
         warnings += _describe_differences(samples[-1])
     drawn = PicturedGroup(
@@ -86,6 +93,15 @@ def draw(
         samples=tuple(samples),
     )
     return Drawn(drawn, files, tuple(warnings))
+
+
+def names_of_others(index: PictureIndex, titles: Collection[str]) -> set[str]:
+    """Return the file names, in lower case, of the groups that have none of the titles.
+
+    They stay when the groups of these titles are drawn again.
+    """
+    others = [group for group in index.groups if group.title not in titles]
+    return {file.lower() for group in others for file in group.files()}
 
 
 def joined(before: PictureIndex, drawn: Sequence[Drawn]) -> PictureIndex:
@@ -129,6 +145,22 @@ def _describe_sample(
     )
 
 
+def _with_ends(
+    sample: Pictured, trace: ImageTrace, taken: set[str]
+) -> tuple[Pictured, dict[str, bytes]]:
+    """Return the sample with what each run leaves of it in the end, and the files of that."""
+    suffix, contents = end_pictures(trace)
+    stem = sample.file.removesuffix(".png")
+    names = (f"{stem}-{number}{suffix}" for number in range(len(contents)))
+    files = [picture_name(name, taken, suffix) for name in names]
+    predictions = [
+        guess.model_copy(update={"end": described_end(end_owners(trace, track), file)})
+        for guess, track, file in zip(sample.predictions, trace.tracks, files[1:], strict=True)
+    ]
+    changes = {"input_file": files[0], "predictions": tuple(predictions)}
+    return sample.model_copy(update=changes), dict(zip(files, contents, strict=True))
+
+
 def _describe_guess(run_id: str, prediction: Prediction, stored: int | None) -> PicturedGuess:
     return PicturedGuess(
         run=run_id,
@@ -148,15 +180,15 @@ def _describe_differences(sample: Pictured) -> list[str]:
     ]
 
 
-def picture_name(sample: str, taken: set[str]) -> str:
+def picture_name(sample: str, taken: set[str], suffix: str = ".png") -> str:
     """Return a plain file name after the sample that is not in `taken`, and add it to `taken`."""
     # ASCII alone and no leading dot: any file system and any URL takes such a name
     plain = re.sub(r"[^\w.-]+", "-", sample, flags=re.ASCII).lstrip(".-")
     stem = Path(plain).stem[-_LONGEST_NAME:].lstrip(".-") or "sample"
     # compared in lower case: some file systems do not tell "A.png" from "a.png"
-    number, name = 1, f"{stem}.png"
+    number, name = 1, f"{stem}{suffix}"
     while name.lower() in taken:
         number += 1
-        name = f"{stem}-{number}.png"
+        name = f"{stem}-{number}{suffix}"
     taken.add(name.lower())
     return name

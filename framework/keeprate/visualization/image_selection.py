@@ -16,6 +16,7 @@ from ..backbone import Backbone
 from ..backbones.loading.loaded import LoadedModel, classes_of
 from ..data.images import build_transform, decode
 from ..data.preprocessing import TextPreparation, preparation
+from ..data.samples import SeenImages
 from ..dataset import DataSet, Sample
 from ..errors import KeeprateError
 from .patch_pictures import Pixels
@@ -87,9 +88,10 @@ class ImageSource:
             )
         self.data.bind(*classes_of(self.loaded))
         transform = build_transform(preprocessing.given)
+        seen = SeenImages(self.data, transform.crop)
         images = []
         for index in self._indices(names):
-            sample, crop = self.data.samples()[index], transform.crop(self.data.image(index))
+            sample, crop = self.data.samples()[index], seen(index)
             first = sample.label if isinstance(sample.label, int) else sample.label[0]
             label = None if first < 0 else first
             pixels = np.ascontiguousarray(crop.permute(1, 2, 0).numpy())

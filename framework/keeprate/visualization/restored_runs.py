@@ -11,6 +11,7 @@ from ..backbone import Backbone
 from ..backbones.loading.loaded import LoadedModel
 from ..dataset import DataSet
 from ..errors import KeeprateError
+from ..plugins.nested_data import paths_of
 from ..plugins.parameters import parameters_of
 from ..plugins.registry import registry
 from ..reduction.plan import Plan, make_plan
@@ -71,21 +72,23 @@ def restore_runs(runs: Sequence[RunInfo], places: RunFiles) -> RestoredRuns:
 
 
 def _restore_data(run: RunInfo, files: RunFiles) -> DataSet:
-    name, stored_paths = run.data.name, dict(run.data.places)
-    spec, values = files.data, dict(request_of(run).data.values)
+    name, stored_places = run.data.name, set(run.data.places)
+    spec = files.data
+    values: dict[str, object] = dict(run.data.values)
     if spec is not None and spec.name == name:
         parameters = [parameter.name for parameter in parameters_of(registry().dataset(name))]
         # a value without a key, as in `--data NAME:PATH`, is the first parameter
         moved = {(key or next(iter(parameters), "")): value for key, value in spec.values.items()}
         values |= moved
-        stored_paths = {key: value for key, value in stored_paths.items() if key not in moved}
-    for key, path in stored_paths.items():
-        if not Path(str(path)).exists():
+        stored_places -= moved.keys()
+    data = build_data(DataSpec(name, values))
+    for written, path, _ in paths_of(data):
+        if written.partition("=")[0] in stored_places and not path.exists():
             raise KeeprateError(
                 f"Data set '{name}' of these runs was in '{path}', which is not there: say where "
-                f"it is with --data {name}:{key}=PATH."
+                f"it is with --data {name}:{written}=PATH."
             )
-    return build_data(DataSpec(name, values))
+    return data
 
 
 def _restore_model(run: RunInfo, files: RunFiles, data: DataSet) -> LoadedModel:

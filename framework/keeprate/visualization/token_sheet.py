@@ -48,7 +48,7 @@ def sheet_of(
     """
     max_columns = (layout or SheetLayout()).columns
     columns = chosen_blocks(shown, max_columns) if blocks is None else sorted(set(blocks))
-    pixels = _resize(shown.crop, layout)
+    pixels = enlarged(shown.crop, PANEL_PIXELS) if layout is None else resized(shown.crop, layout)
     rows: list[SheetRow] = []
     for method_trace in shown.tracks:
         rows.append(_survivors_row(shown, method_trace, columns, pixels))
@@ -57,10 +57,11 @@ def sheet_of(
     return Sheet(_title(shown), tuple(rows), _legend(shown), _RANK if overlay else None)
 
 
-def _resize(crop: Pixels, layout: SheetLayout | None) -> Pixels:
-    side = (layout or SheetLayout()).panel_pixels
+def resized(crop: Pixels, layout: SheetLayout) -> Pixels:
+    """Return `crop` enlarged by a whole number, or made smaller, to about the width of a panel."""
+    side = layout.panel_pixels
     longer = max(crop.shape[:2])
-    if layout is None or longer <= side:
+    if longer <= side:
         return enlarged(crop, side)
     height, width = (max(1, round(length * side / longer)) for length in crop.shape[:2])
     # a filter, not fewer of the pixels: those left out would break thin lines

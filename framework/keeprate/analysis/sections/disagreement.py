@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,9 +12,16 @@ import polars as pl
 
 from ...errors import KeeprateError
 from ...request import PREFIX
-from ...results.picture_index import Pictured, PicturedGroup, PictureIndex, picture_path
+from ...results.picture_index import (
+    Pictured,
+    PicturedEnd,
+    PicturedGroup,
+    PicturedGuess,
+    PictureIndex,
+    picture_path,
+)
 from ...results.store import Store
-from ..disagreement import DisagreedSample, Disagreement, PredictedClass
+from ..disagreement import DisagreedSample, Disagreement, EndPicture, PredictedClass, class_text
 from ..rerun import model_spec_of
 from ..run_selection import SelectedRuns, choose
 from ..runs import RunGroup
@@ -41,18 +49,10 @@ def disagreement(
         return None
     most = MOST_SAMPLES if drawn is None else max(MOST_SAMPLES, len(drawn.samples))
     unpictured = disputed(store, group, selected, most)
-    return Disagreement(
-        budget=selected.budget,
-        run_ids=selected.ids,
-        labels=tuple(selected.runs),
-        text=selected.text,
-        images=unpictured.images,
-        differing=unpictured.differing,
-        samples=tuple(
-            _with_picture(store.folder, sample, drawn, selected) for sample in unpictured.samples
-        ),
-        command=command(store, group),
+    samples = tuple(
+        _with_picture(store.folder, sample, drawn, selected) for sample in unpictured.samples
     )
+    return replace(unpictured, samples=samples, command=command(store, group))
 
 
 def named_as(drawn: PicturedGroup, group: RunGroup) -> SelectedRuns:
@@ -135,47 +135,60 @@ def _predicted_class(row: Mapping[str, Any]) -> PredictedClass:
 def _with_picture(
     folder: Path, sample: DisagreedSample, drawn: PicturedGroup | None, chosen: SelectedRuns
 ) -> DisagreedSample:
-    """Return the sample with the names of its classes and its picture, where they are known."""
+    """Return the sample with the names of its classes and its pictures, where they are known."""
     if drawn is None:
         return sample
     names = drawn.class_names()
-    picture = next((pictured for pictured in drawn.samples if pictured.id == sample.sample), None)
-    path = picture_path(folder, picture.file) if picture else None
-    # the index may list a picture whose file was deleted since
-    drawn_picture = picture if path and path.is_file() else None
-    guesses = [
-        _with_class_name(guess, names, _class_in_picture(drawn_picture, run_id))
-        for guess, run_id in zip(sample.guesses, chosen.ids, strict=True)
-    ]
-    unpruned_class = drawn_picture.unpruned.prediction if drawn_picture else None
-    return DisagreedSample(
-        sample=sample.sample,
-        label=sample.label,
+    sample = replace(
+        sample,
         label_name=names.get(sample.label, ""),
-        unpruned=_with_class_name(sample.unpruned, names, unpruned_class)
+        unpruned=_with_class_name(sample.unpruned, names) if sample.unpruned else None,
+        guesses=tuple(_with_class_name(guess, names) for guess in sample.guesses),
+    )
+    picture = _picture_of(sample.sample, drawn, folder)
+    if picture is None:
+        return sample
+    shown = {guess.run: guess for guess in picture.predictions}
+    return replace(
+        sample,
+        unpruned=_as_pictured(folder, sample.unpruned, picture.unpruned)
         if sample.unpruned
         else None,
-        guesses=tuple(guesses),
-        different_percent=sample.different_percent,
-        kl_spread_nats=sample.kl_spread_nats,
-        picture=str(path) if drawn_picture else "",
+        guesses=tuple(
+            _as_pictured(folder, guess, shown[run_id])
+            for guess, run_id in zip(sample.guesses, chosen.ids, strict=True)
+        ),
+        picture=str(picture_path(folder, picture.file)),
+        input_picture=_path_text(folder, picture.input_file),
     )
 
 
-def _class_in_picture(picture: Pictured | None, run_id: str) -> int | None:
-    """Return the class that a run predicts in the picture, None where that is unknown."""
-    predictions = picture.predictions if picture else ()
-    return next(
-        (prediction.prediction for prediction in predictions if prediction.run == run_id), None
-    )
+def _picture_of(sample: str, drawn: PicturedGroup, folder: Path) -> Pictured | None:
+    """Return the picture of a sample, of every run, unless a file was deleted since."""
+    for picture in drawn.samples:
+        if picture.id == sample and {guess.run for guess in picture.predictions} == set(drawn.runs):
+            there = all(picture_path(folder, file).is_file() for file in picture.files())
+            return picture if there else None
+    return None
 
 
-def _with_class_name(
-    guess: PredictedClass, names: Mapping[int, str], class_in_picture: int | None
-) -> PredictedClass:
+def _with_class_name(guess: PredictedClass, names: Mapping[int, str]) -> PredictedClass:
+    return replace(guess, name=names.get(guess.prediction, ""))
+
+
+def _as_pictured(folder: Path, guess: PredictedClass, pictured: PicturedGuess) -> PredictedClass:
     # a picture is drawn by running the model anew, which another device may round otherwise
-    differs = class_in_picture is not None and class_in_picture != guess.prediction
-    text = (
-        f"{names.get(class_in_picture or 0, '')} ({class_in_picture})".lstrip() if differs else ""
+    differs = pictured.prediction != guess.prediction
+    text = class_text(pictured.prediction, pictured.name) if differs else ""
+    end = None if pictured.end is None else _end_picture(folder, pictured.end)
+    return replace(guess, pictured=text, end=end)
+
+
+def _end_picture(folder: Path, end: PicturedEnd) -> EndPicture:
+    return EndPicture(
+        end.patches, end.tokens, end.dropped, end.merged, _path_text(folder, end.file)
     )
-    return PredictedClass(guess.prediction, names.get(guess.prediction, ""), guess.right, text)
+
+
+def _path_text(folder: Path, file: str | None) -> str:
+    return "" if file is None else str(picture_path(folder, file))

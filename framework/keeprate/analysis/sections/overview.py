@@ -12,6 +12,8 @@ from ..provenance import FailedRun
 
 _MOST_NAMES: Final = 6
 """Most names that are written out in a sentence; the others are counted."""
+_NOISY: Final = 0.2
+"""Intervals of speed-ups wider than this share of them are called noisy."""
 
 
 def overview(
@@ -36,8 +38,8 @@ def overview(
     return tuple(sentences)
 
 
-def overview_of_group(group: GroupFindings) -> tuple[str, ...]:
-    """Return sentences about one model on the same images."""
+def overview_of_group(group: GroupFindings, level: float) -> tuple[str, ...]:
+    """Return sentences about one model on the same images; `level` is that of the intervals."""
     sentences = [_runs_sentence(group)]
     if group.unpruned:
         unpruned = group.unpruned
@@ -45,7 +47,9 @@ def overview_of_group(group: GroupFindings) -> tuple[str, ...]:
             f"The unpruned model costs {gmacs(unpruned.macs)} and reaches "
             f"{_score_text(unpruned.score, group.metric)}."
         )
-    sentences += verdicts_of_group(group)
+    sentences += leaders_of_group(group, level)
+    sentences += speed_of_group(group)
+    sentences += [line for table in group.equal_cost for line in _level_with_unpruned(table)]
     sentences += [
         f"{ablation.method}: {ablation.factor}={ablation.winner} is better than every other value "
         f"at {ablation.budget}{f' with {ablation.fixed}' if ablation.fixed else ''}."
@@ -54,12 +58,43 @@ def overview_of_group(group: GroupFindings) -> tuple[str, ...]:
     return tuple(sentences + _without_curve(group))
 
 
-def verdicts_of_group(group: GroupFindings) -> list[str]:
-    """Return sentences about the leading series at each budget, and those it does not beat."""
+def leaders_of_group(group: GroupFindings, level: float) -> list[str]:
+    """Return a sentence for each budget: who is ahead, and what cannot be told from it.
+
+    Where one is ahead, one more says what "distinguishable" means; `level` is that of the
+    intervals.
+    """
     tables = [table for table in group.equal_cost if table.rivals]
-    return [_leader_sentence(table, group.metric) for table in tables] + [
-        line for table in tables for line in _level_with_unpruned(table)
-    ]
+    sentences = [_leader_sentence(table, group.metric) for table in tables]
+    comparisons = sum(len(table.rivals) - 1 for table in tables)
+    if any(_ahead(table) != list(table.rivals) for table in tables):
+        sentences.append(
+            f"Distinguishable: by paired tests on the same {group.samples}, at "
+            f"{100 * level:g} %, corrected for {_count(comparisons, 'comparison')} (Holm)."
+        )
+    return sentences
+
+
+def speed_of_group(group: GroupFindings) -> list[str]:
+    """Say how far speed-ups can be trusted: not very far where their intervals are wide."""
+    timed = [point for point in group.points if point.throughput_ratio is not None]
+    unsure = [point for point in timed if point.throughput_interval is None]
+    sentences = []
+    if unsure:
+        number = f"{_count(len(unsure), 'speed-up')} {'has' if len(unsure) == 1 else 'have'}"
+        sentences.append(f"{number} no interval: too few rounds are known for one.")
+    wide = max((e for p in timed if (e := p.throughput_interval)), key=_spread, default=None)
+    if wide is not None and _spread(wide) > _NOISY:
+        noisy = next(point for point in timed if point.throughput_interval is wide)
+        sentences.append(
+            f"Speed was noisy: that of {noisy.label} at {noisy.asked} may be {wide.low:.2f} to "
+            f"{wide.high:.2f} times the unpruned model's. Measure it again on an idle machine."
+        )
+    return sentences
+
+
+def _spread(speed_up: Interval) -> float:
+    return (speed_up.high - speed_up.low) / speed_up.value
 
 
 def _without_curve(group: GroupFindings) -> list[str]:
@@ -115,18 +150,40 @@ def _runs_sentence(group: GroupFindings) -> str:
 
 
 def _leader_sentence(table: EqualCost, metric: MetricInfo) -> str:
-    best = table.rivals[0]
-    at_budget = f"At {table.budget}"
-    if len(table.rivals) == 1:
-        return f"{at_budget} only {best.series} was run: {_score_text(best.score, metric)}."
-    level_with_best = [rival.series for rival in table.rivals[1:] if rival.level_with_best]
-    sentence = f"{at_budget} {best.series} is best with {_score_text(best.score, metric)}"
-    if not level_with_best:
-        return f"{sentence}, distinguishably better than all others."
-    all_of_them = " (all that were run)" if len(level_with_best) == len(table.rivals) - 1 else ""
-    return (
-        f"{sentence}; not distinguishable from it: {names_in_words(level_with_best)}{all_of_them}."
-    )
+    best, *others = table.rivals
+    score = _score_text(best.score, metric)
+    if not others:
+        return f"At {table.budget} only {best.series} was run: {score}{_beside_unpruned(best)}."
+    ahead = [rival.series for rival in _ahead(table)]
+    level = [r.series for r in others if r.level_with_best and r.series not in ahead]
+    behind = [rival.series for rival in others if not rival.level_with_best]
+    if len(ahead) == len(table.rivals):
+        return f"At {table.budget} all are equal, with {score}: {names_in_words(ahead)}."
+    tied = len(ahead) > 1
+    parts = [
+        f"At {table.budget} {names_in_words(ahead)} {'are' if tied else 'is'} ahead with {score}"
+    ]
+    if level:
+        it = best.series if tied else "it"
+        none = "none of the others is" if len(level) > 1 and not behind else "not"
+        parts.append(f"{none} distinguishable from {it}: {names_in_words(level)}")
+    if behind:
+        everyone = "all others are " if len(behind) > 1 and not level else ""
+        parts.append(f"{everyone}distinguishably worse: {names_in_words(behind)}")
+    return f"{'; '.join(parts)}."
+
+
+def _ahead(table: EqualCost) -> list[SeriesAtCost]:
+    # equal scores are sums of the same counts, so they are equal to the last bit
+    best = table.rivals[0].score.value
+    return [rival for rival in table.rivals if rival.score.value == best]
+
+
+def _beside_unpruned(rival: SeriesAtCost) -> str:
+    """Say how the only series at a budget compares with the unpruned model."""
+    if rival.against_unpruned is None:
+        return ""
+    return f"; beside the unpruned model: {rival.against_unpruned.text}"
 
 
 def _level_with_unpruned(table: EqualCost) -> list[str]:

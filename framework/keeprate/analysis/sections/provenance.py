@@ -23,7 +23,7 @@ def provenance(judged: ScoredRun) -> Provenance:
         weights=str(run.backbone.weights),
         weights_sha256=run.backbone.weights_sha256,
         structure_sha256=run.backbone.structure_sha256,
-        data=f"{run.data.name} {text_of({**run.data.places, **run.data.parameters})}".rstrip(),
+        data=f"{run.data.name} {text_of(run.data.values)}".rstrip(),
         data_fingerprint=run.data.fingerprint,
         images=judged.result.measured.images,
         precision=run.precision,

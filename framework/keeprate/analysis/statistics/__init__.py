@@ -13,6 +13,7 @@ from .curves import (
     common_range,
     difference_at,
 )
+from .medians import median_interval
 from .multiple_tests import PairedComparison, Scale, compare_runs, holm, judge
 from .pareto import pareto_front
 from .proportions import mcnemar_exact, paired_difference, wilson_interval
@@ -37,6 +38,7 @@ __all__ = [
     "judge",
     "mcnemar_exact",
     "mean_over_seeds",
+    "median_interval",
     "paired_bootstrap",
     "paired_difference",
     "pareto_front",

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from shutil import which
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ...request import DEFAULT_SEEDS, LoopOptions, Options
-from ..options import INPUT_OPTIONS, Number, plugin_options
+from ..options import INPUT_OPTIONS, Number, pictures_option, plugin_options
 
 if TYPE_CHECKING:
     from ...study import Study
@@ -124,6 +126,7 @@ def _with_options(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.command()
 @_with_options
+@pictures_option
 @plugin_options
 def compare(runs: Path, force: bool, **options: Any) -> None:
     """Run methods at equal cost on a model and a data set, and write a report.
@@ -137,7 +140,17 @@ def compare(runs: Path, force: bool, **options: Any) -> None:
 
     folder = runs / study.name
     status = run_and_report(study.requests, folder, engine=study.spec.engine, loggers=study.loggers)
+    if status == 0 and not (options["model"] or options["data"]):
+        click.echo(_next_step())
     raise click.exceptions.Exit(status)
+
+
+def _next_step() -> str:
+    """Say how to compare on a model and images of one's own, as it can be typed."""
+    program = Path(sys.argv[0])
+    # one that is in no folder of programs, as make runs it, is called by its path
+    called = program if program.name == "keeprate" and not which("keeprate") else "keeprate"
+    return f"Next, your model and images: {called} compare --model NAME --data image-folder:FOLDER"
 
 
 def specified(options: Mapping[str, Any], *, force: bool = False) -> Study:

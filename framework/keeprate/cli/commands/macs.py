@@ -58,16 +58,29 @@ def macs(
 
 
 def table(columns: dict[str, Costs]) -> list[str]:
-    """Return the lines of a table of costs in MMACs, with each reduced model's share."""
+    """Return the lines of a table of costs in MMACs, with each part's share of its model's total.
+
+    The last line is what each model costs of the first one, in per cent.
+    """
     unpruned = next(iter(columns.values())).total
-    parts = ("embedding", "projections", "attention", "mlp", "head", "model", "overhead", "total")
-    width = max(12, *(len(name) + 2 for name in columns))
-    lines = ["MMACs per image".ljust(16) + "".join(name.rjust(width) for name in columns)]
-    for part in parts:
-        cells = (f"{getattr(costs, part) / 1e6:.3f}".rjust(width) for costs in columns.values())
-        lines.append(part.ljust(16) + "".join(cells))
-    shares = (f"{costs.total / unpruned:.1%}".rjust(width) for costs in columns.values())
-    return [*lines, "of unpruned".ljust(16) + "".join(shares)]
+    parts = ["embedding", "projections", "attention", "mlp", "head", "model", "overhead", "total"]
+    if any(costs.fixed for costs in columns.values()):
+        parts.insert(parts.index("model"), "fixed")
+    texts = [
+        [name, *(_cell(costs, part) for part in parts), f"{costs.total / unpruned:.1%}"]
+        for name, costs in columns.items()
+    ]
+    width = 2 + max(len(text) for column in texts for text in column)
+    labels = ["MMACs per image", *parts, "of unpruned"]
+    return [
+        label.ljust(16) + "".join(text.rjust(width) for text in row)
+        for label, *row in zip(labels, *texts, strict=True)
+    ]
+
+
+def _cell(costs: Costs, part: str) -> str:
+    macs = getattr(costs, part)
+    return f"{macs / 1e6:.3f}{macs / costs.total:8.1%}"
 
 
 def stages_text(reduced: ReducedModel, image_size: tuple[int, int] | None = None) -> str:
@@ -93,10 +106,8 @@ def _without_weights(
 
     The size None is the model's own.
     """
-    import timm
-    import torch
-
     from ...backbones.loading.timm import check_image_size, check_name
+    from ...backbones.loading.timm_request import TimmRequest
     from ...request import PREFIX
 
     if name.startswith(PREFIX):
@@ -104,10 +115,7 @@ def _without_weights(
 
         return shapes_of(name, image_size)
     check_name(name)
-    sized: dict[str, Any] = {} if image_size is None else {"img_size": image_size}
-    # on the meta device tensors have shapes and no data: even the largest model takes no memory
-    with torch.device("meta"):
-        model = timm.create_model(name, **sized)
+    model = TimmRequest(name, image_size, None).skeleton()
     if image_size is not None:
         check_image_size(model, image_size)
     return model, None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ...errors import KeeprateError
-from ..options import plugin_options
+from ..options import pictures_option, plugin_options
 
 if TYPE_CHECKING:
     from ...evaluation.estimate import Estimate
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 @click.option(
     "--logger", "loggers", multiple=True, metavar="NAME", help="Also log there; repeatable."
 )
+@pictures_option
 @plugin_options
 def run(
     study: str,

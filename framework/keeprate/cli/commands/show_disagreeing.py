@@ -30,22 +30,22 @@ def show_disagreeing(asked: ShowOptions, folder: Path) -> None:
     _check(asked)
 
     # imported after the options are checked: reports and models take seconds to import
-    from ...results.picture_index import FOLDER, read_index, write_index
+    from ...results.picture_index import FOLDER, INDEX, read_index, write_index
     from ...results.store import Store
-    from ...visualization.disagreement_pictures import joined
+    from ...visualization.disagreement_pictures import joined, names_of_others
 
     store, output = Store(folder), asked.output or folder / FOLDER
     comparisons = list(_comparisons(asked, folder))
     # pictures of other groups, drawn earlier, stay in the index and keep their file names
     old_index, _ = read_index(output)
-    titles = {group.title for group, _ in comparisons}
-    kept_groups = [group for group in old_index.groups if group.title not in titles]
-    # in lower case, for file systems that ignore case
-    taken = {sample.file.lower() for group in kept_groups for sample in group.samples}
+    taken = names_of_others(old_index, [group.title for group, _ in comparisons])
     drawn = _draw_groups(asked, store, comparisons, taken)
     files = {name: content for pictures in drawn for name, content in pictures.files.items()}
-    for path in write_index(output, joined(old_index, drawn), files):
-        click.echo(path)
+    paths = write_index(output, joined(old_index, drawn), files)
+    sheets = {sample.file for pictures in drawn for sample in pictures.group.samples}
+    for path in paths:
+        if path.name in {*sheets, INDEX}:
+            click.echo(path)
 
 
 def _check(options: ShowOptions) -> None:
@@ -134,7 +134,7 @@ def _run_files(options: ShowOptions) -> RunFiles:
 
 
 def _print_pictures(pictures: Drawn) -> None:
-    count = len(pictures.files)
+    count = len(pictures.group.samples)
     click.echo(f"{pictures.group.title}: {count} {'picture' if count == 1 else 'pictures'}.")
     click.echo(pictures.group.text)
     for line in pictures.warnings:

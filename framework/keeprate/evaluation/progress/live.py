@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
@@ -18,25 +19,26 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from ...analysis.metrics import measured_metrics
-from ..events import Event, Note, PassAdvanced, RunFailed, RunReused
-from .state import PassProgress, ProgressState, State
+from ...analysis.metrics import MetricInfo, measured_metrics
+from ..events import Event, Note, PassAdvanced, RunFailed, RunFinished
+from .figures import GAP, run_figures
+from .state import ProgressState, State
 from .wording import (
     count_parts,
     duration,
     figure,
+    left_parts,
     line_of,
     packed,
     pass_parts,
     printable,
-    shortened,
 )
 
 _MOST_ROWS: Final = 12
 """Runs that are shown at most, so that lines above the display stay in sight."""
 _WIDEST_BAR: Final = 60
-_FIGURE: Final = len("100.00%")
-_GAP: Final = 2
+_NARROWEST_BAR: Final = 10
+_STYLES: Final = {Note: "yellow", RunFailed: "bold red"}
 _LOOK_SECONDS: Final = 1.0
 """Least time between two looks at the figures, which may have to wait for a GPU."""
 
@@ -56,6 +58,8 @@ class LiveProgress:
         # the thread that draws reads the counts that events change
         self._lock = Lock()
         self._looked: float | None = None
+        self._metric: MetricInfo | None = None
+        self._figures: dict[str, str] = {}
         self._exit = ExitStack()
         self._live = Live(
             console=console,
@@ -82,27 +86,34 @@ class LiveProgress:
         """Remove the display, and print a line that says how many runs are done and left."""
         self._exit.close()
         if self.tally.states:
-            self._print(", ".join(count_parts(self.tally)), "bold")
+            again = " (--force runs these again)" * bool(self.tally.counts()[State.REUSED])
+            self._print(", ".join(count_parts(self.tally)) + again, "bold")
 
     def __call__(self, event: Event) -> None:
-        """Count the event and print its line, if it has one, above the display."""
+        """Count the event and print what the display does not show in a line above it."""
         with self._lock:
             self.tally(event)
         if isinstance(event, PassAdvanced):
             self._look(event)
-        line = line_of(event, self.folder)
+        if isinstance(event, RunFinished) and self._metric is not None:
+            value = event.result.measured.metrics.get(self._metric.name, math.nan)
+            with self._lock:
+                self._figures[event.result.id] = figure(self._metric, value)
+        # the others are in the display while it lasts, and then in the table
+        line = line_of(event, self.folder) if isinstance(event, Note | RunFailed) else None
         if line is not None:
-            self._print(line, _style(event))
+            self._print(line, _STYLES[type(event)])
 
     def _look(self, event: PassAdvanced) -> None:
-        now, current = self.tally.clock(), self.tally.current
-        if current is None or (self._looked is not None and now - self._looked < _LOOK_SECONDS):
+        now = self.tally.clock()
+        if self._looked is not None and now - self._looked < _LOOK_SECONDS:
             return
         # outside the lock: drawing goes on while this waits for a GPU
         (metric,) = measured_metrics([event.metric])
         figures = {run_id: figure(metric, value) for run_id, value in event.values().items()}
         with self._lock:
-            current.figures, self._looked = figures, now
+            self._metric, self._looked = metric, now
+            self._figures.update(figures)
 
     def _print(self, line: str, style: str) -> None:
         self.console.print(Text(line, style), soft_wrap=True)
@@ -111,68 +122,49 @@ class LiveProgress:
         """Return what is drawn now, never higher than the terminal. The drawing thread calls it."""
         width, height = self.console.size
         with self._lock:
-            head = list(_head(self.tally, width))
-            current = self.tally.current
-            if current is None:
+            head = [*_head(self.tally, width)]
+            if not self.tally.shown:
                 return Group(*head)
             rows = min(_MOST_ROWS, height - len(head) - 2)
-            return Group(*head, _bar(current, width), _runs(self.tally, current, width, rows))
+            so_far = f"{self._metric.in_sentence} so far" if self._metric else ""
+            figures = run_figures(self.tally, self._figures, so_far, width, rows)
+            return Group(*head, _bar(self.tally, width), figures)
 
 
 def _head(tally: ProgressState, width: int) -> Iterator[Text]:
     """Yield the title, the counts and how far the pass has come, in lines that fit."""
-    now = tally.clock()
     if tally.title:
         yield _line(printable(tally.title), "bold")
-    for text in packed([*count_parts(tally), f"after {duration(now - tally.began)}"], width):
+    counts = count_parts(tally) if tally.states else ["getting ready"]
+    for text in packed([*counts, f"after {duration(tally.clock() - tally.began)}"], width):
         yield _line(text)
-    seconds = tally.seconds_left()
-    if seconds is not None:
-        yield _line(f"about {duration(seconds)} left for all runs")
     if tally.current is not None:
-        for text in packed(pass_parts(tally.current, now), width):
+        for text in packed(pass_parts(tally.current), width):
             yield _line(text)
+    if tally.timed is not None:
+        yield _line(printable(f"measuring the speed of {tally.label(tally.timed.id)}"))
 
 
 def _line(text: str, style: str = "") -> Text:
     return Text(text, style, no_wrap=True, overflow="ellipsis")
 
 
-def _bar(current: PassProgress, width: int) -> Table:
-    """Return a progress bar on a line of its own."""
+def _bar(tally: ProgressState, width: int) -> Table:
+    """Return the bar for all runs with the time left; it moves back and forth until that is known.
+
+    It goes by time, so that it moves between two batches as well.
+    """
+    share, seconds = tally.share_done(), tally.seconds_left()
+    left = "".join(f"about {part}" for part in left_parts(seconds))
+    room = width - (len(left) + GAP if left else 0)
+    if room < _NARROWEST_BAR:
+        room, left = width, ""
     bar = ProgressBar(
-        total=max(1, current.images), completed=current.done, width=min(_WIDEST_BAR, width)
+        total=None if share is None else 1.0, completed=share or 0.0, width=min(_WIDEST_BAR, room)
     )
-    grid = Table.grid()
-    grid.add_row(bar)
+    grid = Table.grid(padding=(0, GAP, 0, 0))
+    grid.add_row(bar, Text(left, no_wrap=True))
     return grid
-
-
-def _runs(tally: ProgressState, current: PassProgress, width: int, rows: int) -> Table:
-    """Return the runs of the pass and their figures so far, in at most `rows` rows."""
-    # the last row says how many runs are not shown
-    num_shown = len(current.ids) if len(current.ids) <= rows else max(0, rows - 1)
-    label_width = max(1, width - _FIGURE - _GAP)
-    grid = Table.grid(padding=(0, _GAP, 0, 0))
-    grid.add_column(no_wrap=True, overflow="ellipsis", max_width=label_width)
-    grid.add_column(no_wrap=True, justify="right", width=_FIGURE)
-    for run_id in current.ids[:num_shown]:
-        label = shortened(printable(tally.label(run_id)), label_width)
-        grid.add_row(Text(label), _figure(tally, current, run_id))
-    if num_shown < len(current.ids) and rows > 0:
-        grid.add_row(Text(f"... and {len(current.ids) - num_shown:,} more", "dim"), "")
-    return grid
-
-
-def _figure(tally: ProgressState, current: PassProgress, run_id: str) -> Text:
-    if tally.states.get(run_id) is State.FAILED:
-        return Text("failed", "red")
-    return Text(current.figures.get(run_id, ""))
-
-
-def _style(event: Event) -> str:
-    styles = {Note: "yellow", RunFailed: "bold red", RunReused: "dim"}
-    return styles.get(type(event), "")
 
 
 @contextmanager

@@ -13,9 +13,9 @@ from typing import Final, Protocol, TextIO
 
 import click
 
-from ..events import Event, Listener, PassAdvanced, PassStarted
+from ..events import Event, Listener, PassAdvanced, PassStarted, SpeedAdvanced
 from .state import ProgressState
-from .wording import begin_line, count_parts, line_of, pass_parts
+from .wording import begin_line, count_parts, left_parts, line_of, pass_parts
 
 _PLAIN_SECONDS: Final = 30.0
 """Least time between two lines that only say how far a pass has come."""
@@ -79,24 +79,27 @@ class PlainProgress:
             self._print(", ".join(count_parts(self.tally)))
 
     def __call__(self, event: Event) -> None:
-        """Print the event's line, if it has one."""
+        """Print the event's line, if it has one, or how far a pass or the speeds have come."""
+        was_timed = self.tally.timed is not None
         self.tally(event)
         line = line_of(event, self.folder)
         if line is not None:
             self._print(line)
-        if isinstance(event, PassStarted | PassAdvanced):
-            self._pass(event)
-
-    def _pass(self, event: PassStarted | PassAdvanced) -> None:
         now, current = self.tally.clock(), self.tally.current
-        if current is None:
-            return
-        if isinstance(event, PassStarted):
+        if isinstance(event, PassStarted) and current is not None:
             self._print(begin_line(current))
-            self._printed = now
-        elif now - self._printed >= _PLAIN_SECONDS:
-            self._print(", ".join(pass_parts(current, now)))
-            self._printed = now
+        elif isinstance(event, SpeedAdvanced) and not was_timed:
+            self._print("Measuring speed, one run after another and back")
+        elif now - self._printed < _PLAIN_SECONDS:
+            return
+        elif isinstance(event, PassAdvanced) and current is not None:
+            parts = [*pass_parts(current), *left_parts(current.seconds_left(now))]
+            self._print(", ".join(parts))
+        elif isinstance(event, SpeedAdvanced):
+            self._print(f"Measuring speed, {event.share:.0%} done")
+        else:
+            return
+        self._printed = now
 
     def _print(self, line: str) -> None:
         click.echo(line, file=self.stream, err=True)

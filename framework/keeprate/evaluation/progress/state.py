@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Final
 
@@ -18,10 +18,14 @@ from ..events import (
     RunFailed,
     RunFinished,
     RunReused,
+    SpeedAdvanced,
 )
 
 _MEMORY_SECONDS: Final = 60.0
 """Images seen this long ago count for the speed 1/e as much as those seen now."""
+
+_SHARE_KNOWN: Final = 0.1
+"""The rest of the measurement of speed is worked out from what is over once this share is."""
 
 
 class State(Enum):
@@ -63,7 +67,6 @@ class PassProgress:
     def __init__(self, ids: Sequence[str], images: int, done: int, now: float) -> None:
         self.ids, self.images, self.done = tuple(ids), images, done
         self.speed = SmoothedSpeed(now)
-        self.figures: Mapping[str, str] = {}
 
     def advance(self, images: int, now: float) -> None:
         """Count images that were done since the last call."""
@@ -82,8 +85,9 @@ class PassProgress:
 class ProgressState:
     """A listener that keeps count of runs and images; `clock` returns seconds.
 
-    `title` is that of the current comparison, `states` has the state of every run by id, `current`
-    is None between passes.
+    `title` is that of the current comparison, `states` has the state of every run by id, `budgets`
+    their budgets. `current` is None between passes, `shown` are the runs of the last one that
+    began. `timed` is None unless speed is being measured.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -94,11 +98,17 @@ class ProgressState:
         self.not_begun = 0
         """The comparisons that a stopped study did not begin."""
         self.current: PassProgress | None = None
+        self.shown: tuple[str, ...] = ()
+        self.timed: SpeedAdvanced | None = None
+        self.budgets: dict[str, str] = {}
+        self._speed_seconds = self._timed_since = 0.0
+        self._furthest = 0.0
         self._labels: dict[str, str] = {}
         self._images: dict[str, int] = {}
 
     def __call__(self, event: Event) -> None:
         """Take in an event; one that changes no count is ignored."""
+        self._time(event if isinstance(event, SpeedAdvanced) else None)
         match event:
             case ComparisonStarted():
                 self._begin(event)
@@ -108,6 +118,7 @@ class ProgressState:
                 self.current = PassProgress(
                     ids, images + images_before, images_before, self.clock()
                 )
+                self.shown = self.current.ids
             case PassAdvanced(images):
                 if self.current is not None:
                     self.current.advance(images, self.clock())
@@ -121,12 +132,19 @@ class ProgressState:
                 self.states[failure.id] = State.FAILED
 
     def _begin(self, event: ComparisonStarted) -> None:
-        self.title = event.title
+        self.title, self.shown, self._furthest = event.title, (), 0.0
         self._labels.update(event.labels)
+        self.budgets.update(event.budgets)
+        self._speed_seconds = event.speed_seconds
         self._images.update(dict.fromkeys(event.labels, event.images))
         for run_id in event.labels:
             # a run may have its state already, from an earlier comparison of the study
             self.states.setdefault(run_id, State.LEFT)
+
+    def _time(self, event: SpeedAdvanced | None) -> None:
+        if self.timed is None:
+            self._timed_since = self.clock()
+        self.timed = event
 
     def label(self, run_id: str) -> str:
         """Return the label of a run, or its id if the run was never announced."""
@@ -139,20 +157,36 @@ class ProgressState:
     def seconds_left(self) -> float | None:
         """Estimate the seconds for all announced runs, at the mean cost of a run of this pass.
 
-        None if the speed is not known, or if no run comes after this pass.
+        The measurement of speed after this pass counts in. None if the speed is not known.
         """
+        later_images = sum(self._images.get(run_id, 0) for run_id in self._waiting())
+        if self.timed is not None and not later_images:
+            share, elapsed = self.timed.share, self.clock() - self._timed_since
+            # the first turns are slow, and few: until then it is what was announced
+            known = share > _SHARE_KNOWN and elapsed > 0
+            return elapsed * (1 / share - 1) if known else (1 - share) * self._speed_seconds
         if self.current is None:
             return None
         speed, now = self.current.speed.images_per_second, self.clock()
         current_seconds = self.current.seconds_left(now)
-        later_images = sum(self._images.get(run_id, 0) for run_id in self._waiting())
-        if speed is None or current_seconds is None or not later_images:
+        if speed is None or current_seconds is None:
             return None
         # several runs share a pass: later ones are taken to go as many at a time
-        return current_seconds + later_images / (speed * max(1, len(self.current.ids)))
+        later_seconds = later_images / (speed * max(1, len(self.current.ids)))
+        return current_seconds + self._speed_seconds + later_seconds
+
+    def share_done(self) -> float | None:
+        """Estimate which share of the time is over; None until it is known.
+
+        It never falls, and stays where it is while the time left is not known.
+        """
+        seconds = self.seconds_left()
+        if seconds is not None:
+            elapsed = self.clock() - self.began
+            self._furthest = max(self._furthest, elapsed / max(elapsed + seconds, 1e-9))
+        return self._furthest or None
 
     def _waiting(self) -> list[str]:
-        """Return the runs that are left and do not take part in the current pass."""
-        served = () if self.current is None else self.current.ids
+        """Return the runs that are left and did not take part in the last pass."""
         unfinished = (run_id for run_id, state in self.states.items() if state is State.LEFT)
-        return [run_id for run_id in unfinished if run_id not in served]
+        return [run_id for run_id in unfinished if run_id not in self.shown]

@@ -48,16 +48,19 @@ def begin_line(current: PassProgress) -> str:
     return f"{line}, {current.done:,} done before" if current.done else line
 
 
-def pass_parts(current: PassProgress, now: float) -> list[str]:
-    """Return how far a pass has come: images, runs and, once known, the speed and the time left."""
+def pass_parts(current: PassProgress) -> list[str]:
+    """Return how far a pass has come: images, runs and, once it is known, the speed."""
     parts = [
         f"{current.done:,} of {_plural(current.images, 'image')}",
         _plural(len(current.ids), "run"),
     ]
-    speed, seconds = current.speed.images_per_second, current.seconds_left(now)
-    if speed is not None and seconds is not None:
-        parts += [f"{speed:,.{0 if speed >= 10 else 1}f} images/s", f"{duration(seconds)} left"]
-    return parts
+    speed = current.speed.images_per_second
+    return parts if speed is None else [*parts, f"{speed:,.{0 if speed >= 10 else 1}f} images/s"]
+
+
+def left_parts(seconds: float | None) -> list[str]:
+    """Return the time that is left, nothing while it is not known."""
+    return [] if seconds is None else [f"{duration(seconds)} left"]
 
 
 def count_parts(tally: ProgressState) -> list[str]:

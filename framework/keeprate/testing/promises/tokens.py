@@ -112,11 +112,13 @@ def _check_counts(ran: Ran) -> None:
         if not isinstance(call.result, Tokens):
             continue
         patches, keep = patches_left(call.result), call.stage.keep
-        if any(count > keep if method.keeps_per_image else count != keep for count in patches):
+        most = keep + method.appends
+        if any(count > most if method.keeps_per_image else count != most for count in patches):
             at_most = "at most " if method.keeps_per_image else ""
+            appended = f" and {method.appends} to append" if method.appends else ""
             raise Broken(
                 f"at block {call.stage.block} {patches} patch tokens are left in the images of the "
-                f"batch, where {at_most}{keep} were scheduled",
+                f"batch, where {at_most}{keep}{appended} were scheduled",
                 case,
             ) from ran.stop
         if any(count < 1 for count in patches):
@@ -267,7 +269,7 @@ TOKENS = (
     ),
     Check(
         "counts",
-        "As many patch tokens are left after each stage as are scheduled, and logits are finite.",
+        "As many patch tokens are left as are scheduled and appended, and logits are finite.",
         _counts,
     ),
     Check(

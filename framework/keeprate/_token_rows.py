@@ -1,0 +1,22 @@
+"""Where tokens go when some are kept and others leave: positions, inverted and completed."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def positions(index: Tensor, count: int, valid: Tensor | None = None) -> Tensor:
+    """Invert `index` (B, K): the new position of each of `count` tokens, -1 if gone or padding."""
+    gone = torch.full((index.shape[0], count), -1, dtype=torch.int64, device=index.device)
+    new = torch.arange(index.shape[1], device=index.device).expand_as(index)
+    if valid is None:
+        return gone.scatter(1, index, new)
+    # padding may name a token that is also kept: the maximum prefers the kept position to -1
+    return gone.scatter_reduce(1, index, new.masked_fill(~valid, -1), "amax")
+
+
+def others(index: Tensor, count: int) -> Tensor:
+    """Return the positions below `count` that `index` (B, R) does not name, ascending."""
+    stays = torch.ones(index.shape[0], count, device=index.device).scatter(1, index, 0.0)
+    return stays.argsort(dim=1, descending=True, stable=True)[:, : count - index.shape[1]]
