@@ -180,7 +180,7 @@ class ClutteredDigitsTraining:
 
     def _clutter(self, grown: float, area: float) -> Clutter:
         """Return what the data set has, scaled to a part of the image, as far as it has grown."""
-        full = cluttered_digits.DIFFICULTIES[cluttered_digits.DIFFICULTY]
+        full = cluttered_digits.DIFFICULTIES[cluttered_digits.TRAINED_DIFFICULTY]
         return Clutter(
             fewest=round(full.fewest * grown * area),
             most=max(1, round((2 + (full.most - 2) * grown) * area)),

@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 IMAGE_SIZE = 56
 DIFFICULTIES = {
     1: Clutter(fewest=2, most=6, smooth_noise=48, fine_noise=16, margin=4),
-    2: Clutter(fewest=6, most=16, smooth_noise=48, fine_noise=16, margin=4),
-    3: Clutter(fewest=6, most=16, smooth_noise=80, fine_noise=32),
+    2: Clutter(fewest=6, most=16, smooth_noise=48, fine_noise=16, margin=8),
+    3: Clutter(fewest=6, most=16, smooth_noise=48, fine_noise=16, margin=4),
 }
 DIFFICULTY = 2
-"""What the classifier is trained for."""
+TRAINED_DIFFICULTY = 3
+"""That of the training images: harder than what the classifier is asked by default."""
 VERSION = 1
 """Part of the identity of the images: to be raised when a pixel of them changes."""
 
@@ -35,8 +36,8 @@ class ClutteredDigits(Digits):
     The task of recurrent-attention papers (Mnih et al. 2014), made on the fly from the digits of
     the data set "digits", enlarged to 24x24 pixels, on images of 56x56: 196 patches of 4x4, of
     which the digit fills 36. Every machine draws the same images. `difficulty` 2 has 6 to 16
-    fragments and noise, for which the classifier was trained; 1 has 2 to 6 fragments, 3 has more
-    noise and fragments that touch the digit.
+    fragments, which keep 8 pixels off the digit, and noise; 1 has 2 to 6 of them, and in 3, for
+    which the classifier was trained, 6 to 16 come as near as 4 pixels (1 as well).
     """
 
     name: ClassVar[str] = "cluttered-digits"
