@@ -13,6 +13,7 @@ from keeprate_reports.cost_chart import cost_title
 from keeprate_reports.html_charts import published_chart, score_chart, token_chart
 from keeprate_reports.html_disagreement import disagreement_part
 from keeprate_reports.html_packing import packed
+from keeprate_reports.published_names import by_training
 
 
 def payload(findings: Findings) -> dict[str, object]:
@@ -146,5 +147,8 @@ def _charts(group: GroupFindings, unit: Unit, styles: list[SeriesStyle]) -> dict
             "speed", f"{group.samples.capitalize()} per second", group.metric.axis, styles
         )
     if group.published:
-        charts["published"] = published_chart(sorted({point.method for point in group.published}))
+        charts["published"] = {
+            training: published_chart(sorted({point.method for point in points}))
+            for training, points in by_training(group.published).items()
+        }
     return charts
