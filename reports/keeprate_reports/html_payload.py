@@ -10,6 +10,7 @@ from keeprate.analysis.run_table import FindingsTable, Unit, unit_of
 from keeprate_reports import html_rows as rows
 from keeprate_reports.chart_looks import SERIES, SeriesStyle, looks
 from keeprate_reports.cost_chart import cost_title
+from keeprate_reports.html_alike import alike_part
 from keeprate_reports.html_charts import published_chart, score_chart, token_chart
 from keeprate_reports.html_disagreement import disagreement_part
 from keeprate_reports.html_packing import packed
@@ -77,6 +78,7 @@ def _group(group: GroupFindings, keys: Mapping[str, str]) -> dict[str, object]:
         "areas": packed([rows.area_row(area, unit) for area in group.area_differences]),
         "ablations": _ablations(group, unit),
         "tables": [_table(table) for table in group.tables],
+        "alike": alike_part(group.alike),
         "disagreement": disagreement_part(group.disagreement, group.samples),
         "skipped": packed(rows.skipped_rows(group)),
         "provenance": packed([rows.provenance_row(origin) for origin in group.provenance]),

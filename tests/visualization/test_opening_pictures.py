@@ -17,6 +17,7 @@ from keeprate.errors import KeeprateError
 from keeprate.request import Request
 from keeprate.results.store import Store
 from keeprate.visualization import opening_pictures
+from keeprate.visualization.alike_runs import spread
 from keeprate.visualization.disagreement_pictures import Drawn
 from keeprate.visualization.end_pictures import described_end, end_pictures
 from keeprate.visualization.opening_pictures import draw_opening
@@ -67,6 +68,26 @@ def test_a_picture_says_what_is_left_of_the_patches(store: Store) -> None:
         assert (merged.patches, merged.dropped) == (64, 0)
         assert merged.merged >= 64 - merged.tokens > 0
         assert sample.unpruned.end is None
+
+
+def test_how_alike_the_runs_are_is_found_out_with_the_pictures(store: Store) -> None:
+    found = findings_of(store).groups[0].alike
+    assert found is not None
+    assert (found.labels, found.images) == (("class-attention", "random", "tome"), 16)
+    by_rank, ranked_and_merged, dropped_and_merged = found.pairs
+    assert (by_rank.first, by_rank.second) == ("class-attention", "random")
+    assert by_rank.kept is not None
+    assert by_rank.kept_by_chance is not None
+    assert abs(by_rank.kept - by_rank.kept_by_chance) < 0.2
+    # one drops, the other merges; tome has no scores
+    assert ranked_and_merged.grouping is None
+    assert dropped_and_merged.scores is None
+
+
+def test_images_to_compare_on_are_spread_over_all() -> None:
+    assert spread(list("abcdefghij"), 3) == ["b", "f", "i"]
+    assert spread(["a", "b"], 16) == ["a", "b"]
+    assert spread([], 16) == spread(["a"], 0) == spread(["a"], -3) == []
 
 
 def test_findings_have_the_pictures(store: Store) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from .alike import Alike
 from .disagreement import Disagreement
 from .metrics import MetricInfo
 from .provenance import FailedRun, Provenance, SkippedSample
@@ -274,7 +275,8 @@ class GroupFindings(GroupPoints):
 
     `overview` are sentences. `commands` compute the whole group again. `curves_left_out` are series
     without a curve because there are too many. `disagreement` is None where no two runs have the
-    same cost. `tables` are those of `TABLE_SECTIONS`, which every report lays out alike.
+    same cost, `alike` where no pictures were drawn of them. `tables` are those of `TABLE_SECTIONS`,
+    which every report lays out in their order.
     """
 
     published: tuple[PublishedPoint, ...]
@@ -289,6 +291,7 @@ class GroupFindings(GroupPoints):
     tables: tuple[FindingsTable, ...] = ()
     curves_left_out: tuple[str, ...] = ()
     disagreement: Disagreement | None = None
+    alike: Alike | None = None
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Pictures of the samples on which finished runs disagree most, checked against their rows."""
+"""Pictures of the samples on which finished runs disagree most, and how alike the runs are."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from ..analysis.runs import RunGroup
 from ..analysis.sections.disagreement import disputed
 from ..results.picture_index import Pictured, PicturedGroup, PicturedGuess, PictureIndex
 from ..results.store import Store
+from .alike_runs import MOST_IMAGES, how_alike, spread
 from .class_names import class_names
 from .end_pictures import described_end, end_owners, end_pictures
 from .image_selection import check_blocks
@@ -35,12 +36,14 @@ OPENING_SAMPLES: Final = 4
 class PictureOptions:
     """What pictures show: at most `most` samples, after `blocks` (None: at most three blocks).
 
-    With `overlay` they show importance maps as well.
+    With `overlay` they show importance maps as well. How alike the runs are is found out on at
+    most `alike` images.
     """
 
     most: int
     blocks: tuple[int, ...] | None = None
     overlay: bool = False
+    alike: int = MOST_IMAGES
 
 
 @dataclass(frozen=True)
@@ -69,11 +72,14 @@ def draw(
     disputes = disputed(store, group, chosen, look.most)
     restored = restore_runs([scored_run.run for scored_run in chosen.runs.values()], places)
     check_blocks(look.blocks, restored.source.backbone.depth)
-    traces = _trace_samples(restored, chosen, disputes.samples) if disputes.samples else []
+    disputed_ids = [sample.sample for sample in disputes.samples]
+    spread_ids = spread(store.rows(chosen.ids[0], ("sample",))["sample"].to_list(), look.alike)
+    traces = _trace_samples(restored, chosen, [*disputed_ids, *spread_ids])
     names = class_names(restored.source.loaded)
     files: dict[str, bytes] = {}
     samples, warnings = [], list(restored.changes)
-    for number, (sample, trace) in enumerate(zip(disputes.samples, traces, strict=True)):
+    for number, sample in enumerate(disputes.samples):
+        trace = traces[sample.sample]
         name = picture_name(sample.sample, taken)
         sheet = sheet_of(trace, look.blocks, overlay=look.overlay, layout=LAYOUT)
         files[name] = png(sheet, _PNG_COLOURS)
@@ -91,6 +97,7 @@ def draw(
         labels=tuple(chosen.runs),
         text=chosen.text,
         samples=tuple(samples),
+        alike=how_alike(chosen.ids, [traces[name] for name in spread_ids]),
     )
     return Drawn(drawn, files, tuple(warnings))
 
@@ -113,12 +120,14 @@ def joined(before: PictureIndex, drawn: Sequence[Drawn]) -> PictureIndex:
 
 
 def _trace_samples(
-    restored: RestoredRuns, chosen: SelectedRuns, samples: Sequence[DisagreedSample]
-) -> list[ImageTrace]:
-    images = restored.source.pick([sample.sample for sample in samples])
+    restored: RestoredRuns, chosen: SelectedRuns, names: Sequence[str]
+) -> dict[str, ImageTrace]:
+    if not names:
+        return {}
+    images = restored.source.pick(names)
     plans = {label: restored.plans[scored_run.id] for label, scored_run in chosen.runs.items()}
     tracer = TokenTracer(restored.source, plans)
-    return [tracer.trace(sample) for sample in images]
+    return {image.id: tracer.trace(image) for image in images}
 
 
 def _describe_sample(

@@ -175,3 +175,14 @@ function tablesPart(group) {
     })), rows),
   ]);
 }
+
+/** Heat maps of how alike the runs are, a measure each; the table of all pairs is among the tables. */
+function alikePart(group) {
+  return group.alike.map(({ title, rows, chart }) => {
+    const cells = unpack(rows);
+    const lines = (cell) => [`${cell.one}, ${cell.other}`, `${title}: ${fixed(cell.value, 3)}`,
+      cell.chance === null ? "" : `By chance: ${fixed(cell.chance, 3)}`].filter(Boolean);
+    return figure(new Chart(chart, title, () => ({ alike: cells }), lines),
+      `${title}: how alike the runs are, pair by pair. What is measured stands above the table.`);
+  });
+}
