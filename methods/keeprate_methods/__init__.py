@@ -17,6 +17,7 @@ def keeprate_methods() -> list[type[Method]]:
     from .dpc_knn import DPCKNN
     from .evit import EViT
     from .fixed import Fixed
+    from .frequency import Frequency
     from .full import Full
     from .k_medoids import KMedoids
     from .norm import Norm
@@ -27,7 +28,7 @@ def keeprate_methods() -> list[type[Method]]:
     from .zero_tprune import ZeroTPrune
 
     first: list[type[Method]] = [Full, RandomDrop, AttentionScore, ClassAttention, ToMe, ZeroTPrune]
-    return [*first, Norm, Fixed, DCT, EViT, ToFu, PiToMe, ATC, DPCKNN, KMedoids]
+    return [*first, Norm, Fixed, DCT, EViT, Frequency, ToFu, PiToMe, ATC, DPCKNN, KMedoids]
 
 
 @hookimpl
