@@ -109,7 +109,7 @@ def _published(points: Sequence[PublishedPoint], training: str) -> alt.LayerChar
     """Draw what papers print on axes of its own, as papers count costs differently."""
     # names are placed in pixels, so the margin of the scales on both sides is taken off
     room = [int(size / (1 + 2 * _MARGIN)) for size in (_WIDTH, _LOW_HEIGHT)]
-    rows = [
+    rows: list[Row] = [
         {
             "share": point.share_percent,
             "top1": point.top1_percent,

@@ -14,17 +14,13 @@ _MEASURES: Final = {"kept": "Kept by both", "grouping": "Merged alike", "scores"
 
 def alike_part(found: Alike | None) -> list[dict[str, object]]:
     """Return the heat maps as the page's script draws them; measures of no pair have none."""
-    pairs = found.pairs if found else ()
-    maps = [
-        {
-            "title": title,
-            "rows": packed(rows),
-            "chart": alike_chart(found.labels if found else ()),
-        }
+    if found is None:
+        return []
+    return [
+        {"title": title, "rows": packed(rows), "chart": alike_chart(found.labels)}
         for measure, title in _MEASURES.items()
-        if (rows := [row for pair in pairs for row in _cells(pair, measure)])
+        if (rows := [row for pair in found.pairs for row in _cells(pair, measure)])
     ]
-    return maps
 
 
 def _cells(pair: AlikePair, measure: str) -> list[Row]:

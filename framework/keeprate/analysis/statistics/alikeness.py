@@ -5,18 +5,21 @@
 
 from __future__ import annotations
 
+from typing import Any, TypeAlias
+
 import numpy as np
 from numpy.typing import NDArray
 
-Owners = NDArray[np.int64]
-Scores = NDArray[np.float64]
+Owners: TypeAlias = NDArray[np.integer[Any]]
+Scores: TypeAlias = NDArray[np.floating[Any]]
 
 
 def own_patches(owner: Owners) -> NDArray[np.bool_]:
     """Tell for each patch (P,) whether it has a token of its own: kept, and not merged."""
     present = owner >= 0
     patches_of_token = np.bincount(owner[present], minlength=1)
-    return present & (patches_of_token[owner] == 1)
+    alone: NDArray[np.bool_] = present & (patches_of_token[owner] == 1)
+    return alone
 
 
 def kept_overlap(one: Owners, other: Owners) -> float | None:
