@@ -40,5 +40,6 @@ def draw_pictures(requests: Sequence[Request], folder: Path, tally: StudyOutcome
         return False
     for line in drawn.warnings:
         click.echo(f"Warning: {line}.", err=True)
-    click.echo(f"Drew {len(drawn.group.samples)} images into {folder / FOLDER}")
+    if drawn.group.samples:
+        click.echo(f"Drew {len(drawn.group.samples)} images into {folder / FOLDER}")
     return True

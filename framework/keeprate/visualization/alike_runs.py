@@ -10,7 +10,6 @@ import numpy as np
 
 from ..analysis.statistics.alikeness import (
     Owners,
-    Scores,
     chance_overlap,
     grouping_agreement,
     kept_overlap,
@@ -18,8 +17,7 @@ from ..analysis.statistics.alikeness import (
     rank_correlation,
 )
 from ..results.picture_index import PicturedAlike, PicturedPair
-from .end_pictures import end_owners
-from .token_tracks import ImageTrace
+from .token_tracks import Reductions
 
 T = TypeVar("T")
 MOST_IMAGES: Final = 16
@@ -32,15 +30,10 @@ def spread(samples: Sequence[str], most: int) -> list[str]:
     return [samples[(2 * place + 1) * len(samples) // (2 * number)] for place in range(number)]
 
 
-def how_alike(ids: Sequence[str], traces: Sequence[ImageTrace]) -> PicturedAlike | None:
-    """Return how alike the runs `ids` are, whose tracks the traces have in this order.
-
-    None without a trace.
-    """
-    if not traces:
-        return None
-    ends = [_ends(traces, place) for place in range(len(ids))]
-    scores = [_scores(traces, place) for place in range(len(ids))]
+def how_alike(ids: Sequence[str], reductions: Sequence[Reductions]) -> PicturedAlike:
+    """Return how alike the runs `ids` are, which did these `reductions` to the same images."""
+    ends = [list(each.owners.cpu().numpy()) for each in reductions]
+    scores = [[] if each.scores is None else list(each.scores.cpu().numpy()) for each in reductions]
     pairs = [
         PicturedPair(
             first=ids[first],
@@ -52,19 +45,7 @@ def how_alike(ids: Sequence[str], traces: Sequence[ImageTrace]) -> PicturedAlike
         )
         for first, second in combinations(range(len(ids)), 2)
     ]
-    return PicturedAlike(images=len(traces), pairs=tuple(pairs))
-
-
-def _ends(traces: Sequence[ImageTrace], place: int) -> list[Owners]:
-    """Return the owners (P,) after the last stage of a run, for each image."""
-    return [end_owners(trace, trace.tracks[place]).ravel() for trace in traces]
-
-
-def _scores(traces: Sequence[ImageTrace], place: int) -> list[Scores]:
-    """Return the scores (P,) at the first stage of a run, for each image that has some."""
-    first_stages = [trace.tracks[place].moments[:1] for trace in traces]
-    maps = [stage.importance for stages in first_stages for stage in stages]
-    return [scores.ravel() for scores in maps if scores is not None]
+    return PicturedAlike(images=len(ends[0]), pairs=tuple(pairs))
 
 
 def _by_chance(one: Owners, other: Owners) -> float | None:

@@ -18,7 +18,7 @@ from .alike_runs import MOST_IMAGES, how_alike, spread
 from .class_names import class_names
 from .end_pictures import described_end, end_owners, end_pictures
 from .image_selection import check_blocks
-from .restored_runs import RestoredRuns, RunFiles, restore_runs
+from .restored_runs import RunFiles, restore_runs
 from .sheet import png
 from .token_sheet import SheetLayout, sheet_of
 from .token_tracks import ImageTrace, Prediction, TokenTracer
@@ -74,12 +74,15 @@ def draw(
     check_blocks(look.blocks, restored.source.backbone.depth)
     disputed_ids = [sample.sample for sample in disputes.samples]
     spread_ids = spread(store.rows(chosen.ids[0], ("sample",))["sample"].to_list(), look.alike)
-    traces = _trace_samples(restored, chosen, [*disputed_ids, *spread_ids])
+    images = {each.id: each for each in restored.source.pick([*disputed_ids, *spread_ids])}
+    plans = {label: restored.plans[scored_run.id] for label, scored_run in chosen.runs.items()}
+    tracer = TokenTracer(restored.source, plans)
+    compared = [images[name] for name in spread_ids]
     names = class_names(restored.source.loaded)
     files: dict[str, bytes] = {}
     samples, warnings = [], list(restored.changes)
     for number, sample in enumerate(disputes.samples):
-        trace = traces[sample.sample]
+        trace = tracer.trace(images[sample.sample])
         name = picture_name(sample.sample, taken)
         sheet = sheet_of(trace, look.blocks, overlay=look.overlay, layout=LAYOUT)
         files[name] = png(sheet, _PNG_COLOURS)
@@ -97,7 +100,7 @@ def draw(
         labels=tuple(chosen.runs),
         text=chosen.text,
         samples=tuple(samples),
-        alike=how_alike(chosen.ids, [traces[name] for name in spread_ids]),
+        alike=how_alike(chosen.ids, tracer.reductions(compared)) if compared else None,
     )
     return Drawn(drawn, files, tuple(warnings))
 
@@ -117,17 +120,6 @@ def joined(before: PictureIndex, drawn: Sequence[Drawn]) -> PictureIndex:
     titles = {group.title for group in new}
     kept = [group for group in before.groups if group.title not in titles]
     return PictureIndex(groups=tuple(sorted([*kept, *new], key=lambda group: group.title)))
-
-
-def _trace_samples(
-    restored: RestoredRuns, chosen: SelectedRuns, names: Sequence[str]
-) -> dict[str, ImageTrace]:
-    if not names:
-        return {}
-    images = restored.source.pick(names)
-    plans = {label: restored.plans[scored_run.id] for label, scored_run in chosen.runs.items()}
-    tracer = TokenTracer(restored.source, plans)
-    return {image.id: tracer.trace(image) for image in images}
 
 
 def _describe_sample(
