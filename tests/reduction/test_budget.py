@@ -233,7 +233,7 @@ def test_the_dearest_cost_within_the_budget_is_found(
         what="this",
     )
     affordable = [cost for cost in costs if cost <= allowed]
-    assert solution.macs == max(affordable) == costs[solution.stages[0].keep]
+    assert solution.macs == max(affordable) == costs[solution.found[0].keep]
     dearer = [cost for cost in costs if cost > allowed]
     assert solution.next_macs == (min(dearer) if dearer else None)
     assert (solution.note is None) == (solution.macs >= 0.995 * allowed)

@@ -119,6 +119,16 @@ class StageInfo(Record):
     keep: int
 
 
+class InputInfo(Record):
+    """Sizes of the images and patches that a run had in place of the model's own.
+
+    They are (height, width) in pixels.
+    """
+
+    image_size: tuple[int, int]
+    patch_size: tuple[int, int]
+
+
 _NAMES_AND_SPELLINGS: Final = (
     *("method_origin", "backbone_origin", "data_origin"),
     *("schedule", "budget", "seed"),
@@ -131,7 +141,8 @@ class RunInfo(Record):
 
     `sources` are hashes (SHA-256, hex) of the code that a plugin brought for the "method", the
     "backbone" and the "data set", so that changed code makes another run. `stages_sha256` is a
-    hash of the stages for all sizes of sample, "" if there is one size. `reduces` is False for the
+    hash of the stages for all sizes of sample, "" if there is one size. `input` is None for a run
+    at the model's own size. `reduces` is False for the
     unpruned reference. `empty_last_mlp` says whether the last block's MLP ran on the class token
     alone. The origins name the plugin, or the file of one, that brought the method, the backbone
     and the data set, "" where that was not kept.
@@ -147,6 +158,7 @@ class RunInfo(Record):
     budget: str | None
     stages: tuple[StageInfo, ...]
     stages_sha256: str = ""
+    input: InputInfo | None = None
     backbone: BackboneInfo
     data: DataInfo
     seed: int
@@ -196,6 +208,8 @@ class RunInfo(Record):
         )
         # the ids alone: reasons are messages of libraries, which other versions spell differently
         content["data"]["skipped"] = sorted(content["data"]["skipped"])
+        if self.input is None:  # older runs have no such field, and keep their ids
+            del content["input"]
         return content
 
 

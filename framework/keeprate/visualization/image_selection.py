@@ -100,6 +100,13 @@ class ImageSource:
             )
         return images
 
+    def inputs(self, index: int, size: tuple[int, int]) -> Tensor:
+        """Return the image of a sample as a model of another `size` takes it, (1, 3, H, W)."""
+        prepares = preparation(self.loaded, self.backbone, self.data)
+        samples = prepares.prepare([index], sizes=[size]).samples
+        image, _ = samples.at({size})[0]
+        return image[size][None]
+
     def _indices(self, names: Sequence[str]) -> list[int]:
         samples = self.data.samples()
         indices = {sample.id: index for index, sample in enumerate(samples)}
