@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
-from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
+    Field,
     JsonValue,
     PlainSerializer,
     PositiveInt,
     model_validator,
 )
 
+from .record import Record, Values
 from .weights_origin import WeightsOrigin
 
 FORMAT_VERSION: Final = 3
@@ -28,28 +26,6 @@ ROWS_VERSION: Final = 1
 """Part of every run's id: raised whenever a change in keeprate itself changes the rows."""
 ROWS_CHANGED: Final = {"64-true": 1}
 """How often rows changed in one precision alone: added to the version."""
-
-
-def to_json(value: object) -> object:
-    """Replace tuples by lists, and numbers that JSON cannot hold by texts that `float` reads."""
-    # so that a record equals the one that is read back from its JSON
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(float(value))
-    if isinstance(value, Mapping):
-        return {key: to_json(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [to_json(item) for item in value]
-    return value
-
-
-Values = Annotated[dict[str, JsonValue], BeforeValidator(to_json)]
-"""Free-form values by name. Infinities and NaN are kept as the texts `inf`, `-inf` and `nan`."""
-
-
-class Record(BaseModel):
-    """Base of everything stored: frozen, unknown fields refused, infinities and NaN kept."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
 
 def _origin_of(value: object) -> object:
@@ -93,11 +69,11 @@ class DataInfo(Record):
     name: str
     variant: str = ""
     parameters: Values
-    places: Values = {}
+    places: Values = Field(default_factory=dict)
     images: int
     fingerprint: str
     transform: Values
-    transform_changes: Values = {}
+    transform_changes: Values = Field(default_factory=dict)
     skipped: dict[str, str]
     notes: tuple[str, ...] = ()
 
@@ -251,7 +227,7 @@ class Measured(Record):
 
     images: PositiveInt
     metrics: dict[str, float]
-    metric_sources: dict[str, str] = {}
+    metric_sources: dict[str, str] = Field(default_factory=dict)
     macs: Macs
     tokens: tuple[float, ...]
     wall_seconds: float

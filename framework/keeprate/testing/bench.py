@@ -14,8 +14,9 @@ from ..backbones.lookup import adapt
 from ..errors import KeeprateError
 from ..method import Method
 from ..plugins.author_errors import package_of, raise_place
-from ..reduction.plan import make_plan, refuse_unsuited, suits
+from ..reduction.plan import make_plan
 from ..reduction.reduced_model import ReducedModel
+from ..reduction.suitability import refuse_unsuited, suits
 from ..resizing import InputMethod
 from .cases import BLOCKS, KINDS, Case
 from .global_state import seed_all
