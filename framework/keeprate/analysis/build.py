@@ -11,6 +11,7 @@ from ..results.picture_index import FOLDER, read_index
 from ..results.store import Store
 from .disagreement import Disagreement
 from .model import Findings, GroupFindings, ReportOptions
+from .other_models import OtherModel
 from .points import group_points
 from .provenance import FailedRun, SkippedSample
 from .runs import LoadedRuns, RunGroup, gather
@@ -23,6 +24,7 @@ from .sections.equal_cost import equal_cost
 from .sections.overview import methods_in_words, overview, overview_of_group
 from .sections.provenance import provenance
 from .sections.published import published
+from .sections.smaller_models import smaller_models
 from .series import SeriesTable, arrange
 
 
@@ -47,7 +49,10 @@ def findings(evidence: LoadedRuns, options: ReportOptions) -> Findings:
     series_tables = [arrange(group, options.budgets) for group in evidence.groups]
     _check_reference(evidence, series_tables, options)
     pairs = list(zip(evidence.groups, series_tables, strict=True))
-    groups = tuple(_group(group, table, options) for group, table in pairs)
+    groups = tuple(
+        _group(group, table, options, smaller_models(group, evidence.groups, options.level))
+        for group, table in pairs
+    )
     disagreements, unread = _disagreements(evidence.store, pairs)
     groups = tuple(
         replace(group, disagreement=finding)
@@ -91,7 +96,12 @@ def _check_reference(
         raise KeeprateError(f"No method or series '{options.reference}' here: there are {listing}.")
 
 
-def _group(group: RunGroup, series_table: SeriesTable, options: ReportOptions) -> GroupFindings:
+def _group(
+    group: RunGroup,
+    series_table: SeriesTable,
+    options: ReportOptions,
+    others: tuple[OtherModel, ...],
+) -> GroupFindings:
     shared = group_points(group, series_table, options.level)
     curves, areas = curve_findings(series_table, options)
     findings_of_group = GroupFindings(
@@ -107,6 +117,7 @@ def _group(group: RunGroup, series_table: SeriesTable, options: ReportOptions) -
         provenance=tuple(provenance(scored_run) for scored_run in group.runs),
         commands=commands_of(group.runs),
         curves_left_out=left_out(series_table, options),
+        others=others,
     )
     # made from the other findings of the group
     tables = tuple(filter(None, (section(findings_of_group) for section in TABLE_SECTIONS)))
