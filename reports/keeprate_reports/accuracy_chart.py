@@ -83,7 +83,8 @@ def _panel(
     group: GroupFindings, choice: Choice, keys: Sequence[SeriesStyle], level: float
 ) -> alt.LayerChart | alt.VConcatChart:
     unit, drawn = unit_of(group), choice.drawn(group)
-    costs = [each.macs / unit.size for each in (*drawn, *group.others)]
+    macs = [*(point.macs for point in drawn), *(other.macs for other in group.others)]
+    costs = [each / unit.size for each in macs]
     x = alt.X(
         "cost:Q",
         title=cost_title(group.samples, unit.name),

@@ -74,7 +74,10 @@ def test_rows_are_those_of_the_model_at_that_size_on_its_own_images(
 
 def test_every_run_of_a_study_has_a_cost_that_it_follows() -> None:
     text = """
-    methods: [downsample, {name: downsample, grid: '12'}, {name: downsample, grid: '12', then: tome}]
+    methods:
+      - downsample
+      - {name: downsample, parameters: {grid: "12"}}
+      - {name: downsample, parameters: {grid: "12", then: tome}}
     budgets: [80%, 40%]
     schedules: [r]
     """
