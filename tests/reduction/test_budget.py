@@ -16,11 +16,17 @@ from keeprate import KeeprateError, Stage
 from keeprate.costs import gmacs, parse_budget
 from keeprate.plugins.registry import registry
 from keeprate.reduction.budget import solve
+from keeprate.resizing import InputMethod
 from keeprate_methods.random_drop import RandomDrop
 from references.tiny import tiny_vit
 
 DEIT_S, DEIT_T = "deit_small_patch16_224", "deit_tiny_patch16_224"
-REDUCING = [name for name, offer in registry().methods.items() if offer.cls.reduces]
+REDUCING = [
+    name
+    for name, offer in registry().methods.items()
+    # grids are coarser steps than tokens
+    if offer.cls.reduces and not issubclass(offer.cls, InputMethod)
+]
 
 
 @cache

@@ -42,7 +42,7 @@ def refuse_unsuited(backbone: Backbone, method: Method) -> None:
     if lack is _Lack.CLASS_TOKEN:
         raise KeeprateError(
             f"Method '{method.name}' needs a class token, and this {type(backbone.model).__name__} "
-            f"has none. Methods that would work: {', '.join(_without_class_token())}."
+            f"has none. Methods that would work: {', '.join(_without_class_token(backbone))}."
         )
 
 
@@ -84,9 +84,9 @@ def _after_block() -> list[str]:
     return found
 
 
-def _without_class_token() -> list[str]:
+def _without_class_token(backbone: Backbone) -> list[str]:
     from ..plugins.registry import registry
 
     methods = [offer.cls for offer in registry().methods.values() if offer.cls.reduces]
-    of_tokens = [cls for cls in methods if not issubclass(cls, InputMethod)]
-    return [cls.name for cls in of_tokens if not cls.requires_class_token]
+    acting = [cls for cls in methods if backbone.resizable or not issubclass(cls, InputMethod)]
+    return [cls.name for cls in acting if not cls.requires_class_token]
