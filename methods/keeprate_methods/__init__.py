@@ -14,6 +14,7 @@ def keeprate_methods() -> list[type[Method]]:
     from .attention_score import AttentionScore
     from .class_attention import ClassAttention
     from .dct import DCT
+    from .downsample import Downsample
     from .dpc_knn import DPCKNN
     from .evit import EViT
     from .fixed import Fixed
@@ -21,6 +22,7 @@ def keeprate_methods() -> list[type[Method]]:
     from .full import Full
     from .k_medoids import KMedoids
     from .norm import Norm
+    from .patch_size import PatchSize
     from .pitome import PiToMe
     from .random_drop import RandomDrop
     from .tofu import ToFu
@@ -28,7 +30,8 @@ def keeprate_methods() -> list[type[Method]]:
     from .zero_tprune import ZeroTPrune
 
     first: list[type[Method]] = [Full, RandomDrop, AttentionScore, ClassAttention, ToMe, ZeroTPrune]
-    return [*first, Norm, Fixed, DCT, EViT, Frequency, ToFu, PiToMe, ATC, DPCKNN, KMedoids]
+    merging: list[type[Method]] = [ToFu, PiToMe, ATC, DPCKNN]
+    return [*first, Norm, Fixed, DCT, EViT, Frequency, KMedoids, *merging, Downsample, PatchSize]
 
 
 @hookimpl

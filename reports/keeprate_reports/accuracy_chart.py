@@ -83,7 +83,8 @@ def _panel(
     group: GroupFindings, choice: Choice, keys: Sequence[SeriesStyle], level: float
 ) -> alt.LayerChart | alt.VConcatChart:
     unit, drawn = unit_of(group), choice.drawn(group)
-    costs = [point.macs / unit.size for point in drawn]
+    macs = [*(point.macs for point in drawn), *(other.macs for other in group.others)]
+    costs = [each / unit.size for each in macs]
     x = alt.X(
         "cost:Q",
         title=cost_title(group.samples, unit.name),
@@ -93,7 +94,7 @@ def _panel(
     low, high = _domain(costs)
     rows = _rows(drawn, choice, unit.size, (high - low) / _WIDTH)
     measured = alt.LayerChart(
-        layer=score_layers(x, keys, _sources(group, rows), _manner(group)),
+        layer=score_layers(x, keys, _sources(group, rows, unit.size), _manner(group)),
         width=_WIDTH,
         height=_HEIGHT,
         title=alt.Title(
@@ -147,7 +148,7 @@ def _manner(group: GroupFindings) -> Manner:
     )
 
 
-def _sources(group: GroupFindings, rows: Sequence[Row]) -> Sources:
+def _sources(group: GroupFindings, rows: Sequence[Row], unit: float) -> Sources:
     front = [row for row in rows if row["front"]]
     level = [{"score": group.unpruned.score.value}] if group.unpruned else []
     return Sources(
@@ -156,6 +157,14 @@ def _sources(group: GroupFindings, rows: Sequence[Row]) -> Sources:
         # a front of a single run has no line to draw
         front=_inline(front if len(front) > 1 else []),
         unpruned=_inline(level),
+        others=_inline(
+            [
+                {"cost": other.macs / unit, "score": other.score.value, "name": other.model}
+                for other in group.others
+            ]
+        )
+        if group.others
+        else None,
     )
 
 
@@ -179,7 +188,8 @@ def _rows(points: Sequence[Point], choice: Choice, unit: float, pixel: float) ->
 def _notes(group: GroupFindings, level: float) -> list[str]:
     unpruned = " Dashed: unpruned." if group.unpruned else ""
     bars = f"Bars: {100 * level:g} % intervals."
-    return [f"{bars} Rings and dots: the Pareto front.{unpruned}", _SIDE_BY_SIDE]
+    smaller = " Diamonds: smaller models, unpruned." if group.others else ""
+    return [f"{bars} Rings and dots: the Pareto front.{unpruned}{smaller}", _SIDE_BY_SIDE]
 
 
 def _undrawn_note(group: GroupFindings, choice: Choice) -> list[str]:

@@ -25,11 +25,15 @@ _FREE = alt.Scale(zero=False, padding=16)
 
 
 def score_chart(
-    cost: str, title: str, metric: str, keys: Sequence[SeriesStyle]
+    cost: str, title: str, metric: str, keys: Sequence[SeriesStyle], *, others: bool = False
 ) -> dict[str, object]:
-    """Return the chart of scores against the column `cost`: intervals, curves, points, front."""
+    """Return the chart of scores against the column `cost`: intervals, curves, points, front.
+
+    With `others` it has smaller models, too.
+    """
     x = alt.X(f"{cost}:Q", title=title, scale=_FREE)
-    sources = Sources(*(alt.NamedData(name) for name in ("points", "lines", "front", "unpruned")))
+    names = ("points", "lines", "front", "unpruned", *(["others"] if others else []))
+    sources = Sources(*(alt.NamedData(name) for name in names))
     bars = alt.condition(_BARS, alt.value(0.45), alt.value(0))
     manner = Manner(
         metric=metric, ink=alt.expr("ink"), paper=alt.expr("paper"), bars=bars, tooltip=_DATUM

@@ -67,6 +67,10 @@ def _group(group: GroupFindings, keys: Mapping[str, str]) -> dict[str, object]:
         "metric": _metric(group.metric),
         "metrics": [_metric(m) for m in group.metrics if m.name != group.metric.name],
         "unpruned": group.unpruned.score.value if group.unpruned else None,
+        "others": [
+            {"name": other.model, "macs": other.macs / unit.size, "score": other.score.value}
+            for other in group.others
+        ],
         "looks": [vars(style) for style in _styles(group, keys)],
         "charts": _charts(group, unit, _styles(group, keys)),
         "points": packed(
@@ -140,7 +144,11 @@ def _charts(group: GroupFindings, unit: Unit, styles: list[SeriesStyle]) -> dict
     """Return the charts of a group; those without anything to draw are left out."""
     charts: dict[str, object] = {
         "cost": score_chart(
-            "macs", cost_title(group.samples, unit.name), group.metric.axis, styles
+            "macs",
+            cost_title(group.samples, unit.name),
+            group.metric.axis,
+            styles,
+            others=bool(group.others),
         ),
         "tokens": token_chart(styles),
     }

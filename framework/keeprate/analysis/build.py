@@ -11,6 +11,7 @@ from ..results.picture_index import FOLDER, PictureIndex, read_index
 from ..results.store import Store
 from .disagreement import Disagreement
 from .model import Findings, GroupFindings, ReportOptions
+from .other_models import OtherModel
 from .points import group_points
 from .provenance import FailedRun, SkippedSample
 from .runs import LoadedRuns, RunGroup, gather
@@ -24,6 +25,7 @@ from .sections.equal_cost import equal_cost
 from .sections.overview import methods_in_words, overview, overview_of_group
 from .sections.provenance import provenance
 from .sections.published import published
+from .sections.smaller_models import smaller_models
 from .series import SeriesTable, arrange
 
 
@@ -50,7 +52,10 @@ def findings(evidence: LoadedRuns, options: ReportOptions) -> Findings:
     _check_reference(evidence, series_tables, options)
     pairs = list(zip(evidence.groups, series_tables, strict=True))
     index, unread_index = read_index(store.folder / FOLDER)
-    groups = tuple(_group(group, table, options, index) for group, table in pairs)
+    groups = tuple(
+        _group(group, table, options, index, smaller_models(group, evidence.groups, options.level))
+        for group, table in pairs
+    )
     disagreements, unread = _disagreements(store, pairs, index)
     groups = tuple(
         replace(group, disagreement=finding)
@@ -95,7 +100,11 @@ def _check_reference(
 
 
 def _group(
-    group: RunGroup, series_table: SeriesTable, options: ReportOptions, index: PictureIndex
+    group: RunGroup,
+    series_table: SeriesTable,
+    options: ReportOptions,
+    index: PictureIndex,
+    others: tuple[OtherModel, ...],
 ) -> GroupFindings:
     shared = group_points(group, series_table, options.level)
     curves, areas = curve_findings(series_table, options)
@@ -113,6 +122,7 @@ def _group(
         commands=commands_of(group.runs),
         curves_left_out=left_out(series_table, options),
         alike=alike(index, group),
+        others=others,
     )
     # made from the other findings of the group
     tables = tuple(filter(None, (section(findings_of_group) for section in TABLE_SECTIONS)))

@@ -16,7 +16,9 @@ from typing import Final
 from .alike import Alike
 from .disagreement import Disagreement
 from .metrics import MetricInfo
+from .other_models import OtherModel
 from .provenance import FailedRun, Provenance, SkippedSample
+from .published_point import PublishedPoint as PublishedPoint
 from .run_table import FindingsTable
 
 FINDINGS_VERSION: Final = 2
@@ -108,34 +110,6 @@ class Point:
 
 
 @dataclass(frozen=True)
-class PublishedPoint:
-    """A result as a paper prints it; it is never mixed with measured results.
-
-    `training` says what was trained after the reduction was put in: off-the-shelf (nothing),
-    searched (a schedule or hyperparameters, on data), module-trained (something beside the model)
-    or fine-tuned; results of different trainings are not one series. `macs` are what the paper
-    calls FLOPs; `ruler` says what the paper counts. `own_macs` are keeprate's count of the model
-    with the same schedule, without the method's own cost, None where that is not known.
-    `share_percent` is the share of the unpruned model, counted in the same way; None where no cost
-    is known. `read_off` is true for points that were read off a figure.
-    """
-
-    backbone: str
-    method: str
-    setting: str
-    training: str
-    macs: float | None
-    own_macs: int | None
-    share_percent: float | None
-    top1_percent: float
-    images_per_second: float | None
-    read_off: bool
-    ruler: str
-    source: str
-    note: str
-
-
-@dataclass(frozen=True)
 class SeriesAtCost:
     """A series at one budget: one run, or several seeds of it combined.
 
@@ -162,9 +136,8 @@ class SeriesAtCost:
 class EqualCost:
     """The series that were run at one budget, the best first.
 
-    `budget` is the text that was asked for, or the cost itself; `macs` is what it allows.
-    `reference` is the series that the others are compared with; `absent` are the series of the
-    group that were not run at this budget.
+    `budget` is the text that was asked for, or the cost itself; `macs` is what it allows. Others
+    are compared with the series `reference`; `absent` are those that were not run at this budget.
     """
 
     budget: str
@@ -276,7 +249,7 @@ class GroupFindings(GroupPoints):
     `overview` are sentences. `commands` compute the whole group again. `curves_left_out` are series
     without a curve because there are too many. `disagreement` is None where no two runs have the
     same cost, `alike` where no pictures were drawn of them. `tables` are those of `TABLE_SECTIONS`,
-    which every report lays out in their order.
+    which every report lays out in their order. `others` are smaller models, unpruned.
     """
 
     published: tuple[PublishedPoint, ...]
@@ -292,6 +265,7 @@ class GroupFindings(GroupPoints):
     curves_left_out: tuple[str, ...] = ()
     disagreement: Disagreement | None = None
     alike: Alike | None = None
+    others: tuple[OtherModel, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from ..method import Place, Stage
 from ..tokens import Tokens, at_least_float32
 from .attention_reader import AttentionReader
 from .export import refuse_to_export, refuse_torchscript
+from .input_sizes import fitted
 from .macs import Costs, pixels, shape_of
 from .method_calls import checked_reduce, refuse_hooked, score_in_chunks
 from .model_code import CodeWatch
@@ -36,6 +37,7 @@ class ReducedModel(nn.Module):
 
     def __init__(self, backbone: Backbone, plan: Plan, *, trace: bool = False) -> None:
         super().__init__()
+        assert backbone is plan.backbone, "a plan is for its own backbone"
         self.model = backbone.model
         self.backbone = backbone
         self.method = plan.method
@@ -56,9 +58,11 @@ class ReducedModel(nn.Module):
         `reduced(**tokenizer(texts, return_tensors="pt", padding=True))`. `index` (B,) int64, the
         images' numbers in their data set, makes random methods give the same results in any batch;
         it defaults to 0, 1, 2, ... Texts of different lengths run at their own lengths, each with
-        the schedule for its length.
+        the schedule for its length. Where the method makes the input smaller, images of the
+        model's own size are resized (bicubic, antialiased); those of the smaller size are taken as
+        they are.
         """
-        inputs = named if inputs is None else inputs
+        inputs = fitted(named if inputs is None else inputs, self.plan)
         if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
             refuse_torchscript("torch.jit.trace, and torch.onnx.export with dynamo=False,")
         refuse_to_export(self.method)

@@ -15,6 +15,7 @@ from ..errors import KeeprateError
 from ..method import Stage
 from ..plugins.parameters import values_of
 from ..tokens import Tokens
+from .input_sizes import fitted
 from .macs import Passage, head_macs, shape_of, tokens_per_block
 from .method_calls import refuse_stateful
 from .reduced_model import ReducedModel, in_order
@@ -42,7 +43,7 @@ class _SharedPass:
 
 
 class SharedForward:
-    """Runs reduced models of one backbone together; their blocks form a tree with a common trunk.
+    """Runs reduced models of one model together; their blocks form a tree with a common trunk.
 
     Runs share blocks until they reduce their tokens differently; equal first stages of one method
     are shared, too. Every run performs exactly the operations that it would perform alone, in the
@@ -63,20 +64,28 @@ class SharedForward:
         outputs = Outputs()
         for name in names:
             self.models[name].records = []
-        try:
-            self._run(inputs, index, names, outputs)
-        except Exception as error:
-            refuse_out_of_memory(error)
-            _record_failure(names, error, outputs.failed)
+        for group in self._by_backbone(names):
+            try:
+                self._run(inputs, index, group, outputs)
+            except Exception as error:
+                refuse_out_of_memory(error)
+                _record_failure(group, error, outputs.failed)
         # a run may fail in one part of a batch after another part was finished
         outputs.logits = {
             name: logits for name, logits in outputs.logits.items() if name not in outputs.failed
         }
         return outputs
 
+    def _by_backbone(self, names: Sequence[str]) -> list[list[str]]:
+        """Group the runs whose model is the same: at another size of its input it is another."""
+        groups: dict[int, list[str]] = {}
+        for name in names:
+            groups.setdefault(id(self.models[name].backbone), []).append(name)
+        return list(groups.values())
+
     def _run(self, inputs: Inputs, index: Tensor, names: Sequence[str], outputs: Outputs) -> None:
         first = self.models[names[0]]
-        parts, part_logits = first.parts(inputs, index), []
+        parts, part_logits = first.parts(fitted(inputs, first.plan), index), []
         for rows, part, images in parts:
             tokens, record = first.begin(part, rows, images)
             stages = {name: self.models[name].stages_by_block(record) for name in names}
@@ -148,14 +157,16 @@ def shared_macs(models: Sequence[ReducedModel], size: tuple[int, int]) -> int:
 
     A method that keeps a different number of tokens in every image counts with its largest number.
     """
-    backbone = models[0].backbone
+    embedding: dict[int, int] = {}
     blocks: dict[tuple[object, ...], int] = {}
-    total = backbone.embed_macs(size)
+    heads = 0
     for model in models:
-        tokens = _token_counts(model, size)
-        blocks.update(_block_macs(model, size, tokens))
-        total += int(head_macs(backbone, tokens.pooled))
-    return total + sum(blocks.values())
+        seen, backbone = model.plan.runs_at(size), model.backbone
+        tokens = _token_counts(model, seen)
+        embedding[id(backbone)] = backbone.embed_macs(seen)
+        blocks.update(_block_macs(model, seen, tokens))
+        heads += int(head_macs(backbone, tokens.pooled))
+    return sum(embedding.values()) + sum(blocks.values()) + heads
 
 
 def _token_counts(model: ReducedModel, size: tuple[int, int]) -> Passage:
@@ -184,7 +195,7 @@ def _block_macs(
             reductions.append((key, stage))
             left = model.method.left_after(left, stage.keep)
         last = block == backbone.depth - 1
-        costs[block, tuple(reductions), last and model.plan.empty_last_mlp] = macs
+        costs[id(backbone), block, tuple(reductions), last and model.plan.empty_last_mlp] = macs
     return costs
 
 

@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 from pydantic_core import from_json
 
 from .atomic_files import write_together
-from .records import Record
+from .record import Record
 
 FOLDER: Final = "pictures"
 INDEX: Final = "pictures.report.json"

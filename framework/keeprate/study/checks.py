@@ -15,7 +15,8 @@ from ..dataset import DataSet
 from ..errors import KeeprateError
 from ..plugins.nested_data import owner_name
 from ..plugins.registry import registry
-from ..reduction.plan import make_plan, refuse_unsuited
+from ..reduction.plan import make_plan
+from ..reduction.suitability import refuse_unsuited
 from ..request import PREFIX
 from .pairs import NamedModel, Pair
 from .problems import Problems

@@ -30,20 +30,29 @@ def spread(samples: Sequence[str], most: int) -> list[str]:
     return [samples[(2 * place + 1) * len(samples) // (2 * number)] for place in range(number)]
 
 
-def how_alike(ids: Sequence[str], reductions: Sequence[Reductions]) -> PicturedAlike:
-    """Return how alike the runs `ids` are, which did these `reductions` to the same images."""
-    ends = [list(each.owners.cpu().numpy()) for each in reductions]
-    scores = [[] if each.scores is None else list(each.scores.cpu().numpy()) for each in reductions]
+def how_alike(ids: Sequence[str], reductions: Sequence[Reductions | None]) -> PicturedAlike | None:
+    """Return how alike the runs `ids` are, which did these `reductions` to the same images.
+
+    Runs without are left out; None if there are none with.
+    """
+    known = {name: found for name, found in zip(ids, reductions, strict=True) if found is not None}
+    if not known:
+        return None
+    names = list(known)
+    ends = [list(each.owners.cpu().numpy()) for each in known.values()]
+    scores = [
+        [] if each.scores is None else list(each.scores.cpu().numpy()) for each in known.values()
+    ]
     pairs = [
         PicturedPair(
-            first=ids[first],
-            second=ids[second],
+            first=names[first],
+            second=names[second],
             kept=_mean(kept_overlap, ends[first], ends[second]),
             kept_by_chance=_mean(_by_chance, ends[first], ends[second]),
             grouping=_mean(grouping_agreement, ends[first], ends[second]),
             scores=_mean(rank_correlation, scores[first], scores[second]),
         )
-        for first, second in combinations(range(len(ids)), 2)
+        for first, second in combinations(range(len(names)), 2)
     ]
     return PicturedAlike(images=len(ends[0]), pairs=tuple(pairs))
 

@@ -43,13 +43,17 @@ class StageTrace:
 
 @dataclass(frozen=True)
 class MethodTrace:
-    """What one method did to an image: its stages, the prediction and the cost."""
+    """What one method did to an image: its stages, the prediction and the cost.
+
+    `grid` are rows and columns of patches where the method made the input smaller, else None.
+    """
 
     label: str
     moments: tuple[StageTrace, ...]
     prediction: Prediction
     macs: int
     macs_share: float
+    grid: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,7 @@ class TokenTracer:
     """
 
     def __init__(self, source: ImageSource, wanted: Mapping[str, MethodAtCost | Plan]) -> None:
-        self.backbone, self.grid = source.backbone, grid_of(source)
+        self.source, self.backbone, self.grid = source, source.backbone, grid_of(source)
         self.names = class_names(source.loaded)
         self.models = {label: self._build_model(method) for label, method in wanted.items()}
         # after the plans: they are cheap to check, a proof takes several forward passes
@@ -110,11 +114,17 @@ class TokenTracer:
         )
 
     @torch.inference_mode()
-    def reductions(self, images: Sequence[SelectedImage]) -> list[Reductions]:
-        """Return what every method does to some images, which go through it together."""
+    def reductions(self, images: Sequence[SelectedImage]) -> list[Reductions | None]:
+        """Return what every method does to some images, which go through it together.
+
+        None for a method whose model sees other patches.
+        """
         inputs = torch.cat([image.inputs for image in images])
         index = torch.tensor([image.index for image in images])
-        return [self._reductions(model, inputs, index) for model in self.models.values()]
+        return [
+            self._reductions(model, inputs, index) if model.backbone is self.backbone else None
+            for model in self.models.values()
+        ]
 
     def _reductions(self, model: ReducedModel, inputs: Tensor, index: Tensor) -> Reductions:
         _, maps = _run(model, inputs, index)
@@ -125,24 +135,30 @@ class TokenTracer:
 
     def _build_model(self, method: MethodAtCost | Plan) -> ReducedModel:
         if isinstance(method, Plan):
-            return ReducedModel(self.backbone, method, trace=True)
+            return ReducedModel(method.backbone, method, trace=True)
         cost = method.cost
         plan = make_plan(self.backbone, method.method, cost.schedule, cost.budget)
-        return ReducedModel(self.backbone, plan, trace=True)
+        return ReducedModel(plan.backbone, plan, trace=True)
 
     def _trace_method(self, label: str, model: ReducedModel, picked: SelectedImage) -> MethodTrace:
-        logits, maps = _run(model, picked.inputs, torch.tensor([picked.index]))
+        seen = model.backbone.image_size
+        inputs = picked.inputs
+        if seen != self.backbone.image_size:
+            inputs = self.source.inputs(picked.index, seen)
+        grid = model.backbone.grid(seen) or self.grid
+        logits, maps = _run(model, inputs, torch.tensor([picked.index]))
         stages = [
             StageTrace(
                 stage.block,
-                on_grid(stage.owner[0], self.grid),
-                on_grid(maps[stage.block][0], self.grid) if stage.block in maps else None,
+                on_grid(stage.owner[0], grid),
+                on_grid(maps[stage.block][0], grid) if stage.block in maps else None,
             )
             for stage in model.survivors
         ]
         macs = int(model.macs_per_image.total[0])
         share = macs / self.unpruned_macs
-        return MethodTrace(label, tuple(stages), self._prediction(logits), macs, share)
+        smaller = None if model.backbone is self.backbone else grid
+        return MethodTrace(label, tuple(stages), self._prediction(logits), macs, share, smaller)
 
     def _prediction(self, logits: Tensor) -> Prediction:
         confidence, index = logits[0].to(at_least_float32(logits.dtype)).softmax(dim=0).max(dim=0)

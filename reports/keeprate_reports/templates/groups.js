@@ -12,6 +12,7 @@ function accuracyData(group, cost) {
       lines: lines.size <= MANY_LINES ? points : [],
       front: cost === "macs" ? points.filter((point) => point.front) : [],
       unpruned: group.unpruned === null ? [] : [{ score: group.unpruned }],
+      ...(cost === "macs" && group.others.length ? { others: group.others } : {}),
     };
   };
 }
@@ -45,7 +46,7 @@ function costPart(group) {
   const data = accuracyData(group, "macs");
   const chart = new Chart(group.charts.cost, `${group.metric.heading} against cost`, data, pointLines(group));
   const said = `Ringed and joined by dots: the Pareto front of all runs of this comparison. `
-    + `Dashed: unpruned. ${KEYS}`;
+    + `Dashed: unpruned. ${group.others.length ? "Diamonds: smaller models, unpruned. " : ""}${KEYS}`;
   return [make("h3", {}, `${group.metric.heading} against cost`),
     figure(chart, said, legend(group), barsBox(chart))];
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from timm.layers.attention_pool import AttentionPoolLatent
 from torch import Tensor, nn
@@ -13,6 +13,10 @@ from ...tokens import Tokens
 from ..fused_attention import switched_on
 from ..patch_grid import Grid, whole
 from ..pooling import SizeMask, size_weighted
+from .resizing import is_resizable, resized_model
+
+if TYPE_CHECKING:
+    from ...resizing import InputSize
 
 POOLS = ("token", "avg", "max", "map")
 _FORWARDS = ("forward", "forward_features")
@@ -38,6 +42,7 @@ class TimmColumn(Backbone):
         self.channels = self.vit.embed_dim
         self.image_size = self._own_image_size()
         self.head_reads_prefix_only = self.vit.global_pool == "token"
+        self.resizable = is_resizable(model) and self.grid(self.image_size) is not None
         self._size_heads()
 
     def _own_blocks(self) -> list[Any]:
@@ -89,6 +94,10 @@ class TimmColumn(Backbone):
     def grid(self, image_size: tuple[int, int]) -> Grid | None:
         """Return the rows and columns of patches, None where a patch reaches beyond the image."""
         return whole(self._patches(image_size), image_size)
+
+    def resized(self, size: InputSize) -> Self:
+        """Return the same model, by timm's own rules, for images and patches of other sizes."""
+        return type(self)(resized_model(self.model, size))
 
     def _patches(self, image_size: tuple[int, int]) -> Grid:
         """Return the rows and columns of patches of an image."""
