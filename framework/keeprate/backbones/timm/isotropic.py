@@ -16,7 +16,7 @@ from ..pooling import SizeMask, size_weighted
 
 POOLS = ("token", "avg", "max", "map")
 _FORWARDS = ("forward", "forward_features")
-_KNOWN_PACKAGES = ("torch", "timm", "transformers", "keeprate")
+_KNOWN_PACKAGES = ("torch", "torchvision", "timm", "transformers", "keeprate")
 # their linear layers are no nn.Linear, so that their products would count nothing
 _QUANTISED = ("torch.ao.", "torchao.")
 
@@ -170,7 +170,8 @@ def scaled(branch: Tensor, scale: Tensor | None) -> Tensor:
 def uncounted_refusal(model: nn.Module) -> str | None:
     """Return that a foreign module multiplies by weights of its own, which would not be counted.
 
-    Modules of torch, timm and transformers are known, but quantised ones cannot be counted.
+    Modules of torch, torchvision, timm and transformers are known, but quantised ones cannot be
+    counted.
     """
     for name, module in model.named_modules():
         source = type(module).__module__
