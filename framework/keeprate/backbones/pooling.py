@@ -32,6 +32,7 @@ def size_weighted(tokens: Tokens, pool: str, include_prefix: bool) -> Tensor:
     start = 0 if include_prefix else tokens.num_prefix
     total = weight[:, start:].sum(dim=1, keepdim=True)
     weight = weight * (tokens.count - start) / total  # the model's mean divides by that count
+    weight[:, :start] = 1  # tokens that are in no mean may be read on their own
     return tokens.x * weight[..., None].to(tokens.x.dtype)
 
 

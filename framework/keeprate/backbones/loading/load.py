@@ -74,10 +74,11 @@ def shapes_alone(name: str, image_size: tuple[int, int] | None) -> nn.Module:
     """
     if name.startswith(TORCHVISION):
         return TorchvisionRequest.parse(name, image_size).create(None, "meta")
-    model = TimmRequest.parse(name, image_size).skeleton()
+    request = TimmRequest.parse(name, image_size)
+    model = request.skeleton()
     if image_size is not None:
         check_image_size(model, image_size)
-    return model
+    return request.heads.put_on(model, name)
 
 
 def check_name(name: str) -> None:

@@ -22,7 +22,7 @@ from .adapted_weights import (
     position_tables,
     resample,
 )
-from .checkpoints import Shapes, read_safetensors, read_shapes, read_weights
+from .checkpoints import Shapes, in_timm_names, read_safetensors, read_shapes, read_weights
 from .file_kinds import FileKind, kind_of
 from .jax_weights import load_jax
 from .loaded import LoadedModel, config_of, weights_sha256
@@ -64,6 +64,7 @@ def load_timm(
     else:
         model, origin = request.create(), WeightsOrigin(WeightsKind.RANDOM)
     stated = () if weights is None else stated_inputs(weights, request.name)
+    model = request.heads.put_on(model, request.name)
     sha256 = weights_sha256(model)
     return LoadedModel(model.eval(), request.title, origin, sha256, adapted=adapted, stated=stated)
 
@@ -79,13 +80,15 @@ def outline_timm(
     if weights is not None:
         fit = _fit_file(request, weights, skeleton)
         origin = WeightsOrigin(WeightsKind.FILE, weights.name)
-        return LoadedModel(fit.request.skeleton(), request.title, origin, "", adapted=fit.adapted)
+        model = request.heads.put_on(fit.request.skeleton(), request.name)
+        return LoadedModel(model, request.title, origin, "", adapted=fit.adapted)
     # hf-hub:... and local-dir:... are pages and folders that bring their own weights
     if ":" not in request.name and not any(config_of(skeleton).get(key) for key in PUBLISHED):
         raise KeeprateError(f"timm publishes no weights for '{request.name}'. {REMEDY}")
     fit = _fit_published(request, skeleton)
     origin = WeightsOrigin(WeightsKind.PRETRAINED)
-    return LoadedModel(skeleton, request.title, origin, "", adapted=fit.adapted)
+    model = request.heads.put_on(skeleton, request.name)
+    return LoadedModel(model, request.title, origin, "", adapted=fit.adapted)
 
 
 def find_published(name: str, config: dict[str, Any]) -> str | None:
@@ -161,25 +164,26 @@ def _fit_file(request: TimmRequest, path: Path, skeleton: nn.Module) -> _Fit:
     verdict = judge(create, shapes, expected, tables)
     if verdict.reason:
         raise KeeprateError(
-            f"The weights in '{path}' do not fit the model '{request.name}': {verdict.reason}."
+            f"The weights in '{path}' do not fit the model '{request.title}': {verdict.reason}."
         )
     check_size(path, shapes, expected, tables, request.image_size)
     return _Fit(request, overlay, left_out + adaptations(tables), verdict.left)
 
 
 def _fit_published(request: TimmRequest, skeleton: nn.Module) -> _Fit:
-    """Return how published weights are loaded; KeeprateError unless they fit the image size."""
-    if request.image_size is None:
+    """Return how published weights are loaded; KeeprateError unless they fit what is asked for."""
+    if request.image_size is None and not request.arguments:
         return _Fit(request, {})
-    own = replace(request, image_size=None).skeleton()
+    own = replace(request, image_size=None, arguments={}).skeleton()
     shapes = _shapes_of(own)
     tables = position_tables(shapes, own, skeleton)
     create = partial(request.create_without_values, pretrained=True, source="")
     verdict = judge(create, shapes, _shapes_of(skeleton), tables)
     if verdict.reason:
+        size = request.image_size
+        wanted = f"an image size of {by(size)}" if size else f"'{request.title}'"
         raise KeeprateError(
-            f"The weights of '{request.name}' do not fit an image size of "
-            f"{by(request.image_size)}: {verdict.reason}."
+            f"The weights of '{request.name}' do not fit {wanted}: {verdict.reason}."
         )
     return _Fit(request, {}, adaptations(tables), verdict.left)
 
@@ -194,7 +198,7 @@ def _load_from_file(fit: _Fit, path: Path, skeleton: nn.Module) -> nn.Module:
         model = load_jax(fit.request.create(), fit.request.name, path)
         resample(model, fit.left)
         return model
-    weights = read_weights(path, own=skeleton.state_dict().keys())
+    weights = in_timm_names(read_weights(path, own=skeleton.state_dict().keys()), skeleton)
     if fit.as_they_are:  # timm would load the weights of some hybrids' convolutions as well
         model = fit.request.create(**fit.overlay)
         model.load_state_dict(weights)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ...errors import KeeprateError
+from .head_files import HEAD_ARGUMENTS, HeadFiles
 from .label_names import older_labels
 from .loaded import config_of
 from .model_arguments import ModelName, title_of
@@ -41,13 +42,15 @@ class _Unfilled(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch ha
 class TimmRequest:
     """A timm model by name; `image_size` is (height, width) in pixels, None is the model's own.
 
-    `arguments` are those of the model's class, in place of what timm gives it under this name.
+    `arguments` are those of the model's class, in place of what timm gives it under this name;
+    `heads` are for what is made of it in the end.
     """
 
     name: str
     image_size: tuple[int, int] | None
     num_classes: int | None
     arguments: Mapping[str, object] = field(default_factory=dict)
+    heads: HeadFiles = field(default_factory=HeadFiles)
 
     @classmethod
     def parse(
@@ -63,12 +66,14 @@ class TimmRequest:
         plain = cls(name.base, image_size, num_classes)
         if not name.arguments:
             return plain
-        return replace(plain, arguments=name.typed(type(plain.skeleton()), {}))
+        typed: dict[str, Any] = name.typed(type(plain.skeleton()), HEAD_ARGUMENTS)
+        heads = HeadFiles(**{key: typed.pop(key) for key in HEAD_ARGUMENTS if key in typed})
+        return replace(plain, arguments=typed, heads=heads)
 
     @property
     def title(self) -> str:
         """The name with the arguments."""
-        return title_of(self.name, self.arguments)
+        return title_of(self.name, {**self.arguments, **self.heads.names})
 
     def create(self, *, pretrained: bool = False, **overlay: object) -> nn.Module:
         """Create the model; `overlay` replaces entries of timm's description of it."""

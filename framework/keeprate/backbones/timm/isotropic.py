@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ...backbone import Backbone, BlockCost, HeadCost
 from ...tokens import Tokens
 from ..fused_attention import switched_on
+from ..heads import JoinedHead
 from ..patch_grid import Grid, whole
 from ..pooling import SizeMask, size_weighted
 
@@ -66,7 +67,8 @@ class TimmColumn(Backbone):
             return self._pool_by_attention(tokens.x, pool, mask)
         include_prefix = bool(getattr(self.vit, "pool_include_prefix", False))
         # timm's own pooling follows: its plain mean then weighs each token by its size
-        pooled = size_weighted(tokens, self.vit.global_pool, include_prefix)
+        kind = "avg" if type(self.vit.head) is JoinedHead else self.vit.global_pool
+        pooled = size_weighted(tokens, kind, include_prefix)
         return cast(Tensor, self.vit.forward_head(pooled))
 
     def _attention_pools_prefix(self) -> bool:
@@ -125,7 +127,8 @@ def shell_refusal(model: Any) -> str | None:
         model.patch_drop, nn.Identity
     ):
         return "patch dropout (patch_drop_rate > 0) is not supported"
-    if model.global_pool not in POOLS:
+    pools_in_head = model.global_pool == "" and type(model.head) is JoinedHead
+    if model.global_pool not in POOLS and not pools_in_head:
         return f"pooling '{model.global_pool}' is not supported (known: {', '.join(POOLS)})"
     pool = getattr(model, "attn_pool", None)
     if pool is not None and type(pool) is not AttentionPoolLatent:
