@@ -188,7 +188,8 @@ def test_heads_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     )
     texts = {"texts": torch.ones(7, 48)}
     assert "have 48 numbers for each class" in said("texts.pth", texts, "text_features")
-    assert "No weights file" in refusal(f"{name},head=nowhere.pth", weights=path)
+    asked = f"{name},head=nowhere.pth"
+    assert refusal(asked, weights=path, image_size=(56, 56)) == "No weights file 'nowhere.pth'."
 
 
 @pytest.mark.sample(1)
