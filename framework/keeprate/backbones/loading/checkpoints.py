@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import pickle
 import re
-from collections.abc import Collection, Mapping, Set
+from collections.abc import Callable, Collection, Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,10 @@ MARKS = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
 """What torch puts into the names of compiled and wrapped modules."""
 
 _MASK, _CLIP = "mask_token", "visual.class_embedding"
-_CONVERTED = {_MASK: _convert_dinov2, _CLIP: _convert_openai_clip}
+_CONVERTED: Mapping[str, Callable[..., dict[str, Tensor]]] = {
+    _MASK: _convert_dinov2,
+    _CLIP: _convert_openai_clip,
+}
 """How timm converts weights that have these names."""
 
 Shapes = Mapping[str, tuple[int, ...]]

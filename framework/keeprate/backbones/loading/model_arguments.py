@@ -22,7 +22,7 @@ _ELSEWHERE: Final = {
     "num_classes": "is read from the weights: leave it out",
 }
 """Arguments of models that are given, or found, in another way."""
-_UNDECLARED: Final = None | int | float | bool | str
+_UNDECLARED: Final[Any] = int | float | bool | str | None
 """What a text is tried as where a model does not declare a type."""
 
 
@@ -84,7 +84,7 @@ def title_of(base: str, arguments: Mapping[str, object]) -> str:
 
 def _hints(cls: type[nn.Module]) -> dict[str, Any]:
     """Return the types of the arguments of a model's class."""
-    declared = get_type_hints(cls.__init__)
+    declared = get_type_hints(cls.__init__)  # type: ignore[misc]  # of the class, not an instance
     hints = {
         name: declared.get(name, _UNDECLARED)
         for name, argument in signature(cls).parameters.items()

@@ -58,7 +58,7 @@ class TorchvisionRequest:
             raise unknown_name("model", name, known)
         sets = get_model_weights(model)
         if tag and tag not in sets.__members__:
-            known = [f"{TORCHVISION}{model}.{each.name}" for each in sets]  # type: ignore[attr-defined]
+            known = [f"{TORCHVISION}{model}.{each.name}" for each in sets]
             raise unknown_name("model", name, known)
         published = sets[tag or "DEFAULT"]
         height, width = image_size or published.meta["min_size"]
@@ -80,7 +80,8 @@ class TorchvisionRequest:
         # as timm describes its models, and where all else looks for it
         model.pretrained_cfg = _description(self.published)
         model.pretrained_cfg["input_size"] = (3, self.side, self.side)
-        return model.eval()  # type: ignore[no-any-return]
+        vit: nn.Module = model.eval()
+        return vit
 
     def filled(self, path: Path, asked: bool, device: str) -> tuple[nn.Module, tuple[str, ...]]:
         """Return the model with the weights of a file, and what was changed or left out.
@@ -91,13 +92,14 @@ class TorchvisionRequest:
         """
         shapes, left_out = read_shapes(path, self.create(None, "meta"))
         classes = shapes[_HEAD][0] if _HEAD in shapes else None
-        model = self.create(classes, device)
+        model: Any = self.create(classes, device)
         expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
         adapted = self._interpolation(path, shapes, expected, asked)
         weights = OrderedDict(read_weights(path, device, expected.keys()))
         if adapted:
-            patch = int(model.patch_size)  # type: ignore[arg-type]
-            weights = vision_transformer.interpolate_embeddings(self.side, patch, weights)
+            weights = vision_transformer.interpolate_embeddings(
+                self.side, model.patch_size, weights
+            )
         try:
             model.load_state_dict(weights)  # it knows the names of torchvision's older files
         except RuntimeError as error:
