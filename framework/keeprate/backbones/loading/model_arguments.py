@@ -51,7 +51,7 @@ class ModelName:
         `more` are arguments besides those of the class, with their types. Raises KeeprateError for
         unknown arguments, values of another type, and what is given in another way.
         """
-        hints = _hints(cls) | more
+        hints = {**_hints(cls), **more}
         for name in self.arguments:
             if name in _ELSEWHERE:
                 raise KeeprateError(f"Model '{self.base}': {name} {_ELSEWHERE[name]}.")
@@ -84,7 +84,7 @@ def title_of(base: str, arguments: Mapping[str, object]) -> str:
 
 def _hints(cls: type[nn.Module]) -> dict[str, Any]:
     """Return the types of the arguments of a model's class."""
-    declared = get_type_hints(cls.__init__)  # type: ignore[misc]  # of the class, not an instance
+    declared = get_type_hints(cls.__init__)
     hints = {
         name: declared.get(name, _UNDECLARED)
         for name, argument in signature(cls).parameters.items()

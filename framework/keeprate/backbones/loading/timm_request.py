@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import Any
 
 import timm
 import torch
@@ -79,10 +79,10 @@ class TimmRequest:
         """Create the model; `overlay` replaces entries of timm's description of it."""
         overlay = {**older_labels(self.name), **overlay}
         sizes = {"img_size": self.image_size, "num_classes": self.num_classes}
-        arguments = {key: value for key, value in sizes.items() if value is not None}
-        arguments |= self.arguments
+        given = {key: value for key, value in sizes.items() if value is not None}
+        arguments: Any = {**given, **self.arguments}
         model = timm.create_model(
-            self.name, pretrained, pretrained_cfg_overlay=overlay, **cast(Any, arguments)
+            self.name, pretrained, pretrained_cfg_overlay=overlay, **arguments
         )
         if self.image_size is not None:  # so that images are resized to it as well
             # not before: until the weights are loaded, the description is theirs

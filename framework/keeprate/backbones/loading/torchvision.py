@@ -138,8 +138,8 @@ def load_torchvision(
     """Create a torchvision model as `load_model` does, with images of `image_size` (H, W)."""
     request = TorchvisionRequest.parse(name, image_size)
     if weights is None and not pretrained:
-        model, adapted, origin = request.create(num_classes), (), WeightsOrigin(WeightsKind.RANDOM)
-        return LoadedModel(model, request.name, origin, weights_sha256(model))
+        drawn, origin = request.create(num_classes), WeightsOrigin(WeightsKind.RANDOM)
+        return LoadedModel(drawn, request.name, origin, weights_sha256(drawn))
     path = _fetched(request) if weights is None else weights
     origin = WeightsOrigin(WeightsKind.PRETRAINED)
     if weights is not None:
