@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from ..attention import Attention, AttentionBias, chunks
-from ..backbones.fused_attention import switched_on
+from ..backbones.fused_attention import FusedCalls, switched_on
 from ..errors import KeeprateError
 from ..method import Method, Needs, Stage, has_score
 from ..tokens import Tokens
@@ -116,21 +114,14 @@ class AttentionReader:
         return torch.cat(outputs)
 
 
-class _FusedCalls(TorchFunctionMode):
-    """Answers the fused attention calls made inside it; all other functions run as usual."""
+class _FusedCalls(FusedCalls):
+    """Shows the fused attention calls made inside it to a reader, with what a reader adds."""
 
     def __init__(self, reader: AttentionReader, x_pre: Tensor, position: Tensor | None) -> None:
         super().__init__()
         self.reader, self.x_pre, self.position = reader, x_pre, position
 
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        if func is F.scaled_dot_product_attention:
-            return self._attend(*args, **(kwargs or {}))
-        return func(*args, **(kwargs or {}))
-
-    def _attend(
+    def attend(
         self,
         query: Tensor,
         key: Tensor,

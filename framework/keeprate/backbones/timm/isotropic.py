@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ...backbone import Backbone, BlockCost, HeadCost
 from ...tokens import Tokens
 from ..fused_attention import switched_on
+from ..heads import JoinedHead
 from ..patch_grid import Grid, whole
 from ..pooling import SizeMask, size_weighted
 from .resizing import is_resizable, resized_model
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 POOLS = ("token", "avg", "max", "map")
 _FORWARDS = ("forward", "forward_features")
-_KNOWN_PACKAGES = ("torch", "timm", "transformers", "keeprate")
+_KNOWN_PACKAGES = ("torch", "torchvision", "timm", "transformers", "keeprate")
 # their linear layers are no nn.Linear, so that their products would count nothing
 _QUANTISED = ("torch.ao.", "torchao.")
 
@@ -71,7 +72,8 @@ class TimmColumn(Backbone):
             return self._pool_by_attention(tokens.x, pool, mask)
         include_prefix = bool(getattr(self.vit, "pool_include_prefix", False))
         # timm's own pooling follows: its plain mean then weighs each token by its size
-        pooled = size_weighted(tokens, self.vit.global_pool, include_prefix)
+        kind = "avg" if type(self.vit.head) is JoinedHead else self.vit.global_pool
+        pooled = size_weighted(tokens, kind, include_prefix)
         return cast(Tensor, self.vit.forward_head(pooled))
 
     def _attention_pools_prefix(self) -> bool:
@@ -134,7 +136,8 @@ def shell_refusal(model: Any) -> str | None:
         model.patch_drop, nn.Identity
     ):
         return "patch dropout (patch_drop_rate > 0) is not supported"
-    if model.global_pool not in POOLS:
+    pools_in_head = model.global_pool == "" and type(model.head) is JoinedHead
+    if model.global_pool not in POOLS and not pools_in_head:
         return f"pooling '{model.global_pool}' is not supported (known: {', '.join(POOLS)})"
     pool = getattr(model, "attn_pool", None)
     if pool is not None and type(pool) is not AttentionPoolLatent:
@@ -179,7 +182,8 @@ def scaled(branch: Tensor, scale: Tensor | None) -> Tensor:
 def uncounted_refusal(model: nn.Module) -> str | None:
     """Return that a foreign module multiplies by weights of its own, which would not be counted.
 
-    Modules of torch, timm and transformers are known, but quantised ones cannot be counted.
+    Modules of torch, torchvision, timm and transformers are known, but quantised ones cannot be
+    counted.
     """
     for name, module in model.named_modules():
         source = type(module).__module__
