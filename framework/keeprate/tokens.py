@@ -11,7 +11,7 @@ from torch import Tensor
 
 from . import _token_checks as checks
 from ._token_rows import others, positions
-from ._token_state import MethodState, no_state
+from ._token_state import MethodState, Reused, no_state
 from .errors import KeeprateError
 
 _PER_IMAGE: Final = {"rows": "images"}
@@ -55,6 +55,8 @@ class Tokens:
     A text is one row."""
     state: MethodState = field(default_factory=no_state, metadata=_PER_IMAGE)
     token_state: MethodState = field(default_factory=no_state, metadata=_PER_TOKEN)
+    reused: Reused | None = None
+    """What the next block attends with, from `reuse`; gone once it has."""
 
     @classmethod
     def of(
@@ -119,6 +121,15 @@ class Tokens:
         """
         token_state = self.token_state.updated("tokens.with_token_state", tensors, self.x, 2)
         return replace(self, token_state=token_state)
+
+    def reuse(self, weights: Tensor, v: Tensor | None = None) -> Tokens:
+        """Return the tokens, for the block to attend with `weights`, not with weights of its own.
+
+        The last step of a method that acts before the block and declares it in `reuses`. `weights`
+        (B, H, K, M) has a row for each of these K tokens; its columns are those of `v`
+        (B, H, M, d), without which they are these tokens.
+        """
+        return replace(self, reused=Reused(weights, v))
 
     def copy(self) -> Tokens:
         """Return the same tokens with a copy of each tensor that has a row for each image."""
