@@ -11,14 +11,18 @@ from keeprate import Method, hookimpl
 def keeprate_methods() -> list[type[Method]]:
     """Offer the built-in methods."""
     from .atc import ATC
+    from .ats import ATS
     from .attention_score import AttentionScore
     from .class_attention import ClassAttention
     from .dct import DCT
+    from .diffrate import DiffRate
     from .dpc_knn import DPCKNN
     from .evit import EViT
     from .fixed import Fixed
     from .full import Full
+    from .gtp import GTP
     from .k_medoids import KMedoids
+    from .mctf import MCTF
     from .norm import Norm
     from .pitome import PiToMe
     from .random_drop import RandomDrop
@@ -27,7 +31,22 @@ def keeprate_methods() -> list[type[Method]]:
     from .zero_tprune import ZeroTPrune
 
     first: list[type[Method]] = [Full, RandomDrop, AttentionScore, ClassAttention, ToMe, ZeroTPrune]
-    return [*first, Norm, Fixed, DCT, EViT, ToFu, PiToMe, ATC, DPCKNN, KMedoids]
+    return [
+        *first,
+        Norm,
+        Fixed,
+        DCT,
+        EViT,
+        ToFu,
+        PiToMe,
+        ATC,
+        DPCKNN,
+        KMedoids,
+        MCTF,
+        DiffRate,
+        GTP,
+        ATS,
+    ]
 
 
 @hookimpl

@@ -34,7 +34,7 @@ def learned() -> Mapping[str, tuple[Sequence[int], Sequence[int]]]:
 
 
 def _smallest(counts: str) -> list[int]:
-    return [int(count) - 1 for count in accumulate(counts.split(), lambda a, b: min(a, b, key=int))]
+    return [count - 1 for count in accumulate(map(int, counts.split()), min)]
 
 
 def _presets() -> dict[str, Preset]:

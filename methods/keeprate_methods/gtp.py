@@ -103,7 +103,7 @@ class GTP(Method):
         """Return what `selection` makes of the attention weights (B, N)."""
         from .token_graph import SELECTIONS
 
-        return SELECTIONS[self.selection](attention.weights)
+        return SELECTIONS[self.selection](attention.weights, tokens.num_prefix)
 
     def reduce(self, tokens: Tokens, attention: Attention, stage: Stage) -> Tokens:
         """Keep the `stage.keep` best patch tokens, with what the others give them."""

@@ -57,33 +57,33 @@ def _diagonal(weights: Tensor) -> Tensor:
     return weights.diagonal(dim1=2, dim2=3)
 
 
-def _unlike(weights: Tensor) -> Tensor:
-    """Return minus the sum of the cosines of each row with all rows (B, H, N)."""
+def _unlike(weights: Tensor, num_prefix: int) -> Tensor:
+    """Return minus the sum of each row's cosines with all patch rows; weights are (B, N, N)."""
     unit = F.normalize(weights, dim=-1)
-    return -(unit @ unit.sum(dim=2)[..., None])[..., 0]
+    return -(unit @ unit[:, num_prefix:].sum(dim=1)[..., None])[..., 0]
 
 
 def mean(values: Tensor) -> Tensor:
-    """Return the mean over heads (B, N) of (B, H, N)."""
+    """Return the mean over heads (B, ...) of (B, H, ...)."""
     return values.mean(dim=1)
 
 
 def largest(values: Tensor) -> Tensor:
-    """Return the largest of all heads (B, N) of (B, H, N)."""
+    """Return the largest of all heads (B, ...) of (B, H, ...)."""
     return values.amax(dim=1)
 
 
-SELECTIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "mixed-max": lambda weights: _mixed(weights, largest),
-    "mixed-mean": lambda weights: _mixed(weights, mean),
-    "sum-max": lambda weights: largest(_diagonal(weights)) + largest(weights.sum(dim=2)),
-    "class-max": lambda weights: largest(weights[:, :, 0]),
-    "class-mean": lambda weights: mean(weights[:, :, 0]),
-    "image-max": lambda weights: largest(weights.sum(dim=2)),
-    "image-mean": lambda weights: mean(weights.sum(dim=2)),
-    "diagonal-max": lambda weights: largest(_diagonal(weights)),
-    "diagonal-mean": lambda weights: mean(_diagonal(weights)),
-    "unlike-max": lambda weights: largest(_unlike(weights)),
-    "unlike-mean": lambda weights: mean(_unlike(weights)),
+SELECTIONS: dict[str, Callable[[Tensor, int], Tensor]] = {
+    "mixed-max": lambda weights, _: _mixed(weights, largest),
+    "mixed-mean": lambda weights, _: _mixed(weights, mean),
+    "sum-max": lambda weights, _: largest(_diagonal(weights)) + largest(weights.sum(dim=2)),
+    "class-max": lambda weights, _: largest(weights[:, :, 0]),
+    "class-mean": lambda weights, _: mean(weights[:, :, 0]),
+    "image-max": lambda weights, _: largest(weights.sum(dim=2)),
+    "image-mean": lambda weights, _: mean(weights.sum(dim=2)),
+    "diagonal-max": lambda weights, _: largest(_diagonal(weights)),
+    "diagonal-mean": lambda weights, _: mean(_diagonal(weights)),
+    "unlike-max": lambda weights, prefix: _unlike(largest(weights), prefix),
+    "unlike-mean": lambda weights, prefix: _unlike(mean(weights), prefix),
 }
-"""Functions of attention weights (B, H, N, N) that return a score (B, N), higher = keep."""
+"""Scores (B, N), higher = keep, by attention weights (B, H, N, N) and number of prefix tokens."""
