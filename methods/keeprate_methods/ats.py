@@ -53,10 +53,10 @@ class ATS(Method):
         exact = at_least_float32(attention.v.dtype)
         row, value = attention.class_row.to(exact), attention.v
         if self.sampler == "by-position":
-            return (row * torch.linalg.vector_norm(value, dim=-1, dtype=exact)).sum(dim=1)
+            norm: Tensor = torch.linalg.vector_norm(value, dim=-1, dtype=exact)
+            return (row * norm).sum(dim=1)
         norm = torch.linalg.vector_norm(value, dim=(1, 3), dtype=exact)
-        significance: Tensor = row.sum(dim=1) * norm
-        return significance
+        return row.sum(dim=1) * norm
 
     def reduce(self, tokens: Tokens, attention: Attention, stage: Stage) -> Tokens:
         """Keep the tokens sampled at `stage.keep` points, and let only them attend."""

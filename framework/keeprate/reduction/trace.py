@@ -147,6 +147,7 @@ def stage_macs_per_image(
 
 def _patches(tokens: Tokens) -> list[int]:
     """Return the patch tokens of each image, without padding."""
-    counts = tokens.counts
-    counts = counts.tolist() if isinstance(counts, Tensor) else [counts] * tokens.x.shape[0]
-    return [count - tokens.num_prefix for count in counts]
+    if tokens.valid is None:
+        return [tokens.num_patch_tokens] * tokens.x.shape[0]
+    patches: list[int] = (tokens.valid.sum(dim=1) - tokens.num_prefix).tolist()
+    return patches
