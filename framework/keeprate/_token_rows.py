@@ -20,3 +20,16 @@ def others(index: Tensor, count: int) -> Tensor:
     """Return the positions below `count` that `index` (B, R) does not name, ascending."""
     stays = torch.ones(index.shape[0], count, device=index.device).scatter(1, index, 0.0)
     return stays.argsort(dim=1, descending=True, stable=True)[:, : count - index.shape[1]]
+
+
+def take_rows(x: Tensor, index: Tensor) -> Tensor:
+    """Return rows of x (B, N, ...) at index (B, K), as (B, K, ...).
+
+    Copies whole rows, which is several times faster on a CPU than gathering element by element.
+    """
+    if x.dim() == 2:
+        return x.gather(1, index)
+    batch, count, *rest = x.shape
+    first = torch.arange(batch, device=x.device)[:, None] * count
+    rows = x.reshape(batch * count, *rest).index_select(0, (index + first).flatten())
+    return rows.view(batch, index.shape[1], *rest)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from . import _token_checks as checks
 from ._token_rows import others, positions
+from ._token_rows import take_rows as take_rows
 from ._token_state import MethodState, Reused, no_state
 from .errors import KeeprateError
 
@@ -187,11 +188,11 @@ class Tokens:
     ) -> Tokens:
         """Merge the tokens at `source` (B, R) into those at `into` (B, R), int64.
 
-        Each target becomes the size-weighted mean of itself and its sources; its size becomes the
-        sum of their sizes. With `average=False` only sizes move and the features of the sources are
-        discarded. `order` (B, N - R) lists the positions that stay, in their new order; the default
-        is ascending. Raises KeeprateError for positions that do not exist, unless every token
-        either stays or merges once, and for a target that merges itself.
+        Each target becomes the size-weighted mean of itself and its sources; its size is the sum of
+        theirs. With `average=False` only sizes move; the features of the sources are lost. `order`
+        (B, N - R) lists what stays in its new order, ascending by default. Raises KeeprateError for
+        positions that do not exist, a token that neither stays nor merges once, and a target that
+        merges.
         """
         order = checks.checked_order(source, into, order, self.x)
         return self._merged(source, into, order, average)
@@ -205,6 +206,22 @@ class Tokens:
         if average:
             stay["x"] = self._averaged(stay["x"], source, order, position, size)
         return replace(self, **stay, has_merged=True)
+
+    def absorb(self, into: Tensor) -> Tokens:
+        """Merge each token into the one at `into` (B, N) int64, and remove none; `keep` the rest.
+
+        For methods that merge other numbers of tokens in each image. A token that stays names
+        itself. Raises KeeprateError for positions that do not exist, and for a target that merges.
+        """
+        checks.check_absorbed(into, self.x)
+        size = torch.zeros_like(self.size).scatter_add(1, into, self.size)
+        # a token that went before and is padding now has the size 0
+        whole = size.gather(1, into).clamp_min(torch.finfo(size.dtype).tiny)
+        part = (self.size / whole).to(self.x.dtype)[..., None]
+        x = torch.zeros_like(self.x).scatter_add(
+            1, into[..., None].expand_as(self.x), self.x * part
+        )
+        return replace(self, x=x, size=size, owner=self._follow(into), has_merged=True)
 
     def append(self, source: Tensor, x: Tensor) -> Tokens:
         """Put one token with the features `x` (B, C) behind the others, in place of `source`.
@@ -284,16 +301,3 @@ IMAGE_FIELDS: Final = tuple(f.name for f in fields(Tokens) if f.metadata)
 def at_least_float32(dtype: torch.dtype) -> torch.dtype:
     """Return the wider of `dtype` and float32: sizes, means and scores are computed in it."""
     return torch.promote_types(dtype, torch.float32)
-
-
-def take_rows(x: Tensor, index: Tensor) -> Tensor:
-    """Return rows of x (B, N, ...) at index (B, K), as (B, K, ...).
-
-    Copies whole rows, which is several times faster on a CPU than gathering element by element.
-    """
-    if x.dim() == 2:
-        return x.gather(1, index)
-    batch, count, *rest = x.shape
-    first = torch.arange(batch, device=x.device)[:, None] * count
-    rows = x.reshape(batch * count, *rest).index_select(0, (index + first).flatten())
-    return rows.view(batch, index.shape[1], *rest)

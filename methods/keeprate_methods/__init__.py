@@ -22,6 +22,7 @@ def keeprate_methods() -> list[type[Method]]:
     from .full import Full
     from .gtp import GTP
     from .k_medoids import KMedoids
+    from .ltmp import LTMP
     from .mctf import MCTF
     from .norm import Norm
     from .pitome import PiToMe
