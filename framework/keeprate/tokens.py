@@ -52,8 +52,7 @@ class Tokens:
     context: object = None
     """Data for the backbone's blocks, the same for all images; methods do not use it."""
     grid: tuple[int, int] | None = None
-    """Rows and columns of the patches that entered the first block; None: they form no grid.
-    A text is one row."""
+    """Rows and columns of the patches at first; None: they form no grid. A text is one row."""
     state: MethodState = field(default_factory=no_state, metadata=_PER_IMAGE)
     token_state: MethodState = field(default_factory=no_state, metadata=_PER_TOKEN)
     reused: Reused | None = None

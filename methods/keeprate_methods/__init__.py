@@ -32,22 +32,8 @@ def keeprate_methods() -> list[type[Method]]:
     from .zero_tprune import ZeroTPrune
 
     first: list[type[Method]] = [Full, RandomDrop, AttentionScore, ClassAttention, ToMe, ZeroTPrune]
-    return [
-        *first,
-        Norm,
-        Fixed,
-        DCT,
-        EViT,
-        ToFu,
-        PiToMe,
-        ATC,
-        DPCKNN,
-        KMedoids,
-        MCTF,
-        DiffRate,
-        GTP,
-        ATS,
-    ]
+    merging: list[type[Method]] = [ToFu, PiToMe, MCTF, DiffRate, GTP, ATC, DPCKNN, LTMP]
+    return [*first, Norm, Fixed, DCT, EViT, ATS, KMedoids, *merging]
 
 
 @hookimpl
