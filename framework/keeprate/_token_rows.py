@@ -22,6 +22,15 @@ def others(index: Tensor, count: int) -> Tensor:
     return stays.argsort(dim=1, descending=True, stable=True)[:, : count - index.shape[1]]
 
 
+def absorbed(x: Tensor, size: Tensor, into: Tensor) -> tuple[Tensor, Tensor]:
+    """Return x (B, N, C) and size (B, N) once each token went into the one at `into` (B, N)."""
+    total = torch.zeros_like(size).scatter_add(1, into, size)
+    # padding that went before has the size 0
+    whole = total.gather(1, into).clamp_min(torch.finfo(size.dtype).tiny)
+    share = x * (size / whole).to(x.dtype)[..., None]
+    return torch.zeros_like(x).scatter_add(1, into[..., None].expand_as(share), share), total
+
+
 def take_rows(x: Tensor, index: Tensor) -> Tensor:
     """Return rows of x (B, N, ...) at index (B, K), as (B, K, ...).
 

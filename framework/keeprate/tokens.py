@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from . import _token_checks as checks
-from ._token_rows import others, positions
+from ._token_rows import absorbed, others, positions
 from ._token_rows import take_rows as take_rows
 from ._token_state import MethodState, Reused, no_state
 from .errors import KeeprateError
@@ -213,13 +213,7 @@ class Tokens:
         itself. Raises KeeprateError for positions that do not exist, and for a target that merges.
         """
         checks.check_absorbed(into, self.x)
-        size = torch.zeros_like(self.size).scatter_add(1, into, self.size)
-        # a token that went before and is padding now has the size 0
-        whole = size.gather(1, into).clamp_min(torch.finfo(size.dtype).tiny)
-        part = (self.size / whole).to(self.x.dtype)[..., None]
-        x = torch.zeros_like(self.x).scatter_add(
-            1, into[..., None].expand_as(self.x), self.x * part
-        )
+        x, size = absorbed(self.x, self.size, into)
         return replace(self, x=x, size=size, owner=self._follow(into), has_merged=True)
 
     def append(self, source: Tensor, x: Tensor) -> Tokens:
