@@ -19,6 +19,7 @@ def keeprate_methods() -> list[type[Method]]:
     from .dpc_knn import DPCKNN
     from .evit import EViT
     from .fixed import Fixed
+    from .frequency import Frequency
     from .full import Full
     from .gtp import GTP
     from .k_medoids import KMedoids
@@ -33,7 +34,7 @@ def keeprate_methods() -> list[type[Method]]:
 
     first: list[type[Method]] = [Full, RandomDrop, AttentionScore, ClassAttention, ToMe, ZeroTPrune]
     merging: list[type[Method]] = [ToFu, PiToMe, MCTF, DiffRate, GTP, ATC, DPCKNN, LTMP]
-    return [*first, Norm, Fixed, DCT, EViT, ATS, KMedoids, *merging]
+    return [*first, Norm, Fixed, DCT, EViT, Frequency, ATS, KMedoids, *merging]
 
 
 @hookimpl

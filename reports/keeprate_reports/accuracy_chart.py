@@ -22,7 +22,7 @@ from keeprate_reports.cost_chart import (
     score_layers,
     share_axis,
 )
-from keeprate_reports.published_names import sides
+from keeprate_reports.published_names import by_training, sides
 
 _WIDTH, _HEIGHT, _LOW_HEIGHT = 560, 380, 220
 _PANELS = 12
@@ -101,14 +101,15 @@ def _panel(
         ),
     )
     printed = [point for point in group.published if not point.read_off]
-    return alt.vconcat(measured, _published(printed)) if printed else measured
+    panels = [_published(points, name) for name, points in by_training(printed).items()]
+    return alt.vconcat(measured, *panels) if panels else measured
 
 
-def _published(points: Sequence[PublishedPoint]) -> alt.LayerChart:
+def _published(points: Sequence[PublishedPoint], training: str) -> alt.LayerChart:
     """Draw what papers print on axes of its own, as papers count costs differently."""
     # names are placed in pixels, so the margin of the scales on both sides is taken off
     room = [int(size / (1 + 2 * _MARGIN)) for size in (_WIDTH, _LOW_HEIGHT)]
-    rows = [
+    rows: list[Row] = [
         {
             "share": point.share_percent,
             "top1": point.top1_percent,
@@ -117,9 +118,11 @@ def _published(points: Sequence[PublishedPoint]) -> alt.LayerChart:
         }
         for point, side in zip(points, sides(points, *room), strict=True)
     ]
-    x = share_axis(_scale([point.share_percent for point in points]))
+    x = share_axis(_scale([point.share_percent or 0.0 for point in points]))
     y = score_axis("top1", PUBLISHED).scale(_scale([point.top1_percent for point in points]))
-    title = alt.Title(f"{points[0].backbone} as published, not measured here", subtitle=_PUBLISHED)
+    title = alt.Title(
+        f"{points[0].backbone} as published, {training}, not measured here", subtitle=_PUBLISHED
+    )
     return alt.LayerChart(
         layer=[
             published_marks(_inline(rows), x).encode(y=y),

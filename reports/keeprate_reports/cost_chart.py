@@ -98,8 +98,8 @@ def score_axis(field: str, title: str) -> alt.Y:
 
 
 def share_axis(scale: alt.Scale) -> alt.X:
-    """Return the axis of published costs, as shares of the same paper's unpruned model."""
-    return alt.X("share:Q", title="% of the paper's own unpruned model", scale=scale)
+    """Return the axis of published costs, as shares of the unpruned model on the same ruler."""
+    return alt.X("share:Q", title="% of the unpruned model, on the paper's ruler", scale=scale)
 
 
 def cost_title(samples: str, unit: str) -> str:

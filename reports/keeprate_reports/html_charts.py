@@ -72,6 +72,25 @@ def published_chart(methods: Sequence[str]) -> dict[str, object]:
     return _definition(alt.LayerChart(layer=[marks]), _LOW_HEIGHT)
 
 
+def alike_chart(labels: Sequence[str]) -> dict[str, object]:
+    """Return the heat map of one measure of how alike runs are: a cell for each pair, both ways."""
+    axis = alt.Axis(labelLimit=200, labelAngle=-30, domain=False, ticks=False)
+    cells = alt.Chart(alt.NamedData("alike")).encode(
+        x=alt.X("other:N", sort=list(labels), title=None, axis=axis),
+        y=alt.Y("one:N", sort=list(labels), title=None, axis=alt.Axis(labelLimit=200)),
+    )
+    # less than nothing in common is as pale as nothing, and its figure says so
+    scale = alt.Scale(scheme="blues", domain=[0, 1], clamp=True)
+    shaded = cells.mark_rect(tooltip=_DATUM).encode(
+        color=alt.Color("value:Q", scale=scale, legend=None)
+    )
+    dark = alt.condition("datum.value > 0.6", alt.value("white"), alt.value("black"))
+    figures = cells.mark_text(tooltip=_DATUM).encode(
+        text=alt.Text("value:Q", format=".2f"), color=dark
+    )
+    return _definition(alt.LayerChart(layer=[shaded, figures]), 60 + 36 * len(labels))
+
+
 def _definition(chart: alt.LayerChart, height: int, *more: alt.Parameter) -> dict[str, object]:
     """Return the definition for Vega-Lite; the chart is as wide as the page allows."""
     sized = chart.add_params(_INK, _PAPER, *more).properties(

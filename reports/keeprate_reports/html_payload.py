@@ -10,9 +10,11 @@ from keeprate.analysis.run_table import FindingsTable, Unit, unit_of
 from keeprate_reports import html_rows as rows
 from keeprate_reports.chart_looks import SERIES, SeriesStyle, looks
 from keeprate_reports.cost_chart import cost_title
+from keeprate_reports.html_alike import alike_part
 from keeprate_reports.html_charts import published_chart, score_chart, token_chart
 from keeprate_reports.html_disagreement import disagreement_part
 from keeprate_reports.html_packing import packed
+from keeprate_reports.published_names import by_training
 
 
 def payload(findings: Findings) -> dict[str, object]:
@@ -76,6 +78,7 @@ def _group(group: GroupFindings, keys: Mapping[str, str]) -> dict[str, object]:
         "areas": packed([rows.area_row(area, unit) for area in group.area_differences]),
         "ablations": _ablations(group, unit),
         "tables": [_table(table) for table in group.tables],
+        "alike": alike_part(group.alike),
         "disagreement": disagreement_part(group.disagreement, group.samples),
         "skipped": packed(rows.skipped_rows(group)),
         "provenance": packed([rows.provenance_row(origin) for origin in group.provenance]),
@@ -146,5 +149,8 @@ def _charts(group: GroupFindings, unit: Unit, styles: list[SeriesStyle]) -> dict
             "speed", f"{group.samples.capitalize()} per second", group.metric.axis, styles
         )
     if group.published:
-        charts["published"] = published_chart(sorted({point.method for point in group.published}))
+        charts["published"] = {
+            training: published_chart(sorted({point.method for point in points}))
+            for training, points in by_training(group.published).items()
+        }
     return charts

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from .alike import Alike
 from .disagreement import Disagreement
 from .metrics import MetricInfo
 from .provenance import FailedRun, Provenance, SkippedSample
@@ -110,20 +111,28 @@ class Point:
 class PublishedPoint:
     """A result as a paper prints it; it is never mixed with measured results.
 
-    `macs` are what the paper calls FLOPs; `ruler` says what the paper counts. `share_percent` is
-    the share of the paper's own unpruned model, counted in the same way. `read_off` is true for
-    points that were read off a figure.
+    `training` says what was trained after the reduction was put in: off-the-shelf (nothing),
+    searched (a schedule or hyperparameters, on data), module-trained (something beside the model)
+    or fine-tuned; results of different trainings are not one series. `macs` are what the paper
+    calls FLOPs; `ruler` says what the paper counts. `own_macs` are keeprate's count of the model
+    with the same schedule, without the method's own cost, None where that is not known.
+    `share_percent` is the share of the unpruned model, counted in the same way; None where no cost
+    is known. `read_off` is true for points that were read off a figure.
     """
 
     backbone: str
     method: str
-    macs: float
-    share_percent: float
+    setting: str
+    training: str
+    macs: float | None
+    own_macs: int | None
+    share_percent: float | None
     top1_percent: float
     images_per_second: float | None
     read_off: bool
     ruler: str
     source: str
+    note: str
 
 
 @dataclass(frozen=True)
@@ -266,7 +275,8 @@ class GroupFindings(GroupPoints):
 
     `overview` are sentences. `commands` compute the whole group again. `curves_left_out` are series
     without a curve because there are too many. `disagreement` is None where no two runs have the
-    same cost. `tables` are those of `TABLE_SECTIONS`, which every report lays out alike.
+    same cost, `alike` where no pictures were drawn of them. `tables` are those of `TABLE_SECTIONS`,
+    which every report lays out in their order.
     """
 
     published: tuple[PublishedPoint, ...]
@@ -281,6 +291,7 @@ class GroupFindings(GroupPoints):
     tables: tuple[FindingsTable, ...] = ()
     curves_left_out: tuple[str, ...] = ()
     disagreement: Disagreement | None = None
+    alike: Alike | None = None
 
 
 @dataclass(frozen=True)

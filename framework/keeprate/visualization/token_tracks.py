@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -67,8 +67,19 @@ class ImageTrace:
     tracks: tuple[MethodTrace, ...]
 
 
+@dataclass(frozen=True)
+class Reductions:
+    """What one method did to B images: their patches' `owners` at the end (B, P).
+
+    `scores` (B, P) are those of its first stage, None of a method that has none.
+    """
+
+    owners: Tensor
+    scores: Tensor | None
+
+
 class TokenTracer:
-    """Runs several methods, by label, on single images and records what they do.
+    """Runs several methods, by label, on single images or a few and records what they do.
 
     Each method comes with a cost, or as a plan that is ready. Make the tracer after the images are
     picked, because costs depend on their size. Raises KeeprateError for methods, schedules and
@@ -98,6 +109,20 @@ class TokenTracer:
             tracks=tuple(method_traces),
         )
 
+    @torch.inference_mode()
+    def reductions(self, images: Sequence[SelectedImage]) -> list[Reductions]:
+        """Return what every method does to some images, which go through it together."""
+        inputs = torch.cat([image.inputs for image in images])
+        index = torch.tensor([image.index for image in images])
+        return [self._reductions(model, inputs, index) for model in self.models.values()]
+
+    def _reductions(self, model: ReducedModel, inputs: Tensor, index: Tensor) -> Reductions:
+        _, maps = _run(model, inputs, index)
+        rows, columns = self.grid
+        kept = torch.arange(rows * columns).expand(len(index), -1)
+        owners = model.survivors[-1].owner if model.survivors else kept
+        return Reductions(owners, next((maps[block] for block in sorted(maps)), None))
+
     def _build_model(self, method: MethodAtCost | Plan) -> ReducedModel:
         if isinstance(method, Plan):
             return ReducedModel(self.backbone, method, trace=True)
@@ -106,16 +131,12 @@ class TokenTracer:
         return ReducedModel(self.backbone, plan, trace=True)
 
     def _trace_method(self, label: str, model: ReducedModel, picked: SelectedImage) -> MethodTrace:
-        maps: dict[int, Tensor] = {}
-        model.watch = _record_importance(model.method, maps)
-        logits = model(picked.inputs, torch.tensor([picked.index]))
-        # the model is kept for the next image, and must not write into these maps again
-        model.watch = None
+        logits, maps = _run(model, picked.inputs, torch.tensor([picked.index]))
         stages = [
             StageTrace(
                 stage.block,
                 on_grid(stage.owner[0], self.grid),
-                on_grid(maps[stage.block], self.grid) if stage.block in maps else None,
+                on_grid(maps[stage.block][0], self.grid) if stage.block in maps else None,
             )
             for stage in model.survivors
         ]
@@ -128,10 +149,20 @@ class TokenTracer:
         return Prediction(self.names[int(index)], float(confidence), int(index))
 
 
+def _run(model: ReducedModel, inputs: Tensor, index: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
+    """Return the logits (B, K), and the importance of each patch (B, P) by block."""
+    maps: dict[int, Tensor] = {}
+    model.watch = _record_importance(model.method, maps)
+    logits: Tensor = model(inputs, index)
+    # the model is kept for the next images, and must not write into these maps again
+    model.watch = None
+    return logits, maps
+
+
 def _record_importance(
     method: Method, maps: dict[int, Tensor]
 ) -> Callable[[Tokens, Attention, Stage], None]:
-    """Return a callback that stores the importance of each patch (P,) in `maps`, by block."""
+    """Return a callback that stores the importance of each patch (B, P) in `maps`, by block."""
 
     def note(tokens: Tokens, attention: Attention, stage: Stage) -> None:
         values = method.importance(tokens, attention, stage)
@@ -154,12 +185,12 @@ def checked(method: Method, tokens: Tokens, values: Tensor) -> Tensor:
 
 
 def _values_of_patches(values: Tensor, tokens: Tokens) -> Tensor:
-    """Return for each patch of the first image the value of its token (P,).
+    """Return for each patch of the images the value of its token (B, P).
 
     NaN for patches that were dropped before.
     """
-    assert tokens.owner is not None
-    owner = tokens.owner[0]
+    owner = tokens.owner
+    assert owner is not None
     # -1 (dropped) would read the last token: those patches read token 0, then become NaN
-    patch_values = values[0].to(at_least_float32(values.dtype))[owner.clamp(min=0)]
+    patch_values = values.to(at_least_float32(values.dtype)).gather(1, owner.clamp(min=0))
     return patch_values.masked_fill(owner < 0, torch.nan)
