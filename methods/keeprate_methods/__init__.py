@@ -11,16 +11,21 @@ from keeprate import Method, hookimpl
 def keeprate_methods() -> list[type[Method]]:
     """Offer the built-in methods."""
     from .atc import ATC
+    from .ats import ATS
     from .attention_score import AttentionScore
     from .class_attention import ClassAttention
     from .dct import DCT
+    from .diffrate import DiffRate
     from .downsample import Downsample
     from .dpc_knn import DPCKNN
     from .evit import EViT
     from .fixed import Fixed
     from .frequency import Frequency
     from .full import Full
+    from .gtp import GTP
     from .k_medoids import KMedoids
+    from .ltmp import LTMP
+    from .mctf import MCTF
     from .norm import Norm
     from .patch_size import PatchSize
     from .pitome import PiToMe
@@ -30,8 +35,9 @@ def keeprate_methods() -> list[type[Method]]:
     from .zero_tprune import ZeroTPrune
 
     first: list[type[Method]] = [Full, RandomDrop, AttentionScore, ClassAttention, ToMe, ZeroTPrune]
-    merging: list[type[Method]] = [ToFu, PiToMe, ATC, DPCKNN]
-    return [*first, Norm, Fixed, DCT, EViT, Frequency, KMedoids, *merging, Downsample, PatchSize]
+    merging: list[type[Method]] = [ToFu, PiToMe, MCTF, DiffRate, GTP, ATC, DPCKNN, LTMP]
+    others: list[type[Method]] = [Norm, Fixed, DCT, EViT, Frequency, ATS, KMedoids, *merging]
+    return [*first, *others, Downsample, PatchSize]
 
 
 @hookimpl

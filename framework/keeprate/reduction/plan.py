@@ -241,12 +241,32 @@ def preset_of(method: type[Method], schedule: str | None) -> Preset | None:
     return None if schedule is None else method.presets.get(schedule)
 
 
+def _preset_of_another(schedule: str | None) -> Preset | None:
+    """Return the preset that "METHOD:PRESET" names, of which only the schedule is taken.
+
+    None for a text of another form. Raises KeeprateError for unknown names.
+    """
+    name, colon, preset = (schedule or "").partition(":")
+    if not colon:
+        return None
+    # imported here: the registry loads every plugin
+    from ..plugins.registry import registry
+
+    methods = registry().methods
+    if name not in methods:
+        raise unknown_name("method", name, methods)
+    presets = methods[name].cls.presets
+    if preset not in presets:
+        raise unknown_name(f"preset of method '{name}'", preset, presets)
+    return presets[preset]
+
+
 def _resolve_schedule(method: Method, schedule: str | None, budget: Budget | None) -> Schedule:
     if schedule is None and budget is None:
         raise KeeprateError(
             f"Method '{method.name}' needs a schedule (r=13, keep=0.7) or a budget (65%)."
         )
-    preset = preset_of(type(method), schedule)
+    preset = preset_of(type(method), schedule) or _preset_of_another(schedule)
     text = preset.schedule if preset is not None else schedule or method.default_schedule
     try:
         parsed = parse_schedule(text)

@@ -15,10 +15,18 @@ from ..errors import KeeprateError
 from ..method import Stage
 from ..plugins.parameters import values_of
 from ..tokens import Tokens
+from .batches import in_order
 from .input_sizes import fitted
-from .macs import Passage, head_macs, shape_of, tokens_per_block
+from .macs import (
+    Passage,
+    acting_stages,
+    head_macs,
+    shape_of,
+    stage_macs,
+    tokens_per_block,
+)
 from .method_calls import refuse_stateful
-from .reduced_model import ReducedModel, in_order
+from .reduced_model import ReducedModel
 from .trace import ForwardTrace
 
 # what the allocators of torch say in a plain RuntimeError
@@ -144,9 +152,10 @@ class SharedForward:
         groups: dict[tuple[object, ...], list[str]] = {}
         for name in names:
             model, stage = self.models[name], shared_pass.stages[name].get(block)
-            acts = stage is not None and model.removes(tokens, stage)
             last = block == model.backbone.depth - 1
-            action = (self._keys[name], stage) if acts else ()
+            acting = stage if model.removes(tokens, stage) else None
+            acts = model.acts(block, tokens, stage)
+            action = (self._keys[name], acting) if acts else ()
             key = (*action, last and model.plan.empty_last_mlp)
             groups.setdefault(key, []).append(name)
         return list(groups.values())
@@ -182,18 +191,23 @@ def _block_macs(
     """Return the cost of each block; its key holds all that the run did to its tokens before."""
     backbone, key = model.backbone, _method_key(model)
     costs: dict[tuple[object, ...], int] = {}
-    stages = {stage.block: stage for stage in model.plan.stages(size)}
-    left, reductions = backbone.num_patches(size), []
+    patches = backbone.num_patches(size)
+    acting = acting_stages(model.method, model.plan.stages(size), backbone.depth, patches)
+    entering = {stage.block: (left, stage) for left, stage in acting}
+    # what a method does before the first block, or to every block, no other method shares
+    reductions: list[object] = [key] if model.starts_apart else []
     for block, (attended, fed) in enumerate(
         zip(tokens.attention, tokens.feed_forward, strict=True)
     ):
-        cost, stage = backbone.block_cost(block), stages.get(block)
+        cost = backbone.block_cost(block)
         macs = cost.attention_per_token * attended + cost.per_pair * attended**2
         macs += cost.mlp_per_token * fed + cost.fixed
-        if stage is not None and stage.keep < left:
-            macs += model.method.overhead_macs(shape_of(backbone, left), stage)
+        if block == 0:
+            macs += model.method.prepare_macs(shape_of(backbone, patches))
+        if block in entering:
+            left, stage = entering[block]
+            macs += stage_macs(backbone, model.method, left, stage)
             reductions.append((key, stage))
-            left = model.method.left_after(left, stage.keep)
         last = block == backbone.depth - 1
         costs[id(backbone), block, tuple(reductions), last and model.plan.empty_last_mlp] = macs
     return costs
