@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .engine import Engine
     from .errors import KeeprateError
     from .hookspecs import hookimpl
-    from .method import Method, Needs, Place, Preset, Shape, Stage
+    from .method import Method, Needs, Place, Preset, Reuse, Shape, Stage
     from .metric import ImageMetric, Metric, Predictions, Targets
     from .reduction.function_method import as_method
     from .reduction.macs import macs
@@ -45,6 +45,7 @@ __all__ = [
     "Predictions",
     "Preset",
     "Report",
+    "Reuse",
     "Sample",
     "Shape",
     "Stage",
@@ -77,6 +78,7 @@ _HOME = {
     "Predictions": "metric",
     "Preset": "method",
     "Report": "report",
+    "Reuse": "method",
     "Sample": "dataset",
     "Shape": "method",
     "Stage": "method",

@@ -86,6 +86,29 @@ def check_merged(source: Tensor, into: Tensor, order: Tensor, count: int) -> Non
         )
 
 
+def check_absorbed(into: object, x: Tensor) -> None:
+    """Raise KeeprateError unless `into` (B, N) names, for each token of x, one that stays."""
+    check_positions("tokens.absorb: into", into, x.shape[0], x.device)
+    assert isinstance(into, Tensor)
+    if into.shape != x.shape[:2]:
+        shape = tuple(x.shape[:2])
+        raise KeeprateError(
+            f"tokens.absorb: into names a position for every token, {shape}, not "
+            f"{tuple(into.shape)}; a token that stays names itself."
+        )
+    if not _has_values(into):
+        return
+    inside = into.clamp(0, x.shape[1] - 1)
+    merges = inside.gather(1, inside) != inside
+    if bool((inside != into).any() | merges.any()):
+        _refuse_outside("tokens.absorb: into", into, x.shape[1])
+        image, position = _find_first(merges)
+        raise KeeprateError(
+            f"tokens.absorb: token {position} of image {image} merges into token "
+            f"{int(into[image, position])}, which merges itself: name the one that stays."
+        )
+
+
 def checked_order(source: Tensor, into: Tensor, order: Tensor | None, x: Tensor) -> Tensor:
     """Return the positions (B, N - R) of x (B, N, C) that stay; KeeprateError for a wrong merge."""
     batch, count = x.shape[:2]

@@ -20,3 +20,25 @@ def others(index: Tensor, count: int) -> Tensor:
     """Return the positions below `count` that `index` (B, R) does not name, ascending."""
     stays = torch.ones(index.shape[0], count, device=index.device).scatter(1, index, 0.0)
     return stays.argsort(dim=1, descending=True, stable=True)[:, : count - index.shape[1]]
+
+
+def absorbed(x: Tensor, size: Tensor, into: Tensor) -> tuple[Tensor, Tensor]:
+    """Return x (B, N, C) and size (B, N) once each token went into the one at `into` (B, N)."""
+    total = torch.zeros_like(size).scatter_add(1, into, size)
+    # padding that went before has the size 0
+    whole = total.gather(1, into).clamp_min(torch.finfo(size.dtype).tiny)
+    share = x * (size / whole).to(x.dtype)[..., None]
+    return torch.zeros_like(x).scatter_add(1, into[..., None].expand_as(share), share), total
+
+
+def take_rows(x: Tensor, index: Tensor) -> Tensor:
+    """Return rows of x (B, N, ...) at index (B, K), as (B, K, ...).
+
+    Copies whole rows, which is several times faster on a CPU than gathering element by element.
+    """
+    if x.dim() == 2:
+        return x.gather(1, index)
+    batch, count, *rest = x.shape
+    first = torch.arange(batch, device=x.device)[:, None] * count
+    rows = x.reshape(batch * count, *rest).index_select(0, (index + first).flatten())
+    return rows.view(batch, index.shape[1], *rest)

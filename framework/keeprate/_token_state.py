@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from torch import Tensor
@@ -57,3 +58,14 @@ _EMPTY: Final = MethodState({})
 def no_state() -> MethodState:
     """Return the state without a tensor."""
     return _EMPTY
+
+
+@dataclass(frozen=True)
+class Reused:
+    """Attention weights (B, H, K, M) for a block to attend with, and the values (B, H, M, d).
+
+    Without values, M = K, and they are those of the tokens that enter the block.
+    """
+
+    weights: Tensor
+    v: Tensor | None = None

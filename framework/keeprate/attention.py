@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -11,6 +12,9 @@ from torch import Tensor
 from ._token_checks import mark_numbers
 from .errors import KeeprateError
 from .method import Needs
+
+if TYPE_CHECKING:
+    from .tokens import Tokens
 
 CHUNK_BYTES = {"cpu": 4 * 2**20, "cuda": 32 * 2**20}
 """Bytes of explicit attention matrices per chunk: they stay in the cache of each device type."""
@@ -35,6 +39,7 @@ class Attention:
     needs: Needs = Needs.WEIGHTS
     given_weights: Tensor | None = None
     given_score: Tensor | None = field(default=None)
+    reweighing: Reweighing | None = None
 
     @property
     def mask(self) -> Tensor | None:
@@ -45,16 +50,14 @@ class Attention:
     def weights(self) -> Tensor:
         """Attention weights (B, H, N, N); row i is how query i attends to every key."""
         self._declared(Needs.WEIGHTS, "weights")
-        if self.given_weights is None:
-            self.given_weights = explicit_weights(self.q, self.k, self.scale, self.mask)
-        return self.given_weights
+        return self.all_weights()
 
     @property
     def class_row(self) -> Tensor:
         """The class token's row of the attention weights (B, H, N)."""
         self._declared(Needs.CLASS_ROW, "class_row")
-        if self.given_weights is not None:
-            return self.given_weights[:, :, 0]
+        if self.given_weights is not None or self.reweighing is not None:
+            return self.all_weights()[:, :, 0]
         mask = None if self.bias is None else self.bias.first_query().dense()
         return explicit_weights(self.q[:, :, :1], self.k, self.scale, mask)[:, :, 0]
 
@@ -69,6 +72,14 @@ class Attention:
             )
         return mark_numbers(self.given_score)  # whoever set it has checked it
 
+    def all_weights(self) -> Tensor:
+        """Return the weights (B, H, N, N) that the block's output is computed with."""
+        if self.given_weights is None:
+            weights = explicit_weights(self.q, self.k, self.scale, self.mask)
+            reweighing = self.reweighing
+            self.given_weights = weights if reweighing is None else reweighing(weights)
+        return self.given_weights
+
     def rows(self, images: slice) -> Attention:
         """Return the attention of some images of the batch."""
         return replace(
@@ -80,6 +91,7 @@ class Attention:
             x_pre=self.x_pre[images],
             given_weights=None,
             given_score=None,
+            reweighing=None if self.reweighing is None else self.reweighing.rows(images),
         )
 
     def _declared(self, need: Needs, what: str) -> None:
@@ -88,6 +100,22 @@ class Attention:
                 f"attention.{what} was read by a method that declares needs = {self.needs.name}; "
                 f"declare needs = Needs.{need.name}."
             )
+
+
+@dataclass(frozen=True)
+class Reweighing:
+    """What a method does to attention weights: a function of them and of the block's tokens."""
+
+    function: Callable[[Tensor, Tokens], Tensor]
+    tokens: Tokens
+
+    def __call__(self, weights: Tensor) -> Tensor:
+        """Return the weights (B, H, N, N) in place of `weights`."""
+        return self.function(weights, self.tokens)
+
+    def rows(self, images: slice) -> Reweighing:
+        """Return the part for some images of the batch."""
+        return replace(self, tokens=self.tokens.rows(images))
 
 
 def explicit_weights(q: Tensor, k: Tensor, scale: float, mask: Tensor | None) -> Tensor:

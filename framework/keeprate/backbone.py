@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from .reduction.attention_reader import AttentionReader
+    from .resizing import InputSize
     from .tokens import Tokens
 
 Inputs: TypeAlias = Any
@@ -76,6 +77,9 @@ class Backbone(ABC):
     maps: int = 1
     """Attention maps a block computes, each in a fused call of its own; their heads are counted
     together in `heads`."""
+
+    resizable: bool = False
+    """Whether the family has a rule for other sizes of images and patches (`resized`)."""
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
@@ -166,6 +170,14 @@ class Backbone(ABC):
         they do not, or if there is no grid: such images cannot be drawn.
         """
         return None
+
+    def resized(self, size: InputSize) -> Backbone:
+        """Return the same model for images and patches of other sizes.
+
+        Only families that are `resizable` are asked. They resample the patch kernel and whatever
+        depends on a token's place; all other weights are shared, and `model` is left as it is.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     def embed_macs(self, image_size: tuple[int, int]) -> int:

@@ -33,10 +33,21 @@ class Needs(IntEnum):
 
 
 class Place(StrEnum):
-    """Where inside a block a method acts."""
+    """Where a method acts: before a block, which it can look into, or inside one, or after it."""
 
+    BEFORE_BLOCK = "before-block"
     AFTER_ATTENTION = "after-attention"
     AFTER_BLOCK = "after-block"
+
+
+class Reuse(IntEnum):
+    """What a block takes over of the attention that a method saw before it (`Attention.reuse`)."""
+
+    NOTHING = 0
+    WEIGHTS = 1
+    """The attention weights; the values are those of the tokens that the method leaves."""
+    VALUES = 2
+    """The attention weights, and the values that they belong to."""
 
 
 @dataclass(frozen=True)
@@ -87,15 +98,17 @@ class Method(ABC):
     from one stage to the next goes with the tokens (`Tokens.state`, `Tokens.token_state`).
 
     A method sets `name` and those attributes of the class that differ from these defaults:
-    `needs` (NOTHING) says what it reads of the attention; `place` (AFTER_ATTENTION) where in the
-    block it acts; `requires_class_token` (False) whether models without one are refused;
-    `proportional_attention` (False) whether log(token size) is added to the attention logits once
-    tokens have merged; `scores_block_output` (False) whether `score` sees the tokens as `reduce`
-    does, at the method's place; `appends` (0) how many tokens each stage adds to those it keeps;
-    `keeps_per_image` (False) whether images may keep different numbers of tokens, at most
-    `stage.keep`. If the user names a budget but no schedule, the budget is solved for
-    `default_schedule` ("keep") at `default_blocks` (3, 6, 9 of 12). `presets` are published
-    settings.
+    `needs` (NOTHING) says what it reads of the attention; `place` (AFTER_ATTENTION) where it acts;
+    `requires_class_token` (False) whether models without one are refused; `proportional_attention`
+    (False) whether log(token size) is added to the attention logits once tokens have merged;
+    `scores_block_output` (False) whether `score` sees the tokens as `reduce` does, at the method's
+    place; `appends` (0) how many tokens each stage adds to those it keeps; `keeps_per_image`
+    (False) whether images may keep different numbers of tokens, at most `stage.keep`; `reuses`
+    (NOTHING) what a block takes over of the attention that the method saw before it; `reweighs`
+    (False) whether `reweigh` changes the attention weights of every block; `observes` (False)
+    whether `observe` is called at every block. If the user names a budget but no schedule, the
+    budget is solved for `default_schedule` ("keep") at `default_blocks` (3, 6, 9 of 12). `presets`
+    are published settings.
     """
 
     name: ClassVar[str]
@@ -112,6 +125,12 @@ class Method(ABC):
     """How many tokens a stage appends to the `stage.keep` that it keeps (`Tokens.append`)."""
     keeps_per_image: ClassVar[bool] = False
     """Whether images may keep different numbers of tokens, at most `stage.keep`."""
+    reuses: Reuse = Reuse.NOTHING
+    """What the block takes over of `Attention.reuse`; only at the place `BEFORE_BLOCK`."""
+    reweighs: bool = False
+    """Whether `reweigh` changes the attention weights of every block."""
+    observes: bool = False
+    """Whether `observe` is called at every block, those without a stage included."""
     default_schedule: ClassVar[str] = "keep"
     """The schedule that a budget is solved for if the user names none."""
     default_blocks: ClassVar[tuple[int, ...]] = (3, 6, 9)
@@ -132,6 +151,37 @@ class Method(ABC):
     def reduce(self, tokens: Tokens, attention: Attention, stage: Stage) -> Tokens:
         """Return `tokens` reduced to `stage.keep` patch tokens, by default the best by score."""
         return tokens.keep_top(attention.score, stage.keep)
+
+    def prepare(self, tokens: Tokens) -> Tokens:
+        """Return the tokens that enter the first block, with a state that the method needs later.
+
+        Only `state` and `token_state` may differ. Called once in a forward pass.
+        """
+        return tokens
+
+    def observe(self, tokens: Tokens, attention: Attention, stage: Stage) -> Tokens:
+        """Return `tokens` with a state that the method takes from this block.
+
+        Only `state` and `token_state` may differ. If the method `observes`, it is called at every
+        block, before `reduce`; at a block without a stage, `stage.keep` is all patch tokens.
+        """
+        return tokens
+
+    def reweigh(self, weights: Tensor, tokens: Tokens) -> Tensor:
+        """Return the attention weights (B, H, N, N) in place of `weights`, those of the softmax.
+
+        If the method `reweighs`, the output of every block and `attention` are computed with them,
+        a few images at a time. `tokens` are those that enter the block.
+        """
+        return weights
+
+    def key_weights(self, tokens: Tokens) -> Tensor | None:
+        """Return what each token counts for as a key, (B, N) > 0, or None if all count for 1.
+
+        The logarithm is added to the attention logits of every block. The default is the sizes of
+        the tokens once some have merged, if the method asks for `proportional_attention`.
+        """
+        return tokens.size if self.proportional_attention and tokens.has_merged else None
 
     def importance(self, tokens: Tokens, attention: Attention, stage: Stage) -> Tensor | None:
         """Return the importance of each token, (B, N), for pictures only; None: nothing to show.
@@ -162,6 +212,10 @@ class Method(ABC):
 
     def overhead_macs(self, shape: Shape, stage: Stage) -> int:
         """Return the multiply-accumulates per image of the method itself at one stage."""
+        return 0
+
+    def prepare_macs(self, shape: Shape) -> int:
+        """Return the multiply-accumulates per image of `prepare`."""
         return 0
 
 

@@ -23,7 +23,9 @@ MOST_PROCESSES: Final = 1024
 ACCELERATORS: Final = ("auto", "cpu", "gpu", "cuda", "mps", "tpu", "hpu")
 INTERPOLATIONS: Final = ("nearest", "bilinear", "bicubic")
 PREFIX: Final = "hf:"
-"""Prefix of the names of transformers' models; all other names are timm's."""
+"""Prefix of the names of transformers' models; names without a prefix are timm's."""
+TORCHVISION: Final = "torchvision:"
+"""Prefix of the names of torchvision's models."""
 DEFAULT_BUDGETS: Final = ("80%", "65%", "50%")
 """Budgets of a comparison whose user names neither a budget nor a schedule."""
 DEFAULT_SEEDS: Final = (0,)

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from . import _token_checks as checks
-from ._token_rows import others, positions
-from ._token_state import MethodState, no_state
+from ._token_rows import absorbed, others, positions
+from ._token_rows import take_rows as take_rows
+from ._token_state import MethodState, Reused, no_state
 from .errors import KeeprateError
 
 _PER_IMAGE: Final = {"rows": "images"}
@@ -51,10 +52,11 @@ class Tokens:
     context: object = None
     """Data for the backbone's blocks, the same for all images; methods do not use it."""
     grid: tuple[int, int] | None = None
-    """Rows and columns of the patches that entered the first block; None: they form no grid.
-    A text is one row."""
+    """Rows and columns of the patches at first; None: they form no grid. A text is one row."""
     state: MethodState = field(default_factory=no_state, metadata=_PER_IMAGE)
     token_state: MethodState = field(default_factory=no_state, metadata=_PER_TOKEN)
+    reused: Reused | None = None
+    """What the next block attends with, from `reuse`; gone once it has."""
 
     @classmethod
     def of(
@@ -120,6 +122,15 @@ class Tokens:
         token_state = self.token_state.updated("tokens.with_token_state", tensors, self.x, 2)
         return replace(self, token_state=token_state)
 
+    def reuse(self, weights: Tensor, v: Tensor | None = None) -> Tokens:
+        """Return the tokens, for the block to attend with `weights`, not with weights of its own.
+
+        The last step of a method that acts before the block and declares it in `reuses`. `weights`
+        (B, H, K, M) has a row for each of these K tokens; its columns are those of `v`
+        (B, H, M, d), without which they are these tokens.
+        """
+        return replace(self, reused=Reused(weights, v))
+
     def copy(self) -> Tokens:
         """Return the same tokens with a copy of each tensor that has a row for each image."""
         return replace(self, **self._each(IMAGE_FIELDS, Tensor.clone))
@@ -176,11 +187,11 @@ class Tokens:
     ) -> Tokens:
         """Merge the tokens at `source` (B, R) into those at `into` (B, R), int64.
 
-        Each target becomes the size-weighted mean of itself and its sources; its size becomes the
-        sum of their sizes. With `average=False` only sizes move and the features of the sources are
-        discarded. `order` (B, N - R) lists the positions that stay, in their new order; the default
-        is ascending. Raises KeeprateError for positions that do not exist, unless every token
-        either stays or merges once, and for a target that merges itself.
+        Each target becomes the size-weighted mean of itself and its sources; its size is the sum of
+        theirs. With `average=False` only sizes move; the features of the sources are lost. `order`
+        (B, N - R) lists what stays in its new order, ascending by default. Raises KeeprateError for
+        positions that do not exist, a token that neither stays nor merges once, and a target that
+        merges.
         """
         order = checks.checked_order(source, into, order, self.x)
         return self._merged(source, into, order, average)
@@ -194,6 +205,16 @@ class Tokens:
         if average:
             stay["x"] = self._averaged(stay["x"], source, order, position, size)
         return replace(self, **stay, has_merged=True)
+
+    def absorb(self, into: Tensor) -> Tokens:
+        """Merge each token into the one at `into` (B, N) int64, and remove none; `keep` the rest.
+
+        For methods that merge other numbers of tokens in each image. A token that stays names
+        itself. Raises KeeprateError for positions that do not exist, and for a target that merges.
+        """
+        checks.check_absorbed(into, self.x)
+        x, size = absorbed(self.x, self.size, into)
+        return replace(self, x=x, size=size, owner=self._follow(into), has_merged=True)
 
     def append(self, source: Tensor, x: Tensor) -> Tokens:
         """Put one token with the features `x` (B, C) behind the others, in place of `source`.
@@ -273,16 +294,3 @@ IMAGE_FIELDS: Final = tuple(f.name for f in fields(Tokens) if f.metadata)
 def at_least_float32(dtype: torch.dtype) -> torch.dtype:
     """Return the wider of `dtype` and float32: sizes, means and scores are computed in it."""
     return torch.promote_types(dtype, torch.float32)
-
-
-def take_rows(x: Tensor, index: Tensor) -> Tensor:
-    """Return rows of x (B, N, ...) at index (B, K), as (B, K, ...).
-
-    Copies whole rows, which is several times faster on a CPU than gathering element by element.
-    """
-    if x.dim() == 2:
-        return x.gather(1, index)
-    batch, count, *rest = x.shape
-    first = torch.arange(batch, device=x.device)[:, None] * count
-    rows = x.reshape(batch * count, *rest).index_select(0, (index + first).flatten())
-    return rows.view(batch, index.shape[1], *rest)

@@ -11,15 +11,23 @@ from keeprate import Method, hookimpl
 def keeprate_methods() -> list[type[Method]]:
     """Offer the built-in methods."""
     from .atc import ATC
+    from .ats import ATS
     from .attention_score import AttentionScore
     from .class_attention import ClassAttention
     from .dct import DCT
+    from .diffrate import DiffRate
+    from .downsample import Downsample
     from .dpc_knn import DPCKNN
     from .evit import EViT
     from .fixed import Fixed
+    from .frequency import Frequency
     from .full import Full
+    from .gtp import GTP
     from .k_medoids import KMedoids
+    from .ltmp import LTMP
+    from .mctf import MCTF
     from .norm import Norm
+    from .patch_size import PatchSize
     from .pitome import PiToMe
     from .random_drop import RandomDrop
     from .tofu import ToFu
@@ -27,7 +35,9 @@ def keeprate_methods() -> list[type[Method]]:
     from .zero_tprune import ZeroTPrune
 
     first: list[type[Method]] = [Full, RandomDrop, AttentionScore, ClassAttention, ToMe, ZeroTPrune]
-    return [*first, Norm, Fixed, DCT, EViT, ToFu, PiToMe, ATC, DPCKNN, KMedoids]
+    merging: list[type[Method]] = [ToFu, PiToMe, MCTF, DiffRate, GTP, ATC, DPCKNN, LTMP]
+    others: list[type[Method]] = [Norm, Fixed, DCT, EViT, Frequency, ATS, KMedoids, *merging]
+    return [*first, *others, Downsample, PatchSize]
 
 
 @hookimpl

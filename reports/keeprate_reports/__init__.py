@@ -16,6 +16,7 @@ def keeprate_reports() -> Iterable[type[Report]]:
     """Offer the built-in reports."""
     # imported here, so that the command line starts quickly
     from keeprate_reports.accuracy_plot import AccuracyPlot
+    from keeprate_reports.alike_csv import AlikeCsv
     from keeprate_reports.comparisons_csv import ComparisonsCsv
     from keeprate_reports.csv_table import CsvTable
     from keeprate_reports.findings_file import FindingsFile
@@ -27,6 +28,7 @@ def keeprate_reports() -> Iterable[type[Report]]:
         MarkdownTable,
         CsvTable,
         ComparisonsCsv,
+        AlikeCsv,
         FindingsFile,
         HtmlReport,
         LatexTables,

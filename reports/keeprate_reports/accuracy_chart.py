@@ -22,7 +22,7 @@ from keeprate_reports.cost_chart import (
     score_layers,
     share_axis,
 )
-from keeprate_reports.published_names import sides
+from keeprate_reports.published_names import by_training, sides
 
 _WIDTH, _HEIGHT, _LOW_HEIGHT = 560, 380, 220
 _PANELS = 12
@@ -83,7 +83,8 @@ def _panel(
     group: GroupFindings, choice: Choice, keys: Sequence[SeriesStyle], level: float
 ) -> alt.LayerChart | alt.VConcatChart:
     unit, drawn = unit_of(group), choice.drawn(group)
-    costs = [point.macs / unit.size for point in drawn]
+    macs = [*(point.macs for point in drawn), *(other.macs for other in group.others)]
+    costs = [each / unit.size for each in macs]
     x = alt.X(
         "cost:Q",
         title=cost_title(group.samples, unit.name),
@@ -93,7 +94,7 @@ def _panel(
     low, high = _domain(costs)
     rows = _rows(drawn, choice, unit.size, (high - low) / _WIDTH)
     measured = alt.LayerChart(
-        layer=score_layers(x, keys, _sources(group, rows), _manner(group)),
+        layer=score_layers(x, keys, _sources(group, rows, unit.size), _manner(group)),
         width=_WIDTH,
         height=_HEIGHT,
         title=alt.Title(
@@ -101,14 +102,15 @@ def _panel(
         ),
     )
     printed = [point for point in group.published if not point.read_off]
-    return alt.vconcat(measured, _published(printed)) if printed else measured
+    panels = [_published(points, name) for name, points in by_training(printed).items()]
+    return alt.vconcat(measured, *panels) if panels else measured
 
 
-def _published(points: Sequence[PublishedPoint]) -> alt.LayerChart:
+def _published(points: Sequence[PublishedPoint], training: str) -> alt.LayerChart:
     """Draw what papers print on axes of its own, as papers count costs differently."""
     # names are placed in pixels, so the margin of the scales on both sides is taken off
     room = [int(size / (1 + 2 * _MARGIN)) for size in (_WIDTH, _LOW_HEIGHT)]
-    rows = [
+    rows: list[Row] = [
         {
             "share": point.share_percent,
             "top1": point.top1_percent,
@@ -117,9 +119,11 @@ def _published(points: Sequence[PublishedPoint]) -> alt.LayerChart:
         }
         for point, side in zip(points, sides(points, *room), strict=True)
     ]
-    x = share_axis(_scale([point.share_percent for point in points]))
+    x = share_axis(_scale([point.share_percent or 0.0 for point in points]))
     y = score_axis("top1", PUBLISHED).scale(_scale([point.top1_percent for point in points]))
-    title = alt.Title(f"{points[0].backbone} as published, not measured here", subtitle=_PUBLISHED)
+    title = alt.Title(
+        f"{points[0].backbone} as published, {training}, not measured here", subtitle=_PUBLISHED
+    )
     return alt.LayerChart(
         layer=[
             published_marks(_inline(rows), x).encode(y=y),
@@ -144,7 +148,7 @@ def _manner(group: GroupFindings) -> Manner:
     )
 
 
-def _sources(group: GroupFindings, rows: Sequence[Row]) -> Sources:
+def _sources(group: GroupFindings, rows: Sequence[Row], unit: float) -> Sources:
     front = [row for row in rows if row["front"]]
     level = [{"score": group.unpruned.score.value}] if group.unpruned else []
     return Sources(
@@ -153,6 +157,14 @@ def _sources(group: GroupFindings, rows: Sequence[Row]) -> Sources:
         # a front of a single run has no line to draw
         front=_inline(front if len(front) > 1 else []),
         unpruned=_inline(level),
+        others=_inline(
+            [
+                {"cost": other.macs / unit, "score": other.score.value, "name": other.model}
+                for other in group.others
+            ]
+        )
+        if group.others
+        else None,
     )
 
 
@@ -176,7 +188,8 @@ def _rows(points: Sequence[Point], choice: Choice, unit: float, pixel: float) ->
 def _notes(group: GroupFindings, level: float) -> list[str]:
     unpruned = " Dashed: unpruned." if group.unpruned else ""
     bars = f"Bars: {100 * level:g} % intervals."
-    return [f"{bars} Rings and dots: the Pareto front.{unpruned}", _SIDE_BY_SIDE]
+    smaller = " Diamonds: smaller models, unpruned." if group.others else ""
+    return [f"{bars} Rings and dots: the Pareto front.{unpruned}{smaller}", _SIDE_BY_SIDE]
 
 
 def _undrawn_note(group: GroupFindings, choice: Choice) -> list[str]:

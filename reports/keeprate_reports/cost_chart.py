@@ -21,13 +21,14 @@ class Sources:
     """The data of each layer: rows in the chart itself, or names that a page fills with rows.
 
     Rows have the cost, `score`, `low` and `high`, the `key` of their style and the `line` that
-    joins them; those of `unpruned` have the score alone.
+    joins them; those of `unpruned` have the score alone. `others` are smaller models by `name`.
     """
 
     points: alt.Data
     lines: alt.Data
     front: alt.Data
     unpruned: alt.Data
+    others: alt.Data | None = None
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ def score_layers(
         .encode(x=cost, y=y, color=colours, strokeDash=dash(keys), detail="line:N"),
         *_front(alt.Chart(sources.front).encode(x=cost, y=y), manner.ink),
         marks.encode(y=y, shape=shape(keys, manner.legend)),
+        *([] if sources.others is None else _others(alt.Chart(sources.others), cost, y, manner)),
     ]
 
 
@@ -98,13 +100,23 @@ def score_axis(field: str, title: str) -> alt.Y:
 
 
 def share_axis(scale: alt.Scale) -> alt.X:
-    """Return the axis of published costs, as shares of the same paper's unpruned model."""
-    return alt.X("share:Q", title="% of the paper's own unpruned model", scale=scale)
+    """Return the axis of published costs, as shares of the unpruned model on the same ruler."""
+    return alt.X("share:Q", title="% of the unpruned model, on the paper's ruler", scale=scale)
 
 
 def cost_title(samples: str, unit: str) -> str:
     """Return the title of the cost axis; `samples` says what was classified, such as "images"."""
     return f"Multiply-accumulates per {samples.removesuffix('s')} ({unit})"
+
+
+def _others(others: alt.Chart, cost: alt.X, y: alt.Y, manner: Manner) -> list[alt.Chart]:
+    """Return open diamonds for smaller models that are not reduced, with their names."""
+    placed = others.encode(x=cost, y=y)
+    marks = placed.mark_point(
+        shape="diamond", size=130, filled=False, strokeWidth=1.8, opacity=1, stroke=manner.ink
+    )
+    names = placed.mark_text(dy=-12, fontSize=11, fill=manner.ink).encode(text="name:N")
+    return [marks, names]
 
 
 def _front(front: alt.Chart, ink: Any) -> list[alt.Chart]:

@@ -25,11 +25,15 @@ _FREE = alt.Scale(zero=False, padding=16)
 
 
 def score_chart(
-    cost: str, title: str, metric: str, keys: Sequence[SeriesStyle]
+    cost: str, title: str, metric: str, keys: Sequence[SeriesStyle], *, others: bool = False
 ) -> dict[str, object]:
-    """Return the chart of scores against the column `cost`: intervals, curves, points, front."""
+    """Return the chart of scores against the column `cost`: intervals, curves, points, front.
+
+    With `others` it has smaller models, too.
+    """
     x = alt.X(f"{cost}:Q", title=title, scale=_FREE)
-    sources = Sources(*(alt.NamedData(name) for name in ("points", "lines", "front", "unpruned")))
+    names = ("points", "lines", "front", "unpruned", *(["others"] if others else []))
+    sources = Sources(*(alt.NamedData(name) for name in names))
     bars = alt.condition(_BARS, alt.value(0.45), alt.value(0))
     manner = Manner(
         metric=metric, ink=alt.expr("ink"), paper=alt.expr("paper"), bars=bars, tooltip=_DATUM
@@ -70,6 +74,25 @@ def published_chart(methods: Sequence[str]) -> dict[str, object]:
         _DATUM,
     )
     return _definition(alt.LayerChart(layer=[marks]), _LOW_HEIGHT)
+
+
+def alike_chart(labels: Sequence[str]) -> dict[str, object]:
+    """Return the heat map of one measure of how alike runs are: a cell for each pair, both ways."""
+    axis = alt.Axis(labelLimit=200, labelAngle=-30, domain=False, ticks=False)
+    cells = alt.Chart(alt.NamedData("alike")).encode(
+        x=alt.X("other:N", sort=list(labels), title=None, axis=axis),
+        y=alt.Y("one:N", sort=list(labels), title=None, axis=alt.Axis(labelLimit=200)),
+    )
+    # less than nothing in common is as pale as nothing, and its figure says so
+    scale = alt.Scale(scheme="blues", domain=[0, 1], clamp=True)
+    shaded = cells.mark_rect(tooltip=_DATUM).encode(
+        color=alt.Color("value:Q", scale=scale, legend=None)
+    )
+    dark = alt.condition("datum.value > 0.6", alt.value("white"), alt.value("black"))
+    figures = cells.mark_text(tooltip=_DATUM).encode(
+        text=alt.Text("value:Q", format=".2f"), color=dark
+    )
+    return _definition(alt.LayerChart(layer=[shaded, figures]), 60 + 36 * len(labels))
 
 
 def _definition(chart: alt.LayerChart, height: int, *more: alt.Parameter) -> dict[str, object]:

@@ -10,9 +10,11 @@ from keeprate.analysis.run_table import FindingsTable, Unit, unit_of
 from keeprate_reports import html_rows as rows
 from keeprate_reports.chart_looks import SERIES, SeriesStyle, looks
 from keeprate_reports.cost_chart import cost_title
+from keeprate_reports.html_alike import alike_part
 from keeprate_reports.html_charts import published_chart, score_chart, token_chart
 from keeprate_reports.html_disagreement import disagreement_part
 from keeprate_reports.html_packing import packed
+from keeprate_reports.published_names import by_training
 
 
 def payload(findings: Findings) -> dict[str, object]:
@@ -65,6 +67,10 @@ def _group(group: GroupFindings, keys: Mapping[str, str]) -> dict[str, object]:
         "metric": _metric(group.metric),
         "metrics": [_metric(m) for m in group.metrics if m.name != group.metric.name],
         "unpruned": group.unpruned.score.value if group.unpruned else None,
+        "others": [
+            {"name": other.model, "macs": other.macs / unit.size, "score": other.score.value}
+            for other in group.others
+        ],
         "looks": [vars(style) for style in _styles(group, keys)],
         "charts": _charts(group, unit, _styles(group, keys)),
         "points": packed(
@@ -76,6 +82,7 @@ def _group(group: GroupFindings, keys: Mapping[str, str]) -> dict[str, object]:
         "areas": packed([rows.area_row(area, unit) for area in group.area_differences]),
         "ablations": _ablations(group, unit),
         "tables": [_table(table) for table in group.tables],
+        "alike": alike_part(group.alike),
         "disagreement": disagreement_part(group.disagreement, group.samples),
         "skipped": packed(rows.skipped_rows(group)),
         "provenance": packed([rows.provenance_row(origin) for origin in group.provenance]),
@@ -137,7 +144,11 @@ def _charts(group: GroupFindings, unit: Unit, styles: list[SeriesStyle]) -> dict
     """Return the charts of a group; those without anything to draw are left out."""
     charts: dict[str, object] = {
         "cost": score_chart(
-            "macs", cost_title(group.samples, unit.name), group.metric.axis, styles
+            "macs",
+            cost_title(group.samples, unit.name),
+            group.metric.axis,
+            styles,
+            others=bool(group.others),
         ),
         "tokens": token_chart(styles),
     }
@@ -146,5 +157,8 @@ def _charts(group: GroupFindings, unit: Unit, styles: list[SeriesStyle]) -> dict
             "speed", f"{group.samples.capitalize()} per second", group.metric.axis, styles
         )
     if group.published:
-        charts["published"] = published_chart(sorted({point.method for point in group.published}))
+        charts["published"] = {
+            training: published_chart(sorted({point.method for point in points}))
+            for training, points in by_training(group.published).items()
+        }
     return charts

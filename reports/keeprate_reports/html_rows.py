@@ -51,14 +51,18 @@ def published_row(point: PublishedPoint, unit: Unit) -> Row:
     return {
         "method": point.method,
         "key": point.method,
+        "setting": point.setting,
+        "training": point.training,
         "backbone": point.backbone,
-        "macs": point.macs / unit.size,
+        "macs": point.macs and point.macs / unit.size,
+        "own": point.own_macs and point.own_macs / unit.size,
         "share": point.share_percent,
         "top1": point.top1_percent,
         "speed": point.images_per_second,
         "read": "read off a figure" if point.read_off else "printed",
         "ruler": point.ruler,
         "source": point.source,
+        "note": point.note,
     }
 
 

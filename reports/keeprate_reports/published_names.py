@@ -1,4 +1,4 @@
-"""Place the names of published points in a figure so that none covers another."""
+"""Order published points for figures: by training, their names placed so that none is covered."""
 
 from __future__ import annotations
 
@@ -22,13 +22,22 @@ class _Box:
         return not beside and abs(self.middle - other.middle) < _HIGH
 
 
+def by_training(points: Sequence[PublishedPoint]) -> dict[str, list[PublishedPoint]]:
+    """Return the points whose cost is known, by training: each is drawn on axes of its own."""
+    drawn: dict[str, list[PublishedPoint]] = {}
+    for point in points:
+        if point.share_percent is not None:
+            drawn.setdefault(point.training, []).append(point)
+    return drawn
+
+
 def sides(points: Sequence[PublishedPoint], width: int, height: int) -> list[str]:
     """Return the side of each point that its name is on, "" where neither side is free.
 
     The most accurate points choose first. `width` and `height` are the pixels that the points
-    spread over.
+    spread over. All points have a share.
     """
-    across = _pixels([point.share_percent for point in points], width)
+    across = _pixels([point.share_percent or 0.0 for point in points], width)
     up = _pixels([point.top1_percent for point in points], height)
     occupied = [_Box(x - _MARK / 2, x + _MARK / 2, y) for x, y in zip(across, up, strict=True)]
     sides_of_points = [""] * len(points)

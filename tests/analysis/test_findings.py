@@ -196,11 +196,10 @@ def test_published_points_go_with_their_backbone_alone(store: Store) -> None:
         put(store, make_run("full", backbone=make_backbone(name, f"{number:064d}")))
     deit, digits = findings_of(store).groups
     assert digits.published == ()
-    tome = [p for p in deit.published if p.method == "ToMe" and not p.read_off]
-    (point,) = tome
+    (point,) = [p for p in deit.published if p.method == "ToMe" and p.images_per_second]
     assert (point.macs, point.top1_percent, point.images_per_second) == (2.95e9, 78.9, 2263.9)
     assert point.share_percent == pytest.approx(100 * 2.95 / 4.55)
-    assert point.ruler == "without the patch embedding, as the paper counts"
+    assert point.ruler.startswith("without the patch embedding")
 
 
 def test_provenance_has_a_command_that_the_command_line_takes(store: Store) -> None:

@@ -20,7 +20,7 @@ from battery import (
     randomised,
 )
 from keeprate import KeeprateError, Needs, Place
-from keeprate.backbones.loading import timm as models
+from keeprate.backbones.loading import timm_names
 from keeprate.backbones.loading.load import load_model
 from keeprate.backbones.loading.model_input import ModelInput
 from keeprate.backbones.lookup import adapt
@@ -156,9 +156,9 @@ def test_names_are_looked_up_after_the_families_are_imported(
         def backbones(self) -> None:
             asked.append(timm.is_model("lvvit_s"))
 
-    monkeypatch.setattr(models, "registry", Registry)
+    monkeypatch.setattr(timm_names, "registry", Registry)
     monkeypatch.setattr(timm, "is_model", lambda name: bool(asked))
-    models.check_name("lvvit_s")
+    timm_names.check_name("lvvit_s")
     assert asked == [False]
 
 

@@ -54,10 +54,15 @@ def test_every_command_runs(folder: Path) -> None:
     assert {re.sub(r"^maps-test-\d+", "maps-<image>", name) for name in files} == names
 
 
-def test_the_python_example_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_python_examples_compare_and_draw(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
-    [example] = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
-    exec(compile(example, "pictures.md", "exec"), {})
+    for example in re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL):
+        exec(compile(example, "pictures.md", "exec"), {})
+    printed = [float(each) for each in capsys.readouterr().out.split()]
+    said = [float(each) for each in re.findall(r"(?m)^print\(.*  # (\d\.\d+)", PAGE)]
+    assert printed == pytest.approx(said, abs=1e-3)
     with Image.open("block-11.png") as picture:
         assert np.asarray(picture).any()
 

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from keeprate.cli import keeprate
+from keeprate_reports.alike_csv import AlikeCsv
 from keeprate_reports.comparisons_csv import ComparisonsCsv
 from keeprate_reports.csv_table import CsvTable
 from keeprate_reports.findings_file import FindingsFile
@@ -21,7 +22,7 @@ TEXT = (DOCS / "reports.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
-    "report", [MarkdownTable, CsvTable, ComparisonsCsv, FindingsFile, LatexTables]
+    "report", [MarkdownTable, CsvTable, ComparisonsCsv, AlikeCsv, FindingsFile, LatexTables]
 )
 def test_the_table_names_the_report(report: type) -> None:
     assert f"| `{report.name}` |" in TEXT  # type: ignore[attr-defined]

@@ -21,6 +21,7 @@ from keeprate import api as asking
 from keeprate.cli import keeprate as command
 from keeprate.plugins.registry import registry
 from keeprate.request import Cost, DataSpec, ModelSpec, Request, RunSpec
+from keeprate.resizing import InputMethod
 from keeprate.results.store import Store
 from keeprate.study.build import prepare
 from keeprate_methods.random_drop import RandomDrop
@@ -88,8 +89,11 @@ def test_all_methods_that_fit_run_where_none_is_named() -> None:
         num_classes=10, class_token=False, global_pool="avg",
     )  # fmt: skip
     table = compare(model, "digits", schedules="keep=0.7@1")
-    left_out = {name for name, each in registry().methods.items() if each.cls.requires_class_token}
+    classes = {name: offer.cls for name, offer in registry().methods.items()}
+    left_out = {name for name, cls in classes.items() if cls.requires_class_token}
     assert left_out
+    # these follow no schedule
+    left_out |= {name for name, cls in classes.items() if issubclass(cls, InputMethod)}
     assert set(table.frame["method"]) == set(registry().methods) - left_out
 
 

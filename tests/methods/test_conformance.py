@@ -14,6 +14,7 @@ from keeprate import KeeprateError, Method
 from keeprate.backbones.lookup import adapt
 from keeprate.plugins.parameters import build, parameters_of
 from keeprate.plugins.registry import load, registry
+from keeprate.resizing import InputMethod
 from keeprate.testing import CHECKS, Case, MethodConformance, Verdict, check
 from keeprate.testing.cases import KINDS, MAIN_KINDS
 from keeprate.testing.lookup import subject_of
@@ -112,8 +113,11 @@ def test_what_is_known_to_be_broken_is_tried() -> None:
 def test_a_patch_lives_in_the_same_token_in_any_batch(name: str) -> None:
     """The battery compares which patches are left; here also where they are."""
     case = Case(batch=6)
-    schedule = "18@0,11@2,8@3" if registry().method(name).reduces else None
-    reduced = keeprate.reduce(case.model(), name, schedule, trace=True)
+    cls = registry().method(name)
+    of_tokens = cls.reduces and not issubclass(cls, InputMethod)
+    schedule = "18@0,11@2,8@3" if of_tokens else None
+    budget = "65%" if issubclass(cls, InputMethod) else None
+    reduced = keeprate.reduce(case.model(), name, schedule, budget=budget, trace=True)
     part = torch.tensor([4, 2, 0])
     with torch.inference_mode():
         reduced(case.images(), case.index())

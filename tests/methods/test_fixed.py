@@ -12,7 +12,7 @@ import keeprate
 from keeprate import KeeprateError, Method, Place
 from keeprate.backbones.lookup import adapt
 from keeprate.plugins.parameters import values_of
-from keeprate.reduction.plan import refuse_unsuited
+from keeprate.reduction.suitability import refuse_unsuited
 from keeprate_methods.fixed import Fixed, pattern_order
 from keeprate_methods.random_drop import RandomDrop
 from references.tiny import images_for, random_attention, random_tokens, tiny_vit

@@ -19,6 +19,7 @@ from keeprate_reports.chart_choice import OTHERS
 from keeprate_reports.chart_looks import MUTED, SERIES, SeriesStyle, looks
 from keeprate_reports.chart_places import side_by_side
 from keeprate_reports.html_charts import score_chart
+from keeprate_reports.html_payload import payload
 from keeprate_reports.published_names import sides
 from results_factory import fill, make_backbone, make_run, put
 
@@ -228,10 +229,26 @@ def test_points_lie_within_the_axis(tmp_path: Path) -> None:
 def test_published_points_have_axes_of_their_own_and_say_what_they_are() -> None:
     drawn = chart(make_findings()).to_dict()["concat"][0]["vconcat"]
     marks, *names = drawn[1]["layer"]
-    assert drawn[1]["title"]["text"] == "deit_tiny as published, not measured here"
+    assert drawn[1]["title"]["text"] == "deit_tiny as published, fine-tuned, not measured here"
     assert marks["encoding"]["x"]["field"] == "share"
     assert marks["encoding"]["color"]["value"] == MUTED
     assert {name["encoding"]["text"]["field"] for name in names} == {"name"}
+
+
+def test_results_of_different_trainings_are_never_on_one_axis() -> None:
+    trained = make_published()
+    plain = replace(trained, training="off-the-shelf", top1_percent=70.0)
+    unknown = replace(trained, training="searched", share_percent=None)
+    findings = make_findings()
+    group = replace(findings.groups[0], published=(plain, trained, unknown))
+    changed = replace(findings, groups=(group,))
+    specification = chart(changed).to_dict()
+    _, *printed = specification["concat"][0]["vconcat"]
+    names = [panel["layer"][0]["data"]["name"] for panel in printed]
+    drawn = [[row["top1"] for row in specification["datasets"][name]] for name in names]
+    assert drawn == [[70.0], [71.9]]
+    page: dict[str, Any] = payload(changed)
+    assert list(page["groups"][0]["charts"]["published"]) == ["off-the-shelf", "fine-tuned"]
 
 
 def test_points_read_off_a_figure_are_not_drawn() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from keeprate.request import PRECISIONS
 from keeprate.results import records
-from keeprate.results.records import RunInfo
+from keeprate.results.records import InputInfo, RunInfo
 from keeprate.results.weights_origin import WeightsKind, WeightsOrigin
 from paths import SUPPORT
 from results_factory import make_backbone, make_data, make_run
@@ -92,6 +92,9 @@ OTHER_ROWS = {
     "precision": make_run(precision="bfloat16"),
     "empty last MLP": make_run(empty_last_mlp=True),
     "reduces": make_run(reduces=True),
+    "a smaller input": make_run(
+        input=InputInfo(image_size=(24, 24), patch_size=(4, 4)),
+    ),
 }
 
 

@@ -14,13 +14,24 @@ from disagreement_factory import RUNS, digits_store, index_of, texts_store
 from keeprate.analysis.build import findings_of
 from keeprate.analysis.sections.disagreement_ranking import disagreements
 from keeprate.errors import KeeprateError
-from keeprate.request import Request
+from keeprate.plugins.registry import registry
+from keeprate.request import Cost, Request
 from keeprate.results.store import Store
+from keeprate.study.comparison import MethodAtCost
 from keeprate.visualization import opening_pictures
+from keeprate.visualization.alike_runs import spread
 from keeprate.visualization.disagreement_pictures import Drawn
-from keeprate.visualization.end_pictures import described_end, end_pictures
+from keeprate.visualization.end_pictures import described_end, end_owners, end_pictures
 from keeprate.visualization.opening_pictures import draw_opening
-from keeprate.visualization.token_tracks import ImageTrace, MethodTrace, Prediction, StageTrace
+from keeprate.visualization.token_tracks import (
+    ImageTrace,
+    MethodTrace,
+    Prediction,
+    StageTrace,
+    TokenTracer,
+)
+from picture_factory import source_of
+from references.tiny import tiny_vit
 from run_factory import request
 
 REQUEST = request()
@@ -67,6 +78,46 @@ def test_a_picture_says_what_is_left_of_the_patches(store: Store) -> None:
         assert (merged.patches, merged.dropped) == (64, 0)
         assert merged.merged >= 64 - merged.tokens > 0
         assert sample.unpruned.end is None
+
+
+def test_how_alike_the_runs_are_is_found_out_with_the_pictures(store: Store) -> None:
+    found = findings_of(store).groups[0].alike
+    assert found is not None
+    assert (found.labels, found.images) == (("class-attention", "random", "tome"), 16)
+    by_rank, ranked_and_merged, dropped_and_merged = found.pairs
+    assert (by_rank.first, by_rank.second) == ("class-attention", "random")
+    assert by_rank.kept is not None
+    assert by_rank.kept_by_chance is not None
+    assert abs(by_rank.kept - by_rank.kept_by_chance) < 0.2
+    # one drops, the other merges; tome has no scores
+    assert ranked_and_merged.grouping is None
+    assert dropped_and_merged.scores is None
+
+
+def test_images_that_go_through_a_run_together_end_as_they_do_alone() -> None:
+    source = source_of(tiny_vit())
+    images = source.pick([f"noise/{number}" for number in range(3)])
+    runs = {"class-attention": "18@1,9@2", "tome": "r=3", "zero-tprune": "18@1,9@2", "full": None}
+    wanted = {
+        name: MethodAtCost(registry().method(name)(), Cost(schedule, None))
+        for name, schedule in runs.items()
+    }
+    tracer = TokenTracer(source, wanted)
+    together = tracer.reductions(images)
+    for place, image in enumerate(images):
+        for track, reductions in zip(tracer.trace(image).tracks, together, strict=True):
+            trace = ImageTrace("", None, image.crop, tracer.grid, track.prediction, (track,))
+            assert (reductions.owners[place].numpy() == end_owners(trace, track).ravel()).all()
+            first = track.moments[0].importance if track.moments else None
+            assert (first is None) == (reductions.scores is None)
+            if first is not None and reductions.scores is not None:
+                assert reductions.scores[place].numpy() == pytest.approx(first.ravel())
+
+
+def test_images_to_compare_on_are_spread_over_all() -> None:
+    assert spread(list("abcdefghij"), 3) == ["b", "f", "i"]
+    assert spread(["a", "b"], 16) == ["a", "b"]
+    assert spread([], 16) == spread(["a"], 0) == spread(["a"], -3) == []
 
 
 def test_findings_have_the_pictures(store: Store) -> None:

@@ -16,6 +16,7 @@ from keeprate.backbones.loading.model_input import ModelInput
 from keeprate.data.images import build_transform
 from keeprate.plugins.registry import registry
 from keeprate.request import Cost
+from keeprate.resizing import InputMethod
 from keeprate.results.weights_origin import WeightsKind, WeightsOrigin
 from keeprate.study.comparison import MethodAtCost
 from keeprate.visualization.class_names import class_names
@@ -37,7 +38,9 @@ EVERY = np.arange(25).reshape(5, 5)
 
 
 def methods() -> list[str]:
-    return [name for name, offer in registry().methods.items() if offer.cls.reduces]
+    classes = {name: offer.cls for name, offer in registry().methods.items() if offer.cls.reduces}
+    # those that make the input smaller have no stages to draw
+    return [name for name, cls in classes.items() if not issubclass(cls, InputMethod)]
 
 
 def wanted(method: str | Method, schedule: str = SCHEDULE) -> MethodAtCost:

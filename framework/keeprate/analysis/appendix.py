@@ -69,12 +69,16 @@ def published_table(group: GroupFindings) -> FindingsTable:
     points = group.published
     caption = (
         f"Published of {points[0].backbone}, on each paper's own ruler: costs and accuracies are "
-        "not those of the other tables, and no run is behind them."
+        "not those of the other tables, and no run is behind them. Compare rows of one training "
+        "alone. Counted here: the model with that schedule, without the method's own cost."
     )
     columns = (
         column("Method", points, lambda point: point.method, figures=False, rank=0),
-        column("GMACs", points, lambda point: f"{point.macs / 1e9:.2f}"),
-        column("% of unpruned", points, lambda point: f"{point.share_percent:.1f}"),
+        column("Setting", points, lambda point: point.setting, figures=False),
+        column("Training", points, lambda point: point.training, figures=False),
+        column("GMACs", points, lambda point: _gmacs(point.macs, 2)),
+        column("Counted here", points, lambda point: _gmacs(point.own_macs, 3)),
+        column("% of unpruned", points, _published_share),
         column("Top-1 %", points, lambda point: f"{point.top1_percent:.2f}"),
         column("Images/s", points, _published_speed),
         column("Source", points, lambda point: point.source, figures=False),
@@ -82,6 +86,7 @@ def published_table(group: GroupFindings) -> FindingsTable:
         column(
             "Read off", points, lambda point: "a figure" if point.read_off else "", figures=False
         ),
+        column("Note", points, lambda point: point.note, figures=False),
     )
     return FindingsTable("Published", caption, filled(columns))
 
@@ -252,6 +257,14 @@ def _prediction_text(predicted: PredictedClass | None) -> str:
 
 def _class(number: int, name: str) -> str:
     return f"{name} ({number})" if name else str(number)
+
+
+def _gmacs(macs: float | None, digits: int) -> str:
+    return "" if macs is None else f"{macs / 1e9:.{digits}f}"
+
+
+def _published_share(point: PublishedPoint) -> str:
+    return "" if point.share_percent is None else f"{point.share_percent:.1f}"
 
 
 def _published_speed(point: PublishedPoint) -> str:

@@ -7,15 +7,17 @@ from dataclasses import replace
 
 from ..errors import KeeprateError
 from ..results.labels import labels_of
-from ..results.picture_index import FOLDER, read_index
+from ..results.picture_index import FOLDER, PictureIndex, read_index
 from ..results.store import Store
 from .disagreement import Disagreement
 from .model import Findings, GroupFindings, ReportOptions
+from .other_models import OtherModel
 from .points import group_points
 from .provenance import FailedRun, SkippedSample
 from .runs import LoadedRuns, RunGroup, gather
 from .sections import TABLE_SECTIONS
 from .sections.ablations import ablations
+from .sections.alike import alike
 from .sections.commands import command_of, commands_of
 from .sections.curves import curve_findings, left_out
 from .sections.disagreement import disagreement
@@ -23,6 +25,7 @@ from .sections.equal_cost import equal_cost
 from .sections.overview import methods_in_words, overview, overview_of_group
 from .sections.provenance import provenance
 from .sections.published import published
+from .sections.smaller_models import smaller_models
 from .series import SeriesTable, arrange
 
 
@@ -44,16 +47,21 @@ def findings(evidence: LoadedRuns, options: ReportOptions) -> Findings:
     """
     if not 0 < options.level < 1:
         raise KeeprateError(f"Level {options.level} must lie between 0 and 1: give 0.95.")
+    store = evidence.store
     series_tables = [arrange(group, options.budgets) for group in evidence.groups]
     _check_reference(evidence, series_tables, options)
     pairs = list(zip(evidence.groups, series_tables, strict=True))
-    groups = tuple(_group(group, table, options) for group, table in pairs)
-    disagreements, unread = _disagreements(evidence.store, pairs)
+    index, unread_index = read_index(store.folder / FOLDER)
+    groups = tuple(
+        _group(group, table, options, index, smaller_models(group, evidence.groups, options.level))
+        for group, table in pairs
+    )
+    disagreements, unread = _disagreements(store, pairs, index)
     groups = tuple(
         replace(group, disagreement=finding)
         for group, finding in zip(groups, disagreements, strict=True)
     )
-    failures, problems = _failures(evidence), (*evidence.problems, *unread)
+    failures, problems = _failures(evidence), (*evidence.problems, *unread_index, *unread)
     return Findings(
         options=options,
         overview=overview(groups, failures, problems),
@@ -65,11 +73,11 @@ def findings(evidence: LoadedRuns, options: ReportOptions) -> Findings:
 
 
 def _disagreements(
-    store: Store, pairs: Sequence[tuple[RunGroup, SeriesTable]]
+    store: Store, pairs: Sequence[tuple[RunGroup, SeriesTable]], index: PictureIndex
 ) -> tuple[list[Disagreement | None], list[str]]:
     """Return what each group's runs disagree on, and a line for each file that is unreadable."""
-    index, problems = read_index(store.folder / FOLDER)
     disagreements: list[Disagreement | None] = []
+    problems: list[str] = []
     for group, table in pairs:
         try:
             disagreements.append(disagreement(store, group, table, index))
@@ -91,7 +99,13 @@ def _check_reference(
         raise KeeprateError(f"No method or series '{options.reference}' here: there are {listing}.")
 
 
-def _group(group: RunGroup, series_table: SeriesTable, options: ReportOptions) -> GroupFindings:
+def _group(
+    group: RunGroup,
+    series_table: SeriesTable,
+    options: ReportOptions,
+    index: PictureIndex,
+    others: tuple[OtherModel, ...],
+) -> GroupFindings:
     shared = group_points(group, series_table, options.level)
     curves, areas = curve_findings(series_table, options)
     findings_of_group = GroupFindings(
@@ -107,6 +121,8 @@ def _group(group: RunGroup, series_table: SeriesTable, options: ReportOptions) -
         provenance=tuple(provenance(scored_run) for scored_run in group.runs),
         commands=commands_of(group.runs),
         curves_left_out=left_out(series_table, options),
+        alike=alike(index, group),
+        others=others,
     )
     # made from the other findings of the group
     tables = tuple(filter(None, (section(findings_of_group) for section in TABLE_SECTIONS)))

@@ -13,9 +13,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from .alike import Alike
 from .disagreement import Disagreement
 from .metrics import MetricInfo
+from .other_models import OtherModel
 from .provenance import FailedRun, Provenance, SkippedSample
+from .published_point import PublishedPoint as PublishedPoint
 from .run_table import FindingsTable
 
 FINDINGS_VERSION: Final = 2
@@ -107,26 +110,6 @@ class Point:
 
 
 @dataclass(frozen=True)
-class PublishedPoint:
-    """A result as a paper prints it; it is never mixed with measured results.
-
-    `macs` are what the paper calls FLOPs; `ruler` says what the paper counts. `share_percent` is
-    the share of the paper's own unpruned model, counted in the same way. `read_off` is true for
-    points that were read off a figure.
-    """
-
-    backbone: str
-    method: str
-    macs: float
-    share_percent: float
-    top1_percent: float
-    images_per_second: float | None
-    read_off: bool
-    ruler: str
-    source: str
-
-
-@dataclass(frozen=True)
 class SeriesAtCost:
     """A series at one budget: one run, or several seeds of it combined.
 
@@ -153,9 +136,8 @@ class SeriesAtCost:
 class EqualCost:
     """The series that were run at one budget, the best first.
 
-    `budget` is the text that was asked for, or the cost itself; `macs` is what it allows.
-    `reference` is the series that the others are compared with; `absent` are the series of the
-    group that were not run at this budget.
+    `budget` is the text that was asked for, or the cost itself; `macs` is what it allows. Others
+    are compared with the series `reference`; `absent` are those that were not run at this budget.
     """
 
     budget: str
@@ -266,7 +248,8 @@ class GroupFindings(GroupPoints):
 
     `overview` are sentences. `commands` compute the whole group again. `curves_left_out` are series
     without a curve because there are too many. `disagreement` is None where no two runs have the
-    same cost. `tables` are those of `TABLE_SECTIONS`, which every report lays out alike.
+    same cost, `alike` where no pictures were drawn of them. `tables` are those of `TABLE_SECTIONS`,
+    which every report lays out in their order. `others` are smaller models, unpruned.
     """
 
     published: tuple[PublishedPoint, ...]
@@ -281,6 +264,8 @@ class GroupFindings(GroupPoints):
     tables: tuple[FindingsTable, ...] = ()
     curves_left_out: tuple[str, ...] = ()
     disagreement: Disagreement | None = None
+    alike: Alike | None = None
+    others: tuple[OtherModel, ...] = ()
 
 
 @dataclass(frozen=True)

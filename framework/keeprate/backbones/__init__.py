@@ -25,8 +25,9 @@ def keeprate_backbones() -> list[type[Backbone]]:
     from .timm.relative_position import TimmRelPos
     from .timm.vit import TimmViT
     from .timm.volo import TimmVOLO
+    from .torchvision.vit import TorchvisionViT
 
     timm = [TimmViT, TimmHybrid, TimmNaFlex, TimmEva, TimmBeit, TimmRelPos]
     staged = [TimmLVViT, TimmPiT, TimmVOLO]
     huggingface = [HFViT, HFDinov2, HFDinov3, HFBeit, HFSiglip, HFBert, HFDistilBert]
-    return [*timm, *staged, *huggingface]
+    return [*timm, *staged, *huggingface, TorchvisionViT]

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
 from ..tokens import Tokens, at_least_float32
+from .fused_attention import FusedCalls
 
 
 def size_weighted(tokens: Tokens, pool: str, include_prefix: bool) -> Tensor:
@@ -32,21 +32,27 @@ def size_weighted(tokens: Tokens, pool: str, include_prefix: bool) -> Tensor:
     start = 0 if include_prefix else tokens.num_prefix
     total = weight[:, start:].sum(dim=1, keepdim=True)
     weight = weight * (tokens.count - start) / total  # the model's mean divides by that count
+    weight[:, :start] = 1  # tokens that are in no mean may be read on their own
     return tokens.x * weight[..., None].to(tokens.x.dtype)
 
 
-class SizeMask(TorchFunctionMode):
+class SizeMask(FusedCalls):
     """Adds `mask` (B, 1, 1, N) to the logits of every fused attention call inside it."""
 
     def __init__(self, mask: Tensor) -> None:
         super().__init__()
         self.mask = mask
 
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        """Call `func` as it was called, but give fused attention the mask."""
-        options = dict(kwargs or {})
-        if func is F.scaled_dot_product_attention:
-            options["attn_mask"] = self.mask  # the pooling has no mask of its own to keep
-        return func(*args, **options)
+    def attend(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attn_mask: Tensor | None = None,
+        *options: Any,
+        **named_options: Any,
+    ) -> Tensor:
+        """Return what the call returns with the mask; the pooling has none of its own to keep."""
+        return F.scaled_dot_product_attention(
+            query, key, value, self.mask, *options, **named_options
+        )

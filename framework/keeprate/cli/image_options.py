@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 IMAGES = click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
 OPTIONS = (
-    click.option("--model", metavar="NAME", help="timm's, or hf:FOLDER; default: the data's own."),
+    click.option(
+        "--model", metavar="NAME", help="timm's, torchvision:NAME, hf:FOLDER; else the data's."
+    ),
     click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="Its weights."),
     click.option(
         "--image-size", type=ImageSize(), metavar="PIXELS", help="Side, or HEIGHTxWIDTH, of images."

@@ -36,9 +36,10 @@ def draw_pictures(requests: Sequence[Request], folder: Path, tally: StudyOutcome
         reason = " ".join(str(error).split()) or type(error).__name__
         click.echo(f"No pictures: {reason}", err=True)
         return False
-    if drawn is None or not drawn.group.samples:
+    if drawn is None:
         return False
     for line in drawn.warnings:
         click.echo(f"Warning: {line}.", err=True)
-    click.echo(f"Drew {len(drawn.group.samples)} images into {folder / FOLDER}")
+    if drawn.group.samples:
+        click.echo(f"Drew {len(drawn.group.samples)} images into {folder / FOLDER}")
     return True

@@ -55,8 +55,14 @@ class Contents:
     software: Mapping[str, str]
 
     @classmethod
-    def of(cls, data: DataSet, given: ModelInput) -> Contents:
-        """Describe the crops that a transform for `given` makes of all samples of `data`."""
+    def of(cls, data: DataSet, given: ModelInput, size: tuple[int, int] | None = None) -> Contents:
+        """Describe the crops that a transform for `given` makes of all samples of `data`.
+
+        `size` is as for `build_transform`: in the model's own proportions, the crops are those of
+        a model of that size.
+        """
+        (height, width), (rows, columns) = given.image_size, size or given.image_size
+        squeezed = f" of {height} x {width}" if height * columns != width * rows else ""
         return cls(
             format_version=FORMAT_VERSION,
             data=data.name,
@@ -64,10 +70,10 @@ class Contents:
             fingerprint=data.fingerprint(),
             source=data_source(data),
             images=len(data.samples()),
-            image_size=given.image_size,
+            image_size=(rows, columns),
             interpolation=given.interpolation,
             crop_pct=given.crop_pct,
-            crop_mode=given.crop_mode,
+            crop_mode=f"{given.crop_mode}{squeezed}",
             fill=given.fill if given.crop_mode == "border" else (),
             software=_software(),
         )
@@ -86,8 +92,9 @@ class Contents:
 class DecodedCache:
     """Returns the crops of a data set's samples: decoded the first time, read afterwards.
 
-    Call it with a sample's index for its crop (3, H, W) uint8. `note` says where the crops are kept
-    and how many there are. A crop that does not fit its checksum is decoded again, with a warning.
+    Call it with a sample's index for its crop (3, H, W) uint8, and with what decodes an image, if
+    it is decoded for others as well. `note` says where the crops are kept and how many there are. A
+    crop that does not fit its checksum is decoded again, with a warning.
     """
 
     def __init__(self, data: DataSet, crop: Callable[[Tensor], Tensor], file: CropFile) -> None:
@@ -102,16 +109,18 @@ class DecodedCache:
         given: ModelInput,
         crop: Callable[[Tensor], Tensor],
         indices: Sequence[int],
+        size: tuple[int, int] | None = None,
     ) -> DecodedCache:
         """Open the cache of `data` in `folder`, with space for the samples at `indices`.
 
-        `crop` is the first step of the transform for `given`. Runs on different samples share a
-        file. A file that is damaged, or has other pixels than images that are decoded to compare,
-        is built anew. Raises KeeprateError for a folder that cannot be written to or has too little
-        space; the crops in a folder that can only be read are still used.
+        `crop` is the first step of the transform for `given` and `size`. Runs on different samples
+        share a file. A file that is damaged, or has other pixels than images that are decoded to
+        compare, is built anew. Raises KeeprateError for a folder that cannot be written to or has
+        too little space; the crops in a folder that can only be read are still used.
         """
-        contents = Contents.of(data, given)
-        file = CropFile(folder / f"{contents.key}.uint8", (contents.images, 3, *given.image_size))
+        contents = Contents.of(data, given, size)
+        shape = (contents.images, 3, *contents.image_size)
+        file = CropFile(folder / f"{contents.key}.uint8", shape)
         cache = cls(data, crop, file)
         with explained(folder):
             exists = file.path.exists()
@@ -124,7 +133,7 @@ class DecodedCache:
         cache.note = cache._summary(indices, fault)
         return cache
 
-    def __call__(self, index: int) -> Tensor:
+    def __call__(self, index: int, decode: Callable[[int], Tensor] | None = None) -> Tensor:
         # asked before reading: another process may write the crop at any moment, and a crop that
         # is only missing must not be taken for a damaged one
         is_kept = self.file.holds(index)
@@ -132,7 +141,7 @@ class DecodedCache:
             return crop
         if is_kept:
             self._warn("holds a damaged image, which is decoded again")
-        crop = self.crop(self.data.image(index))
+        crop = self.crop((decode or self.data.image)(index))
         self._keep(index, crop)
         return crop
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -42,8 +42,11 @@ class ImageTransform:
         return self.finish(self.crop(image))
 
 
-def build_transform(spec: ModelInput) -> ImageTransform:
+def build_transform(spec: ModelInput, size: tuple[int, int] | None = None) -> ImageTransform:
     """Return timm's evaluation transform: (3, H, W) uint8 to (3, *image_size) float32.
+
+    With a `size`, it shows the same part of the image at another height and width: as a model of
+    that size would see it where the sides are in proportion, squeezed where they are not.
 
     Sizes, rounding and crops are those of `timm.data.create_transform`, which resizes with Pillow.
     Here tensors are resized, with antialiasing, and few values differ (by 0.003 of 255 in the
@@ -58,7 +61,18 @@ def build_transform(spec: ModelInput) -> ImageTransform:
         raise KeeprateError(f"Crop mode '{spec.crop_mode}' is not among {', '.join(CROP_MODES)}.")
     normalize = v2.Normalize(mean=list(spec.mean), std=list(spec.std))
     finish = v2.Compose([v2.ToDtype(torch.float32, scale=True), normalize])
-    return ImageTransform(_ResizeAndCrop(spec), finish)
+    return ImageTransform(_ResizeAndCrop(spec, size or spec.image_size), finish)
+
+
+def resized_image(image: Tensor, size: tuple[int, int], spec: ModelInput) -> Tensor:
+    """Return an image (..., H, W) at another height and width, resized as the transform does."""
+    resized: Tensor = functional.resize(
+        image,
+        list(size),
+        interpolation=v2.InterpolationMode(spec.interpolation),
+        antialias=True,
+    )
+    return resized
 
 
 @dataclass(frozen=True)
@@ -66,21 +80,25 @@ class _ResizeAndCrop:
     """The first step of the transform; a class, since a closure cannot be pickled for workers."""
 
     spec: ModelInput
+    size: tuple[int, int]
 
     def __call__(self, image: Tensor) -> Tensor:
         spec = self.spec
         if spec.crop_mode == "center":
             image = _cut_to_middle(image)
-        image = functional.resize(
-            image,
-            list(_resize_goal(spec, image.shape[-2], image.shape[-1])),
-            interpolation=v2.InterpolationMode(spec.interpolation),
-            antialias=True,
-        )
+        image = resized_image(image, self._goal(image.shape[-2], image.shape[-1]), spec)
         if spec.crop_mode == "border":
-            image = _add_border(image, spec)
-        cropped: Tensor = functional.center_crop(image, list(spec.image_size))
+            image = _add_border(image, replace(spec, image_size=self.size))
+        cropped: Tensor = functional.center_crop(image, list(self.size))
         return cropped
+
+    def _goal(self, height: int, width: int) -> tuple[int, int]:
+        """Return the height and width to resize to, each as if the other side went with it."""
+        rows, columns = self.spec.image_size
+        tall, wide = self.size
+        by_height = replace(self.spec, image_size=(tall, round(tall * columns / rows)))
+        by_width = replace(self.spec, image_size=(round(wide * rows / columns), wide))
+        return _resize_goal(by_height, height, width)[0], _resize_goal(by_width, height, width)[1]
 
 
 def _cut_to_middle(image: Tensor) -> Tensor:

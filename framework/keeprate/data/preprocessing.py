@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,8 +17,8 @@ from ..backbones.loading.stated_input import input_note
 from ..dataset import DataSet, TextDataSet
 from ..errors import KeeprateError
 from .image_cache import DecodedCache
-from .images import build_transform
-from .samples import ImageSamples, SeenImages
+from .images import build_transform, resized_image
+from .samples import ImageSamples, SeenImages, SizedImages
 from .texts import TextInput, TextSamples
 
 
@@ -48,30 +49,50 @@ class ImagePreparation:
     note: str | None = None
     """What a weights file tells against it."""
 
-    def prepare(self, indices: Sequence[int], cache: Path | None = None) -> Preprocessed:
+    def prepare(
+        self,
+        indices: Sequence[int],
+        cache: Path | None = None,
+        sizes: Collection[tuple[int, int]] = (),
+    ) -> Preprocessed:
         """Return the samples at `indices`, whose decoded images are kept in the folder `cache`.
 
+        `sizes` are all (height, width) in pixels that some run sees, by default the model's own.
         Raises KeeprateError for a folder that cannot be written to or is too small, before anything
         is decoded.
         """
-        samples, note = self._samples(indices, cache)
+        samples, note = self._samples(indices, cache, sizes)
         # the cache gives the same pixels, so the description, and a run's id, leave it out
         return Preprocessed(
             samples, asdict(self.given), {self.given.image_size: len(samples)}, note
         )
 
     def _samples(
-        self, indices: Sequence[int], cache: Path | None
+        self, indices: Sequence[int], cache: Path | None, sizes: Collection[tuple[int, int]]
     ) -> tuple[ImageSamples, str | None]:
-        transform = build_transform(self.given)
+        own = self.given.image_size
+        seen = [self._seen(size, indices, cache) for size in sorted({own, *sizes})]
+        by_size = {size: images for size, images, _ in seen}
+        notes = [note for _, _, note in seen if note is not None]
+        resize = partial(resized_image, spec=self.given)
+        load = SizedImages(own, by_size, tuple(by_size), resize)
+        samples = ImageSamples(self.data, build_transform(self.given).finish, indices, load=load)
+        # of one size alone they are tensors
+        return samples.at(by_size), " ".join(dict.fromkeys(notes)) or None
+
+    def _seen(
+        self, size: tuple[int, int], indices: Sequence[int], cache: Path | None
+    ) -> tuple[tuple[int, int], SeenImages, str | None]:
+        """Return a size, what a model sees at it, and a note on where that is kept."""
+        transform = build_transform(self.given, size)
         images = SeenImages(self.data, transform.crop)
-        note: str | None = None
-        if cache is not None and self.data.embedded:
+        if cache is None:
+            return size, images, None
+        if self.data.embedded:
             note = f"The images of '{self.data.name}' are in memory: none are kept in {cache}."
-        elif cache is not None:
-            kept = DecodedCache.open(cache, self.data, self.given, transform.crop, indices)
-            images, note = replace(images, kept=kept), kept.note
-        return ImageSamples(self.data, transform.finish, indices, load=images), note
+            return size, images, note
+        kept = DecodedCache.open(cache, self.data, self.given, transform.crop, indices, size)
+        return size, replace(images, kept=kept), kept.note
 
 
 @dataclass(frozen=True)
@@ -82,8 +103,13 @@ class TextPreparation:
     given: TextInput
     note: None = None
 
-    def prepare(self, indices: Sequence[int], cache: Path | None = None) -> Preprocessed:
-        """Return the samples at `indices`, with all texts as tokens; `cache` is not used."""
+    def prepare(
+        self,
+        indices: Sequence[int],
+        cache: Path | None = None,
+        sizes: Collection[tuple[int, int]] = (),
+    ) -> Preprocessed:
+        """Return the samples at `indices`, with all texts as tokens; only images use the rest."""
         samples = TextSamples(self.data, self.given, indices)
         transform = {
             "tokenizer": type(self.given.tokenizer).__name__,

@@ -12,10 +12,10 @@ from ..backbones.loading.loaded import LoadedModel
 from ..backbones.lookup import adapt
 from ..dataset import DataSet
 from ..reduction.macs import count
-from ..reduction.plan import suits
 from ..reduction.proof import require_proof
 from ..reduction.reduced_model import ReducedModel
 from ..reduction.shared_forward import shared_macs
+from ..reduction.suitability import suits
 from ..request import ModelSpec, Request
 from ..study.build import build_data, build_model, build_run
 from ..study.comparison import Comparison

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from ..results.atomic_files import explained
-from ..results.records import Measured, RunInfo, to_json
+from ..results.record import to_json
+from ..results.records import Measured, RunInfo
 from .events import (
     ComparisonLeft,
     ComparisonStarted,

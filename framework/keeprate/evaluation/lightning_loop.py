@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
-from torch import OutOfMemoryError, Tensor
+from torch import OutOfMemoryError, Tensor, nn
 from torch.utils.data import DataLoader
 
 from ..analysis.metrics import compared_metric
@@ -72,9 +72,8 @@ class PassLoop(lightning.LightningModule):
     def __init__(self, work: Pass, options: LoopOptions, sink: RowSink) -> None:
         super().__init__()
         self.work, self.options, self.sink = work, options, sink
-        first = next(iter(work.models.values()))
-        # all runs share this model: as a submodule, Lightning moves and casts it once
-        self.model = first.backbone.model
+        # runs share their models: as submodules, Lightning moves and casts each once
+        self.shared_models = nn.ModuleList({model.model for model in work.models.values()})
         self.forward_all = SharedForward(work.models)
         # the unpruned run first: the other rows of a batch need its logits
         self.names = sorted(work.models, key=lambda name: name != work.unpruned)

@@ -27,10 +27,12 @@ from .rows import RunRows, outcome_of
 def pass_of(comparison: Comparison, task: Task, reference: Logits | None) -> Pass:
     """Return the pass that computes a task; `reference` are the unpruned model's logits."""
     models = {job.id: job.model for job in comparison.jobs if job.id in task.ids}
-    unpruned = comparison.unpruned.id
+    unpruned, samples = comparison.unpruned.id, comparison.samples
+    if isinstance(samples, ImageSamples):  # at no size that these runs do not see
+        samples = samples.at({model.backbone.image_size for model in models.values()})
     if unpruned in models:
-        return Pass(models, comparison.samples, task.positions, unpruned=unpruned)
-    return Pass(models, comparison.samples, task.positions, reference=reference)
+        return Pass(models, samples, task.positions, unpruned=unpruned)
+    return Pass(models, samples, task.positions, reference=reference)
 
 
 def run_pass(work: Pass, options: LoopOptions, sink: RowSink) -> bool:

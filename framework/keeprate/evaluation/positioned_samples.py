@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -35,7 +35,7 @@ class PositionedSamples(Dataset[Any]):
             reason = f"{type(error).__name__}: {error}"
             raise SampleError(f"Sample '{self._id(position)}' cannot be read: {reason}") from error
         # one such image would spoil the figures of every run
-        if isinstance(item[0], Tensor) and not bool(item[0].isfinite().all()):
+        if not all(bool(part.isfinite().all()) for part in _images(item[0])):
             raise SampleError(
                 f"The image of sample '{self._id(position)}' has values that are not finite (NaN "
                 "or infinity): mend it, or leave it out of the data set."
@@ -44,3 +44,10 @@ class PositionedSamples(Dataset[Any]):
 
     def _id(self, position: int) -> str:
         return self.samples.data.samples()[self.samples.indices[position]].id
+
+
+def _images(inputs: Any) -> Collection[Tensor]:
+    """Return the images of a sample, one or one of each size; none of a text."""
+    if isinstance(inputs, Tensor):
+        return [inputs]
+    return [part for size, part in inputs.items() if isinstance(size, tuple)]

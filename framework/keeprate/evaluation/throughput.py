@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 import torch
 
 from .._devices import device_name, device_of
-from ..backbone import Inputs
+from ..backbone import Backbone, Inputs
 from ..reduction.reduced_model import ReducedModel
 from ..results.records import Throughput
 
@@ -42,7 +42,7 @@ def measure_together(
     most_seconds: float = MOST_SECONDS,
     watch: Watcher = lambda turn, share: True,
 ) -> list[Throughput]:
-    """Time forward passes of reduced models of one backbone and of its plain model, in turns.
+    """Time forward passes of reduced models of one model and of the plain model, in turns.
 
     A round is one batch of each, on random inputs; the first one warms up and does not count. The
     ratio is the median over rounds of (plain seconds / reduced seconds). At least three rounds
@@ -55,13 +55,19 @@ def measure_together(
     kind, _, mode = precision.partition("-")
     # with mixed precision the weights stay in float32, and autocast chooses for each operation
     weights_dtype = torch.float32 if mode == "mixed" else DTYPES[kind]
-    for reduced in models:
-        reduced.eval().to(device=device, dtype=weights_dtype)
-    backbone = models[0].backbone
-    inputs = backbone.example(batch_size)
+    plain = models[0].plan.own
+    for model in [plain.model, *models]:
+        model.eval().to(device=device, dtype=weights_dtype)
+    # images of the size that each sees: making them smaller is part of preparing them
+    examples = {
+        backbone.image_size: backbone.example(batch_size) for backbone in _backbones(models)
+    }
     mixed = torch.autocast(device.type, DTYPES[kind]) if mode == "mixed" else nullcontext()
-    turns: list[Callable[[Inputs], object]] = [backbone.plain, *models]
-    timers = [_timed(model, inputs, device, mixed) for model in turns]
+    turns: list[tuple[Callable[[Inputs], object], Backbone]] = [(plain.plain, plain)]
+    turns += [(reduced, reduced.backbone) for reduced in models]
+    timers = [
+        _timed(model, examples[backbone.image_size], device, mixed) for model, backbone in turns
+    ]
     counted = _in_turns(timers, rounds, most_seconds, watch)
     if len(counted) < min(_LEAST_ROUNDS, rounds):
         return []
@@ -70,6 +76,10 @@ def measure_together(
         _throughput(plain_seconds, seconds, device_name(device), precision, batch_size)
         for seconds in all_seconds
     ]
+
+
+def _backbones(models: Sequence[ReducedModel]) -> list[Backbone]:
+    return [models[0].plan.own, *(model.backbone for model in models)]
 
 
 def speed_unknown(count: int) -> str:

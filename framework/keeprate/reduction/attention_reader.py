@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
-from ..attention import Attention, AttentionBias, chunks
-from ..backbones.fused_attention import switched_on
+from ..attention import Attention, AttentionBias, Reweighing, chunks
+from ..backbones.fused_attention import FusedCalls, switched_on
 from ..errors import KeeprateError
 from ..method import Method, Needs, Stage, has_score
 from ..tokens import Tokens
 from .method_calls import checked_score, score_in_chunks
+
+
+class LookedAhead(Exception):
+    """Ends a block's attention once it has been read, before its output is computed."""
 
 
 class AttentionReader:
@@ -26,6 +28,8 @@ class AttentionReader:
     It adds `mask` (B, 1, 1, N) to the logits, looks up the relative positions of the tokens that
     remain, and shows queries, keys and values to the method of a `stage`. Where none of these is
     needed, the block runs unchanged. A block makes `maps` fused calls, one for each attention map.
+    The output is computed with the weights that `reweighing` makes, or that the tokens reuse. A
+    reader that looks `ahead` raises LookedAhead where the last output would be computed.
     """
 
     def __init__(
@@ -36,9 +40,11 @@ class AttentionReader:
         stage: Stage | None = None,
         *,
         maps: int = 1,
+        reweighing: Reweighing | None = None,
+        ahead: bool = False,
     ) -> None:
         self.tokens, self.mask, self.method, self.stage = tokens, mask, method, stage
-        self.maps = maps
+        self.maps, self.reweighing, self.ahead = maps, reweighing, ahead
         self.calls: list[Attention] = []
 
     @contextmanager
@@ -52,7 +58,8 @@ class AttentionReader:
         because the attention can only be reached in a fused call.
         """
         position = self.tokens.position if relative else None
-        if self.method is None and self.mask is None and position is None:
+        changes = (self.method, self.mask, position, self.reweighing, self.tokens.reused)
+        if all(change is None for change in changes):
             # the block then runs exactly the model's own code, bit for bit
             yield
             return
@@ -80,28 +87,39 @@ class AttentionReader:
                 f"Block {self.stage.block} made {len(self.calls)} fused attention calls where "
                 f"{self.maps} were expected: its attention cannot be read."
             )
-        if self.maps == 1:
-            return self.calls[0]
-        joined = _join_maps(self.calls)
-        # scores combine all heads, so they can only be computed after the last map was read
-        if has_score(self.method) and not self.method.scores_block_output:
-            joined.given_score = score_in_chunks(self.method, self.tokens, joined, self.stage)
-        return joined
+        seen = self.calls[0] if self.maps == 1 else _join_maps(self.calls)
+        # of several maps scores combine all heads, and a look ahead ends before there is an output
+        missing = has_score(self.method) and not self.method.scores_block_output
+        if missing and seen.given_score is None:
+            seen.given_score = score_in_chunks(self.method, self.tokens, seen, self.stage)
+        return seen
 
     def attend(self, seen: Attention, dropout_p: float) -> Tensor:
         """Return the output (B, H, N, d) of one fused call; compute the method's scores with it."""
         self.calls.append(seen)
+        if (reused := self.tokens.reused) is not None:
+            return _weighted(reused.weights, reused.v, seen.v, dropout_p)
+        if self.ahead:
+            if len(self.calls) == self.maps:
+                raise LookedAhead
+            return _run_fused(seen, dropout_p)
         method, stage = self.method, self.stage
         if method is None or stage is None or self.maps > 1 or method.scores_block_output:
-            return _run_fused(seen, dropout_p)
-        if method.needs < Needs.WEIGHTS:  # the fused kernel is faster than explicit weights
-            out = _run_fused(seen, dropout_p)
-            if has_score(method):
-                seen.given_score = checked_score(method, self.tokens, seen, stage)
-            return out
-        if has_score(method):
+            return self._output(seen, dropout_p)
+        if has_score(method) and (method.needs is Needs.WEIGHTS or self.reweighing is not None):
             return self._attend_in_chunks(seen, dropout_p, method, stage)
-        return _weighted_values(seen, dropout_p)
+        if method.needs is Needs.WEIGHTS:
+            return _weighted(seen.weights, None, seen.v, dropout_p)
+        out = self._output(seen, dropout_p)
+        if has_score(method):
+            seen.given_score = checked_score(method, self.tokens, seen, stage)
+        return out
+
+    def _output(self, seen: Attention, dropout_p: float) -> Tensor:
+        """Return the output (B, H, N, d); the fused kernel is faster than explicit weights."""
+        if self.reweighing is None:
+            return _run_fused(seen, dropout_p)
+        return torch.cat([_explicit(seen.rows(images), dropout_p) for images in chunks(seen.q)])
 
     def _attend_in_chunks(
         self, attention: Attention, dropout_p: float, method: Method, stage: Stage
@@ -110,27 +128,20 @@ class AttentionReader:
         outputs, scores = [], []
         for images in chunks(attention.q):
             part = attention.rows(images)
-            outputs.append(_weighted_values(part, dropout_p))
+            outputs.append(_explicit(part, dropout_p))
             scores.append(checked_score(method, self.tokens.rows(images), part, stage))
         attention.given_score = torch.cat(scores)
         return torch.cat(outputs)
 
 
-class _FusedCalls(TorchFunctionMode):
-    """Answers the fused attention calls made inside it; all other functions run as usual."""
+class _FusedCalls(FusedCalls):
+    """Shows the fused attention calls made inside it to a reader, with what a reader adds."""
 
     def __init__(self, reader: AttentionReader, x_pre: Tensor, position: Tensor | None) -> None:
         super().__init__()
         self.reader, self.x_pre, self.position = reader, x_pre, position
 
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        if func is F.scaled_dot_product_attention:
-            return self._attend(*args, **(kwargs or {}))
-        return func(*args, **(kwargs or {}))
-
-    def _attend(
+    def attend(
         self,
         query: Tensor,
         key: Tensor,
@@ -153,7 +164,10 @@ class _FusedCalls(TorchFunctionMode):
         position = None if attn_mask is None else self.position
         bias = AttentionBias(attn_mask, position, self.reader.mask)
         needs = Needs.NOTHING if self.reader.method is None else self.reader.method.needs
-        attention = Attention(query, key, value, actual_scale, bias, self.x_pre, needs)
+        reweighing = self.reader.reweighing
+        attention = Attention(
+            query, key, value, actual_scale, bias, self.x_pre, needs, reweighing=reweighing
+        )
         return self.reader.attend(attention, dropout_p)
 
 
@@ -172,9 +186,15 @@ def _run_kernel(attention: Attention, dropout_p: float) -> Tensor:
     )
 
 
-def _weighted_values(attention: Attention, dropout_p: float) -> Tensor:
-    weights = attention.weights
-    return (F.dropout(weights, dropout_p) if dropout_p else weights) @ attention.v
+def _explicit(attention: Attention, dropout_p: float) -> Tensor:
+    return _weighted(attention.all_weights(), None, attention.v, dropout_p)
+
+
+def _weighted(weights: Tensor, v: Tensor | None, own: Tensor, dropout_p: float) -> Tensor:
+    """Return weights (B, H, K, M) times the values `v` (B, H, M, d), or the block's `own`."""
+    values = own if v is None else v
+    weights = weights.to(values.dtype)
+    return (F.dropout(weights, dropout_p) if dropout_p else weights) @ values
 
 
 def _join_maps(calls: list[Attention]) -> Attention:

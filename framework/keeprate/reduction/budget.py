@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from typing import Generic, TypeVar
 
 from ..costs import TOLERANCE, gmacs
 from ..errors import KeeprateError
-from ..method import Stage
+
+Found = TypeVar("Found")
+"""What a scale stands for: stages, or sizes of the input."""
 
 _LARGEST_SCALE = 2.0**16
 """Far beyond the scale at which a schedule has removed all that it can."""
 
 
 @dataclass(frozen=True)
-class Solution:
-    """The stages found, their cost, and the next higher cost (None if nothing costs more)."""
+class Solution(Generic[Found]):
+    """What was found, its cost, and the next higher cost (None if nothing costs more)."""
 
-    stages: tuple[Stage, ...]
+    found: Found
     macs: int
     next_macs: int | None
     budget_macs: int
@@ -38,19 +41,20 @@ class Solution:
 
 
 def solve(
-    make: Callable[[float], tuple[Stage, ...]],
-    price: Callable[[tuple[Stage, ...]], int],
+    make: Callable[[float], Found],
+    price: Callable[[Found], int],
     allowed: int,
     what: str,
     *,
     or_cheapest: bool = False,
-) -> Solution:
-    """Return the costliest stages that cost at most `allowed` multiply-accumulates.
+) -> Solution[Found]:
+    """Return the costliest that costs at most `allowed` multiply-accumulates.
 
-    `make` gives the stages at a scale (0 removes nothing, a larger scale removes more), `price`
-    their total MACs, overhead included; `what` names the schedule in errors. Raises KeeprateError
-    if the budget is out of reach; the error names the costs that can be reached. With `or_cheapest`
-    the function returns the cheapest stages instead of raising this error.
+    `make` gives the stages, or what else is hashable, at a scale (0 removes nothing, a larger scale
+    removes more), `price` their total MACs, overhead included; `what` names the schedule in errors.
+    Raises KeeprateError if the budget is out of reach; the error names the costs that can be
+    reached. With `or_cheapest` the function returns the cheapest stages instead of raising this
+    error.
     """
 
     priced = cache(price)  # most scales tried make stages that were tried before

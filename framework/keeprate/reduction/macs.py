@@ -7,13 +7,13 @@ products are counted separately, as overhead. Norms, activations, softmax and so
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 from ..backbone import Backbone, BlockCost
 from ..backbones.lookup import adapt
-from ..method import Method, Place, Shape, Stage
+from ..method import Method, Needs, Place, Reuse, Shape, Stage
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -140,8 +140,10 @@ def tokens_per_block(
         if method is not None and block in keep:
             reduced = method.left_after(left - backbone.num_prefix, keep[block])
             reduced += backbone.num_prefix
+            if method.place is Place.BEFORE_BLOCK:
+                attention[-1] = reduced
             # tokens removed after the attention never reach the MLP of the same block
-            between = reduced if method.place is Place.AFTER_ATTENTION else left
+            between = left if method.place is Place.AFTER_BLOCK else reduced
         if empty_last_mlp and block == backbone.depth - 1:
             between = reduced = backbone.num_prefix
         feed_forward.append(between)
@@ -151,17 +153,49 @@ def tokens_per_block(
 
 
 def overhead(backbone: Backbone, method: Method, stages: Sequence[Stage], patches: int) -> int:
-    """Return the MACs of the method itself for one image.
+    """Return the MACs of the method itself for one image."""
+    acting = acting_stages(method, stages, backbone.depth, patches)
+    spent = sum(stage_macs(backbone, method, left, stage) for left, stage in acting)
+    return method.prepare_macs(shape_of(backbone, patches)) + spent
 
-    Stages that remove nothing count nothing, because a run skips them.
+
+def acting_stages(
+    method: Method, stages: Sequence[Stage], depth: int, patches: int
+) -> Iterator[tuple[int, Stage]]:
+    """Yield each stage at which the method computes something, with the patch tokens that enter.
+
+    A stage that removes nothing is one of them only for a method that `observes`, which computes at
+    every block.
     """
-    spent, left = 0, patches
-    for stage in stages:
-        if stage.keep < left:
-            shape = shape_of(backbone, left)
-            spent += method.overhead_macs(shape, stage)
+    by_block, left = {stage.block: stage for stage in stages}, patches
+    for block in range(depth):
+        stage = by_block.get(block, Stage(block, left, depth))
+        if stage.keep < left or method.observes:
+            yield left, stage
         left = method.left_after(left, stage.keep)
-    return spent
+
+
+def stage_macs(backbone: Backbone, method: Method, patches: int, stage: Stage) -> int:
+    """Return the MACs of the method at one stage: its own, and those of a look into the block.
+
+    The look ahead is q, k and what is read of the attention, for the tokens that enter. Of what it
+    computed, the block that follows computes only what it does not reuse.
+    """
+    shape = shape_of(backbone, patches)
+    spent = method.overhead_macs(shape, stage)
+    if method.place is not Place.BEFORE_BLOCK or method.needs is Needs.NOTHING:
+        return spent
+    width = shape.heads * shape.head_dim
+    entering, left = shape.tokens, method.left_after(patches, stage.keep) + shape.prefix
+    pairs = entering**2 if method.needs is Needs.WEIGHTS else 0
+    ahead = 2 * entering * shape.channels * width + pairs * width
+    if method.reuses is Reuse.NOTHING:
+        return spent + ahead
+    spared = 2 * left * shape.channels * width + left**2 * width
+    if method.reuses is Reuse.VALUES:
+        ahead += entering * shape.channels * width + left * entering * width
+        spared += left * shape.channels * width + left**2 * width
+    return spent + ahead - spared
 
 
 def shape_of(backbone: Backbone, patches: int) -> Shape:

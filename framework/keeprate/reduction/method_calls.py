@@ -10,7 +10,6 @@ import torch
 from torch import OutOfMemoryError, Tensor, nn
 
 from .._token_checks import without_values
-from .._token_state import MethodState
 from ..attention import Attention, chunks
 from ..backbone import Backbone
 from ..errors import KeeprateError
@@ -25,6 +24,7 @@ from ..plugins.author_errors import (
 )
 from ..tokens import Tokens
 from .model_code import is_foreign
+from .state_faults import reuse_fault, state_fault
 
 
 def refuse_hooked(backbone: Backbone) -> None:
@@ -63,7 +63,7 @@ def refuse_broken(
 ) -> None:
     """Raise KeeprateError if a method broke its promise about the tokens it returns."""
     if isinstance(after, Tokens):
-        faults = _shape_fault(before, after) or _state_fault(after)
+        faults = _shape_fault(before, after) or state_fault(after) or reuse_fault(method, after)
         fault, remedy = faults or _count_fault(method, after, stage)
     else:
         fault = f"returned a {type(after).__name__}, not Tokens."
@@ -112,22 +112,6 @@ def _shape_fault(before: Tokens, after: Tokens) -> tuple[str, str] | None:
     if not without_values(after.x) and not after.x[:, prefix].equal(before.x[:, prefix]):
         remedy = f"They are the first {before.num_prefix} of the tokens, and stay there."
         return "dropped, moved or changed prefix tokens.", remedy
-    return None
-
-
-def _state_fault(after: Tokens) -> tuple[str, str] | None:
-    """Say what is wrong with what a method carries along, and the remedy; None if nothing is."""
-    for name, rows in (("state", 1), ("token_state", 2)):
-        state = getattr(after, name)
-        # anything else was not checked, and could be written into while other runs hold it
-        if not isinstance(state, MethodState):
-            fault = f"returned tokens whose {name} is a {type(state).__name__}."
-            return fault, f"Return tokens.with_{name}(NAME=TENSOR)."
-        for key, tensor in state.items():
-            actual, expected = tuple(tensor.shape), tuple(after.x.shape[:rows])
-            if actual[:rows] != expected:
-                fault = f"returned {name}['{key}'] {actual} for tokens {expected}."
-                return fault, "keep, keep_top and merge of the tokens that carry it take it along."
     return None
 
 
@@ -255,20 +239,31 @@ def raise_explained(
     Three kinds of error are raised unchanged: a KeeprateError that the method itself raised, out of
     memory, and any error while a model is traced.
     """
-    package = package_of(type(method))
-    own = isinstance(error, KeeprateError) and raised_by(error, package)
+    raise_unexplained(error, method)
+    refuse_not_finite(method, tokens, attention, stage)
+    raise_located(error, method, verb, tokens, f" at block {stage.block}")
+
+
+def raise_unexplained(error: Exception | SystemExit, method: Method) -> None:
+    """Raise an error again that needs no explanation: see `raise_explained`."""
+    own = isinstance(error, KeeprateError) and raised_by(error, package_of(type(method)))
     # callers split the batch when memory runs out, and recognise it by the original error
     memory = isinstance(error, MemoryError | OutOfMemoryError) or "memory" in str(error).lower()
     if own or memory or torch.compiler.is_compiling():
         raise error
-    refuse_not_finite(method, tokens, attention, stage)
+
+
+def raise_located(
+    error: Exception | SystemExit, method: Method, verb: str, tokens: Tokens, at: str
+) -> NoReturn:
+    """Raise a KeeprateError that says where a method's `verb` raised `error`, and for what."""
     description, remedy = describe_error(error)
-    where = f"Method '{method.name}' at block {stage.block}: {verb}"
+    where = f"Method '{method.name}'{at}: {verb}"
     if isinstance(error, KeeprateError):
         message = f"{where}: {description}"
     else:
         message, remedy = f"{where} raised {description}", _describe_shapes(tokens)
-    location = raise_place(error, package) or verb_at(method, verb)
+    location = raise_place(error, package_of(type(method))) or verb_at(method, verb)
     raise KeeprateError(sentence(message, location, remedy)) from error
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum, auto
 
 from ..backbone import Backbone, BlockCost
 from ..costs import Budget, parse_budget
 from ..errors import KeeprateError, unknown_name
-from ..method import Method, Place, Preset, Stage, has_score
-from ..plugins.parameters import changed_parameters, parameters_of
+from ..method import Method, Place, Preset, Stage
+from ..plugins.parameters import build, changed_parameters, parse_spec
+from ..resizing import InputMethod
 from .budget import Solution, solve
+from .input_sizes import Resized, resized_at, solved_size
 from .macs import Costs, block_costs, count
 from .schedule import Schedule, parse_schedule
+from .suitability import refuse_unsuited
 
 
 @dataclass
@@ -20,7 +22,9 @@ class Plan:
     """The stages of `method` on `backbone`, computed once for each image size.
 
     The budget must be reachable at the model's own size. A shorter text may have too few tokens to
-    reach it; then the cheapest stages are used.
+    reach it; then the cheapest stages are used. Where a method that makes the input smaller was
+    asked for, `resized` says so, `backbone` runs at the smaller size, and `method` reduces what is
+    left.
     """
 
     backbone: Backbone
@@ -28,7 +32,29 @@ class Plan:
     schedule: Schedule | None
     budget: Budget | None = None
     empty_last_mlp: bool = False
-    _solved: dict[tuple[int, int], Solution | tuple[Stage, ...]] = field(default_factory=dict)
+    resized: Resized | None = None
+    _solved: dict[tuple[int, int], Solution[tuple[Stage, ...]] | tuple[Stage, ...]] = field(
+        default_factory=dict
+    )
+
+    @property
+    def asked(self) -> Method:
+        """The method that was asked for."""
+        return self.method if self.resized is None else self.resized.method
+
+    @property
+    def own(self) -> Backbone:
+        """The backbone at the model's own size."""
+        return self.backbone if self.resized is None else self.resized.own
+
+    def runs_at(self, image_size: tuple[int, int]) -> tuple[int, int]:
+        """Return the size in pixels at which images of (height, width) pixels are run.
+
+        Raises KeeprateError for a size that a smaller input was not planned for.
+        """
+        if self.resized is None or image_size == self.backbone.image_size:
+            return image_size
+        return self.resized.runs_at(image_size, self.backbone.image_size)
 
     def stages(self, image_size: tuple[int, int]) -> tuple[Stage, ...]:
         """Return the stages for images of (height, width) pixels.
@@ -36,13 +62,15 @@ class Plan:
         Raises KeeprateError for a schedule the model or method cannot follow, or a budget out of
         reach.
         """
-        solution = self._solution(image_size)
-        return solution.stages if isinstance(solution, Solution) else solution
+        solution = self._solution(self.runs_at(image_size))
+        return solution.found if isinstance(solution, Solution) else solution
 
     def note(self, image_size: tuple[int, int]) -> str | None:
         """Return a sentence for the user if the budget was not met closely, else None."""
-        solution = self._solution(image_size)
-        return solution.note if isinstance(solution, Solution) else None
+        solution = self._solution(self.runs_at(image_size))
+        if isinstance(solution, Solution):
+            return solution.note
+        return None if self.resized is None else self.resized.note
 
     def costs(self, image_size: tuple[int, int]) -> Costs:
         """Return the costs of one image, part by part.
@@ -54,25 +82,31 @@ class Plan:
                 f"Method '{self.method.name}' keeps a different number of tokens in every image: "
                 "run images and read macs_per_image."
             )
-        return self._price(image_size, self.stages(image_size))
+        return self._price(self.runs_at(image_size), self.stages(image_size))
 
-    def _solution(self, image_size: tuple[int, int]) -> Solution | tuple[Stage, ...]:
+    def _solution(
+        self, image_size: tuple[int, int]
+    ) -> Solution[tuple[Stage, ...]] | tuple[Stage, ...]:
         if image_size not in self._solved:
             self._solved[image_size] = self._solve(image_size)
         return self._solved[image_size]
 
-    def _solve(self, image_size: tuple[int, int]) -> Solution | tuple[Stage, ...]:
+    def _solve(
+        self, image_size: tuple[int, int]
+    ) -> Solution[tuple[Stage, ...]] | tuple[Stage, ...]:
         # a text without patch tokens has nothing to reduce
         if self.schedule is None or not self.backbone.num_patches(image_size):
             return ()
         if self.budget is None:
             return self._make_stages(image_size, None)
-        setting = f"{self.method.name} {changed_parameters(self.method)}".rstrip()
+        setting = f"{self.asked.name} {changed_parameters(self.asked)}".rstrip()
+        # a share is one of the whole model, also of images made smaller
+        whole = image_size if self.resized is None else self.own.image_size
         blocks = block_costs(self.backbone)  # read off the model once, for hundreds of schedules
         return solve(
             make=lambda scale: self._make_stages(image_size, scale),
             price=lambda stages: self._price(image_size, stages, blocks).total,
-            allowed=self.budget.of(count(self.backbone, image_size).total),
+            allowed=self.budget.of(count(self.own, whole).total),
             what=f"method '{setting}' with schedule '{self.schedule.text}'",
             or_cheapest=bool(self.backbone.text_inputs) and image_size != self.backbone.image_size,
         )
@@ -113,9 +147,67 @@ def make_plan(
     """Return the plan, after checks that `method` suits `backbone` and can follow the schedule.
 
     Raises KeeprateError before any image is computed: for a missing class token, a wrong schedule,
-    explicit counts together with a budget, or a budget out of reach.
+    explicit counts together with a budget, a budget out of reach, or a grid that is impossible.
     """
     refuse_unsuited(backbone, method)
+    if isinstance(method, InputMethod):
+        return _plan_of_input(backbone, method, schedule, budget, empty_last_mlp=empty_last_mlp)
+    return _plan_of_tokens(backbone, method, schedule, budget, empty_last_mlp, None)
+
+
+def _plan_of_input(
+    backbone: Backbone,
+    method: InputMethod,
+    schedule: str | None,
+    budget: str | float | None,
+    *,
+    empty_last_mlp: bool,
+) -> Plan:
+    """Return the plan of a method that makes the input smaller, and of the method after it."""
+    if method.reduces_after:
+        then = _method_after(method)
+        refuse_unsuited(backbone, then)
+        smaller, resized = resized_at(backbone, method)
+        return _plan_of_tokens(smaller, then, schedule, budget, empty_last_mlp, resized)
+    if schedule is not None:
+        raise KeeprateError(
+            f"Method '{method.name}' has no stages: leave the schedule out, or name a method that "
+            "has some with grid=... and then=NAME."
+        )
+    if (method.rows_and_columns is None) == (budget is None):
+        raise KeeprateError(
+            f"Method '{method.name}' needs a budget (65%) or a grid ({method.name}:grid=12), not "
+            "both."
+        )
+    parsed = None if budget is None else parse_budget(budget)
+    smaller, resized = (
+        resized_at(backbone, method) if parsed is None else solved_size(backbone, method, parsed)
+    )
+    return Plan(smaller, method, None, parsed, empty_last_mlp, resized)
+
+
+def _method_after(method: InputMethod) -> Method:
+    """Return the method that reduces what another leaves of the input."""
+    from ..plugins.registry import registry
+
+    name, values = parse_spec(method.then)
+    then = build("method", registry().method(name), values)
+    if isinstance(then, InputMethod) or not then.reduces:
+        raise KeeprateError(
+            f"Method '{method.name}': then={name} reduces no tokens. Name one that does, as "
+            "then=tome."
+        )
+    return then
+
+
+def _plan_of_tokens(
+    backbone: Backbone,
+    method: Method,
+    schedule: str | None,
+    budget: str | float | None,
+    empty_last_mlp: bool,
+    resized: Resized | None,
+) -> Plan:
     if empty_last_mlp and Place.AFTER_ATTENTION not in backbone.places:
         raise KeeprateError(
             "empty_last_mlp needs blocks whose MLP follows their attention; here they run side by "
@@ -139,57 +231,9 @@ def make_plan(
             "give a share, as 65%."
         )
     parsed_schedule = _resolve_schedule(method, schedule, parsed_budget)
-    plan = Plan(backbone, method, parsed_schedule, parsed_budget, empty_last_mlp)
+    plan = Plan(backbone, method, parsed_schedule, parsed_budget, empty_last_mlp, resized)
     plan.stages(backbone.image_size)  # raises now instead of at the first batch
     return plan
-
-
-def refuse_unsuited(backbone: Backbone, method: Method) -> None:
-    """Raise KeeprateError if `method` does nothing or cannot act on `backbone`."""
-    if method.reduces and not has_score(method) and type(method).reduce is Method.reduce:
-        raise KeeprateError(
-            f"Method '{method.name}' implements neither score nor reduce. "
-            "Define one of them, by this very name."
-        )
-    appends: object = method.appends
-    if isinstance(appends, bool) or not isinstance(appends, int) or appends < 0:
-        raise KeeprateError(
-            f"Method '{method.name}' declares appends = {appends!r}: it is a number of tokens, "
-            "0 for none."
-        )
-    lack = _lack(backbone, method)
-    if lack is _Lack.PLACE:
-        raise KeeprateError(
-            f"Method '{method.name}' acts {method.place}, and in the blocks of this "
-            f"{type(backbone.model).__name__} attention and MLP run side by side. "
-            f"Methods that would work: {', '.join(_after_block())}."
-        )
-    if lack is _Lack.CLASS_TOKEN:
-        raise KeeprateError(
-            f"Method '{method.name}' needs a class token, and this {type(backbone.model).__name__} "
-            f"has none. Methods that would work: {', '.join(_without_class_token())}."
-        )
-
-
-def suits(backbone: Backbone, method: Method) -> bool:
-    """Tell whether `backbone` has what `method` declares that it needs."""
-    return _lack(backbone, method) is None
-
-
-class _Lack(Enum):
-    """What a method needs and a backbone does not have."""
-
-    PLACE = auto()
-    """A place between the two halves of its blocks."""
-    CLASS_TOKEN = auto()
-
-
-def _lack(backbone: Backbone, method: Method) -> _Lack | None:
-    if method.reduces and method.place not in backbone.places:
-        return _Lack.PLACE
-    if method.requires_class_token and not backbone.has_class_token:
-        return _Lack.CLASS_TOKEN
-    return None
 
 
 def preset_of(method: type[Method], schedule: str | None) -> Preset | None:
@@ -197,12 +241,32 @@ def preset_of(method: type[Method], schedule: str | None) -> Preset | None:
     return None if schedule is None else method.presets.get(schedule)
 
 
+def _preset_of_another(schedule: str | None) -> Preset | None:
+    """Return the preset that "METHOD:PRESET" names, of which only the schedule is taken.
+
+    None for a text of another form. Raises KeeprateError for unknown names.
+    """
+    name, colon, preset = (schedule or "").partition(":")
+    if not colon:
+        return None
+    # imported here: the registry loads every plugin
+    from ..plugins.registry import registry
+
+    methods = registry().methods
+    if name not in methods:
+        raise unknown_name("method", name, methods)
+    presets = methods[name].cls.presets
+    if preset not in presets:
+        raise unknown_name(f"preset of method '{name}'", preset, presets)
+    return presets[preset]
+
+
 def _resolve_schedule(method: Method, schedule: str | None, budget: Budget | None) -> Schedule:
     if schedule is None and budget is None:
         raise KeeprateError(
             f"Method '{method.name}' needs a schedule (r=13, keep=0.7) or a budget (65%)."
         )
-    preset = preset_of(type(method), schedule)
+    preset = preset_of(type(method), schedule) or _preset_of_another(schedule)
     text = preset.schedule if preset is not None else schedule or method.default_schedule
     try:
         parsed = parse_schedule(text)
@@ -217,23 +281,3 @@ def _resolve_schedule(method: Method, schedule: str | None, budget: Budget | Non
             "Drop one of the two."
         )
     return parsed
-
-
-def _after_block() -> list[str]:
-    # imported here: the registry loads every plugin, which only this error message needs
-    from ..plugins.registry import registry
-
-    found = []
-    for method in registry().methods.values():
-        if method.cls.reduces and method.cls.place is Place.AFTER_BLOCK:
-            found.append(method.name)
-        elif any(parameter.name == "place" for parameter in parameters_of(method.cls)):
-            found.append(f"{method.name}:place={Place.AFTER_BLOCK}")
-    return found
-
-
-def _without_class_token() -> list[str]:
-    from ..plugins.registry import registry
-
-    methods = registry().methods.values()
-    return [m.name for m in methods if m.cls.reduces and not m.cls.requires_class_token]

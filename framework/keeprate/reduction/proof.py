@@ -15,11 +15,10 @@ from weakref import WeakKeyDictionary
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from ..attention import Attention
 from ..backbone import Backbone, Inputs
-from ..backbones.fused_attention import switched_on
+from ..backbones.fused_attention import FusedCalls, switched_on
 from ..errors import KeeprateError
 from ..method import Method, Needs, Place, Stage
 from ..tokens import Tokens
@@ -116,7 +115,7 @@ def counted_macs(backbone: Backbone, model: Any, inputs: Inputs) -> int:
     return int(counter.get_total_flops()) // 2  # torch counts a multiplication and an addition
 
 
-class _MaskedKeys(TorchFunctionMode):
+class _MaskedKeys(FusedCalls):
     """Masks the keys that are not alive in every fused attention call, and counts all keys."""
 
     def __init__(self) -> None:
@@ -124,20 +123,21 @@ class _MaskedKeys(TorchFunctionMode):
         self.alive: Tensor | None = None  # (B, N)
         self.counts: list[int] = []
 
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        options = dict(kwargs or {})
-        if func is not F.scaled_dot_product_attention:
-            return func(*args, **options)
-        names = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
-        options |= dict(zip(names, args, strict=False))
-        self.counts.append(options["key"].shape[-2])
+    def attend(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attn_mask: Tensor | None = None,
+        *options: Any,
+        **named_options: Any,
+    ) -> Tensor:
+        self.counts.append(key.shape[-2])
         if self.alive is not None:
-            options["attn_mask"] = _add_key_mask(
-                options.get("attn_mask"), self.alive, options["query"]
-            )
-        return func(**options)
+            attn_mask = _add_key_mask(attn_mask, self.alive, query)
+        return F.scaled_dot_product_attention(
+            query, key, value, attn_mask, *options, **named_options
+        )
 
 
 def _add_key_mask(mask: Tensor | None, alive: Tensor, query: Tensor) -> Tensor:

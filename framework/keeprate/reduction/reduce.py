@@ -50,8 +50,8 @@ def reduce(
     backbone = adapt(copied(model))
     plan = make_plan(backbone, resolved_method, schedule, budget, empty_last_mlp=empty_last_mlp)
     # after the plan, whose mistakes are found without running the model
-    require_proof(backbone)
-    return ReducedModel(backbone, plan, trace=trace)
+    require_proof(plan.backbone)
+    return ReducedModel(plan.backbone, plan, trace=trace)
 
 
 def resolve_method_class(method: object) -> type[Method]:

@@ -2,24 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from typing import ClassVar, NoReturn
 
 import torch
 from torch import Tensor, nn
 
-from ..attention import Attention
+from ..attention import Attention, Reweighing
 from ..backbone import Backbone, Inputs
 from ..errors import KeeprateError
-from ..method import Place, Stage
+from ..method import Method, Place, Stage
 from ..tokens import Tokens, at_least_float32
-from .attention_reader import AttentionReader
+from .attention_reader import AttentionReader, LookedAhead
+from .batches import batch_size, in_order
 from .export import refuse_to_export, refuse_torchscript
+from .input_sizes import fitted
 from .macs import Costs, pixels, shape_of
 from .method_calls import checked_reduce, refuse_hooked, score_in_chunks
 from .model_code import CodeWatch
 from .plan import Plan
-from .trace import ForwardTrace, MacsPerImage, Survivors, gathered, gathered_survivors
+from .state_calls import (
+    checked_key_weights,
+    checked_observe,
+    checked_prepare,
+    checked_weights,
+)
+from .trace import (
+    ForwardTrace,
+    MacsPerImage,
+    Survivors,
+    gathered,
+    gathered_survivors,
+    stage_macs_per_image,
+)
 
 
 class ReducedModel(nn.Module):
@@ -36,6 +54,7 @@ class ReducedModel(nn.Module):
 
     def __init__(self, backbone: Backbone, plan: Plan, *, trace: bool = False) -> None:
         super().__init__()
+        assert backbone is plan.backbone, "a plan is for its own backbone"
         self.model = backbone.model
         self.backbone = backbone
         self.method = plan.method
@@ -56,9 +75,11 @@ class ReducedModel(nn.Module):
         `reduced(**tokenizer(texts, return_tensors="pt", padding=True))`. `index` (B,) int64, the
         images' numbers in their data set, makes random methods give the same results in any batch;
         it defaults to 0, 1, 2, ... Texts of different lengths run at their own lengths, each with
-        the schedule for its length.
+        the schedule for its length. Where the method makes the input smaller, images of the
+        model's own size are resized (bicubic, antialiased); those of the smaller size are taken as
+        they are.
         """
-        inputs = named if inputs is None else inputs
+        inputs = fitted(named if inputs is None else inputs, self.plan)
         if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
             refuse_torchscript("torch.jit.trace, and torch.onnx.export with dynamo=False,")
         refuse_to_export(self.method)
@@ -171,86 +192,113 @@ class ReducedModel(nn.Module):
         self, block: int, tokens: Tokens, stage: Stage | None, record: ForwardTrace
     ) -> Tokens:
         """Run one block with its stage, if it has one, and record it in the trace."""
-        # the block then computes exactly what the plain model computes
-        if stage is not None and not self.removes(tokens, stage):
-            stage = None
+        place = self.method.place
+        if block == 0 and self._prepares:
+            tokens = checked_prepare(self.method, tokens)
+            shape = shape_of(self.backbone, tokens.num_patch_tokens)
+            record.overhead = self.method.prepare_macs(shape)
+        stage = self._stage(block, tokens, stage)
+        if stage is not None and place is Place.BEFORE_BLOCK:
+            tokens = self._reduce(tokens, self._look_ahead(block, tokens, stage), stage, record)
         record.attention.append(tokens.counts)
         tokens, reader = self._attend(block, tokens, stage)
-        if stage is not None and self.method.place is Place.AFTER_ATTENTION:
-            tokens = self._reduce(tokens, reader, stage, record)
+        if stage is not None and place is Place.AFTER_ATTENTION:
+            tokens = self._reduce(tokens, reader.seen, stage, record)
         # no later attention reads the patch tokens, so their last MLP changes no logits
         if self.plan.empty_last_mlp and block == self.backbone.depth - 1:
             tokens = tokens.keep_top(tokens.size, 0)
         record.feed_forward.append(tokens.counts)
         tokens = tokens.with_x(self.backbone.feed_forward(block, tokens.x))
-        if stage is not None and self.method.place is Place.AFTER_BLOCK:
-            tokens = self._reduce(tokens, reader, stage, record)
+        if stage is not None and place is Place.AFTER_BLOCK:
+            tokens = self._reduce(tokens, reader.seen, stage, record)
         record.after.append(tokens.counts)
         return tokens
 
-    def removes(self, tokens: Tokens, stage: Stage) -> bool:
+    def removes(self, tokens: Tokens, stage: Stage | None) -> bool:
         """Tell whether a stage has anything to remove."""
+        if stage is None:
+            return False
         return self.method.keeps_per_image or stage.keep < tokens.num_patch_tokens
+
+    def acts(self, block: int, tokens: Tokens, stage: Stage | None) -> bool:
+        """Tell whether a block differs from the plain model's: runs that act alike share it."""
+        return (block == 0 and self.starts_apart) or self.removes(tokens, stage)
+
+    @property
+    def starts_apart(self) -> bool:
+        """Whether the run differs from the plain model's from the first block on."""
+        return self._prepares or self.method.observes or self.method.reweighs
+
+    @property
+    def _prepares(self) -> bool:
+        return type(self.method).prepare is not Method.prepare
+
+    def _stage(self, block: int, tokens: Tokens, stage: Stage | None) -> Stage | None:
+        """Return the stage at which the method is called at a block, None if it is not."""
+        # the block then computes exactly what the plain model computes
+        if self.removes(tokens, stage):
+            return stage
+        if not self.method.observes:
+            return None
+        return Stage(block, tokens.num_patch_tokens, self.backbone.depth)
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]  # would answer fused calls twice
     def _attend(
         self, block: int, tokens: Tokens, stage: Stage | None
     ) -> tuple[Tokens, AttentionReader]:
-        method = None if stage is None else self.method
-        mask, maps = self._mask(tokens), self.backbone.maps
-        reader = AttentionReader(tokens, mask, method, stage, maps=maps)
-        return tokens.with_x(self.backbone.attend(block, tokens, reader)), reader
+        reads = stage is not None and self.method.place is not Place.BEFORE_BLOCK
+        reader = self._reader(tokens, stage if reads else None)
+        attended = self.backbone.attend(block, tokens, reader)
+        return replace(tokens, x=attended, reused=None), reader
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # would answer fused calls twice
+    def _look_ahead(self, block: int, tokens: Tokens, stage: Stage) -> Attention:
+        """Return the attention that a block would compute of `tokens`, without its output."""
+        reader = self._reader(tokens, stage, ahead=True)
+        with suppress(LookedAhead):
+            self.backbone.attend(block, tokens, reader)
+        return reader.seen
+
+    def _reader(
+        self, tokens: Tokens, stage: Stage | None, *, ahead: bool = False
+    ) -> AttentionReader:
+        method, reweigh = self.method, partial(checked_weights, self.method)
+        return AttentionReader(
+            tokens,
+            self._mask(tokens),
+            None if stage is None else method,
+            stage,
+            maps=self.backbone.maps,
+            reweighing=Reweighing(reweigh, tokens) if method.reweighs else None,
+            ahead=ahead,
+        )
 
     def _reduce(
-        self, tokens: Tokens, reader: AttentionReader, stage: Stage, record: ForwardTrace
+        self, tokens: Tokens, attention: Attention, stage: Stage, record: ForwardTrace
     ) -> Tokens:
-        attention = reader.seen
         # these scores need the tokens that the whole block returns, which exist only now
         if self.method.scores_block_output:
             attention.given_score = score_in_chunks(self.method, tokens, attention, stage)
-        if self.watch is not None:
-            self.watch(tokens, attention, stage)
-        record.overhead = record.overhead + self._overhead(tokens, stage)
-        reduced = checked_reduce(self.method, tokens, attention, stage)
-        if reduced.owner is not None:
-            record.survivors.append(Survivors(stage.block, reduced.owner))
+        if self.method.observes:
+            tokens = checked_observe(self.method, tokens, attention, stage)
+        reduced = tokens
+        if self.removes(tokens, stage):
+            if self.watch is not None:
+                self.watch(tokens, attention, stage)
+            reduced = checked_reduce(self.method, tokens, attention, stage)
+            if reduced.owner is not None:
+                record.survivors.append(Survivors(stage.block, reduced.owner))
+        spent = stage_macs_per_image(self.backbone, self.method, tokens, reduced, stage)
+        record.overhead = record.overhead + spent
         return reduced
-
-    def _overhead(self, tokens: Tokens, stage: Stage) -> int | Tensor:
-        """Return the MACs of the method for each image, from the image's real token count."""
-        if tokens.valid is None:
-            return self.method.overhead_macs(
-                shape_of(self.backbone, tokens.num_patch_tokens), stage
-            )
-        patches = (tokens.valid.sum(dim=1) - tokens.num_prefix).tolist()
-        spent = [self.method.overhead_macs(shape_of(self.backbone, n), stage) for n in patches]
-        return torch.tensor(spent, device=tokens.x.device)
 
     def _mask(self, tokens: Tokens) -> Tensor | None:
         """Return what is added to the attention logits of every key, (B, 1, 1, N), or None."""
-        # before the first merge every size is 1, whose logarithm adds nothing
-        weighs_size = self.method.proportional_attention and tokens.has_merged
-        if not weighs_size and tokens.valid is None:
+        weights = checked_key_weights(self.method, tokens)
+        if weights is None and tokens.valid is None:
             return None
-        size = tokens.size.to(at_least_float32(tokens.x.dtype))
-        bias = size.log() if weighs_size else torch.zeros_like(size)
+        exact = at_least_float32(tokens.x.dtype)
+        bias = torch.zeros_like(tokens.size) if weights is None else weights.to(exact).log()
         if tokens.valid is not None:
             bias = bias.masked_fill(~tokens.valid, -torch.inf)
         return bias[:, None, None, :].to(tokens.x.dtype)
-
-
-def in_order(logits: Sequence[Tensor], rows: Sequence[Tensor]) -> Tensor:
-    """Put the logits of the parts in the order of the batch; `rows` are each part's rows."""
-    if len(logits) == 1:
-        return logits[0]
-    return torch.cat(list(logits))[torch.cat(list(rows)).argsort().to(logits[0].device)]
-
-
-def batch_size(inputs: Inputs) -> int:
-    """Return the number of rows of a batch; raise KeeprateError if `inputs` are no inputs."""
-    if isinstance(inputs, Tensor):
-        return inputs.shape[0]
-    if not isinstance(inputs, Mapping) or not inputs:
-        raise KeeprateError("Call a reduced model with a tensor, or with tensors by name.")
-    rows: int = next(iter(inputs.values())).shape[0]
-    return rows

@@ -11,7 +11,7 @@ Spellings (blocks count from 0):
 - `depth=13`, `sqrt-depth=13`: remove 13 per block on average, growing with the block's number (from
   1) or its square root; the running total is rounded down.
 - `137@3,96@6,67@9`: explicit counts after the stage, without what the method appends.
-- the name of one of the method's presets.
+- the name of one of the method's presets, or METHOD:PRESET for the schedule of another method's.
 
 Some methods limit how many tokens they remove at once (`Method.most_removed`): the `r` and profile
 forms then remove no more; a keep rate or count beyond the limit is an error. With a budget, the

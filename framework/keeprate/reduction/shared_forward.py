@@ -15,9 +15,18 @@ from ..errors import KeeprateError
 from ..method import Stage
 from ..plugins.parameters import values_of
 from ..tokens import Tokens
-from .macs import Passage, head_macs, shape_of, tokens_per_block
+from .batches import in_order
+from .input_sizes import fitted
+from .macs import (
+    Passage,
+    acting_stages,
+    head_macs,
+    shape_of,
+    stage_macs,
+    tokens_per_block,
+)
 from .method_calls import refuse_stateful
-from .reduced_model import ReducedModel, in_order
+from .reduced_model import ReducedModel
 from .trace import ForwardTrace
 
 # what the allocators of torch say in a plain RuntimeError
@@ -42,7 +51,7 @@ class _SharedPass:
 
 
 class SharedForward:
-    """Runs reduced models of one backbone together; their blocks form a tree with a common trunk.
+    """Runs reduced models of one model together; their blocks form a tree with a common trunk.
 
     Runs share blocks until they reduce their tokens differently; equal first stages of one method
     are shared, too. Every run performs exactly the operations that it would perform alone, in the
@@ -63,20 +72,28 @@ class SharedForward:
         outputs = Outputs()
         for name in names:
             self.models[name].records = []
-        try:
-            self._run(inputs, index, names, outputs)
-        except Exception as error:
-            refuse_out_of_memory(error)
-            _record_failure(names, error, outputs.failed)
+        for group in self._by_backbone(names):
+            try:
+                self._run(inputs, index, group, outputs)
+            except Exception as error:
+                refuse_out_of_memory(error)
+                _record_failure(group, error, outputs.failed)
         # a run may fail in one part of a batch after another part was finished
         outputs.logits = {
             name: logits for name, logits in outputs.logits.items() if name not in outputs.failed
         }
         return outputs
 
+    def _by_backbone(self, names: Sequence[str]) -> list[list[str]]:
+        """Group the runs whose model is the same: at another size of its input it is another."""
+        groups: dict[int, list[str]] = {}
+        for name in names:
+            groups.setdefault(id(self.models[name].backbone), []).append(name)
+        return list(groups.values())
+
     def _run(self, inputs: Inputs, index: Tensor, names: Sequence[str], outputs: Outputs) -> None:
         first = self.models[names[0]]
-        parts, part_logits = first.parts(inputs, index), []
+        parts, part_logits = first.parts(fitted(inputs, first.plan), index), []
         for rows, part, images in parts:
             tokens, record = first.begin(part, rows, images)
             stages = {name: self.models[name].stages_by_block(record) for name in names}
@@ -135,9 +152,10 @@ class SharedForward:
         groups: dict[tuple[object, ...], list[str]] = {}
         for name in names:
             model, stage = self.models[name], shared_pass.stages[name].get(block)
-            acts = stage is not None and model.removes(tokens, stage)
             last = block == model.backbone.depth - 1
-            action = (self._keys[name], stage) if acts else ()
+            acting = stage if model.removes(tokens, stage) else None
+            acts = model.acts(block, tokens, stage)
+            action = (self._keys[name], acting) if acts else ()
             key = (*action, last and model.plan.empty_last_mlp)
             groups.setdefault(key, []).append(name)
         return list(groups.values())
@@ -148,14 +166,16 @@ def shared_macs(models: Sequence[ReducedModel], size: tuple[int, int]) -> int:
 
     A method that keeps a different number of tokens in every image counts with its largest number.
     """
-    backbone = models[0].backbone
+    embedding: dict[int, int] = {}
     blocks: dict[tuple[object, ...], int] = {}
-    total = backbone.embed_macs(size)
+    heads = 0
     for model in models:
-        tokens = _token_counts(model, size)
-        blocks.update(_block_macs(model, size, tokens))
-        total += int(head_macs(backbone, tokens.pooled))
-    return total + sum(blocks.values())
+        seen, backbone = model.plan.runs_at(size), model.backbone
+        tokens = _token_counts(model, seen)
+        embedding[id(backbone)] = backbone.embed_macs(seen)
+        blocks.update(_block_macs(model, seen, tokens))
+        heads += int(head_macs(backbone, tokens.pooled))
+    return sum(embedding.values()) + sum(blocks.values()) + heads
 
 
 def _token_counts(model: ReducedModel, size: tuple[int, int]) -> Passage:
@@ -171,20 +191,25 @@ def _block_macs(
     """Return the cost of each block; its key holds all that the run did to its tokens before."""
     backbone, key = model.backbone, _method_key(model)
     costs: dict[tuple[object, ...], int] = {}
-    stages = {stage.block: stage for stage in model.plan.stages(size)}
-    left, reductions = backbone.num_patches(size), []
+    patches = backbone.num_patches(size)
+    acting = acting_stages(model.method, model.plan.stages(size), backbone.depth, patches)
+    entering = {stage.block: (left, stage) for left, stage in acting}
+    # what a method does before the first block, or to every block, no other method shares
+    reductions: list[object] = [key] if model.starts_apart else []
     for block, (attended, fed) in enumerate(
         zip(tokens.attention, tokens.feed_forward, strict=True)
     ):
-        cost, stage = backbone.block_cost(block), stages.get(block)
+        cost = backbone.block_cost(block)
         macs = cost.attention_per_token * attended + cost.per_pair * attended**2
         macs += cost.mlp_per_token * fed + cost.fixed
-        if stage is not None and stage.keep < left:
-            macs += model.method.overhead_macs(shape_of(backbone, left), stage)
+        if block == 0:
+            macs += model.method.prepare_macs(shape_of(backbone, patches))
+        if block in entering:
+            left, stage = entering[block]
+            macs += stage_macs(backbone, model.method, left, stage)
             reductions.append((key, stage))
-            left = model.method.left_after(left, stage.keep)
         last = block == backbone.depth - 1
-        costs[block, tuple(reductions), last and model.plan.empty_last_mlp] = macs
+        costs[id(backbone), block, tuple(reductions), last and model.plan.empty_last_mlp] = macs
     return costs
 
 

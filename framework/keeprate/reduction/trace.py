@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..backbone import Backbone
+from ..method import Method, Stage
+from ..tokens import Tokens
 from .macs import (
     attention_macs,
     block_costs,
@@ -17,6 +19,7 @@ from .macs import (
     head_macs,
     mlp_macs,
     projections_macs,
+    stage_macs,
 )
 
 
@@ -127,3 +130,24 @@ def _owner_after(record: ForwardTrace, block: int) -> Tensor:
     assert record.owner is not None
     owners = [stage.owner for stage in record.survivors if stage.block <= block]
     return owners[-1] if owners else record.owner
+
+
+def stage_macs_per_image(
+    backbone: Backbone, method: Method, before: Tokens, after: Tokens, stage: Stage
+) -> int | Tensor:
+    """Return the MACs of the method at one stage, from the real token counts of each image."""
+    if not method.keeps_per_image:
+        return stage_macs(backbone, method, before.num_patch_tokens, stage)
+    spent = [
+        stage_macs(backbone, method, entering, replace(stage, keep=left - method.appends))
+        for entering, left in zip(_patches(before), _patches(after), strict=True)
+    ]
+    return torch.tensor(spent, device=before.x.device)
+
+
+def _patches(tokens: Tokens) -> list[int]:
+    """Return the patch tokens of each image, without padding."""
+    if tokens.valid is None:
+        return [tokens.num_patch_tokens] * tokens.x.shape[0]
+    patches: list[int] = (tokens.valid.sum(dim=1) - tokens.num_prefix).tolist()
+    return patches

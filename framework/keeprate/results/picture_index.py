@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 from pydantic_core import from_json
 
 from .atomic_files import write_together
-from .records import Record
+from .record import Record
 
 FOLDER: Final = "pictures"
 INDEX: Final = "pictures.report.json"
@@ -76,8 +76,32 @@ class Pictured(Record):
         return {self.file, *panels, *filter(None, [self.input_file])}
 
 
+class PicturedPair(Record):
+    """How alike the runs `first` and `second` (ids) are: means over images, None of no image.
+
+    `analysis.alike.AlikePair` says what each of them is.
+    """
+
+    first: str
+    second: str
+    kept: float | None
+    kept_by_chance: float | None
+    grouping: float | None
+    scores: float | None
+
+
+class PicturedAlike(Record):
+    """How alike the runs of a group are, pair by pair, on so many `images` of theirs."""
+
+    images: int
+    pairs: tuple[PicturedPair, ...]
+
+
 class PicturedGroup(Record):
-    """The samples of one group of the store's summary on which `runs` disagree most."""
+    """The samples of one group of the store's summary on which `runs` disagree most.
+
+    `alike` is None where too few images could be traced, and in an index from before there was it.
+    """
 
     title: str
     budget: str
@@ -85,6 +109,7 @@ class PicturedGroup(Record):
     labels: tuple[str, ...]
     text: str
     samples: tuple[Pictured, ...]
+    alike: PicturedAlike | None = None
 
     def class_names(self) -> dict[int, str]:
         """Return the names of the classes of this group, by number."""

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
-from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
+    Field,
     JsonValue,
     PlainSerializer,
     PositiveInt,
     model_validator,
 )
 
+from .record import Record, Values
 from .weights_origin import WeightsOrigin
 
 FORMAT_VERSION: Final = 3
@@ -28,28 +26,6 @@ ROWS_VERSION: Final = 1
 """Part of every run's id: raised whenever a change in keeprate itself changes the rows."""
 ROWS_CHANGED: Final = {"64-true": 1}
 """How often rows changed in one precision alone: added to the version."""
-
-
-def to_json(value: object) -> object:
-    """Replace tuples by lists, and numbers that JSON cannot hold by texts that `float` reads."""
-    # so that a record equals the one that is read back from its JSON
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(float(value))
-    if isinstance(value, Mapping):
-        return {key: to_json(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [to_json(item) for item in value]
-    return value
-
-
-Values = Annotated[dict[str, JsonValue], BeforeValidator(to_json)]
-"""Free-form values by name. Infinities and NaN are kept as the texts `inf`, `-inf` and `nan`."""
-
-
-class Record(BaseModel):
-    """Base of everything stored: frozen, unknown fields refused, infinities and NaN kept."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
 
 def _origin_of(value: object) -> object:
@@ -93,11 +69,11 @@ class DataInfo(Record):
     name: str
     variant: str = ""
     parameters: Values
-    places: Values = {}
+    places: Values = Field(default_factory=dict)
     images: int
     fingerprint: str
     transform: Values
-    transform_changes: Values = {}
+    transform_changes: Values = Field(default_factory=dict)
     skipped: dict[str, str]
     notes: tuple[str, ...] = ()
 
@@ -119,6 +95,16 @@ class StageInfo(Record):
     keep: int
 
 
+class InputInfo(Record):
+    """Sizes of the images and patches that a run had in place of the model's own.
+
+    They are (height, width) in pixels.
+    """
+
+    image_size: tuple[int, int]
+    patch_size: tuple[int, int]
+
+
 _NAMES_AND_SPELLINGS: Final = (
     *("method_origin", "backbone_origin", "data_origin"),
     *("schedule", "budget", "seed"),
@@ -131,7 +117,8 @@ class RunInfo(Record):
 
     `sources` are hashes (SHA-256, hex) of the code that a plugin brought for the "method", the
     "backbone" and the "data set", so that changed code makes another run. `stages_sha256` is a
-    hash of the stages for all sizes of sample, "" if there is one size. `reduces` is False for the
+    hash of the stages for all sizes of sample, "" if there is one size. `input` is None for a run
+    at the model's own size. `reduces` is False for the
     unpruned reference. `empty_last_mlp` says whether the last block's MLP ran on the class token
     alone. The origins name the plugin, or the file of one, that brought the method, the backbone
     and the data set, "" where that was not kept.
@@ -147,6 +134,7 @@ class RunInfo(Record):
     budget: str | None
     stages: tuple[StageInfo, ...]
     stages_sha256: str = ""
+    input: InputInfo | None = None
     backbone: BackboneInfo
     data: DataInfo
     seed: int
@@ -196,6 +184,8 @@ class RunInfo(Record):
         )
         # the ids alone: reasons are messages of libraries, which other versions spell differently
         content["data"]["skipped"] = sorted(content["data"]["skipped"])
+        if self.input is None:  # older runs have no such field, and keep their ids
+            del content["input"]
         return content
 
 
@@ -237,7 +227,7 @@ class Measured(Record):
 
     images: PositiveInt
     metrics: dict[str, float]
-    metric_sources: dict[str, str] = {}
+    metric_sources: dict[str, str] = Field(default_factory=dict)
     macs: Macs
     tokens: tuple[float, ...]
     wall_seconds: float

@@ -14,8 +14,8 @@ from ..errors import KeeprateError
 from ..plugins.nested_data import owner_name
 from ..plugins.parameters import build, parse_spec
 from ..plugins.registry import registry
-from ..reduction.plan import suits
 from ..reduction.proof import require_proof
+from ..reduction.suitability import suits
 from ..request import DataSpec, ModelSpec, Request, RunSpec
 from .comparison import Comparison, MethodAtCost
 from .methods import build_method

@@ -6,17 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from ..backbone import Backbone
-from ..backbones.loading.load import outline
-from ..backbones.loading.loaded import LoadedModel, classes_of, config_of, shipped
-from ..backbones.loading.timm import check_name, find_published
+from ..backbones.loading.load import check_name, check_published, outline
+from ..backbones.loading.loaded import LoadedModel, classes_of, shipped
 from ..backbones.lookup import adapt
 from ..data.preprocessing import preparation
 from ..dataset import DataSet
 from ..errors import KeeprateError
 from ..plugins.nested_data import owner_name
 from ..plugins.registry import registry
-from ..reduction.plan import make_plan, refuse_unsuited
-from ..request import PREFIX
+from ..reduction.plan import make_plan
+from ..reduction.suitability import refuse_unsuited
 from .pairs import NamedModel, Pair
 from .problems import Problems
 from .schema import StudySpec
@@ -128,16 +127,12 @@ def _outline(model: NamedModel, ledger: Problems, *, ask_hub: bool) -> LoadedMod
     """Return the model without weights; note the problem and return None if there is one."""
     spec, path = model.spec, model.path
     assert spec.name is not None
-    if spec.weights is not None and not spec.weights.exists():
-        ledger.add((*path, "weights"), f"No weights file '{spec.weights}'.")
-        return None
     with ledger.at((*path, "name")):
-        if not spec.name.startswith(PREFIX):
-            check_name(spec.name)
+        check_name(spec.name)
         try:
             outlined = outline(spec.name, weights=spec.weights, image_size=spec.image_size)
             if ask_hub and spec.weights is None:
-                find_published(spec.name, config_of(outlined.model))
+                check_published(spec.name, outlined.model)
             return replace(outlined, changes=spec.changes)
         except KeeprateError as error:
             ledger.add((*path, _blamed_key(model, str(error))), str(error))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -76,11 +76,13 @@ class Comparison:
             self._make_plan(method_at_cost)
             for method_at_cost in [MethodAtCost(unpruned_method()), *wanted]
         ]
-        self.prepared, self.skipped = self._prepared(prepares, bad)
+        sizes = {plan.backbone.image_size for plan in plans}
+        self.prepared, self.skipped = self._prepared(prepares, bad, sizes)
         self.samples = self.prepared.samples
         self.fingerprint = data.fingerprint()
         self.input_notes = [*loaded.adapted, *filter(None, [prepares.note])]
-        self.unknown_code = unknown_code(self, [plan.method for plan in plans])
+        methods = [method for plan in plans for method in (plan.asked, plan.method)]
+        self.unknown_code = unknown_code(self, dict.fromkeys(methods))
         jobs = [self._make_run(plan) for plan in plans]
         # two spellings of one schedule or budget are one run
         self.jobs = list({job.id: job for job in jobs}.values())
@@ -138,6 +140,7 @@ class Comparison:
         self,
         sample_preparation: ImagePreparation | TextPreparation,
         known_bad: Mapping[str, str] | None,
+        sizes: Collection[tuple[int, int]],
     ) -> tuple[Preprocessed, dict[str, str]]:
         samples = self.data.samples()
         bad = dict(self.data.bad_samples() if known_bad is None else known_bad)
@@ -162,12 +165,12 @@ class Comparison:
         indices = [usable[position * len(usable) // limit] for position in range(limit)]
         if not indices:
             raise KeeprateError(f"Data set '{self.data.name}' has no sample that can be used.")
-        return sample_preparation.prepare(indices, self.options.cache_decoded), bad
+        return sample_preparation.prepare(indices, self.options.cache_decoded, sizes), bad
 
     def _make_run(self, plan: Plan) -> Run:
-        model = ReducedModel(self.backbone, plan)
+        model = ReducedModel(plan.backbone, plan)
         info = describe(self, plan)
-        return Run(model, info, label_of(plan.method, info))
+        return Run(model, info, label_of(plan.asked, info))
 
 
 def unpruned_method() -> Method:

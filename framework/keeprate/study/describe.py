@@ -16,7 +16,7 @@ from ..plugins.nested_data import data_source, parameters_and_places, with_inner
 from ..plugins.parameters import changed_parameters, values_of
 from ..plugins.registry import registry
 from ..reduction.plan import Plan
-from ..results.records import BackboneInfo, DataInfo, RunInfo, StageInfo
+from ..results.records import BackboneInfo, DataInfo, InputInfo, RunInfo, StageInfo
 
 if TYPE_CHECKING:
     from .comparison import Comparison
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 def describe(comparison: Comparison, plan: Plan) -> RunInfo:
     """Return the description of the run that follows `plan`."""
-    method, schedule = plan.method, plan.schedule
+    method, schedule = plan.asked, plan.schedule
     return RunInfo(
         method=method.name,
         method_origin=_origin(registry().methods, type(method)),
         backbone_origin=_origin(registry().backbones, type(comparison.backbone)),
         data_origin=_data_origin(comparison),
-        sources=_sources(comparison, method),
+        sources=_sources(comparison, plan),
         parameters=values_of(method),
         schedule="" if schedule is None else schedule.text,
         budget=None if plan.budget is None else plan.budget.text,
@@ -39,6 +39,7 @@ def describe(comparison: Comparison, plan: Plan) -> RunInfo:
             for stage in plan.stages(comparison.backbone.image_size)
         ),
         stages_sha256=_stages_sha256(plan, comparison.prepared.sizes),
+        input=_input_info(plan),
         backbone=_backbone_info(comparison.loaded, comparison.backbone),
         data=_data_info(comparison),
         seed=getattr(method, "seed", comparison.options.seed),
@@ -68,11 +69,21 @@ def _data_origin(comparison: Comparison) -> str:
     return next((origin for origin in origins if origin.endswith(".py")), origins[0])
 
 
-def _sources(comparison: Comparison, method: Method) -> dict[str, str]:
+def _input_info(plan: Plan) -> InputInfo | None:
+    """Return the sizes of an input that is smaller than the model's own, None for any other."""
+    if plan.backbone is plan.own or plan.resized is None:
+        return None
+    size = plan.resized.size
+    return InputInfo(image_size=size.image, patch_size=size.patch)
+
+
+def _sources(comparison: Comparison, plan: Plan) -> dict[str, str]:
     """Return hashes of the code of everything that a plugin may have brought."""
+    # of a method that makes the input smaller, and of the one that reduces what is left
+    methods = dict.fromkeys([plan.asked, plan.method])
     # a method itself, as its attributes count; others are described by their samples and weights
     hashes = {
-        "method": source_sha256(method),
+        "method": "".join(source_sha256(method) for method in methods),
         "backbone": source_sha256(type(comparison.backbone)),
         "data set": data_source(comparison.data),
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from ..costs import parse_budget
@@ -15,6 +15,7 @@ from ..plugins.registry import registry
 from ..reduction.plan import preset_of
 from ..reduction.schedule import parse_schedule
 from ..request import DEFAULT_BUDGETS, Cost, RunSpec
+from ..resizing import InputMethod
 from .axes import axes_of, combinations, takes
 from .methods import SEED, build_method, lacks_seed
 from .problems import Problems
@@ -132,6 +133,11 @@ class _Expansion:
         with self.ledger.at(self.path):
             spec = RunSpec(self.cls.name, own_values, costed.cost, self.given)
             method = build_method(spec, seed=0)
+            if isinstance(method, InputMethod):
+                spec = replace(spec, cost=_followed(method, costed.cost))
+                # who names no methods asks for those that can follow the schedules
+                if self.content.methods is None and spec.cost == Cost():
+                    return None
             key_paths = (self.path, costed.schedule, costed.budget)
             return GridRun(spec, method, values_of(method), *key_paths)
         return None
@@ -201,3 +207,13 @@ class _Expansion:
                 "method alone."
             )
         parse_schedule(text)
+
+
+def _followed(method: InputMethod, cost: Cost) -> Cost:
+    """Return what a method follows of the costs that are given to all methods.
+
+    Without another method after it, it has no stages; and a grid that is given has its own cost.
+    """
+    if method.reduces_after:
+        return cost
+    return Cost(budget=cost.budget if method.rows_and_columns is None else None)

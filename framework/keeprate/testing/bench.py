@@ -14,8 +14,10 @@ from ..backbones.lookup import adapt
 from ..errors import KeeprateError
 from ..method import Method
 from ..plugins.author_errors import package_of, raise_place
-from ..reduction.plan import make_plan, refuse_unsuited, suits
+from ..reduction.plan import make_plan
 from ..reduction.reduced_model import ReducedModel
+from ..reduction.suitability import refuse_unsuited, suits
+from ..resizing import InputMethod
 from .cases import BLOCKS, KINDS, Case
 from .global_state import seed_all
 from .outcome import Broken, NotAsked, NotTried
@@ -93,6 +95,8 @@ class Bench:
         """Return a new method; raises NotAsked for a method that reduces nothing."""
         if not self.subject.cls.reduces:
             raise NotAsked("it reduces nothing (reduces = False)")
+        if issubclass(self.subject.cls, InputMethod):
+            raise NotAsked("it makes the input smaller, and reduces no tokens itself")
         return self.subject.make()
 
     def cases(self, case: Case, kinds: Iterable[str] = tuple(KINDS)) -> Iterator[Case]:
@@ -183,7 +187,10 @@ def _as_raised(error: Exception) -> Exception:
 
 def reduced(case: Case, method: Method, *, trace: bool = False) -> ReducedModel:
     """Return the case's model reduced by a method."""
-    plan = make_plan(backbone_of(case), method, case.schedule if method.reduces else None, None)
+    schedule, budget = case.schedule if method.reduces else None, None
+    if isinstance(method, InputMethod):  # it has no stages, and keeps all at its model's own size
+        schedule, budget = None, "100%"
+    plan = make_plan(backbone_of(case), method, schedule, budget)
     return ReducedModel(plan.backbone, plan, trace=trace)
 
 

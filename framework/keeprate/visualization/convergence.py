@@ -12,10 +12,11 @@ from torch import Tensor
 from ..attention import Attention
 from ..errors import KeeprateError
 from ..method import IterativeMethod, Method, Stage
-from ..reduction.plan import Plan, make_plan, refuse_unsuited
+from ..reduction.plan import Plan, make_plan
 from ..reduction.proof import require_proof
 from ..reduction.reduced_model import ReducedModel
 from ..reduction.schedule import parse_schedule
+from ..reduction.suitability import refuse_unsuited
 from ..request import Cost
 from ..tokens import Tokens, at_least_float32
 from .image_selection import ImageSource, SelectedImage, grid_of, on_grid

@@ -1,4 +1,4 @@
-"""Pictures of the samples on which finished runs disagree most, checked against their rows."""
+"""Pictures of the samples on which finished runs disagree most, and how alike the runs are."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from ..analysis.runs import RunGroup
 from ..analysis.sections.disagreement import disputed
 from ..results.picture_index import Pictured, PicturedGroup, PicturedGuess, PictureIndex
 from ..results.store import Store
+from .alike_runs import MOST_IMAGES, how_alike, spread
 from .class_names import class_names
 from .end_pictures import described_end, end_owners, end_pictures
 from .image_selection import check_blocks
-from .restored_runs import RestoredRuns, RunFiles, restore_runs
+from .restored_runs import RunFiles, restore_runs
 from .sheet import png
 from .token_sheet import SheetLayout, sheet_of
 from .token_tracks import ImageTrace, Prediction, TokenTracer
@@ -35,12 +36,14 @@ OPENING_SAMPLES: Final = 4
 class PictureOptions:
     """What pictures show: at most `most` samples, after `blocks` (None: at most three blocks).
 
-    With `overlay` they show importance maps as well.
+    With `overlay` they show importance maps as well. How alike the runs are is found out on at
+    most `alike` images.
     """
 
     most: int
     blocks: tuple[int, ...] | None = None
     overlay: bool = False
+    alike: int = MOST_IMAGES
 
 
 @dataclass(frozen=True)
@@ -69,11 +72,17 @@ def draw(
     disputes = disputed(store, group, chosen, look.most)
     restored = restore_runs([scored_run.run for scored_run in chosen.runs.values()], places)
     check_blocks(look.blocks, restored.source.backbone.depth)
-    traces = _trace_samples(restored, chosen, disputes.samples) if disputes.samples else []
+    disputed_ids = [sample.sample for sample in disputes.samples]
+    spread_ids = spread(store.rows(chosen.ids[0], ("sample",))["sample"].to_list(), look.alike)
+    images = {each.id: each for each in restored.source.pick([*disputed_ids, *spread_ids])}
+    plans = {label: restored.plans[scored_run.id] for label, scored_run in chosen.runs.items()}
+    tracer = TokenTracer(restored.source, plans)
+    compared = [images[name] for name in spread_ids]
     names = class_names(restored.source.loaded)
     files: dict[str, bytes] = {}
     samples, warnings = [], list(restored.changes)
-    for number, (sample, trace) in enumerate(zip(disputes.samples, traces, strict=True)):
+    for number, sample in enumerate(disputes.samples):
+        trace = tracer.trace(images[sample.sample])
         name = picture_name(sample.sample, taken)
         sheet = sheet_of(trace, look.blocks, overlay=look.overlay, layout=LAYOUT)
         files[name] = png(sheet, _PNG_COLOURS)
@@ -91,6 +100,7 @@ def draw(
         labels=tuple(chosen.runs),
         text=chosen.text,
         samples=tuple(samples),
+        alike=how_alike(chosen.ids, tracer.reductions(compared)) if compared else None,
     )
     return Drawn(drawn, files, tuple(warnings))
 
@@ -110,15 +120,6 @@ def joined(before: PictureIndex, drawn: Sequence[Drawn]) -> PictureIndex:
     titles = {group.title for group in new}
     kept = [group for group in before.groups if group.title not in titles]
     return PictureIndex(groups=tuple(sorted([*kept, *new], key=lambda group: group.title)))
-
-
-def _trace_samples(
-    restored: RestoredRuns, chosen: SelectedRuns, samples: Sequence[DisagreedSample]
-) -> list[ImageTrace]:
-    images = restored.source.pick([sample.sample for sample in samples])
-    plans = {label: restored.plans[scored_run.id] for label, scored_run in chosen.runs.items()}
-    tracer = TokenTracer(restored.source, plans)
-    return [tracer.trace(sample) for sample in images]
 
 
 def _describe_sample(

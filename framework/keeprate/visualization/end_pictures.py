@@ -34,7 +34,7 @@ def end_owners(trace: ImageTrace, track: MethodTrace) -> Owners:
     """Return the token that each patch lives in after the last stage of a run."""
     if track.moments:
         return track.moments[-1].owners
-    rows, columns = trace.grid
+    rows, columns = track.grid or trace.grid
     return np.arange(rows * columns).reshape(rows, columns)
 
 

@@ -16,7 +16,7 @@ from ..backbone import Backbone
 from ..backbones.loading.loaded import LoadedModel, classes_of
 from ..data.images import build_transform, decode
 from ..data.preprocessing import TextPreparation, preparation
-from ..data.samples import SeenImages
+from ..data.samples import ImageSamples, SeenImages
 from ..dataset import DataSet, Sample
 from ..errors import KeeprateError
 from .patch_pictures import Pixels
@@ -99,6 +99,14 @@ class ImageSource:
                 SelectedImage(sample.id, index, label, pixels, transform.finish(crop)[None])
             )
         return images
+
+    def inputs(self, index: int, size: tuple[int, int]) -> Tensor:
+        """Return the image of a sample as a model of another `size` takes it, (1, 3, H, W)."""
+        prepares = preparation(self.loaded, self.backbone, self.data)
+        samples = prepares.prepare([index], sizes=[size]).samples
+        assert isinstance(samples, ImageSamples)
+        image, _ = samples.at({size})[0]
+        return (image[size] if isinstance(image, dict) else image)[None]
 
     def _indices(self, names: Sequence[str]) -> list[int]:
         samples = self.data.samples()

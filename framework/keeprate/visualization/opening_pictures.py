@@ -14,6 +14,7 @@ from ..errors import KeeprateError
 from ..request import Request
 from ..results.picture_index import FOLDER, PicturedGroup, picture_path, read_index, write_index
 from ..results.store import Store
+from .alike_runs import MOST_IMAGES
 from .disagreement_pictures import (
     OPENING_SAMPLES,
     Drawn,
@@ -48,11 +49,12 @@ def draw_opening(
     before = index.of_group([run.id for run in group.runs])
     if before is not None and not finished and _is_whole(before, folder):
         return None
-    _refuse_costly(group, chosen, folder)
+    alike = min(MOST_IMAGES, _affordable_images(group, chosen, folder) - OPENING_SAMPLES)
     named_data = request.data if request.data.name else None
     places = RunFiles(request.model.name, request.model.weights, named_data)
     taken = names_of_others(index, [group.title])
-    drawn = draw(Store(folder), group, chosen, places, PictureOptions(OPENING_SAMPLES), taken)
+    look = PictureOptions(OPENING_SAMPLES, alike=alike)
+    drawn = draw(Store(folder), group, chosen, places, look, taken)
     write_index(folder / FOLDER, joined(index, [drawn]), dict(drawn.files))
     return drawn
 
@@ -63,11 +65,13 @@ def _is_whole(group: PicturedGroup, folder: Path) -> bool:
     return shown and all(picture_path(folder, file).is_file() for file in group.files())
 
 
-def _refuse_costly(group: RunGroup, chosen: SelectedRuns, folder: Path) -> None:
+def _affordable_images(group: RunGroup, chosen: SelectedRuns, folder: Path) -> int:
+    """Return how many images `MOST_MACS` are enough for; KeeprateError for too few to draw."""
     unpruned = group.runs[0].result.measured.macs.unpruned
-    macs = OPENING_SAMPLES * (unpruned + sum(run.macs for run in chosen.runs.values()))
-    if macs > MOST_MACS:
+    macs = unpruned + sum(run.macs for run in chosen.runs.values())
+    if OPENING_SAMPLES * macs > MOST_MACS:
         raise KeeprateError(
-            f"{OPENING_SAMPLES} images would take {macs / 1e12:.1f} TMACs, more than "
-            f"{MOST_MACS / 1e12:.0f}. `keeprate show --disagreeing {folder}` draws them."
+            f"{OPENING_SAMPLES} images would take {OPENING_SAMPLES * macs / 1e12:.1f} TMACs, more "
+            f"than {MOST_MACS / 1e12:.0f}. `keeprate show --disagreeing {folder}` draws them."
         )
+    return int(MOST_MACS // macs)

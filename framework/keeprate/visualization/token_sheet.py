@@ -89,7 +89,7 @@ def _describe_prediction(prediction: Prediction) -> str:
 def _survivors_row(
     trace: ImageTrace, method_trace: MethodTrace, columns: Sequence[int], pixels: Pixels
 ) -> SheetRow:
-    grid_rows, grid_columns = trace.grid
+    grid_rows, grid_columns = method_trace.grid or trace.grid
     own_tokens = np.arange(grid_rows * grid_columns).reshape(grid_rows, grid_columns)
     panels = [Panel(pixels, f"input: {own_tokens.size} patch tokens")]
     for block in columns:

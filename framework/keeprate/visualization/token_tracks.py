@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -43,13 +43,17 @@ class StageTrace:
 
 @dataclass(frozen=True)
 class MethodTrace:
-    """What one method did to an image: its stages, the prediction and the cost."""
+    """What one method did to an image: its stages, the prediction and the cost.
+
+    `grid` are rows and columns of patches where the method made the input smaller, else None.
+    """
 
     label: str
     moments: tuple[StageTrace, ...]
     prediction: Prediction
     macs: int
     macs_share: float
+    grid: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -67,8 +71,19 @@ class ImageTrace:
     tracks: tuple[MethodTrace, ...]
 
 
+@dataclass(frozen=True)
+class Reductions:
+    """What one method did to B images: their patches' `owners` at the end (B, P).
+
+    `scores` (B, P) are those of its first stage, None of a method that has none.
+    """
+
+    owners: Tensor
+    scores: Tensor | None
+
+
 class TokenTracer:
-    """Runs several methods, by label, on single images and records what they do.
+    """Runs several methods, by label, on single images or a few and records what they do.
 
     Each method comes with a cost, or as a plan that is ready. Make the tracer after the images are
     picked, because costs depend on their size. Raises KeeprateError for methods, schedules and
@@ -76,7 +91,7 @@ class TokenTracer:
     """
 
     def __init__(self, source: ImageSource, wanted: Mapping[str, MethodAtCost | Plan]) -> None:
-        self.backbone, self.grid = source.backbone, grid_of(source)
+        self.source, self.backbone, self.grid = source, source.backbone, grid_of(source)
         self.names = class_names(source.loaded)
         self.models = {label: self._build_model(method) for label, method in wanted.items()}
         # after the plans: they are cheap to check, a proof takes several forward passes
@@ -98,40 +113,72 @@ class TokenTracer:
             tracks=tuple(method_traces),
         )
 
+    @torch.inference_mode()
+    def reductions(self, images: Sequence[SelectedImage]) -> list[Reductions | None]:
+        """Return what every method does to some images, which go through it together.
+
+        None for a method whose model sees other patches.
+        """
+        inputs = torch.cat([image.inputs for image in images])
+        index = torch.tensor([image.index for image in images])
+        return [
+            self._reductions(model, inputs, index) if model.backbone is self.backbone else None
+            for model in self.models.values()
+        ]
+
+    def _reductions(self, model: ReducedModel, inputs: Tensor, index: Tensor) -> Reductions:
+        _, maps = _run(model, inputs, index)
+        rows, columns = self.grid
+        kept = torch.arange(rows * columns).expand(len(index), -1)
+        owners = model.survivors[-1].owner if model.survivors else kept
+        return Reductions(owners, next((maps[block] for block in sorted(maps)), None))
+
     def _build_model(self, method: MethodAtCost | Plan) -> ReducedModel:
         if isinstance(method, Plan):
-            return ReducedModel(self.backbone, method, trace=True)
+            return ReducedModel(method.backbone, method, trace=True)
         cost = method.cost
         plan = make_plan(self.backbone, method.method, cost.schedule, cost.budget)
-        return ReducedModel(self.backbone, plan, trace=True)
+        return ReducedModel(plan.backbone, plan, trace=True)
 
     def _trace_method(self, label: str, model: ReducedModel, picked: SelectedImage) -> MethodTrace:
-        maps: dict[int, Tensor] = {}
-        model.watch = _record_importance(model.method, maps)
-        logits = model(picked.inputs, torch.tensor([picked.index]))
-        # the model is kept for the next image, and must not write into these maps again
-        model.watch = None
+        seen = model.backbone.image_size
+        inputs = picked.inputs
+        if seen != self.backbone.image_size:
+            inputs = self.source.inputs(picked.index, seen)
+        grid = model.backbone.grid(seen) or self.grid
+        logits, maps = _run(model, inputs, torch.tensor([picked.index]))
         stages = [
             StageTrace(
                 stage.block,
-                on_grid(stage.owner[0], self.grid),
-                on_grid(maps[stage.block], self.grid) if stage.block in maps else None,
+                on_grid(stage.owner[0], grid),
+                on_grid(maps[stage.block][0], grid) if stage.block in maps else None,
             )
             for stage in model.survivors
         ]
         macs = int(model.macs_per_image.total[0])
         share = macs / self.unpruned_macs
-        return MethodTrace(label, tuple(stages), self._prediction(logits), macs, share)
+        smaller = None if model.backbone is self.backbone else grid
+        return MethodTrace(label, tuple(stages), self._prediction(logits), macs, share, smaller)
 
     def _prediction(self, logits: Tensor) -> Prediction:
         confidence, index = logits[0].to(at_least_float32(logits.dtype)).softmax(dim=0).max(dim=0)
         return Prediction(self.names[int(index)], float(confidence), int(index))
 
 
+def _run(model: ReducedModel, inputs: Tensor, index: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
+    """Return the logits (B, K), and the importance of each patch (B, P) by block."""
+    maps: dict[int, Tensor] = {}
+    model.watch = _record_importance(model.method, maps)
+    logits: Tensor = model(inputs, index)
+    # the model is kept for the next images, and must not write into these maps again
+    model.watch = None
+    return logits, maps
+
+
 def _record_importance(
     method: Method, maps: dict[int, Tensor]
 ) -> Callable[[Tokens, Attention, Stage], None]:
-    """Return a callback that stores the importance of each patch (P,) in `maps`, by block."""
+    """Return a callback that stores the importance of each patch (B, P) in `maps`, by block."""
 
     def note(tokens: Tokens, attention: Attention, stage: Stage) -> None:
         values = method.importance(tokens, attention, stage)
@@ -154,12 +201,12 @@ def checked(method: Method, tokens: Tokens, values: Tensor) -> Tensor:
 
 
 def _values_of_patches(values: Tensor, tokens: Tokens) -> Tensor:
-    """Return for each patch of the first image the value of its token (P,).
+    """Return for each patch of the images the value of its token (B, P).
 
     NaN for patches that were dropped before.
     """
-    assert tokens.owner is not None
-    owner = tokens.owner[0]
+    owner = tokens.owner
+    assert owner is not None
     # -1 (dropped) would read the last token: those patches read token 0, then become NaN
-    patch_values = values[0].to(at_least_float32(values.dtype))[owner.clamp(min=0)]
+    patch_values = values.to(at_least_float32(values.dtype)).gather(1, owner.clamp(min=0))
     return patch_values.masked_fill(owner < 0, torch.nan)

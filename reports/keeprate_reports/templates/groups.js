@@ -12,6 +12,7 @@ function accuracyData(group, cost) {
       lines: lines.size <= MANY_LINES ? points : [],
       front: cost === "macs" ? points.filter((point) => point.front) : [],
       unpruned: group.unpruned === null ? [] : [{ score: group.unpruned }],
+      ...(cost === "macs" && group.others.length ? { others: group.others } : {}),
     };
   };
 }
@@ -45,7 +46,7 @@ function costPart(group) {
   const data = accuracyData(group, "macs");
   const chart = new Chart(group.charts.cost, `${group.metric.heading} against cost`, data, pointLines(group));
   const said = `Ringed and joined by dots: the Pareto front of all runs of this comparison. `
-    + `Dashed: unpruned. ${KEYS}`;
+    + `Dashed: unpruned. ${group.others.length ? "Diamonds: smaller models, unpruned. " : ""}${KEYS}`;
   return [make("h3", {}, `${group.metric.heading} against cost`),
     figure(chart, said, legend(group), barsBox(chart))];
 }
@@ -61,18 +62,23 @@ function speedPart(group) {
 function publishedPart(group) {
   const rows = unpack(group.published);
   if (!rows.length) return [];
-  const lines = (row) => [`${row.method}, published`, `${fixed(row.top1, 2)} % top-1`,
-    `${fixed(row.share, 1)} % of the paper's unpruned model`, `${row.ruler}, ${row.read}`, row.source];
+  const lines = (row) => [`${row.method}, published`, row.setting, row.training,
+    `${fixed(row.top1, 2)} % top-1`, `${fixed(row.share, 1)} % of the unpruned model`,
+    `${row.ruler}, ${row.read}`, row.source, row.note].filter(Boolean);
   const keep = (row) => !filters.methods.has(row.method);
-  const data = () => ({ published: rows.filter(keep) });
-  const chart = new Chart(group.charts.published, "Published results", data, lines);
-  const columns = [words("Method", "method"), words("Model", "backbone"),
-    number(`${group.unit} as published`, "macs", 3), number("% of its unpruned", "share", 1),
+  const figures = Object.entries(group.charts.published).map(([training, chart]) => {
+    const drawn = rows.filter((row) => row.training === training && row.share !== null);
+    const title = `Published results, ${training}`;
+    const data = () => ({ published: drawn.filter(keep) });
+    return figure(new Chart(chart, title, data, lines), `${title}, not measured here: other code, `
+      + "each paper's own count. Not to be compared with the chart above point by point.");
+  });
+  const columns = [words("Method", "method"), words("Setting", "setting"), words("Training", "training"),
+    words("Model", "backbone"), number(`${group.unit} as published`, "macs", 3),
+    number(`${group.unit} counted here`, "own", 3), number("% of its unpruned", "share", 1),
     number("Top-1 %", "top1", 2), number("Images/s", "speed", 0), words("Ruler", "ruler"),
-    words("How read", "read"), words("Source", "source")];
-  const caption = "Published, not measured here: other training, other code, each paper's own "
-    + "count. Not to be compared with the chart above point by point.";
-  return [make("h3", {}, "Published results"), figure(chart, caption),
+    words("How read", "read"), words("Source", "source"), words("Note", "note")];
+  return [make("h3", {}, "Published results"), ...figures,
     listed("Published results", columns, rows, keep)];
 }
 
@@ -169,4 +175,15 @@ function tablesPart(group) {
       title: heading, figure, words: figure ? undefined : "words", value: (row) => row[at], text: (row) => row[at],
     })), rows),
   ]);
+}
+
+/** Heat maps of how alike the runs are, a measure each; the table of all pairs is among the tables. */
+function alikePart(group) {
+  return group.alike.map(({ title, rows, chart }) => {
+    const cells = unpack(rows);
+    const lines = (cell) => [`${cell.one}, ${cell.other}`, `${title}: ${fixed(cell.value, 3)}`,
+      cell.chance === null ? "" : `By chance: ${fixed(cell.chance, 3)}`].filter(Boolean);
+    return figure(new Chart(chart, title, () => ({ alike: cells }), lines),
+      `${title}: how alike the runs are, pair by pair. What is measured stands above the table.`);
+  });
 }

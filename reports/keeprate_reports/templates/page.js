@@ -36,6 +36,7 @@ const PARTS = {
   curves: curvesPart,
   ablations: ablationsPart,
   tables: tablesPart,
+  alike: alikePart,
   disagreement: disagreementPart,
   tokens: tokensPart,
   provenance: provenancePart,

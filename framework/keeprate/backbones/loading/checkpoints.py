@@ -5,12 +5,17 @@ from __future__ import annotations
 import argparse
 import pickle
 import re
-from collections.abc import Collection, Mapping, Set
+from collections.abc import Callable, Collection, Mapping, Set
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import safe_open
+from timm.models.vision_transformer import (
+    VisionTransformer,
+    _convert_dinov2,
+    _convert_openai_clip,
+)
 from torch import Tensor, nn
 
 from ...errors import KeeprateError
@@ -26,6 +31,13 @@ PREFIXES = ("module.", "model.", "net.", "network.", "backbone.")
 MARKS = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
 """What torch puts into the names of compiled and wrapped modules."""
 
+_MASK, _CLIP = "mask_token", "visual.class_embedding"
+_CONVERTED: Mapping[str, Callable[..., dict[str, Tensor]]] = {
+    _MASK: _convert_dinov2,
+    _CLIP: _convert_openai_clip,
+}
+"""How timm converts weights that have these names."""
+
 Shapes = Mapping[str, tuple[int, ...]]
 """The shapes of weights, by their names."""
 
@@ -36,7 +48,10 @@ def read_shapes(path: Path, model: nn.Module) -> tuple[Shapes, tuple[str, ...]]:
     As `read_weights`, without reading the weights themselves. There is no line where nothing is.
     Raises KeeprateError also where they are no floating-point numbers.
     """
-    weights, others = _read(path, "meta", model.state_dict().keys())
+    found, others = _read(path, "meta", model.state_dict().keys())
+    weights = in_timm_names(found, model)
+    if weights is not found:
+        others += [name for name in found if not _is_converted(name, found)]
     check_types(path, weights, model)
     told = f"Left out of '{path.name}', since it is beside the model there: {list_few(others)}."
     shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
@@ -54,6 +69,22 @@ def read_weights(path: Path, device: str = "cpu", own: Collection[str] = ()) -> 
     has another one is left out: it is of other modules, such as a loss.
     """
     return _read(path, device, own)[0]
+
+
+def in_timm_names(weights: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """Return weights of DINOv2's authors, or of CLIP's image tower, as timm has them.
+
+    The token for masked patches and the text tower are left out; other weights are as they are.
+    """
+    if type(model) is not VisionTransformer:
+        return weights
+    convert = next((convert for mark, convert in _CONVERTED.items() if mark in weights), None)
+    # timm itself does so, but for a file as a whole: what it left out would not show
+    return weights if convert is None else dict(convert(dict(weights), model))
+
+
+def _is_converted(name: str, names: Collection[str]) -> bool:
+    return name != _MASK and (_CLIP not in names or name.startswith("visual."))
 
 
 def _read(path: Path, device: str, own: Collection[str]) -> tuple[dict[str, Tensor], list[str]]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from ...errors import KeeprateError
 from ...request import PREFIX
-from .model_input import ModelInput
+from .model_input import ModelInput, share_of
 from .reasons import first_line
 
 PREPROCESSOR = "preprocessor_config.json"
@@ -114,7 +114,7 @@ def _sizes(folder: Path, processor: Any, crops: bool) -> tuple[tuple[int, int], 
         goal, mode = (size["height"], size["width"]), "squash"
     else:
         raise problem
-    share = _share(cut[0], goal[0])
+    share = share_of(cut[0], goal[0])
     # "center" sets the shorter side alone, so it cannot give an oblong image
     if share > 1 or (mode == "center" and cut[0] != cut[1]):
         raise problem
@@ -122,13 +122,6 @@ def _sizes(folder: Path, processor: Any, crops: bool) -> tuple[tuple[int, int], 
     if math.floor(cut[1] / share) != goal[1]:
         raise problem
     return cut, share, mode
-
-
-def _share(side: int, goal: int) -> float:
-    """Return the share for which `side` / share, rounded down, is `goal`."""
-    share = side / goal
-    # the quotient may round to just below `goal`: the next smaller share lifts it
-    return share if math.floor(side / share) == goal else math.nextafter(share, 0)
 
 
 def _unsupported_error(folder: Path, what: str) -> KeeprateError:

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from torch import nn
+
 from ...errors import KeeprateError
-from ...request import PREFIX
+from ...request import PREFIX, TORCHVISION
 from .huggingface import load_huggingface, outline_huggingface
-from .loaded import LoadedModel
-from .timm import load_timm, outline_timm
+from .loaded import LoadedModel, config_of
+from .model_arguments import refuse_arguments
+from .timm import check_image_size, find_published, load_timm, outline_timm
+from .timm_request import TimmRequest
+from .torchvision import (
+    TorchvisionRequest,
+    check_torchvision_weights,
+    load_torchvision,
+    outline_torchvision,
+)
 
 
 def load_model(
@@ -22,7 +32,8 @@ def load_model(
     """Create the model `name` with the weights of a file, of its hub page, or random ones.
 
     `hf:FOLDER` and `hf:NAME` are transformers' classifiers, which keep their own weights, image
-    size and classes; all other names are timm's.
+    size and classes; `torchvision:NAME` and `torchvision:NAME.WEIGHTS` are torchvision's; all other
+    names are timm's, and arguments of the model may follow them: `NAME:global_pool=avg`.
 
     Every weight must be present and fit. `image_size` (pixels: a side, or height and width)
     resamples tables of positions from the grid that they were trained for, which
@@ -35,7 +46,8 @@ def load_model(
         _refuse_choices(name, weights, image_size, num_classes)
         return load_huggingface(name, pretrained=pretrained)
     sides = (image_size, image_size) if isinstance(image_size, int) else image_size
-    return load_timm(
+    load = load_torchvision if name.startswith(TORCHVISION) else load_timm
+    return load(
         name, weights=weights, pretrained=pretrained, image_size=sides, num_classes=num_classes
     )
 
@@ -51,10 +63,45 @@ def outline(
     if name.startswith(PREFIX):
         _refuse_choices(name, weights, image_size)
         return outline_huggingface(name)
-    return outline_timm(name, weights=weights, image_size=image_size)
+    outline_named = outline_torchvision if name.startswith(TORCHVISION) else outline_timm
+    return outline_named(name, weights=weights, image_size=image_size)
+
+
+def shapes_alone(name: str, image_size: tuple[int, int] | None) -> nn.Module:
+    """Return a model of timm or torchvision on "meta", whether its weights are anywhere or not.
+
+    Raises KeeprateError for unknown names and arguments, and sizes that the model does not take.
+    """
+    if name.startswith(TORCHVISION):
+        return TorchvisionRequest.parse(name, image_size).create(None, "meta")
+    request = TimmRequest.parse(name, image_size)
+    model = request.skeleton()
+    if image_size is not None:
+        check_image_size(model, image_size)
+    return request.heads.put_on(model, name)
+
+
+def check_name(name: str) -> None:
+    """Raise KeeprateError for a name, or arguments after it, that its library does not know."""
+    if name.startswith(TORCHVISION):
+        TorchvisionRequest.parse(name, None)
+    elif not name.startswith(PREFIX):
+        TimmRequest.parse(name, None)
+
+
+def check_published(name: str, model: nn.Module) -> None:
+    """Raise KeeprateError where the published weights of a model are out of reach.
+
+    `model` is what `outline` made of the name.
+    """
+    if name.startswith(TORCHVISION):
+        check_torchvision_weights(name)
+    else:
+        find_published(name, config_of(model))
 
 
 def _refuse_choices(name: str, *choices: object) -> None:
     """Raise KeeprateError where a choice is made that a transformers model makes itself."""
+    refuse_arguments(name)
     if any(choice is not None for choice in choices):
         raise KeeprateError(f"'{name}' has weights, image size and classes of its own.")

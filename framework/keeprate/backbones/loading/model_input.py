@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from timm.data.config import resolve_model_data_config
@@ -47,3 +48,10 @@ class ModelInput:
     def fill(self) -> tuple[int, ...]:
         """The grey level (0 to 255) of each channel that fills the rest of a "border" image."""
         return tuple(round(255 * value) for value in self.mean)
+
+
+def share_of(side: int, goal: int) -> float:
+    """Return the share for which `side` / share, rounded down, is `goal`."""
+    share = side / goal
+    # the quotient may round to just below `goal`: the next smaller share lifts it
+    return share if math.floor(side / share) == goal else math.nextafter(share, 0)

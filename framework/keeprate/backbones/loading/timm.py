@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import huggingface_hub
-import timm
 from torch import nn
 
-from ...errors import KeeprateError, unknown_name
-from ...plugins.registry import registry
+from ...errors import KeeprateError
 from ...results.weights_origin import WeightsKind, WeightsOrigin
 from .adapted_weights import (
     LOADING_ERRORS,
@@ -25,7 +22,7 @@ from .adapted_weights import (
     position_tables,
     resample,
 )
-from .checkpoints import Shapes, read_safetensors, read_shapes, read_weights
+from .checkpoints import Shapes, in_timm_names, read_safetensors, read_shapes, read_weights
 from .file_kinds import FileKind, kind_of
 from .jax_weights import load_jax
 from .loaded import LoadedModel, config_of, weights_sha256
@@ -50,8 +47,7 @@ def load_timm(
     num_classes: int | None,
 ) -> LoadedModel:
     """Create a timm model as `load_model` does, with images of `image_size` (H, W) in pixels."""
-    check_name(name)
-    request = TimmRequest(name, image_size, num_classes)
+    request = TimmRequest.parse(name, image_size, num_classes)
     skeleton = request.skeleton()  # costs nothing: what does not fit is refused before any loading
     if image_size is not None:
         check_image_size(skeleton, image_size)
@@ -67,30 +63,32 @@ def load_timm(
         adapted = fit.adapted
     else:
         model, origin = request.create(), WeightsOrigin(WeightsKind.RANDOM)
-    stated = () if weights is None else stated_inputs(weights, name)
+    stated = () if weights is None else stated_inputs(weights, request.name)
+    model = request.heads.put_on(model, request.name)
     sha256 = weights_sha256(model)
-    return LoadedModel(model.eval(), name, origin, sha256, adapted=adapted, stated=stated)
+    return LoadedModel(model.eval(), request.title, origin, sha256, adapted=adapted, stated=stated)
 
 
 def outline_timm(
     name: str, *, weights: Path | None, image_size: tuple[int, int] | None
 ) -> LoadedModel:
     """Return the shapes of a timm model, on the meta device, as `outline` does."""
-    check_name(name)
-    request = TimmRequest(name, image_size, None)
+    request = TimmRequest.parse(name, image_size)
     skeleton = request.skeleton()
     if image_size is not None:
         check_image_size(skeleton, image_size)
     if weights is not None:
         fit = _fit_file(request, weights, skeleton)
         origin = WeightsOrigin(WeightsKind.FILE, weights.name)
-        return LoadedModel(fit.request.skeleton(), name, origin, "", adapted=fit.adapted)
+        model = request.heads.put_on(fit.request.skeleton(), request.name)
+        return LoadedModel(model, request.title, origin, "", adapted=fit.adapted)
     # hf-hub:... and local-dir:... are pages and folders that bring their own weights
-    if ":" not in name and not any(config_of(skeleton).get(key) for key in PUBLISHED):
-        raise KeeprateError(f"timm publishes no weights for '{name}'. {REMEDY}")
+    if ":" not in request.name and not any(config_of(skeleton).get(key) for key in PUBLISHED):
+        raise KeeprateError(f"timm publishes no weights for '{request.name}'. {REMEDY}")
     fit = _fit_published(request, skeleton)
     origin = WeightsOrigin(WeightsKind.PRETRAINED)
-    return LoadedModel(skeleton, name, origin, "", adapted=fit.adapted)
+    model = request.heads.put_on(skeleton, request.name)
+    return LoadedModel(model, request.title, origin, "", adapted=fit.adapted)
 
 
 def find_published(name: str, config: dict[str, Any]) -> str | None:
@@ -105,38 +103,6 @@ def find_published(name: str, config: dict[str, Any]) -> str | None:
     if cached is None:
         raise _weights_error(name, reason)
     return cached
-
-
-def check_name(name: str) -> None:
-    """Raise KeeprateError, with the nearest name, unless timm knows the model and its tag."""
-    source, colon, location = name.partition(":")
-    if colon:  # "hf-hub:..." and "local-dir:...", which timm looks up elsewhere
-        _check_hub_page(name, source, location)
-        return
-    _ = registry().backbones  # importing a family may teach timm models of its own
-    architecture, _, tag = name.partition(".")
-    if not timm.is_model(architecture):
-        close = difflib.get_close_matches(architecture, timm.list_models(), n=1)
-        if not close:
-            raise KeeprateError(f"No model '{name}'. timm.list_models() lists them all.")
-        raise unknown_name("model", name, close)
-    tagged_names = timm.list_pretrained(f"{architecture}.*")
-    if tag and name not in tagged_names:
-        raise unknown_name("model", name, [architecture, *tagged_names])
-
-
-def _check_hub_page(name: str, source: str, location: str) -> None:
-    """Refuse a model on the hub at once where the hub is out of reach and nothing is cached."""
-    if source not in ("hf-hub", "hf_hub"):
-        return
-    try:
-        page = location.partition("@")[0]  # without the revision
-        cached = huggingface_hub.try_to_load_from_cache(page, "config.json")
-    except ValueError as error:
-        raise KeeprateError(f"No model '{name}': {first_line(error)}.") from error
-    # not a path: None, or a mark that the page is known to lack the file
-    if not isinstance(cached, str) and (reason := hub_problem()):
-        raise KeeprateError(f"Cannot look the model '{name}' up: {reason}.")
 
 
 def check_image_size(skeleton: nn.Module, image_size: tuple[int, int]) -> None:
@@ -198,25 +164,26 @@ def _fit_file(request: TimmRequest, path: Path, skeleton: nn.Module) -> _Fit:
     verdict = judge(create, shapes, expected, tables)
     if verdict.reason:
         raise KeeprateError(
-            f"The weights in '{path}' do not fit the model '{request.name}': {verdict.reason}."
+            f"The weights in '{path}' do not fit the model '{request.title}': {verdict.reason}."
         )
     check_size(path, shapes, expected, tables, request.image_size)
     return _Fit(request, overlay, left_out + adaptations(tables), verdict.left)
 
 
 def _fit_published(request: TimmRequest, skeleton: nn.Module) -> _Fit:
-    """Return how published weights are loaded; KeeprateError unless they fit the image size."""
-    if request.image_size is None:
+    """Return how published weights are loaded; KeeprateError unless they fit what is asked for."""
+    if request.image_size is None and not request.arguments:
         return _Fit(request, {})
-    own = replace(request, image_size=None).skeleton()
+    own = replace(request, image_size=None, arguments={}).skeleton()
     shapes = _shapes_of(own)
     tables = position_tables(shapes, own, skeleton)
     create = partial(request.create_without_values, pretrained=True, source="")
     verdict = judge(create, shapes, _shapes_of(skeleton), tables)
     if verdict.reason:
+        size = request.image_size
+        wanted = f"an image size of {by(size)}" if size else f"'{request.title}'"
         raise KeeprateError(
-            f"The weights of '{request.name}' do not fit an image size of "
-            f"{by(request.image_size)}: {verdict.reason}."
+            f"The weights of '{request.name}' do not fit {wanted}: {verdict.reason}."
         )
     return _Fit(request, {}, adaptations(tables), verdict.left)
 
@@ -231,7 +198,7 @@ def _load_from_file(fit: _Fit, path: Path, skeleton: nn.Module) -> nn.Module:
         model = load_jax(fit.request.create(), fit.request.name, path)
         resample(model, fit.left)
         return model
-    weights = read_weights(path, own=skeleton.state_dict().keys())
+    weights = in_timm_names(read_weights(path, own=skeleton.state_dict().keys()), skeleton)
     if fit.as_they_are:  # timm would load the weights of some hybrids' convolutions as well
         model = fit.request.create(**fit.overlay)
         model.load_state_dict(weights)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from timm.layers.attention_pool import AttentionPoolLatent
 from torch import Tensor, nn
@@ -11,12 +11,17 @@ from torch import Tensor, nn
 from ...backbone import Backbone, BlockCost, HeadCost
 from ...tokens import Tokens
 from ..fused_attention import switched_on
+from ..heads import JoinedHead
 from ..patch_grid import Grid, whole
 from ..pooling import SizeMask, size_weighted
+from .resizing import is_resizable, resized_model
+
+if TYPE_CHECKING:
+    from ...resizing import InputSize
 
 POOLS = ("token", "avg", "max", "map")
 _FORWARDS = ("forward", "forward_features")
-_KNOWN_PACKAGES = ("torch", "timm", "transformers", "keeprate")
+_KNOWN_PACKAGES = ("torch", "torchvision", "timm", "transformers", "keeprate")
 # their linear layers are no nn.Linear, so that their products would count nothing
 _QUANTISED = ("torch.ao.", "torchao.")
 
@@ -38,6 +43,7 @@ class TimmColumn(Backbone):
         self.channels = self.vit.embed_dim
         self.image_size = self._own_image_size()
         self.head_reads_prefix_only = self.vit.global_pool == "token"
+        self.resizable = is_resizable(model) and self.grid(self.image_size) is not None
         self._size_heads()
 
     def _own_blocks(self) -> list[Any]:
@@ -66,7 +72,8 @@ class TimmColumn(Backbone):
             return self._pool_by_attention(tokens.x, pool, mask)
         include_prefix = bool(getattr(self.vit, "pool_include_prefix", False))
         # timm's own pooling follows: its plain mean then weighs each token by its size
-        pooled = size_weighted(tokens, self.vit.global_pool, include_prefix)
+        kind = "avg" if type(self.vit.head) is JoinedHead else self.vit.global_pool
+        pooled = size_weighted(tokens, kind, include_prefix)
         return cast(Tensor, self.vit.forward_head(pooled))
 
     def _attention_pools_prefix(self) -> bool:
@@ -89,6 +96,10 @@ class TimmColumn(Backbone):
     def grid(self, image_size: tuple[int, int]) -> Grid | None:
         """Return the rows and columns of patches, None where a patch reaches beyond the image."""
         return whole(self._patches(image_size), image_size)
+
+    def resized(self, size: InputSize) -> Self:
+        """Return the same model, by timm's own rules, for images and patches of other sizes."""
+        return type(self)(resized_model(self.model, size))
 
     def _patches(self, image_size: tuple[int, int]) -> Grid:
         """Return the rows and columns of patches of an image."""
@@ -125,7 +136,8 @@ def shell_refusal(model: Any) -> str | None:
         model.patch_drop, nn.Identity
     ):
         return "patch dropout (patch_drop_rate > 0) is not supported"
-    if model.global_pool not in POOLS:
+    pools_in_head = model.global_pool == "" and type(model.head) is JoinedHead
+    if model.global_pool not in POOLS and not pools_in_head:
         return f"pooling '{model.global_pool}' is not supported (known: {', '.join(POOLS)})"
     pool = getattr(model, "attn_pool", None)
     if pool is not None and type(pool) is not AttentionPoolLatent:
@@ -170,7 +182,8 @@ def scaled(branch: Tensor, scale: Tensor | None) -> Tensor:
 def uncounted_refusal(model: nn.Module) -> str | None:
     """Return that a foreign module multiplies by weights of its own, which would not be counted.
 
-    Modules of torch, timm and transformers are known, but quantised ones cannot be counted.
+    Modules of torch, torchvision, timm and transformers are known, but quantised ones cannot be
+    counted.
     """
     for name, module in model.named_modules():
         source = type(module).__module__

@@ -22,7 +22,9 @@ OPTIONS = (
         metavar="NAME[:PARAMETERS]",
         help="Data set, as imagenet:FOLDER, or 'imagenet:\"FOLDER\"' if FOLDER has , and = in it.",
     ),
-    click.option("--model", metavar="NAME", help="timm's, or hf:FOLDER; default: the data's own."),
+    click.option(
+        "--model", metavar="NAME", help="timm's, torchvision:NAME, hf:FOLDER; else the data's."
+    ),
     click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="Its weights."),
     click.option("--image-size", metavar="PIXELS", help="Side, or HEIGHTxWIDTH, of images."),
     *INPUT_OPTIONS,

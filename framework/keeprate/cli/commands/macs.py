@@ -36,9 +36,9 @@ def macs(
 ) -> None:
     """Count the multiply-accumulates per image of the model MODEL, part by part.
 
-    MODEL is a timm name, or hf:FOLDER or hf:NAME for one of transformers; --image-size of a model
-    that reads texts is their number of tokens. One multiply-accumulate counts as one, what papers
-    call FLOPs. No weights are downloaded, nothing is run.
+    MODEL is a timm name, torchvision:NAME, or hf:FOLDER or hf:NAME for one of transformers;
+    --image-size of a model that reads texts is their number of tokens. One multiply-accumulate
+    counts as one, what papers call FLOPs. No weights are downloaded, nothing is run.
     """
     if method is None and (schedule or budget or empty_last_mlp):
         raise KeeprateError("--schedule, --budget and --empty-last-mlp need --method NAME.")
@@ -106,16 +106,12 @@ def _without_weights(
 
     The size None is the model's own.
     """
-    from ...backbones.loading.timm import check_image_size, check_name
-    from ...backbones.loading.timm_request import TimmRequest
     from ...request import PREFIX
 
     if name.startswith(PREFIX):
         from ...backbones.loading.huggingface import shapes_of
 
         return shapes_of(name, image_size)
-    check_name(name)
-    model = TimmRequest(name, image_size, None).skeleton()
-    if image_size is not None:
-        check_image_size(model, image_size)
-    return model, None
+    from ...backbones.loading.load import shapes_alone
+
+    return shapes_alone(name, image_size), None

@@ -126,7 +126,7 @@ def _fitting_methods(image_source: ImageSource) -> list[str]:
     """Return the names of the registered methods that reduce tokens of the model."""
     from ...plugins.parameters import build
     from ...plugins.registry import registry
-    from ...reduction.plan import suits
+    from ...reduction.suitability import suits
 
     names = []
     for offer in registry().methods.values():

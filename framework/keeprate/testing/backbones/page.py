@@ -198,7 +198,7 @@ def _last_part(module: str) -> str:
 
 def _versions() -> list[str]:
     versions = []
-    for name in ("timm", "torch", "transformers"):
+    for name in ("timm", "torch", "torchvision", "transformers"):
         try:
             # "+cpu" and the like: the page must be the same for every build of a release
             versions.append(f"{name} {version(name).partition('+')[0]}")

@@ -15,8 +15,9 @@ from ...errors import KeeprateError
 from ...method import Method, Needs, Place, Preset
 from ...plugins.kinds import KINDS, Registered, check_class
 from ...plugins.parameters import build, parameters_of, values_of
-from ...reduction.plan import make_plan, refuse_unsuited, suits
+from ...reduction.plan import make_plan
 from ...reduction.schedule import parse_schedule
+from ...reduction.suitability import refuse_unsuited, suits
 from ..bench import Bench, backbone_of
 from ..cases import MAIN_KINDS, Case
 from ..outcome import Broken, Check, NotAsked

@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from ...reduction.plan import refuse_unsuited
+from ...reduction.suitability import refuse_unsuited
 from ...tokens import Tokens
 from ..bench import Bench, attempted, backbone_of, reduced
 from ..cases import MAIN_KINDS, Case

@@ -1,0 +1,1 @@
+"""Families of models of torchvision, one module each."""

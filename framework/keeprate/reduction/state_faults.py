@@ -1,0 +1,63 @@
+"""Says what is wrong with what a method's tokens carry along, and the remedy."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+from .._token_state import MethodState
+from ..method import Method, Reuse
+from ..tokens import Tokens
+
+_STATES = ("state", "token_state")
+
+
+def state_fault(after: Tokens) -> tuple[str, str] | None:
+    """Say what is wrong with what a method carries along, and the remedy; None if nothing is."""
+    for name, rows in (("state", 1), ("token_state", 2)):
+        state = getattr(after, name)
+        # anything else was not checked, and could be written into while other runs hold it
+        if not isinstance(state, MethodState):
+            fault = f"returned tokens whose {name} is a {type(state).__name__}."
+            return fault, f"Return tokens.with_{name}(NAME=TENSOR)."
+        for key, tensor in state.items():
+            actual, expected = tuple(tensor.shape), tuple(after.x.shape[:rows])
+            if actual[:rows] != expected:
+                fault = f"returned {name}['{key}'] {actual} for tokens {expected}."
+                return fault, "keep, keep_top and merge of the tokens that carry it take it along."
+    return None
+
+
+def change_fault(before: Tokens, after: object) -> tuple[str, str] | None:
+    """Say what a function changed that may only set a state; None if it changed nothing else."""
+    if not isinstance(after, Tokens):
+        return f"returned a {type(after).__name__}, not Tokens.", "Return the tokens it was given."
+    for field in fields(Tokens):
+        # by identity: equality of tensors would wait for the device
+        same = getattr(after, field.name) is getattr(before, field.name)
+        if field.name not in _STATES and not same:
+            fault = f"returned tokens with another {field.name}."
+            return fault, "Only tokens.with_state and tokens.with_token_state may be used here."
+    return state_fault(after)
+
+
+def reuse_fault(method: Method, after: Tokens) -> tuple[str, str] | None:
+    """Say what is wrong with the attention that a block is to reuse; None if nothing is."""
+    reused = after.reused
+    actual = Reuse.NOTHING
+    if reused is not None:
+        actual = Reuse.WEIGHTS if reused.v is None else Reuse.VALUES
+    if actual is not method.reuses:
+        fault = f"declares reuses = {method.reuses.name} and returned tokens that reuse "
+        fault += f"{actual.name.lower()}."
+        return fault, "tokens.reuse(weights) reuses WEIGHTS, tokens.reuse(weights, v) VALUES."
+    if reused is None:
+        return None
+    keys = after.count if reused.v is None else reused.v.shape[-2]
+    shape, expected = tuple(reused.weights.shape), (after.x.shape[0], after.count, keys)
+    if len(shape) != 4 or (shape[0], *shape[2:]) != expected:
+        rows = f"({expected[0]}, heads, {after.count}, {keys})"
+        return (
+            f"reuses attention weights {shape}, not {rows}.",
+            "One row for each token that leaves.",
+        )
+    return None

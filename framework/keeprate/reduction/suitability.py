@@ -1,0 +1,92 @@
+"""Tells whether a method can act on a model, and refuses it with the reason if not."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+from ..backbone import Backbone
+from ..errors import KeeprateError
+from ..method import Method, Place, has_score
+from ..plugins.parameters import parameters_of
+from ..resizing import InputMethod
+
+
+def refuse_unsuited(backbone: Backbone, method: Method) -> None:
+    """Raise KeeprateError if `method` does nothing or cannot act on `backbone`."""
+    acts = has_score(method) or type(method).reduce is not Method.reduce
+    if method.reduces and not acts and not isinstance(method, InputMethod):
+        raise KeeprateError(
+            f"Method '{method.name}' implements neither score nor reduce. "
+            "Define one of them, by this very name."
+        )
+    appends: object = method.appends
+    if isinstance(appends, bool) or not isinstance(appends, int) or appends < 0:
+        raise KeeprateError(
+            f"Method '{method.name}' declares appends = {appends!r}: it is a number of tokens, "
+            "0 for none."
+        )
+    lack = _lack(backbone, method)
+    if lack is _Lack.SIZES:
+        kind = "texts" if backbone.text_inputs else "another size of images and patches"
+        raise KeeprateError(
+            f"Method '{method.name}' makes images smaller or patches larger, and backbone "
+            f"'{backbone.name}' has no rule for {kind}: this {type(backbone.model).__name__} "
+            "cannot be compared with it."
+        )
+    if lack is _Lack.PLACE:
+        raise KeeprateError(
+            f"Method '{method.name}' acts {method.place}, and in the blocks of this "
+            f"{type(backbone.model).__name__} attention and MLP run side by side. "
+            f"Methods that would work: {', '.join(_after_block())}."
+        )
+    if lack is _Lack.CLASS_TOKEN:
+        raise KeeprateError(
+            f"Method '{method.name}' needs a class token, and this {type(backbone.model).__name__} "
+            f"has none. Methods that would work: {', '.join(_without_class_token(backbone))}."
+        )
+
+
+def suits(backbone: Backbone, method: Method) -> bool:
+    """Tell whether `backbone` has what `method` declares that it needs."""
+    return _lack(backbone, method) is None
+
+
+class _Lack(Enum):
+    """What a method needs and a backbone does not have."""
+
+    PLACE = auto()
+    """A place between the two halves of its blocks."""
+    SIZES = auto()
+    """A rule for other sizes of images and patches."""
+    CLASS_TOKEN = auto()
+
+
+def _lack(backbone: Backbone, method: Method) -> _Lack | None:
+    if isinstance(method, InputMethod):
+        return None if backbone.resizable else _Lack.SIZES
+    if method.reduces and method.place not in backbone.places:
+        return _Lack.PLACE
+    if method.requires_class_token and not backbone.has_class_token:
+        return _Lack.CLASS_TOKEN
+    return None
+
+
+def _after_block() -> list[str]:
+    # imported here: the registry loads every plugin, which only this error message needs
+    from ..plugins.registry import registry
+
+    found = []
+    for method in registry().methods.values():
+        if method.cls.reduces and method.cls.place is Place.AFTER_BLOCK:
+            found.append(method.name)
+        elif any(parameter.name == "place" for parameter in parameters_of(method.cls)):
+            found.append(f"{method.name}:place={Place.AFTER_BLOCK}")
+    return found
+
+
+def _without_class_token(backbone: Backbone) -> list[str]:
+    from ..plugins.registry import registry
+
+    methods = [offer.cls for offer in registry().methods.values() if offer.cls.reduces]
+    acting = [cls for cls in methods if backbone.resizable or not issubclass(cls, InputMethod)]
+    return [cls.name for cls in acting if not cls.requires_class_token]
