@@ -28,7 +28,7 @@ def enlarged() -> np.ndarray:
 
 @pytest.mark.parametrize(
     ("difficulty", "start"),
-    [(1, "b7cc38c428e3881e"), (2, "66ae12d39e1d64ee"), (3, "4849daa59cc94eeb")],
+    [(1, "8351e04562e0af39"), (2, "d5c0e6171b795be1"), (3, "08a300b3e07fae89")],
 )
 def test_the_images_never_change(difficulty: int, start: str) -> None:
     data = ClutteredDigits(difficulty)
@@ -124,12 +124,12 @@ def test_an_image_is_that_of_the_slow_drawing(
     np.testing.assert_array_equal(cluttered(*arguments), slowly(*arguments))
 
 
-def test_more_difficulty_is_a_brighter_image_on_average() -> None:
+def test_more_fragments_are_a_brighter_image_on_average() -> None:
     means = [
         torch.stack([ClutteredDigits(level).image(i) for i in range(20)]).double().mean()
-        for level in (1, 2, 3)
+        for level in (1, 2)
     ]
-    assert means[0] < means[1] < means[2]
+    assert means[0] < means[1]
 
 
 def test_samples_are_the_held_out_digits_and_content_tells_difficulties_apart() -> None:
