@@ -1,7 +1,7 @@
 """Draws the picture and the plot at the top of README.md from the report of a comparison.
 
     make compare
-    .venv/bin/python scripts/readme_pictures.py runs/digits
+    .venv/bin/python scripts/readme_pictures.py runs/cluttered-digits
 
 It takes the first rows of the pictures that report.html opens with, as Chromium shows them
 (`chromium` and `chromedriver` on the path), and accuracy.svg as it is.
