@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from .._token_state import Reused
 from ..attention import Attention, AttentionBias, Reweighing, chunks
 from ..backbones.fused_attention import switched_on
 from ..errors import KeeprateError
@@ -100,7 +101,8 @@ class AttentionReader:
         """Return the output (B, H, N, d) of one fused call; compute the method's scores with it."""
         self.calls.append(seen)
         if (reused := self.tokens.reused) is not None:
-            return _weighted(reused.weights, reused.v, seen.v, dropout_p)
+            part = _of_map(reused, len(self.calls) - 1, self.maps, seen.v.shape[-1])
+            return _weighted(part.weights, part.v, seen.v, dropout_p)
         if self.ahead:
             if len(self.calls) == self.maps:
                 raise LookedAhead
@@ -224,3 +226,16 @@ def _join_maps(calls: list[Attention]) -> Attention:
         v=torch.cat(list(values), dim=1),
         bias=None if first.bias is None else AttentionBias(None, None, first.bias.extra),
     )
+
+
+def _of_map(reused: Reused, place: int, maps: int, width: int) -> Reused:
+    """Return the part of one of several maps that `_join_maps` put side by side.
+
+    `width` are the channels of the values that the block hands to each map.
+    """
+    weights, v = reused.weights.chunk(maps, dim=1)[place], reused.v
+    if v is None:
+        return Reused(weights)
+    parts = v.chunk(maps, dim=1)
+    shared = v.shape[-1] < width
+    return Reused(weights, torch.cat(parts, dim=-1) if shared else parts[place])

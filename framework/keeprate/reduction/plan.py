@@ -8,7 +8,7 @@ from enum import Enum, auto
 from ..backbone import Backbone, BlockCost
 from ..costs import Budget, parse_budget
 from ..errors import KeeprateError, unknown_name
-from ..method import Method, Place, Preset, Stage, has_score
+from ..method import Method, Place, Preset, Reuse, Stage, has_score
 from ..plugins.parameters import changed_parameters, parameters_of
 from .budget import Solution, solve
 from .macs import Costs, block_costs, count
@@ -157,12 +157,17 @@ def refuse_unsuited(backbone: Backbone, method: Method) -> None:
             f"Method '{method.name}' declares appends = {appends!r}: it is a number of tokens, "
             "0 for none."
         )
+    if method.reuses is not Reuse.NOTHING and method.place is not Place.BEFORE_BLOCK:
+        raise KeeprateError(
+            f"Method '{method.name}' declares reuses = {method.reuses!r} and acts {method.place}: "
+            "only what acts before a block has its attention to reuse (Place.BEFORE_BLOCK)."
+        )
     lack = _lack(backbone, method)
     if lack is _Lack.PLACE:
         raise KeeprateError(
             f"Method '{method.name}' acts {method.place}, and in the blocks of this "
             f"{type(backbone.model).__name__} attention and MLP run side by side. "
-            f"Methods that would work: {', '.join(_after_block())}."
+            f"Methods that would work: {', '.join(_acting_at(backbone.places))}."
         )
     if lack is _Lack.CLASS_TOKEN:
         raise KeeprateError(
@@ -219,13 +224,13 @@ def _resolve_schedule(method: Method, schedule: str | None, budget: Budget | Non
     return parsed
 
 
-def _after_block() -> list[str]:
+def _acting_at(places: frozenset[Place]) -> list[str]:
     # imported here: the registry loads every plugin, which only this error message needs
     from ..plugins.registry import registry
 
     found = []
     for method in registry().methods.values():
-        if method.cls.reduces and method.cls.place is Place.AFTER_BLOCK:
+        if method.cls.reduces and method.cls.place in places:
             found.append(method.name)
         elif any(parameter.name == "place" for parameter in parameters_of(method.cls)):
             found.append(f"{method.name}:place={Place.AFTER_BLOCK}")
