@@ -105,13 +105,13 @@ class Nearest(Method):
         self.power = power
 
     def prepare(self, tokens: Tokens) -> Tokens:
-        return tokens.with_token_state(first=tokens.x)
+        return tokens.with_token_state(first=tokens.x).with_state(mean=tokens.x.mean(dim=1))
 
     def score(self, tokens: Tokens, attention: Attention, stage: Stage) -> Tensor:
         return -(tokens.x - tokens.token_state["first"]).abs().pow(self.power).sum(dim=2)
 
     def prepare_macs(self, shape: Shape) -> int:
-        return shape.tokens
+        return shape.tokens * shape.channels
 
 
 class Drawn(Method):
@@ -227,3 +227,58 @@ class ByHand(Nearest):
 
     def prepare(self, tokens: Tokens) -> Tokens:
         return replace(tokens, context=())
+
+
+class Costless(Nearest):
+    """Multiplies matrices to prepare, and does not count it."""
+
+    name = "costless"
+
+    def prepare(self, tokens: Tokens) -> Tokens:
+        return tokens.with_state(products=tokens.x @ tokens.x.mT).with_token_state(first=tokens.x)
+
+    def prepare_macs(self, shape: Shape) -> int:
+        return 0
+
+
+class Unseen(Drawn):
+    """Observes what it does not declare to read."""
+
+    name = "unseen"
+    needs = Needs.KEYS
+
+
+class Uncounted(Drawn):
+    """Multiplies matrices to observe, and does not count it."""
+
+    name = "uncounted"
+
+    def observe(self, tokens: Tokens, attention: Attention, stage: Stage) -> Tokens:
+        alike = (tokens.x @ tokens.x.mT).mean(dim=2)
+        return super().observe(tokens, attention, stage).with_token_state(alike=alike)
+
+
+class Writes(Drawn):
+    """Writes into the attention that it observes."""
+
+    name = "writes"
+
+    def observe(self, tokens: Tokens, attention: Attention, stage: Stage) -> Tokens:
+        attention.v.mul_(0.5)
+        return super().observe(tokens, attention, stage)
+
+
+class Multiplies(Reweighed):
+    """Multiplies matrices to reweigh, which nothing counts."""
+
+    name = "multiplies"
+
+    def reweigh(self, weights: Tensor, tokens: Tokens) -> Tensor:
+        return weights @ weights
+
+
+class Number(Rows):
+    """Declares with a number what it reuses."""
+
+    name = "number"
+    reuses = 2  # type: ignore[assignment]

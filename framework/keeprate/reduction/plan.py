@@ -157,7 +157,7 @@ def refuse_unsuited(backbone: Backbone, method: Method) -> None:
             f"Method '{method.name}' declares appends = {appends!r}: it is a number of tokens, "
             "0 for none."
         )
-    if method.reuses is not Reuse.NOTHING and method.place is not Place.BEFORE_BLOCK:
+    if method.reuses != Reuse.NOTHING and method.place is not Place.BEFORE_BLOCK:
         raise KeeprateError(
             f"Method '{method.name}' declares reuses = {method.reuses!r} and acts {method.place}: "
             "only what acts before a block has its attention to reuse (Place.BEFORE_BLOCK)."

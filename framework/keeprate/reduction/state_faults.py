@@ -47,8 +47,8 @@ def reuse_fault(method: Method, after: Tokens, seen: Attention) -> tuple[str, st
     actual = Reuse.NOTHING
     if reused is not None:
         actual = Reuse.WEIGHTS if reused.v is None else Reuse.VALUES
-    if actual is not method.reuses:
-        fault = f"declares reuses = {method.reuses.name} and returned tokens that reuse "
+    if actual != method.reuses:
+        fault = f"declares reuses = {Reuse(method.reuses).name} and returned tokens that reuse "
         fault += f"{actual.name.lower()}."
         return fault, "tokens.reuse(weights) reuses WEIGHTS, tokens.reuse(weights, v) VALUES."
     if reused is None:
