@@ -104,9 +104,10 @@ class AttentionReader:
             part = _of_map(reused, len(self.calls) - 1, self.maps, seen.v.shape[-1])
             return _weighted(part.weights, part.v, seen.v, dropout_p)
         if self.ahead:
-            if len(self.calls) == self.maps:
+            # a trace cannot be left by an exception, but what follows is no part of its result
+            if len(self.calls) == self.maps and not torch.compiler.is_compiling():
                 raise LookedAhead
-            return _run_fused(seen, dropout_p)
+            return seen.v
         method, stage = self.method, self.stage
         if method is None or stage is None or self.maps > 1 or method.scores_block_output:
             return self._output(seen, dropout_p)
