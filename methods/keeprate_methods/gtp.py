@@ -143,7 +143,8 @@ class GTP(Method):
     def overhead_macs(self, shape: Shape, stage: Stage) -> int:
         """Count what is propagated or averaged, and the sums of attention weights."""
         removed = shape.patches - stage.keep
-        spent = shape.heads * shape.tokens**2 if "class" not in self.selection else 0
+        sums = not self.selection.startswith(("class", "diagonal"))
+        spent = shape.heads * shape.tokens**2 if sums else 0
         if self.gone == "propagate":
             spent += removed * stage.keep * (shape.channels + 1)
         return spent + (removed * shape.channels if self.gone == "mean" else 0)
