@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from keeprate import KeeprateError, Method, Needs, Shape
@@ -56,6 +57,8 @@ class GTP(Method):
     ) -> None:
         if neighbours < 1:
             raise KeeprateError("neighbours must be at least 1")
+        if not 0 <= alpha < inf:
+            raise KeeprateError("alpha is 0 or more: a negative one could make a scale negative")
         if not 0 < attention_share <= 1:
             raise KeeprateError("attention_share is above 0 and at most 1")
         self.graph, self.selection, self.gone = graph, selection, gone
@@ -96,8 +99,11 @@ class GTP(Method):
         return sparse(weights, self.attention_share)
 
     def key_weights(self, tokens: Tokens) -> Tensor | None:
-        """Return the tokens' scales (B, N), None for the method without scales."""
-        return tokens.token_state.get("scale") if self.scale else None
+        """Return the tokens' scales (B, N), None where all are 1: before the first ones go."""
+        graph = tokens.state.get("graph")
+        if not self.scale or graph is None or tokens.num_patch_tokens == graph.shape[1]:
+            return None
+        return tokens.token_state["scale"]
 
     def score(self, tokens: Tokens, attention: Attention, stage: Stage) -> Tensor:
         """Return what `selection` makes of the attention weights (B, N)."""
@@ -137,7 +143,8 @@ class GTP(Method):
     def overhead_macs(self, shape: Shape, stage: Stage) -> int:
         """Count what is propagated or averaged, and the sums of attention weights."""
         removed = shape.patches - stage.keep
-        spent = shape.heads * shape.tokens**2 if "class" not in self.selection else 0
+        sums = not self.selection.startswith(("class", "diagonal"))
+        spent = shape.heads * shape.tokens**2 if sums else 0
         if self.gone == "propagate":
             spent += removed * stage.keep * (shape.channels + 1)
         return spent + (removed * shape.channels if self.gone == "mean" else 0)

@@ -74,6 +74,8 @@ class MCTF(Method):
         received = torch.ones_like(size)
         if self._looks:
             received = attention.weights.mean(dim=(1, 2), dtype=exact)  # (B, N), per key
+            # half precision may hold no weight that a key receives
+            received = received.clamp_min(torch.finfo(exact).tiny)
         informed = received if self.criteria in ("all", "similarity+attention") else None
         sized = size if self.criteria in ("all", "similarity+size") else None
         removed = tokens.num_patch_tokens - stage.keep

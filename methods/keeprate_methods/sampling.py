@@ -48,7 +48,8 @@ def by_significance(score: Tensor, alive: Tensor, points: int) -> Tensor:
     missing = (~there).sum(dim=1, keepdim=True)
     at_one = torch.arange(share.shape[1], device=share.device) - missing == 1
     is_last = sampled & (sampled.flip(1).cumsum(dim=1).flip(1) == 1)
-    sampled = sampled & ~(is_last & at_one)
+    alone = sampled.sum(dim=1, keepdim=True) == 1  # an image keeps one token at least
+    sampled = sampled & ~(is_last & at_one & ~alone)
     return torch.zeros_like(sampled).scatter(1, order, sampled)
 
 

@@ -19,6 +19,7 @@ from torch import nn
 
 import keeprate
 from battery import (
+    INSIDE,
     SMALL,
     assert_equals_oracle,
     assert_half_precision,
@@ -53,7 +54,7 @@ CASES = [
     (family, place)
     for family in FAMILIES
     for place in Place
-    if place is Place.AFTER_BLOCK or "side by side" not in family
+    if place is not Place.AFTER_ATTENTION or "side by side" not in family
 ]
 
 
@@ -65,7 +66,8 @@ def test_whole_and_pruned_runs_are_right_and_cost_what_is_counted(
     assert_identical(model, place)
     for needs in (Needs.KEYS, Needs.WEIGHTS):
         assert_equals_oracle(model, place, needs)
-    assert_macs(model, place)
+    if place in INSIDE:
+        assert_macs(model, place)
 
 
 @pytest.mark.parametrize(("family", "place"), CASES)

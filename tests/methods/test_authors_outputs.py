@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 import keeprate
+from keeprate import Attention, Stage, Tokens
 from keeprate.plugins.parameters import parse_spec
-from keeprate.tokens import Tokens
+from keeprate_methods.gtp import GTP
 from paths import SHARED
 from references.tiny import watched
 
@@ -24,6 +25,37 @@ pytestmark = pytest.mark.skipif(
 PATCHES, DEPTH = 64, 6
 PITOME = "pitome:steps=bsm-first,margin=0.75,energy=repository,proportional_attention=false"
 LINKAGES = ("single", "complete", "average")
+MCTF_VARIANTS = {
+    "default": "mctf",
+    "one-way": "mctf:ways=one",
+    "sim-only": "mctf:criteria=similarity",
+    "sim+info": "mctf:criteria=similarity+attention",
+    "sim+size": "mctf:criteria=similarity+size",
+    "size-pool": "mctf:pooling=size",
+    "no-prop": "mctf:proportional_attention=false",
+    "precise": "mctf:ahead=precise",
+    "after-block": "mctf:ahead=none",
+}
+GTP_VARIANTS = {
+    "default": "alpha=0.1",
+    "spatial": "graph=spatial,alpha=0.3",
+    "semantic": "graph=semantic,neighbours=4,alpha=0.3",
+    "no-scale": "scale=false,alpha=0.3",
+    "drop": "gone=drop",
+    "mean": "gone=mean",
+    "MixedAttnMean": "selection=mixed-mean,alpha=0.1",
+    "SumAttnMax": "selection=sum-max,alpha=0.1",
+    **{
+        f"{theirs}{over}": f"selection={ours}-{over.lower()},alpha=0.1"
+        for theirs, ours in (
+            ("CLSAttn", "class"),
+            ("IMGAttn", "image"),
+            ("DiagAttn", "diagonal"),
+            ("CosSim", "unlike"),
+        )
+        for over in ("Max", "Mean")
+    },
+}
 
 
 def by_share(share: float, counted: int) -> str:
@@ -66,6 +98,18 @@ def settings() -> Iterator[tuple[str, str, str]]:
             yield recorded, method, by_rate(rate, (0, 2))
     for rate in ("0.5", "0.7", "0.9"):
         yield f"dpcknn/keep={rate}@2,3,4/k=5", "dpc-knn", by_rate(rate, (1, 2, 3))
+    yield from variants()
+
+
+def variants() -> Iterator[tuple[str, str, str]]:
+    """What is recorded of methods with many variants; for MCTF and ATS, before blocks."""
+    for variant, spec in MCTF_VARIANTS.items():
+        yield f"mctf/{variant}/r=9@1,2,3,4,5", spec, "r=0,9,9,9,9,9"
+    for blocks in ("3", "3,4,5", "1,2,3,4,5"):
+        points = ",".join(f"{PATCHES}@{block}" for block in blocks.split(","))
+        yield f"ats/blocks={blocks}/tokens=65", "ats", points
+    for variant, parameters in GTP_VARIANTS.items():
+        yield f"gtp/{variant}/P=2", f"gtp:{parameters}", "r=2"
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +170,10 @@ def test_a_method_equals_its_authors_code(
     with torch.inference_mode(), watched(reduced.method) as calls:
         logits = reduced(torch.from_numpy(golden["vit/input"]).double())
     start = f"vit/{recorded}"
-    assert relative_error(logits, golden[f"{start}/logits"]) < 1e-13
+    assert relative_error(logits, golden[f"{start}/logits"]) < 1e-9
+    if f"{start}/tokens_after_block" in golden:
+        after = golden[f"{start}/tokens_after_block"].tolist()
+        assert reduced.token_counts.tolist() == [after] * len(logits)
     if f"{start}/size" in golden:  # ToFu's sources are recorded as if dropped tokens merged
         assert groups(calls[-1].after) == recorded_groups(golden, start)
 
@@ -165,3 +212,70 @@ def test_dct_equals_its_authors_code(golden: Mapping[str, Any], vit: nn.Module, 
     start = f"vit/dct/ratio={ratio}"
     assert relative_error(logits, golden[f"{start}/logits"]) < 1e-9
     assert reduced.token_counts[0].tolist() == golden[f"{start}/tokens_after_block"].tolist()
+
+
+def test_diffrate_equals_its_authors_code(
+    golden: Mapping[str, Any], vit: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = "vit/diffrate/merge"
+    pruned, merged = (
+        np.minimum.accumulate(golden[f"{start}/{name}_kept_num"] - 1).tolist()
+        for name in ("prune", "merge")
+    )
+    monkeypatch.setattr("keeprate_methods.diffrate.learned", lambda: {"theirs": (pruned, merged)})
+    schedule = ",".join(f"{keep}@{block}" for block, keep in enumerate(merged))
+    reduced = keeprate.reduce(vit, "diffrate", schedule, rates="theirs", trace=True)
+    with torch.inference_mode(), watched(reduced.method) as calls:
+        logits = reduced(torch.from_numpy(golden["vit/input"]).double())
+    assert relative_error(logits, golden[f"{start}/logits"]) < 1e-9
+    assert reduced.token_counts[0].tolist() == golden[f"{start}/tokens_after_block"].tolist()
+    # their sizes are our weights
+    weights, sources = golden[f"{start}/size"][..., 0], golden[f"{start}/source"]
+    after = calls[-1].after
+    found = after.token_state["weight"]
+    for image, owners in enumerate(after.owner.numpy()):
+        expected = dict(zip(map(frozen, sources[image]), weights[image].tolist(), strict=True))
+        names = [frozenset({0}), *(frozen(owners == token, 1) for token in range(1, after.count))]
+        assert dict(zip(names, found[image].tolist(), strict=True)) == pytest.approx(expected)
+
+
+def frozen(chosen: Any, first: int = 0) -> frozenset[int]:
+    """Return the places at which `chosen` is true, counted from `first`."""
+    return frozenset((np.flatnonzero(chosen) + first).tolist())
+
+
+def test_gtp_with_a_share_of_the_attention_equals_its_authors_code(
+    golden: Mapping[str, Any], vit: nn.Module
+) -> None:
+    """Several scores are 0, and an unstable sort decides between them: as it did for them."""
+    start = "vit/gtp/sparse0.6/P=2"
+    gone = propagated(golden, start)
+
+    class Forced(GTP):
+        def score(self, tokens: Tokens, attention: Attention, stage: Stage) -> Tensor:
+            score, patch = super().score(tokens, attention, stage), tokens.token_state["patch"]
+            forced = torch.ones_like(score)
+            for row, image in enumerate(tokens.image.tolist()):
+                goes = torch.tensor([int(p) in gone[stage.block][image] for p in patch[row]])
+                # one of the choices that our own scores allow
+                lowest = score[row, 1:].sort().values[:2]
+                assert torch.equal(score[row, goes].sort().values, lowest)
+                forced[row, goes] = 0.0
+            return forced
+
+    reduced = keeprate.reduce(vit, Forced(attention_share=0.6, alpha=0.15), "r=2")
+    with torch.inference_mode():
+        logits = reduced(torch.from_numpy(golden["vit/input"]).double())
+    assert relative_error(logits, golden[f"{start}/logits"]) < 1e-9
+
+
+def propagated(golden: Mapping[str, Any], start: str) -> list[list[set[int]]]:
+    """Return which patches of each image went at each block; recorded positions count from 1."""
+    images = len(golden[f"{start}/logits"])
+    left = [list(range(PATCHES)) for _ in range(images)]
+    gone = []
+    for block in range(DEPTH):
+        kept, went = golden[f"{start}/kept{block}"] - 1, golden[f"{start}/prop{block}"] - 1
+        gone.append([{left[i][p] for p in went[i]} for i in range(images)])
+        left = [[left[i][p] for p in kept[i]] for i in range(images)]
+    return gone

@@ -49,10 +49,10 @@ all kinds of model, is tried of each parameter by the slow test."""
 
 
 def defaults() -> Iterator[str]:
-    """Every built-in method by itself, and with its presets' parameters."""
+    """Every built-in method by itself, and with the parameters of its first presets."""
     for name, offer in load(environ={"KEEPRATE_PLUGINS": ""}).methods.items():
         yield name
-        for preset in offer.cls.presets.values():
+        for preset in list(offer.cls.presets.values())[:2]:
             yield f"{name}:{','.join(f'{k}={v}' for k, v in preset.parameters.items())}"
 
 

@@ -18,6 +18,7 @@ from keeprate import KeeprateError, Needs, Place
 from keeprate.backbones.lookup import adapt
 from keeprate.backbones.timm.vit import TimmViT
 from keeprate.reduction import proof
+from keeprate.reduction.masked_model import masked_logits
 from keeprate.reduction.plan import make_plan
 from keeprate.reduction.reduced_model import ReducedModel
 from keeprate.request import DataSpec, ModelSpec, Options, Request
@@ -139,9 +140,9 @@ def test_the_masked_model_takes_no_part_of_what_was_dropped() -> None:
     reduced = proof.probed(backbone, "keep=0.5@0")
     with torch.inference_mode():
         reduced(images)
-        masked = proof.masked_logits(backbone, images, reduced.survivors)
+        masked = masked_logits(backbone, images, reduced.survivors)
         plain = backbone.plain(images)
-        whole = proof.masked_logits(backbone, images, [])
+        whole = masked_logits(backbone, images, [])
     assert torch.equal(whole, plain)
     assert proof.relative_error(masked, plain) > 1e-3
 

@@ -19,10 +19,11 @@ REDUCING = {
     if offer.cls.reduces
 }
 WITHOUT_CLASS_TOKEN = [name for name, cls in REDUCING.items() if not cls.requires_class_token]
-AFTER_THE_BLOCK = [
-    name if cls.place is Place.AFTER_BLOCK else f"{name}:place=after-block"
+AROUND_THE_BLOCK = [
+    name if cls.place is not Place.AFTER_ATTENTION else f"{name}:place=after-block"
     for name, cls in REDUCING.items()
-    if cls.place is Place.AFTER_BLOCK or "place" in {each.name for each in parameters_of(cls)}
+    if cls.place is not Place.AFTER_ATTENTION
+    or "place" in {each.name for each in parameters_of(cls)}
 ]
 PROBLEMS = {
     "unknown model": (
@@ -83,7 +84,7 @@ PROBLEMS = {
         "  - zero-tprune",
         "s.yaml:4: methods.0: Method 'tome' acts after-attention, and in the blocks of this "
         "VisionTransformer attention and MLP run side by side. Methods that would work: "
-        f"{', '.join(AFTER_THE_BLOCK)}.",
+        f"{', '.join(AROUND_THE_BLOCK)}.",
     ),
     "block": (
         ON_PHOTOS + "methods: random\nbudgets: [65%]\nschedules:\n  - keep@3\n  - keep@3,12",

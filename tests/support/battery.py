@@ -16,6 +16,7 @@ from keeprate import Needs, Place
 from keeprate.backbone import Backbone, Inputs
 from keeprate.backbones.lookup import adapt
 from keeprate.reduction import proof
+from keeprate.reduction.masked_model import masked_logits
 
 SMALL = {
     "img_size": 32,
@@ -33,6 +34,10 @@ def made(name: str, **options: object) -> Callable[[], nn.Module]:
     return lambda: timm.create_model(name, **{**SMALL, **options}).eval()
 
 
+INSIDE = (Place.AFTER_ATTENTION, Place.AFTER_BLOCK)
+"""Places that need no look ahead, whose products the flop counter would count as the model's."""
+
+
 class Battery:
     """The tests of a family: derive a `Test...` class, in a module with a fixture `model`."""
 
@@ -47,7 +52,7 @@ class Battery:
     ) -> None:
         assert_equals_oracle(model, place, needs)
 
-    @pytest.mark.parametrize("place", Place)
+    @pytest.mark.parametrize("place", INSIDE)
     def test_macs_equal_the_flop_counter(self, model: nn.Module, place: Place) -> None:
         assert_macs(model, place)
 
@@ -90,7 +95,7 @@ def assert_equals_oracle(model: nn.Module, place: Place, needs: Needs) -> None:
     reduced = proof.probed(backbone, "keep=0.6@0,2", place, needs)
     with torch.inference_mode():
         ours, plain = reduced(inputs), backbone.plain(inputs)
-        expected = proof.masked_logits(backbone, inputs, reduced.survivors)
+        expected = masked_logits(backbone, inputs, reduced.survivors, place)
     assert len(reduced.survivors) == 2
     assert proof.relative_error(ours, plain) > 1e-6
     torch.testing.assert_close(ours, expected, rtol=1e-9, atol=1e-9)

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .._token_state import Reused
 from ..attention import Attention, AttentionBias, Reweighing, chunks
 from ..backbones.fused_attention import FusedCalls, switched_on
 from ..errors import KeeprateError
@@ -98,11 +99,13 @@ class AttentionReader:
         """Return the output (B, H, N, d) of one fused call; compute the method's scores with it."""
         self.calls.append(seen)
         if (reused := self.tokens.reused) is not None:
-            return _weighted(reused.weights, reused.v, seen.v, dropout_p)
+            part = _of_map(reused, len(self.calls) - 1, self.maps, seen.v.shape[-1])
+            return _weighted(part.weights, part.v, seen.v, dropout_p)
         if self.ahead:
-            if len(self.calls) == self.maps:
+            # a trace cannot be left by an exception, but what follows is no part of its result
+            if len(self.calls) == self.maps and not torch.compiler.is_compiling():
                 raise LookedAhead
-            return _run_fused(seen, dropout_p)
+            return seen.v
         method, stage = self.method, self.stage
         if method is None or stage is None or self.maps > 1 or method.scores_block_output:
             return self._output(seen, dropout_p)
@@ -215,3 +218,16 @@ def _join_maps(calls: list[Attention]) -> Attention:
         v=torch.cat(list(values), dim=1),
         bias=None if first.bias is None else AttentionBias(None, None, first.bias.extra),
     )
+
+
+def _of_map(reused: Reused, place: int, maps: int, width: int) -> Reused:
+    """Return the part of one of several maps that `_join_maps` put side by side.
+
+    `width` are the channels of the values that the block hands to each map.
+    """
+    weights, v = reused.weights.chunk(maps, dim=1)[place], reused.v
+    if v is None:
+        return Reused(weights)
+    parts = v.chunk(maps, dim=1)
+    shared = v.shape[-1] < width
+    return Reused(weights, torch.cat(parts, dim=-1) if shared else parts[place])

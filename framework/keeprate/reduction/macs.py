@@ -193,8 +193,10 @@ def stage_macs(backbone: Backbone, method: Method, patches: int, stage: Stage) -
         return spent + ahead
     spared = 2 * left * shape.channels * width + left**2 * width
     if method.reuses is Reuse.VALUES:
-        ahead += entering * shape.channels * width + left * entering * width
-        spared += left * shape.channels * width + left**2 * width
+        # several maps may each attend to the values of all
+        values = backbone.block_cost(stage.block).per_pair - width
+        ahead += entering * shape.channels * width + left * entering * values
+        spared += left * shape.channels * width + left**2 * values
     return spent + ahead - spared
 
 

@@ -63,8 +63,9 @@ def refuse_broken(
 ) -> None:
     """Raise KeeprateError if a method broke its promise about the tokens it returns."""
     if isinstance(after, Tokens):
-        faults = _shape_fault(before, after) or state_fault(after) or reuse_fault(method, after)
-        fault, remedy = faults or _count_fault(method, after, stage)
+        faults = _shape_fault(before, after) or state_fault(after)
+        faults = faults or _count_fault(method, after, stage)
+        fault, remedy = faults or reuse_fault(method, after, attention) or ("", "")
     else:
         fault = f"returned a {type(after).__name__}, not Tokens."
         remedy = "Return what tokens.keep, tokens.keep_top or tokens.merge gives."
@@ -115,8 +116,8 @@ def _shape_fault(before: Tokens, after: Tokens) -> tuple[str, str] | None:
     return None
 
 
-def _count_fault(method: Method, after: Tokens, stage: Stage) -> tuple[str, str]:
-    """Say what is wrong with the number of tokens, and the remedy; "" if nothing is."""
+def _count_fault(method: Method, after: Tokens, stage: Stage) -> tuple[str, str] | None:
+    """Say what is wrong with the number of tokens, and the remedy; None if nothing is."""
     if method.keeps_per_image and after.valid is not None:
         kept, at_most = int(after.valid.sum(dim=1).max()) - after.num_prefix, "at most "
     else:
@@ -128,7 +129,7 @@ def _count_fault(method: Method, after: Tokens, stage: Stage) -> tuple[str, str]
         remedy = "stage.keep says how many, prefix tokens not counted."
         more = f" What it adds to them is declared: appends = {kept - stage.keep}."
         return fault, remedy + (more if kept > expected else "")
-    return "", ""
+    return None
 
 
 def refuse_stateful(method: Method, before: Mapping[str, object]) -> None:

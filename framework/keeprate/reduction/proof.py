@@ -7,26 +7,25 @@ masks the dropped tokens as keys and the pooling leaves them out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..attention import Attention
 from ..backbone import Backbone, Inputs
-from ..backbones.fused_attention import FusedCalls, switched_on
+from ..backbones.fused_attention import switched_on
 from ..errors import KeeprateError
 from ..method import Method, Needs, Place, Stage
 from ..tokens import Tokens
+from .masked_model import MaskedKeys, masked_logits
 from .method_calls import as_written
 from .model_code import code_of, has_own_code, left_out
 from .plan import make_plan
 from .reduced_model import ReducedModel
-from .trace import Survivors
 
 
 class Probe(Method):
@@ -73,19 +72,7 @@ def oracle_error(
     reduced = probed(backbone, schedule, place, needs)
     with torch.no_grad():
         ours = reduced(inputs)
-        return relative_error(ours, masked_logits(backbone, inputs, reduced.survivors))
-
-
-def masked_logits(backbone: Backbone, inputs: Inputs, survivors: Sequence[Survivors]) -> Tensor:
-    """Return the logits (B, K) of the plain model without the tokens that each stage dropped.
-
-    The model's own forward runs on every token. Blocks after a stage mask the dropped tokens as
-    keys, and only survivors leave the last block: equally many in each image, all of one size.
-    """
-    alive = {stage.block: _alive_tokens(stage.owner, backbone.num_prefix) for stage in survivors}
-    mode = _MaskedKeys()
-    with switched_on(backbone.model), _block_hooks(backbone, alive, mode), mode:
-        return backbone.plain(inputs)
+        return relative_error(ours, masked_logits(backbone, inputs, reduced.survivors, place))
 
 
 def key_counts(backbone: Backbone, reduced: ReducedModel, inputs: Inputs) -> list[int]:
@@ -93,7 +80,7 @@ def key_counts(backbone: Backbone, reduced: ReducedModel, inputs: Inputs) -> lis
 
     Calls before the first block are left out: the embedding of some families has attention, too.
     """
-    mode = _MaskedKeys()
+    mode = MaskedKeys()
     with switched_on(backbone.model), mode:
         backbone.embed(inputs)
         earlier = len(mode.counts)
@@ -113,81 +100,6 @@ def counted_macs(backbone: Backbone, model: Any, inputs: Inputs) -> int:
     with switched_on(backbone.model), counter, torch.no_grad():
         model(inputs)
     return int(counter.get_total_flops()) // 2  # torch counts a multiplication and an addition
-
-
-class _MaskedKeys(FusedCalls):
-    """Masks the keys that are not alive in every fused attention call, and counts all keys."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.alive: Tensor | None = None  # (B, N)
-        self.counts: list[int] = []
-
-    def attend(
-        self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        attn_mask: Tensor | None = None,
-        *options: Any,
-        **named_options: Any,
-    ) -> Tensor:
-        self.counts.append(key.shape[-2])
-        if self.alive is not None:
-            attn_mask = _add_key_mask(attn_mask, self.alive, query)
-        return F.scaled_dot_product_attention(
-            query, key, value, attn_mask, *options, **named_options
-        )
-
-
-def _add_key_mask(mask: Tensor | None, alive: Tensor, query: Tensor) -> Tensor:
-    keys = alive[:, None, None, :]
-    if mask is None:
-        return keys
-    if mask.dtype == torch.bool:
-        return mask & keys
-    return mask.masked_fill(~keys, -torch.inf).to(query.dtype)
-
-
-@contextmanager
-def _block_hooks(backbone: Backbone, alive: dict[int, Tensor], mode: _MaskedKeys) -> Iterator[None]:
-    """Tell `mode` after each block which tokens are alive; drop the others after the last block.
-
-    They stay if the head is declared to read prefix tokens only: a wrong declaration then shows.
-    """
-
-    def after(block: int) -> Any:
-        def hook(module: nn.Module, inputs: Any, output: Any) -> Any:
-            mode.alive = alive.get(block, mode.alive)
-            if block < backbone.depth - 1 or mode.alive is None:
-                return None
-            # pooling may attend as well, and the output below has only the tokens alive
-            alive_last, mode.alive = mode.alive, None
-            if backbone.head_reads_prefix_only:
-                return None
-            if isinstance(output, Tensor):
-                return _select_tokens(output, alive_last)
-            return (_select_tokens(output[0], alive_last), *output[1:])
-
-        return hook
-
-    handles = [block.register_forward_hook(after(i)) for i, block in enumerate(backbone.blocks)]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _select_tokens(x: Tensor, alive: Tensor) -> Tensor:
-    """Return the `alive` (B, N) tokens of x (B, N, C), or of a grid (B, H, W, C) as a column."""
-    tokens = x.flatten(1, -2)[alive].reshape(len(x), -1, x.shape[-1])
-    return tokens if x.dim() == 3 else tokens[:, :, None]
-
-
-def _alive_tokens(owner: Tensor, num_prefix: int) -> Tensor:
-    """Return which tokens (B, N) of the original sequence are alive, prefix included."""
-    return F.pad(owner >= 0, (num_prefix, 0), value=True)
 
 
 EXACT, HALF = (1e-5, 1e-4), (0.02, 0.1)

@@ -193,7 +193,7 @@ class ReducedModel(nn.Module):
     ) -> Tokens:
         """Run one block with its stage, if it has one, and record it in the trace."""
         place = self.method.place
-        if block == 0 and self._prepares:
+        if block == 0 and self._defines("prepare"):
             tokens = checked_prepare(self.method, tokens)
             shape = shape_of(self.backbone, tokens.num_patch_tokens)
             record.overhead = self.method.prepare_macs(shape)
@@ -227,11 +227,11 @@ class ReducedModel(nn.Module):
     @property
     def starts_apart(self) -> bool:
         """Whether the run differs from the plain model's from the first block on."""
-        return self._prepares or self.method.observes or self.method.reweighs
+        apart = self._defines("prepare") or self._defines("key_weights")
+        return apart or self.method.observes or self.method.reweighs
 
-    @property
-    def _prepares(self) -> bool:
-        return type(self.method).prepare is not Method.prepare
+    def _defines(self, name: str) -> bool:
+        return getattr(type(self.method), name) is not getattr(Method, name)
 
     def _stage(self, block: int, tokens: Tokens, stage: Stage | None) -> Stage | None:
         """Return the stage at which the method is called at a block, None if it is not."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 
 from .._token_state import MethodState
+from ..attention import Attention
 from ..method import Method, Reuse
 from ..tokens import Tokens
 
@@ -40,24 +41,25 @@ def change_fault(before: Tokens, after: object) -> tuple[str, str] | None:
     return state_fault(after)
 
 
-def reuse_fault(method: Method, after: Tokens) -> tuple[str, str] | None:
-    """Say what is wrong with the attention that a block is to reuse; None if nothing is."""
+def reuse_fault(method: Method, after: Tokens, seen: Attention) -> tuple[str, str] | None:
+    """Say what is wrong with the attention that a block is to reuse, which `seen` is of."""
     reused = after.reused
     actual = Reuse.NOTHING
     if reused is not None:
         actual = Reuse.WEIGHTS if reused.v is None else Reuse.VALUES
-    if actual is not method.reuses:
-        fault = f"declares reuses = {method.reuses.name} and returned tokens that reuse "
+    if actual != method.reuses:
+        fault = f"declares reuses = {Reuse(method.reuses).name} and returned tokens that reuse "
         fault += f"{actual.name.lower()}."
         return fault, "tokens.reuse(weights) reuses WEIGHTS, tokens.reuse(weights, v) VALUES."
     if reused is None:
         return None
+    images, heads, _, width = seen.v.shape
     keys = after.count if reused.v is None else reused.v.shape[-2]
-    shape, expected = tuple(reused.weights.shape), (after.x.shape[0], after.count, keys)
-    if len(shape) != 4 or (shape[0], *shape[2:]) != expected:
-        rows = f"({expected[0]}, heads, {after.count}, {keys})"
-        return (
-            f"reuses attention weights {shape}, not {rows}.",
-            "One row for each token that leaves.",
-        )
+    given = {"weights": (reused.weights, (images, heads, after.count, keys))}
+    if reused.v is not None:
+        given["values"] = reused.v, (images, heads, keys, width)
+    for what, (tensor, expected) in given.items():
+        if tensor.shape != expected:
+            fault = f"reuses attention {what} {tuple(tensor.shape)}, not {expected}."
+            return fault, "Weights have one row for each token that leaves, and one column a value."
     return None

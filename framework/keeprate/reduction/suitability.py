@@ -6,7 +6,7 @@ from enum import Enum, auto
 
 from ..backbone import Backbone
 from ..errors import KeeprateError
-from ..method import Method, Place, has_score
+from ..method import Method, Place, Reuse, has_score
 from ..plugins.parameters import parameters_of
 from ..resizing import InputMethod
 
@@ -25,6 +25,11 @@ def refuse_unsuited(backbone: Backbone, method: Method) -> None:
             f"Method '{method.name}' declares appends = {appends!r}: it is a number of tokens, "
             "0 for none."
         )
+    if method.reuses != Reuse.NOTHING and method.place is not Place.BEFORE_BLOCK:
+        raise KeeprateError(
+            f"Method '{method.name}' declares reuses = {method.reuses!r} and acts {method.place}: "
+            "only what acts before a block has its attention to reuse (Place.BEFORE_BLOCK)."
+        )
     lack = _lack(backbone, method)
     if lack is _Lack.SIZES:
         kind = "texts" if backbone.text_inputs else "another size of images and patches"
@@ -37,7 +42,7 @@ def refuse_unsuited(backbone: Backbone, method: Method) -> None:
         raise KeeprateError(
             f"Method '{method.name}' acts {method.place}, and in the blocks of this "
             f"{type(backbone.model).__name__} attention and MLP run side by side. "
-            f"Methods that would work: {', '.join(_after_block())}."
+            f"Methods that would work: {', '.join(_acting_at(backbone))}."
         )
     if lack is _Lack.CLASS_TOKEN:
         raise KeeprateError(
@@ -71,13 +76,15 @@ def _lack(backbone: Backbone, method: Method) -> _Lack | None:
     return None
 
 
-def _after_block() -> list[str]:
+def _acting_at(backbone: Backbone) -> list[str]:
     # imported here: the registry loads every plugin, which only this error message needs
     from ..plugins.registry import registry
 
     found = []
     for method in registry().methods.values():
-        if method.cls.reduces and method.cls.place is Place.AFTER_BLOCK:
+        if issubclass(method.cls, InputMethod):
+            continue
+        if method.cls.reduces and method.cls.place in backbone.places:
             found.append(method.name)
         elif any(parameter.name == "place" for parameter in parameters_of(method.cls)):
             found.append(f"{method.name}:place={Place.AFTER_BLOCK}")

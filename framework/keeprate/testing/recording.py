@@ -19,16 +19,54 @@ Around = Callable[["Call"], AbstractContextManager[object]]
 Lens = Callable[[Tokens, Attention], tuple[Tokens, Attention]]
 
 
+Function = Literal["score", "reduce", "prepare", "observe", "reweigh"]
+
+
 @dataclass
 class Call:
-    """One call of `score` or `reduce`: its arguments, and its result or the `error` raised."""
+    """One call of a method's function: its arguments, and its result or the `error` raised.
 
-    function: Literal["score", "reduce"]
+    `prepare` is given no attention, and `reweigh` weights alone: `attention` has what they are
+    given in its fields, and tokens in place of the rest. Their `stage` keeps all patch tokens.
+    """
+
+    function: Function
     tokens: Tokens
     attention: Attention
     stage: Stage
     result: Any = None
     error: Exception | None = None
+
+
+def _as_given(*arguments: Any) -> tuple[Tokens, Attention, Stage]:
+    tokens, attention, stage = arguments
+    return tokens, attention, stage
+
+
+def _in_full(call: Call) -> tuple[Any, ...]:
+    return call.tokens, call.attention, call.stage
+
+
+def _without_lens(tokens: Tokens, call: Call) -> Any:
+    """Return a call's result; where it may only set a state, that of `tokens`, which came in."""
+    if call.function not in ("prepare", "observe") or call.tokens is tokens:
+        return call.result
+    return replace(tokens, state=call.result.state, token_state=call.result.token_state)
+
+
+_GIVEN: Mapping[str, Callable[[Call], tuple[Any, ...]]] = {
+    "prepare": lambda call: (call.tokens,),
+    "reweigh": lambda call: (call.attention.given_weights, call.tokens),
+}
+"""What functions are given that are not given tokens, attention and stage."""
+
+
+def _apart(*arguments: Any) -> tuple[Tokens, Attention, Stage]:
+    """Return tokens, attention and stage that stand for the arguments of `prepare` or `reweigh`."""
+    tokens, weights = arguments[-1], arguments[0] if len(arguments) == 2 else None
+    x = tokens.x
+    attention = Attention(x, x, x, 1.0, None, x, given_weights=weights)
+    return tokens, attention, Stage(0, tokens.num_patch_tokens, 1)
 
 
 @dataclass
@@ -38,22 +76,26 @@ class _Watch:
     calls: list[Call] = field(default_factory=list)
     is_inside: bool = False
 
-    def call(self, function: Literal["score", "reduce"], original: Any, arguments: Any) -> Any:
+    def call(self, function: Function, original: Any, arguments: Any) -> Any:
         """Pass a call on and record it, unless the method calls its own other function."""
         if self.is_inside:
             return original(*arguments)
-        call = Call(function, *self.lens(*arguments[:2]), arguments[2])
+        tokens, attention, stage = (_apart if function in _GIVEN else _as_given)(*arguments)
+        if function == "reweigh":
+            call = Call(function, tokens, attention, stage)
+        else:
+            call = Call(function, *self.lens(tokens, attention), stage)
         self.calls.append(call)
         self.is_inside = True
         try:
             with self.around(call):
-                call.result = original(call.tokens, call.attention, call.stage)
+                call.result = original(*_GIVEN.get(function, _in_full)(call))
         except Exception as error:
             call.error = error
             raise
         finally:
             self.is_inside = False
-        return call.result
+        return _without_lens(tokens, call)
 
 
 def watched(
@@ -67,19 +109,24 @@ def watched(
     watch = _Watch(around or (lambda call: nullcontext()), lens or (lambda *arguments: arguments))
     cls: Any = type(method)
 
-    def reduce(self: Method, *arguments: object) -> Any:
-        return watch.call("reduce", super(watched_class, self).reduce, arguments)
+    def passing(name: Function) -> Any:
+        def function(self: Method, *arguments: object) -> Any:
+            return watch.call(name, getattr(super(watched_class, self), name), arguments)
 
-    def score(self: Method, *arguments: object) -> Any:
-        return watch.call("score", super(watched_class, self).score, arguments)
+        # `__wrapped__` leads error messages to the author's line
+        function.__dict__["__wrapped__"] = getattr(cls, name)
+        return function
 
-    # `__wrapped__` leads error messages to the author's line
-    for wrapper in (reduce, score):
-        wrapper.__dict__["__wrapped__"] = getattr(cls, wrapper.__name__)
-    functions: dict[str, Any] = {"reduce": reduce, "__module__": cls.__module__}
-    # a subclass that has `score` would make any method look like one that ranks
-    if has_score(method):
-        functions["score"] = score
+    # a subclass that has `score` or `prepare` would make any method look like one that does
+    own: dict[Function, bool] = {
+        "reduce": True,
+        "score": has_score(method),
+        "prepare": cls.prepare is not Method.prepare,
+        "observe": method.observes,
+        "reweigh": method.reweighs,
+    }
+    functions: dict[str, Any] = {name: passing(name) for name, has in own.items() if has}
+    functions["__module__"] = cls.__module__
     watched_class: Any = type(cls.__name__, (cls,), functions)
     # a subclass, not a wrapper object: the rest of keeprate must see the same method.
     # `object.__setattr__`, because the method's class may refuse assignments

@@ -135,7 +135,7 @@ class _PostNorm(_PreNorm):
 class _SideBySide(BlockRunner):
     """Attention and MLP share their projections, so that the first half is the whole block."""
 
-    places = frozenset({Place.AFTER_BLOCK})
+    places = frozenset({Place.BEFORE_BLOCK, Place.AFTER_BLOCK})
 
     @staticmethod
     def parts_refusal(where: str, block: Any) -> str | None:

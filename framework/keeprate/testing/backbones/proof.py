@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from ...backbone import Backbone
 from ...backbones.lookup import adapt
 from ...method import Needs, Place
+from ...reduction.masked_model import masked_logits
 from ...reduction.proof import (
     counted_macs,
     identity_error,
-    masked_logits,
     oracle_error,
     probed,
     relative_error,

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from ...method import Needs
+from ...method import Method, Needs, Place, Shape, Stage
 from ...reduction.macs import shape_of
 from ..bench import Bench, Ran
 from ..cases import MAIN_KINDS, Case
@@ -83,46 +84,77 @@ def _overhead(bench: Bench) -> str:
 
 def _check_overhead(bench: Bench, case: Case) -> list[str]:
     """Return a note for each stage: the declared and the counted costs."""
-    counts_by_stage: dict[tuple[int, int], list[int]] = {}
+    spent: dict[tuple[str, int, int], _Spent] = {}
 
     @contextmanager
     def counting(call: Call) -> Iterator[None]:
+        _look_ahead(ran_method, call)
         counter, elements = FlopCounterMode(display=False), _Elements()
         with counter, elements:
             yield
-        counts = counts_by_stage.setdefault(
-            (call.stage.block, patches_left(call.tokens)[0]), [0, 0]
-        )
+        patches = patches_left(call.tokens)[0]
+        counts = spent.setdefault(_place_of(call, patches), _Spent(call.stage))
         # torch counts a multiply-accumulate as two operations
-        counts[0] += counter.get_total_flops() // 2
-        counts[1] += elements.count
+        counts.products += counter.get_total_flops() // 2
+        counts.elements += elements.count
 
-    ran = bench.run(case, around=counting)
+    ran_method = bench.subject.make()
+    ran = bench.run(case, method=ran_method, around=counting)
     _ = ran.logits
     stages = {stage.block: stage for stage in ran.model.stages(case.size)}
     notes = []
-    for (block, patches), (products, elements) in counts_by_stage.items():
+    for (where, block, patches), counts in spent.items():
         shape = shape_of(ran.model.backbone, patches)
-        declared = ran.model.method.overhead_macs(shape, stages[block])
-        difference = _difference(declared, products, elements)
+        stage = stages.get(block, counts.stage)
+        name, declared = _DECLARED[where](ran.model.method, shape, stage)
+        difference = _difference(name, declared, counts.products, counts.elements)
         if difference:
             raise Broken(f"at block {block}, for {shape}, {difference}", case)
         notes.append(
-            f"block {block}: declared {declared:,}; products {products:,}, other arithmetic "
-            f"{elements:,} at most"
+            f"block {block}: declared {declared:,}; products {counts.products:,}, other arithmetic "
+            f"{counts.elements:,} at most"
         )
     return notes
 
 
-def _difference(declared: int, products: int, elements: int) -> str:
+@dataclass
+class _Spent:
+    """What the calls at one stage took."""
+
+    stage: Stage
+    products: int = 0
+    elements: int = 0
+
+
+def _place_of(call: Call, patches: int) -> tuple[str, int, int]:
+    where = call.function if call.function in _DECLARED else "stage"
+    return where, call.stage.block, patches
+
+
+_DECLARED: Mapping[str, Callable[[Method, Shape, Stage], tuple[str, int]]] = {
+    "stage": lambda method, shape, stage: ("overhead_macs", method.overhead_macs(shape, stage)),
+    "prepare": lambda method, shape, stage: ("prepare_macs", method.prepare_macs(shape)),
+    "reweigh": lambda method, shape, stage: ("the ruler, which counts nothing of reweigh,", 0),
+}
+"""What a method declares for what it does at a stage, and before the first block."""
+
+
+def _look_ahead(method: Method, call: Call) -> None:
+    """Compute the weights that a method reads before a block: they are counted with the look."""
+    before = method.place is Place.BEFORE_BLOCK and call.function != "prepare"
+    if before and method.needs is Needs.WEIGHTS:
+        call.attention.all_weights()
+
+
+def _difference(name: str, declared: int, products: int, elements: int) -> str:
     """Return how the declared costs differ from what was counted, "" if they may be right."""
     if declared < products * (1 - TOLERANCE):
-        return f"overhead_macs says {declared:,} and its products take {products:,}"
+        return f"{name} says {declared:,} and its products take {products:,}"
     # whether element-wise arithmetic is declared is the author's choice, so it is allowed, not due
     upper_limit = products + elements
     if declared > upper_limit * (1 + TOLERANCE):
         return (
-            f"overhead_macs says {declared:,}, and its products take {products:,}, sums and "
+            f"{name} says {declared:,}, and its products take {products:,}, sums and "
             f"element-wise arithmetic {elements:,} more at most"
         )
     return ""
@@ -169,9 +201,10 @@ ECONOMY = (
     ),
     Check(
         "overhead",
-        "overhead_macs is what score and reduce compute, within 2%.",
+        "overhead_macs is what score, reduce and observe compute, prepare_macs what prepare does, "
+        "within 2%.",
         _overhead,
-        ("overhead_macs", "score", "reduce"),
+        ("overhead_macs", "prepare_macs", "prepare", "observe", "reweigh", "score", "reduce"),
     ),
 )
 
@@ -179,5 +212,5 @@ READS = Check(
     "reads",
     "It reads nothing of the attention beyond what it declares in needs.",
     _reads,
-    ("score", "reduce"),
+    ("score", "reduce", "observe"),
 )

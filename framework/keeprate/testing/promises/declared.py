@@ -12,7 +12,7 @@ import torch
 from ...backbone import Backbone
 from ...backbones.lookup import adapt
 from ...errors import KeeprateError
-from ...method import Method, Needs, Place, Preset
+from ...method import Method, Needs, Place, Preset, Reuse
 from ...plugins.kinds import KINDS, Registered, check_class
 from ...plugins.parameters import build, parameters_of, values_of
 from ...reduction.plan import make_plan
@@ -36,12 +36,11 @@ def _described(bench: Bench) -> str:
         if any(p.required for p in parameters_of(cls)):
             return ""  # the next check says that it has no default
         raise
-    for value, kind in ((method.place, Place), (method.needs, Needs)):
+    for name, kind in (("place", Place), ("needs", Needs), ("reuses", Reuse)):
+        value = getattr(method, name)
         if not isinstance(value, kind):
-            kind_name, member_names = kind.__name__, ", ".join(member.name for member in kind)
-            raise Broken(
-                f"{kind_name.lower()} is {value!r}, not one of {kind_name}'s: {member_names}"
-            )
+            members = ", ".join(member.name for member in kind)
+            raise Broken(f"{name} is {value!r}, not one of {kind.__name__}'s: {members}")
     _check_blocks(method)
     refuse_unsuited(backbone_of(Case()), method)  # one that implements nothing
     return ""
@@ -54,11 +53,10 @@ _LONG_NAME = 8
 def _check_spelling(cls: type[Method]) -> None:
     """Raise Broken for a name that is almost one that keeprate looks for, as `overhead_mac`."""
     own_names = {name for base in cls.__mro__[: cls.__mro__.index(Method)] for name in vars(base)}
-    known_names = {
-        name for name in (*dir(Method), *Method.__annotations__) if len(name) >= _LONG_NAME
-    }
+    known_names = {*dir(Method), *Method.__annotations__}
+    unused = {name for name in known_names - own_names if len(name) >= _LONG_NAME}
     for name in sorted(own_names - known_names):
-        close = difflib.get_close_matches(name, known_names - own_names, n=1, cutoff=0.9)
+        close = difflib.get_close_matches(name, unused, n=1, cutoff=0.9)
         if close and not name.startswith("_"):
             raise Broken(f"it has {name}, which nothing looks for; did you mean {close[0]}?")
 
