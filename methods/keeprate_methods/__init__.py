@@ -17,6 +17,7 @@ def keeprate_methods() -> list[type[Method]]:
     from .dct import DCT
     from .diffrate import DiffRate
     from .dpc_knn import DPCKNN
+    from .dynamicvit import DynamicViT
     from .evit import EViT
     from .fixed import Fixed
     from .full import Full
@@ -46,6 +47,7 @@ def keeprate_methods() -> list[type[Method]]:
         DiffRate,
         GTP,
         ATS,
+        DynamicViT,
     ]
 
 

@@ -20,7 +20,11 @@ from keeprate_methods.random_drop import RandomDrop
 from references.tiny import tiny_vit
 
 DEIT_S, DEIT_T = "deit_small_patch16_224", "deit_tiny_patch16_224"
-REDUCING = [name for name, offer in registry().methods.items() if offer.cls.reduces]
+REDUCING = [
+    name
+    for name, offer in registry().methods.items()
+    if offer.cls.reduces and not offer.cls.requires_weights
+]
 
 
 @cache

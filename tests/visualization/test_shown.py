@@ -37,7 +37,8 @@ EVERY = np.arange(25).reshape(5, 5)
 
 
 def methods() -> list[str]:
-    return [name for name, offer in registry().methods.items() if offer.cls.reduces]
+    offers = registry().methods.items()
+    return [name for name, each in offers if each.cls.reduces and not each.cls.requires_weights]
 
 
 def wanted(method: str | Method, schedule: str = SCHEDULE) -> MethodAtCost:

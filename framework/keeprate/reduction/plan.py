@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
@@ -9,10 +10,15 @@ from ..backbone import Backbone, BlockCost
 from ..costs import Budget, parse_budget
 from ..errors import KeeprateError, unknown_name
 from ..method import Method, Place, Preset, Stage, has_score
+from ..plugins.kinds import Registered
 from ..plugins.parameters import changed_parameters, parameters_of
 from .budget import Solution, solve
-from .macs import Costs, block_costs, count
+from .macs import Costs, block_costs, count, shape_of
 from .schedule import Schedule, parse_schedule
+
+
+class UnfitError(KeeprateError):
+    """A method cannot act on this model, or not at these stages, by what it says itself."""
 
 
 @dataclass
@@ -58,7 +64,10 @@ class Plan:
 
     def _solution(self, image_size: tuple[int, int]) -> Solution | tuple[Stage, ...]:
         if image_size not in self._solved:
-            self._solved[image_size] = self._solve(image_size)
+            solution = self._solve(image_size)
+            stages = solution.stages if isinstance(solution, Solution) else solution
+            _refuse_unfit(self.backbone, self.method, image_size, stages)
+            self._solved[image_size] = solution
         return self._solved[image_size]
 
     def _solve(self, image_size: tuple[int, int]) -> Solution | tuple[Stage, ...]:
@@ -169,19 +178,36 @@ def refuse_unsuited(backbone: Backbone, method: Method) -> None:
             f"Method '{method.name}' needs a class token, and this {type(backbone.model).__name__} "
             f"has none. Methods that would work: {', '.join(_without_class_token())}."
         )
+    if lack is _Lack.WEIGHTS:
+        raise UnfitError(
+            f"Method '{method.name}' needs weights=FILE: the checkpoint of a model that was "
+            "trained with it."
+        )
+    _refuse_unfit(backbone, method, backbone.image_size, ())
+
+
+def _refuse_unfit(
+    backbone: Backbone, method: Method, image_size: tuple[int, int], stages: Sequence[Stage]
+) -> None:
+    reason = method.unfit(shape_of(backbone, backbone.num_patches(image_size)), stages)
+    if reason:
+        raise UnfitError(f"Method '{method.name}' {reason}.")
 
 
 def suits(backbone: Backbone, method: Method) -> bool:
     """Tell whether `backbone` has what `method` declares that it needs."""
-    return _lack(backbone, method) is None
+    shape = shape_of(backbone, backbone.num_patches(backbone.image_size))
+    return _lack(backbone, method) is None and not method.unfit(shape, ())
 
 
 class _Lack(Enum):
-    """What a method needs and a backbone does not have."""
+    """What a method needs and does not get."""
 
     PLACE = auto()
     """A place between the two halves of its blocks."""
     CLASS_TOKEN = auto()
+    WEIGHTS = auto()
+    """The file that its parameter `weights` names."""
 
 
 def _lack(backbone: Backbone, method: Method) -> _Lack | None:
@@ -189,6 +215,8 @@ def _lack(backbone: Backbone, method: Method) -> _Lack | None:
         return _Lack.PLACE
     if method.requires_class_token and not backbone.has_class_token:
         return _Lack.CLASS_TOKEN
+    if method.requires_weights and getattr(method, "weights", None) is None:
+        return _Lack.WEIGHTS
     return None
 
 
@@ -219,13 +247,19 @@ def _resolve_schedule(method: Method, schedule: str | None, budget: Budget | Non
     return parsed
 
 
-def _after_block() -> list[str]:
-    # imported here: the registry loads every plugin, which only this error message needs
+def _ready() -> list[Registered[Method]]:
+    """Return the methods that reduce tokens and need nothing but their name."""
+    # imported here: the registry loads every plugin, which only error messages need
     from ..plugins.registry import registry
 
+    offers = registry().methods.values()
+    return [offer for offer in offers if offer.cls.reduces and not offer.cls.requires_weights]
+
+
+def _after_block() -> list[str]:
     found = []
-    for method in registry().methods.values():
-        if method.cls.reduces and method.cls.place is Place.AFTER_BLOCK:
+    for method in _ready():
+        if method.cls.place is Place.AFTER_BLOCK:
             found.append(method.name)
         elif any(parameter.name == "place" for parameter in parameters_of(method.cls)):
             found.append(f"{method.name}:place={Place.AFTER_BLOCK}")
@@ -233,7 +267,4 @@ def _after_block() -> list[str]:
 
 
 def _without_class_token() -> list[str]:
-    from ..plugins.registry import registry
-
-    methods = registry().methods.values()
-    return [m.name for m in methods if m.cls.reduces and not m.cls.requires_class_token]
+    return [method.name for method in _ready() if not method.cls.requires_class_token]

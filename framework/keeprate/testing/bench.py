@@ -14,7 +14,7 @@ from ..backbones.lookup import adapt
 from ..errors import KeeprateError
 from ..method import Method
 from ..plugins.author_errors import package_of, raise_place
-from ..reduction.plan import make_plan, refuse_unsuited, suits
+from ..reduction.plan import UnfitError, make_plan, refuse_unsuited, suits
 from ..reduction.reduced_model import ReducedModel
 from .cases import BLOCKS, KINDS, Case
 from .global_state import seed_all
@@ -108,6 +108,7 @@ class Bench:
             found = True
             yield each if each.schedule is not None else scheduled(method, each)
         if not found:
+            _ask(method, case)
             raise NotAsked(f"it acts on none of these models: {'; '.join(kinds)}")
 
     def run(
@@ -134,7 +135,7 @@ class Bench:
         if rows is not None:
             images, index = images[rows], index[rows]
         plain = self.subject.make() if method is None else method
-        refuse_unsuited(backbone_of(case), plain)
+        _ask(plain, case)
         lens = all_alike if case.alike and lens is None else lens
         twin, calls = watched(plain, around, lens) if watch else (plain, [])
         model = reduced(case, twin, trace=trace)
@@ -182,9 +183,21 @@ def _as_raised(error: Exception) -> Exception:
 
 
 def reduced(case: Case, method: Method, *, trace: bool = False) -> ReducedModel:
-    """Return the case's model reduced by a method."""
-    plan = make_plan(backbone_of(case), method, case.schedule if method.reduces else None, None)
+    """Return the case's model reduced by a method; NotAsked where the method says it cannot be."""
+    schedule = case.schedule if method.reduces else None
+    try:
+        plan = make_plan(backbone_of(case), method, schedule, None)
+    except UnfitError as error:
+        raise NotAsked(str(error)) from None
     return ReducedModel(plan.backbone, plan, trace=trace)
+
+
+def _ask(method: Method, case: Case) -> None:
+    """Raise KeeprateError for a method that does nothing, NotAsked for one that says it cannot."""
+    try:
+        refuse_unsuited(backbone_of(case), method)
+    except UnfitError as error:
+        raise NotAsked(str(error)) from None
 
 
 def backbone_of(case: Case) -> Backbone:

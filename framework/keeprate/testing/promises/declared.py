@@ -15,7 +15,7 @@ from ...errors import KeeprateError
 from ...method import Method, Needs, Place, Preset
 from ...plugins.kinds import KINDS, Registered, check_class
 from ...plugins.parameters import build, parameters_of, values_of
-from ...reduction.plan import make_plan, refuse_unsuited, suits
+from ...reduction.plan import UnfitError, make_plan, refuse_unsuited, suits
 from ...reduction.schedule import parse_schedule
 from ..bench import Bench, backbone_of
 from ..cases import MAIN_KINDS, Case
@@ -42,7 +42,10 @@ def _described(bench: Bench) -> str:
                 f"{kind_name.lower()} is {value!r}, not one of {kind_name}'s: {member_names}"
             )
     _check_blocks(method)
-    refuse_unsuited(backbone_of(Case()), method)  # one that implements nothing
+    try:
+        refuse_unsuited(backbone_of(Case()), method)  # one that implements nothing
+    except UnfitError as error:
+        return str(error)
     return ""
 
 
