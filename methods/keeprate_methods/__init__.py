@@ -17,6 +17,7 @@ def keeprate_methods() -> list[type[Method]]:
     from .dct import DCT
     from .diffrate import DiffRate
     from .dpc_knn import DPCKNN
+    from .dtem import DTEM
     from .dynamicvit import DynamicViT
     from .evit import EViT
     from .fixed import Fixed
@@ -25,8 +26,11 @@ def keeprate_methods() -> list[type[Method]]:
     from .k_medoids import KMedoids
     from .mctf import MCTF
     from .norm import Norm
+    from .patch_merger import PatchMerger
     from .pitome import PiToMe
     from .random_drop import RandomDrop
+    from .sinkhorn import Sinkhorn
+    from .sit import SiT
     from .tofu import ToFu
     from .tome import ToMe
     from .zero_tprune import ZeroTPrune
@@ -48,6 +52,10 @@ def keeprate_methods() -> list[type[Method]]:
         GTP,
         ATS,
         DynamicViT,
+        SiT,
+        PatchMerger,
+        Sinkhorn,
+        DTEM,
     ]
 
 

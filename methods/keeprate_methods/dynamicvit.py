@@ -52,13 +52,13 @@ class DynamicViT(Trained):
 
         layer = self.layer(stage, tokens.x)
         x = tokens.x[:, tokens.num_prefix :].to(layer["in_conv.0.weight"].dtype)
-        hidden = F.gelu(linear(normed(x, layer, "in_conv.0"), layer, "in_conv.1"))
+        hidden = F.gelu(linear(normed(x, layer, "in_conv.0."), layer, "in_conv.1."))
         half = hidden.shape[-1] // 2
         shared = hidden[..., half:].mean(dim=1, keepdim=True) + 1e-6  # as the authors have it
         hidden = torch.cat([hidden[..., :half], shared.expand(-1, x.shape[1], -1)], dim=-1)
-        for name in ("out_conv.0", "out_conv.2"):
+        for name in ("out_conv.0.", "out_conv.2."):
             hidden = F.gelu(linear(hidden, layer, name))
-        keep = linear(hidden, layer, "out_conv.4").log_softmax(dim=-1)[..., 0]
+        keep = linear(hidden, layer, "out_conv.4.").log_softmax(dim=-1)[..., 0]
         return F.pad(keep, (tokens.num_prefix, 0))
 
     def overhead_macs(self, shape: Shape, stage: Stage) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,15 @@ from keeprate.plugins.code.code_hash import hash_code
 from keeprate.plugins.parameters import build
 from keeprate.plugins.registry import registry
 from keeprate.reduction.plan import suits
-from keeprate.testing import check
+from keeprate.testing.cases import MAIN_KINDS
+from keeprate.testing.lookup import subject_of
+from keeprate.testing.runner import run_method
+from keeprate_methods.dtem import DTEM
 from keeprate_methods.dynamicvit import DynamicViT
+from keeprate_methods.patch_merger import PatchMerger
+from keeprate_methods.sinkhorn import Sinkhorn, plan
+from keeprate_methods.sit import SiT
+from keeprate_methods.tome import ToMe
 from references import trained as slow
 from references.tiny import images_for, random_attention, random_tokens, tiny_vit
 from weights_factory import random_layers, weights_file
@@ -84,9 +92,11 @@ def test_a_method_without_its_weights_says_so_and_is_left_out(name: str) -> None
         keeprate.reduce(tiny_vit(), name, "keep=0.7@1")
     # `keeprate compare` without methods runs those that suit the model
     assert not suits(adapt(tiny_vit()), registry().method(name)())
-    verdict = check(name, only=["described", "counts"])
-    assert verdict.holds
-    assert verdict["counts"].said == message
+    outcomes = run_method(subject_of(name), ["described", "counts"], MAIN_KINDS[:1])
+    assert [(each.status, each.said) for each in outcomes] == [
+        ("kept", message),
+        ("not asked", message),
+    ]
 
 
 def refusal(
@@ -196,3 +206,104 @@ def test_the_predictor_s_cost_is_that_of_its_layers(tmp_path: Path) -> None:
     method = DynamicViT(weights_file(tmp_path, DynamicViT))
     per_token = 24 * 24 + 12 * 24 + 12 * 12 + 2 * 12
     assert method.overhead_macs(Shape(25, 1, 3, 8, 24), Stage(0, 18, 4)) == 25 * per_token
+
+
+MIXING = {SiT: slow.sit, PatchMerger: slow.patch_merger, Sinkhorn: slow.sinkhorn}
+
+
+@pytest.mark.parametrize("cls", MIXING)
+@pytest.mark.parametrize("prefix", [0, 2])
+def test_mixtures_equal_the_slow_reference(tmp_path: Path, cls: Any, prefix: int) -> None:
+    tokens = random_tokens(2, 7, prefix=prefix, trace=True)
+    method = cls(weights_file(tmp_path, cls, channels=6, counts=(5, 3)))
+    after = method.reduce(tokens, random_attention(tokens), Stage(8, 3, 12, number=1))
+    assert torch.equal(after.x[:, :prefix], tokens.x[:, :prefix])
+    layer = layer_of(cls, 1, channels=6, counts=(5, 3))
+    for image in range(2):
+        expected = MIXING[cls](tokens.x[image, prefix:].tolist(), layer)
+        for found, row in zip(after.x[image, prefix:].tolist(), expected, strict=True):
+            assert found == pytest.approx(row, abs=1e-12)
+    # of 7 patches the new tokens stand for 2, 2 and 3 in a row
+    assert after.size[:, prefix:].tolist() == [[2.0, 2.0, 3.0]] * 2
+    assert (after.owner - prefix).tolist() == [[0, 0, 1, 1, 2, 2, 2]] * 2
+
+
+def alike(*rows: tuple[float, ...]) -> keeprate.Tokens:
+    return keeprate.Tokens.of(torch.tensor([rows], dtype=torch.float64))
+
+
+def test_sit_and_patchmerger_take_the_mean_where_nothing_tells_tokens_apart(tmp_path: Path) -> None:
+    tokens = alike((1.0, 3.0), (3.0, 7.0), (5.0, -1.0))
+    for cls, mean in ((SiT, [3.0, 3.0]), (PatchMerger, [-1 / 3, 1 / 3])):
+        layer = {name: torch.zeros_like(each) for name, each in random_layers(cls, 2, (1,)).items()}
+        if cls is PatchMerger:  # the norm makes of each token -1 and 1, or 1 and -1
+            layer["cluster_layers.0.norm.weight"] += 1.0
+        save_file(layer, tmp_path / "w.safetensors")
+        method = cls(tmp_path / "w.safetensors")
+        after = method.reduce(tokens, random_attention(tokens), Stage(2, 1, 12))
+        assert after.x[0, 0].tolist() == pytest.approx(mean, abs=1e-5)
+
+
+def test_sinkhorn_shares_out_every_token_and_gives_centres_alike() -> None:
+    # one token leans to the first centre, the other to the second: hand-computed e / (1 + e)
+    found = plan(torch.tensor([[[1.0, 0.0], [0.0, 1.0]]], dtype=torch.float64))
+    share = 2.718281828459045 / 3.718281828459045
+    expected = torch.tensor([[[share, 1 - share], [1 - share, share]]], dtype=torch.float64)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-15)
+    cosine = torch.rand(2, 3, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    balanced = plan(cosine)
+    torch.testing.assert_close(balanced.sum(dim=1), torch.ones(2, 8, dtype=torch.float64))
+    torch.testing.assert_close(
+        balanced.sum(dim=2), torch.full((2, 3), 8 / 3).double(), rtol=1e-4, atol=0
+    )
+
+
+def test_a_schedule_that_the_weights_do_not_leave_is_refused_with_the_one_that_they_do(
+    tmp_path: Path,
+) -> None:
+    path = weights_file(tmp_path, SiT)
+    for schedule, kept, block in (("18@0,12@2", 12, 2), ("17@0,11@2,5@3", 17, 0)):
+        layer = {0: 0, 2: 1}[block]
+        last = ",8@3" if "@3" in schedule else ""
+        assert refusal({"weights": path}, schedule, "sit") == (
+            f"Method 'sit' leaves {(18, 11)[layer]} patch tokens by 'cluster_layers.{layer}' in "
+            f"'{path}', and the schedule {kept} at block {block}: write schedule 18@0,11@2{last}."
+        )
+    with pytest.raises(KeeprateError, match=r"schedule 11 at block 1: write schedule 18@1,11@2\.$"):
+        keeprate.reduce(tiny_vit(), "sit", budget="70%", weights=path)
+    reduced = keeprate.reduce(tiny_vit(), "sit", "18@0,11@1,8@2", weights=path)
+    assert reduced.costs().overhead == 12 * (
+        25 * (24 + 18) + 18 * (24 + 11) + 11 * (24 + 8)
+    ) + 24 * (25 * 18 + 18 * 11 + 11 * 8)
+
+
+def test_dtem_merges_as_tome_does_whose_keys_are_the_trained_embedding(tmp_path: Path) -> None:
+    tokens = random_tokens(2, 9, sizes=True, trace=True)
+    attention, stage = random_attention(tokens), Stage(1, 6, 12)
+    after = DTEM(weights_file(tmp_path, DTEM, channels=6)).reduce(tokens, attention, stage)
+    layer = layer_of(DTEM, 1, channels=6)
+    embedded = [[slow.linear(row, layer, "") for row in rows] for rows in attention.x_pre.tolist()]
+    keys = torch.tensor(embedded, dtype=torch.float64)[:, None]  # one head
+    expected = ToMe().reduce(tokens, replace(attention, k=keys), stage)
+    assert torch.equal(after.owner, expected.owner)
+    torch.testing.assert_close(after.x, expected.x, rtol=0, atol=1e-13)
+    assert not torch.equal(after.owner, ToMe().reduce(tokens, attention, stage).owner)
+
+
+def test_dtem_merges_the_two_tokens_that_its_map_makes_alike(tmp_path: Path) -> None:
+    """The map keeps the second feature alone; by the first one, others would merge."""
+    save_file({"0.weight": torch.tensor([[0.0, 1.0]]), "0.bias": torch.zeros(1)}, tmp_path / "w.pt")
+    tokens = alike((1.0, 1.0), (1.0, -1.0), (-4.0, -2.0), (-4.0, 3.0))
+    attention = replace(random_attention(tokens), x_pre=tokens.x)
+    after = DTEM(tmp_path / "w.pt").reduce(tokens, attention, Stage(0, 3, 12))
+    assert after.x[0].tolist() == [[-4.0, -2.0], [1.0, -1.0], [-1.5, 2.0]]
+
+
+def test_dtem_needs_a_map_for_each_block_it_acts_in(tmp_path: Path) -> None:
+    path = weights_file(tmp_path, DTEM, counts=(1, 1, 1))
+    assert refusal({"weights": path}, "r=2", "dtem") == (
+        f"Method 'dtem' has no layer '3' in '{path}' for the stage at block 3: the last is '2'; "
+        "end there."
+    )
+    costs = keeprate.reduce(tiny_vit(), "dtem", "22@2", weights=path).costs()
+    assert costs.overhead == 26 * 12 * 24 + 13 * 13 * 12 + 3 * 24
