@@ -126,6 +126,8 @@ class Method(ABC):
     requires_class_token: ClassVar[bool] = False
     requires_weights: ClassVar[bool] = False
     """Whether it runs only with its parameter `weights`, a file of what training gave it."""
+    weights_prefix: ClassVar[str] = ""
+    """What the names of its tensors begin with, where they stand among those of a model."""
     proportional_attention: bool = False
     """Whether log(token size) is added to the attention logits once tokens have merged."""
     scores_block_output: bool = False

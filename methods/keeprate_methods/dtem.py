@@ -30,7 +30,7 @@ class DTEM(Trained):
     needs = Needs.KEYS
     default_schedule: ClassVar[str] = "r"
     default_blocks: ClassVar[tuple[int, ...]] = (3, 6, 9)
-    prefix: ClassVar[str] = ""
+    weights_prefix: ClassVar[str] = ""
     shapes: ClassVar[Mapping[str, str]] = {"weight": "a C", "bias": "a"}
 
     def __init__(self, weights: Path | None = None, proportional_attention: bool = True) -> None:

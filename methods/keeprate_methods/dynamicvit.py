@@ -29,7 +29,7 @@ class DynamicViT(Trained):
 
     name: ClassVar[str] = "dynamicvit"
     scores_block_output = True
-    prefix: ClassVar[str] = "score_predictor."
+    weights_prefix: ClassVar[str] = "score_predictor."
     shapes: ClassVar[Mapping[str, str]] = {
         "in_conv.0.weight": "C",
         "in_conv.0.bias": "C",

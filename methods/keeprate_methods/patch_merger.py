@@ -29,7 +29,7 @@ class PatchMerger(Trained):
     """
 
     name: ClassVar[str] = "patch-merger"
-    prefix: ClassVar[str] = "cluster_layers."
+    weights_prefix: ClassVar[str] = "cluster_layers."
     shapes: ClassVar[Mapping[str, str]] = {
         "queries": "K C",
         "norm.weight": "C",

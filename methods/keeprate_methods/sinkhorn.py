@@ -35,7 +35,7 @@ class Sinkhorn(Trained):
     """
 
     name: ClassVar[str] = "sinkhorn"
-    prefix: ClassVar[str] = "cluster_layers."
+    weights_prefix: ClassVar[str] = "cluster_layers."
     shapes: ClassVar[Mapping[str, str]] = {"v": "K C"}
 
     def reduce(self, tokens: Tokens, attention: Attention, stage: Stage) -> Tokens:

@@ -29,7 +29,7 @@ class SiT(Trained):
     """
 
     name: ClassVar[str] = "sit"
-    prefix: ClassVar[str] = "cluster_layers."
+    weights_prefix: ClassVar[str] = "cluster_layers."
     shapes: ClassVar[Mapping[str, str]] = {
         "scale": "1 1 1",
         "weight.0.weight": "C",

@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
 
 class Trained(Method):
-    """Base of methods with layers of their own; `prefix` and `shapes` say which of the file.
+    """Base of methods that compute with layers of a file, named `weights_prefix` and a number.
 
-    In `shapes` C are the channels of the tokens, and K the patch tokens that a stage leaves, where
-    a layer fixes them; other letters are sizes that the file decides.
+    `shapes` are those of a layer's tensors: C are the channels of the tokens, and K the patch
+    tokens that a stage leaves, where a layer fixes them; the file decides other letters.
     """
 
     place = Place.AFTER_BLOCK
     default_blocks: ClassVar[tuple[int, ...]] = (2, 5, 8)  # the inputs of blocks 3, 6, 9
     requires_weights: ClassVar[bool] = True
-    prefix: ClassVar[str]
+    weights_prefix: ClassVar[str]
     shapes: ClassVar[Mapping[str, str]]
 
     def __init__(self, weights: Path | None = None) -> None:
@@ -35,7 +35,7 @@ class Trained(Method):
         # imported here, as it imports torch
         from keeprate.stage_weights import read_stage_weights
 
-        return read_stage_weights(weights, self.prefix, self.shapes)
+        return read_stage_weights(weights, self.weights_prefix, self.shapes)
 
     def layer_of(self, stage: Stage) -> int:
         """Return the number of the layer that a stage computes with."""
@@ -73,10 +73,11 @@ class Trained(Method):
     def _fault(self, stage: Stage, acting: Sequence[Stage]) -> str:
         """Return why one of the stages that remove something cannot act, "" if it can."""
         trained, layer = self._given(), self.layer_of(stage)
+        name = f"'{self.weights_prefix}{layer}'"
         if layer >= trained.count:
             return (
-                f"has no layer '{self.prefix}{layer}' in '{trained.file}' for the stage at block "
-                f"{stage.block}: the last is '{self.prefix}{trained.count - 1}'; end there"
+                f"has no layer {name} in '{trained.file}' for the stage at block "
+                f"{stage.block}: the last is '{self.weights_prefix}{trained.count - 1}'; end there"
             )
         kept = trained.sizes[layer].get("K", stage.keep)
         if kept == stage.keep:
@@ -84,6 +85,6 @@ class Trained(Method):
         possible = (each for each in acting if self.layer_of(each) < trained.count)
         counts = (f"{self.sizes(each)['K']}@{each.block}" for each in possible)
         return (
-            f"leaves {kept} patch tokens by '{self.prefix}{layer}' in '{trained.file}', and the "
-            f"schedule {stage.keep} at block {stage.block}: write schedule {','.join(counts)}"
+            f"leaves {kept} patch tokens by {name} in '{trained.file}', and the schedule "
+            f"{stage.keep} at block {stage.block}: write schedule {','.join(counts)}"
         )

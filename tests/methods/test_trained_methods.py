@@ -14,12 +14,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 import keeprate
-from keeprate import KeeprateError, Method, Shape, Stage
+from keeprate import KeeprateError, Shape, Stage
+from keeprate.backbones.loading.checkpoints import read_shapes, read_weights
 from keeprate.backbones.lookup import adapt
-from keeprate.plugins.code.code_hash import hash_code
-from keeprate.plugins.parameters import build
 from keeprate.plugins.registry import registry
 from keeprate.reduction.plan import suits
+from keeprate.results.records import RunInfo
+from keeprate.study.build import prepare
 from keeprate.testing.cases import MAIN_KINDS
 from keeprate.testing.lookup import subject_of
 from keeprate.testing.runner import run_method
@@ -31,6 +32,7 @@ from keeprate_methods.sit import SiT
 from keeprate_methods.tome import ToMe
 from references import trained as slow
 from references.tiny import images_for, random_attention, random_tokens, tiny_vit
+from run_factory import request
 from weights_factory import random_layers, weights_file
 
 TRAINED = [name for name, each in registry().methods.items() if each.cls.requires_weights]
@@ -38,7 +40,7 @@ TRAINED = [name for name, each in registry().methods.items() if each.cls.require
 
 def layer_of(cls: Any, number: int, **options: Any) -> Mapping[str, Tensor]:
     """Return a layer of `random_layers` in float64, under its own names."""
-    start, layers = f"{cls.prefix}{number}.", random_layers(cls, **options)
+    start, layers = f"{cls.weights_prefix}{number}.", random_layers(cls, **options)
     own = {
         name.removeprefix(start): each
         for name, each in layers.items()
@@ -180,6 +182,19 @@ def test_the_layers_are_found_among_a_model_s_own_weights_in_a_checkpoint(tmp_pa
     assert torch.equal(*logits)
 
 
+def test_a_model_leaves_the_layers_of_methods_to_them_and_says_so(tmp_path: Path) -> None:
+    """One checkpoint serves both: the model's weights and the method's."""
+    model, path = tiny_vit(), tmp_path / "checkpoint.pth"
+    own = model.state_dict()
+    torch.save({"model": {**own, **random_layers(SiT), "other.weight": torch.ones(1)}}, path)
+    shapes, told = read_shapes(path, model)
+    assert shapes.keys() - own.keys() == {"other.weight"}
+    assert told[0].startswith(
+        "Left out of 'checkpoint.pth', since it is beside the model there: clu"
+    )
+    assert read_weights(path, own=own.keys()).keys() - own.keys() == {"other.weight"}
+
+
 def test_another_layer_computes_at_each_stage(tmp_path: Path) -> None:
     method = DynamicViT(weights_file(tmp_path, DynamicViT, channels=6))
     tokens = random_tokens(1, 7)
@@ -190,16 +205,25 @@ def test_another_layer_computes_at_each_stage(tmp_path: Path) -> None:
     assert not torch.equal(*scores)
 
 
-def test_the_content_of_the_file_counts_in_a_run_s_id(tmp_path: Path) -> None:
-    """The same path with other weights is another run, the same weights are the same run."""
-    hashes = []
-    for channels in (24, 24, 26):
-        path = weights_file(tmp_path, DynamicViT, channels=channels)
-        method: Method = build("method", DynamicViT, {"weights": str(path)})
-        found = hash_code(method)
-        assert found.unknown == ()
-        hashes.append(found.sha256)
-    assert hashes[0] == hashes[1] != hashes[2]
+def run_of(path: Path) -> RunInfo:
+    comparison = prepare(request([("dynamicvit", {"weights": str(path)}, "40@3")], limit=1))
+    assert comparison.unknown_code == []
+    return comparison.jobs[1].info
+
+
+def test_the_content_of_the_file_counts_in_a_run_s_id_and_its_place_does_not(
+    tmp_path: Path,
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    path = weights_file(tmp_path, DynamicViT, channels=64)
+    run, moved = run_of(path), run_of(weights_file(elsewhere, DynamicViT, channels=64))
+    assert run.id == moved.id
+    assert moved.parameters == {"weights": str(elsewhere / path.name)}
+    layers = random_layers(DynamicViT, 64)
+    layers["score_predictor.1.in_conv.0.bias"] += 1.0
+    save_file(layers, path)
+    assert run_of(path).id != run.id
 
 
 def test_the_predictor_s_cost_is_that_of_its_layers(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def random_layers(
     """Return a layer for each of `counts`, under the names of the class's checkpoints."""
     generator = torch.Generator().manual_seed(3)
     return {
-        f"{cls.prefix}{number}.{name}": torch.randn(
+        f"{cls.weights_prefix}{number}.{name}": torch.randn(
             _shape(letters, channels, kept), generator=generator
         )
         for number, kept in enumerate(counts)
