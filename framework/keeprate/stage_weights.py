@@ -54,7 +54,8 @@ def read_stage_weights(path: Path, prefix: str, shapes: Mapping[str, str]) -> St
 def _read(
     path: Path, _version: tuple[int, int], prefix: str, shapes: tuple[tuple[str, str], ...]
 ) -> StageWeights:
-    found, layers = read_weights(path), []
+    found = read_weights(path)
+    layers: list[dict[str, Tensor]] = []
     while names := [name for name in found if name.startswith(f"{prefix}{len(layers)}.")]:
         start = f"{prefix}{len(layers)}."
         layers.append({name.removeprefix(start): found[name] for name in names})
