@@ -52,11 +52,17 @@ class Reuse(IntEnum):
 
 @dataclass(frozen=True)
 class Stage:
-    """One reduction: at `block` (from 0) of `depth`, after which `keep` patch tokens remain."""
+    """One reduction: at `block` (from 0) of `depth`, after which `keep` patch tokens remain.
+
+    `number` counts the stages of a schedule, from 0.
+    """
 
     block: int
     keep: int
     depth: int
+    number: int = field(
+        default=0, repr=False
+    )  # no part of the hash of stages: it follows from them
 
 
 @dataclass(frozen=True)
@@ -99,7 +105,8 @@ class Method(ABC):
 
     A method sets `name` and those attributes of the class that differ from these defaults:
     `needs` (NOTHING) says what it reads of the attention; `place` (AFTER_ATTENTION) where it acts;
-    `requires_class_token` (False) whether models without one are refused; `proportional_attention`
+    `requires_class_token` (False) whether models without one are refused; `requires_weights`
+    (False) whether it runs only with its parameter `weights`, a file; `proportional_attention`
     (False) whether log(token size) is added to the attention logits once tokens have merged;
     `scores_block_output` (False) whether `score` sees the tokens as `reduce` does, at the method's
     place; `appends` (0) how many tokens each stage adds to those it keeps; `keeps_per_image`
@@ -117,6 +124,10 @@ class Method(ABC):
     reduces: ClassVar[bool] = True
     """False only for the method that represents the unpruned model."""
     requires_class_token: ClassVar[bool] = False
+    requires_weights: ClassVar[bool] = False
+    """Whether it runs only with its parameter `weights`, a file of what training gave it."""
+    weights_prefix: ClassVar[str] = ""
+    """What the names of its tensors begin with, where they stand among those of a model."""
     proportional_attention: bool = False
     """Whether log(token size) is added to the attention logits once tokens have merged."""
     scores_block_output: bool = False
@@ -190,6 +201,14 @@ class Method(ABC):
         `reduce`, and only when pictures are drawn.
         """
         return attention.score if has_score(self) else None
+
+    def unfit(self, shape: Shape, stages: Sequence[Stage]) -> str:
+        """Return why it cannot act at `stages`, as in "has weights for 2 stages"; "" if it can.
+
+        `shape` are the sizes that enter the first block. Asked before anything is computed: first
+        without a stage, whether it suits a model at all, then with those of its schedule.
+        """
+        return ""
 
     def most_removed(self, patches: int) -> int:
         """Return how many of `patches` patch tokens one stage can remove (at least one stays)."""

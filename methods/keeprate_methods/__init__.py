@@ -18,6 +18,8 @@ def keeprate_methods() -> list[type[Method]]:
     from .diffrate import DiffRate
     from .downsample import Downsample
     from .dpc_knn import DPCKNN
+    from .dtem import DTEM
+    from .dynamicvit import DynamicViT
     from .evit import EViT
     from .fixed import Fixed
     from .frequency import Frequency
@@ -27,9 +29,12 @@ def keeprate_methods() -> list[type[Method]]:
     from .ltmp import LTMP
     from .mctf import MCTF
     from .norm import Norm
+    from .patch_merger import PatchMerger
     from .patch_size import PatchSize
     from .pitome import PiToMe
     from .random_drop import RandomDrop
+    from .sinkhorn import Sinkhorn
+    from .sit import SiT
     from .tofu import ToFu
     from .tome import ToMe
     from .zero_tprune import ZeroTPrune
@@ -37,7 +42,8 @@ def keeprate_methods() -> list[type[Method]]:
     first: list[type[Method]] = [Full, RandomDrop, AttentionScore, ClassAttention, ToMe, ZeroTPrune]
     merging: list[type[Method]] = [ToFu, PiToMe, MCTF, DiffRate, GTP, ATC, DPCKNN, LTMP]
     others: list[type[Method]] = [Norm, Fixed, DCT, EViT, Frequency, ATS, KMedoids, *merging]
-    return [*first, *others, Downsample, PatchSize]
+    trained: list[type[Method]] = [DynamicViT, SiT, PatchMerger, Sinkhorn, DTEM]
+    return [*first, *others, *trained, Downsample, PatchSize]
 
 
 @hookimpl

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from math import ceil
 from typing import TYPE_CHECKING, ClassVar
 
@@ -36,16 +35,13 @@ class DCT(Method):
 
     def reduce(self, tokens: Tokens, attention: Attention, stage: Stage) -> Tokens:
         """Return prefix tokens and `stage.keep` tokens of low frequency."""
-        import torch
-
         from keeprate.tokens import at_least_float32
 
-        prefix, count = tokens.num_prefix, tokens.num_patch_tokens
-        patches = tokens.x[:, prefix:].to(at_least_float32(tokens.x.dtype))
-        low = cosines(stage.keep, count, patches) @ patches  # (B, K, C)
-        shorter = cosines(stage.keep, stage.keep, patches).T @ low
-        kept = _stretches(tokens, stage.keep)
-        return kept.with_x(torch.cat([kept.x[:, :prefix], shorter.to(kept.x.dtype)], dim=1))
+        from .stretches import by_stretches
+
+        patches = tokens.x[:, tokens.num_prefix :].to(at_least_float32(tokens.x.dtype))
+        low = cosines(stage.keep, tokens.num_patch_tokens, patches) @ patches  # (B, K, C)
+        return by_stretches(tokens, cosines(stage.keep, stage.keep, patches).T @ low)
 
     def overhead_macs(self, shape: Shape, stage: Stage) -> int:
         """Count both transforms, as products with a matrix."""
@@ -62,19 +58,3 @@ def cosines(rows: int, count: int, like: Tensor) -> Tensor:
     steps = (2 * position + 1) * row % (4 * count)
     matrix = (steps.to(like.dtype) * (torch.pi / (2 * count))).cos() * (2 / count) ** 0.5
     return torch.where(row == 0, count**-0.5, matrix)
-
-
-def _stretches(tokens: Tokens, keep: int) -> Tokens:
-    """Return the tokens with the middle one of each of `keep` stretches; it has their sizes."""
-    import torch
-
-    prefix, count, batch = tokens.num_prefix, tokens.num_patch_tokens, tokens.x.shape[0]
-    edges = [prefix + stretch * count // keep for stretch in range(keep + 1)]
-    pairs = [
-        (position, (start + end - 1) // 2)
-        for start, end in pairwise(edges)
-        for position in range(start, end)
-        if position != (start + end - 1) // 2
-    ]
-    gone = torch.tensor(pairs, device=tokens.x.device).expand(batch, -1, -1)  # (B, R, 2)
-    return tokens.merge(gone[..., 0], gone[..., 1], average=False)

@@ -48,7 +48,10 @@ def bipartite_match(metric: Tensor, num_prefix: int, removed: int) -> Match:
     return Match(merged * 2, into, order)
 
 
-def matching_macs(shape: Shape) -> int:
-    """Return the multiply-accumulates of the similarities of set A with set B."""
+def matching_macs(shape: Shape, width: int | None = None) -> int:
+    """Return the multiply-accumulates of the similarities of set A with set B.
+
+    `width` is that of the metric, by default that of a head.
+    """
     in_a = (shape.tokens + 1) // 2
-    return in_a * (shape.tokens - in_a) * shape.head_dim
+    return in_a * (shape.tokens - in_a) * (width or shape.head_dim)

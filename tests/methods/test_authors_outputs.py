@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from math import floor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import keeprate
@@ -279,3 +281,31 @@ def propagated(golden: Mapping[str, Any], start: str) -> list[list[set[int]]]:
         gone.append([{left[i][p] for p in went[i]} for i in range(images)])
         left = [[left[i][p] for p in kept[i]] for i in range(images)]
     return gone
+
+
+TRAINED = [
+    *(("dynamicvit", "dynamicvit"), ("sit", "sit"), ("sinkhorn", "sinkhorn")),
+    *(("patchmerger", "patch-merger"), ("dtem", "dtem")),
+]
+
+
+@pytest.mark.parametrize(("recorded", "method"), TRAINED)
+def test_a_method_with_trained_layers_equals_its_authors_code(
+    golden: Mapping[str, Any], vit: nn.Module, tmp_path: Path, recorded: str, method: str
+) -> None:
+    # before blocks 1 and 3 is after blocks 0 and 2
+    setting, schedule = "keep=0.7@1,3", by_rate("0.7", (0, 2))
+    if recorded == "dtem":
+        setting = schedule = "r=4"
+    start = f"vit/{recorded}/{setting}"
+    layers = {
+        name.removeprefix(f"{start}/weights/").replace("/", "."): torch.from_numpy(golden[name])
+        for name in golden
+        if name.startswith(f"{start}/weights/")
+    }
+    path = tmp_path / "layers.safetensors"
+    save_file(layers, path)
+    reduced = keeprate.reduce(vit, method, schedule, weights=path)
+    with torch.inference_mode():
+        logits = reduced(torch.from_numpy(golden["vit/input"]).double())
+    assert relative_error(logits, golden[f"{start}/logits"]) < 1e-13

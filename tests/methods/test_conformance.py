@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Literal, get_args, get_origin, get_type_hints
 
 import pytest
@@ -12,13 +13,14 @@ import keeprate
 from broken_methods import Gathers, KeyNorm, LongKeys
 from keeprate import KeeprateError, Method
 from keeprate.backbones.lookup import adapt
-from keeprate.plugins.parameters import build, parameters_of
+from keeprate.plugins.parameters import build, parameters_of, parse_spec
 from keeprate.plugins.registry import load, registry
 from keeprate.resizing import InputMethod
 from keeprate.testing import CHECKS, Case, MethodConformance, Verdict, check
 from keeprate.testing.cases import KINDS, MAIN_KINDS
 from keeprate.testing.lookup import subject_of
 from keeprate.testing.runner import run_method
+from weights_factory import with_weights
 
 KNOWN: Mapping[str, Mapping[str, str]] = {
     "zero-tprune:tolerance=0.001": {
@@ -88,21 +90,22 @@ def assert_kept(spec: str, verdict: Verdict) -> None:
 
 @pytest.mark.sample(2)
 @pytest.mark.parametrize("spec", list(defaults()))
-def test_a_built_in_method_keeps_every_promise(spec: str) -> None:
-    assert_kept(spec, check(spec))
+def test_a_built_in_method_keeps_every_promise(spec: str, tmp_path: Path) -> None:
+    assert_kept(spec, check(with_weights(spec, tmp_path)))
 
 
 @pytest.mark.sample(2)
 @pytest.mark.parametrize("spec", list(variants()))
-def test_no_parameter_breaks_what_it_can_break_alone(spec: str) -> None:
-    outcomes = run_method(subject_of(spec), BY_PARAMETER, MAIN_KINDS[:2])
+def test_no_parameter_breaks_what_it_can_break_alone(spec: str, tmp_path: Path) -> None:
+    subject = subject_of(with_weights(spec, tmp_path))
+    outcomes = run_method(subject, BY_PARAMETER, MAIN_KINDS[:2])
     assert_kept(spec, Verdict(spec, tuple(outcomes)))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("spec", list(variants()))
-def test_a_parameter_breaks_no_promise_on_any_kind_of_model(spec: str) -> None:
-    assert_kept(spec, check(spec))
+def test_a_parameter_breaks_no_promise_on_any_kind_of_model(spec: str, tmp_path: Path) -> None:
+    assert_kept(spec, check(with_weights(spec, tmp_path)))
 
 
 def test_what_is_known_to_be_broken_is_tried() -> None:
@@ -110,14 +113,15 @@ def test_what_is_known_to_be_broken_is_tried() -> None:
 
 
 @pytest.mark.parametrize("name", load(environ={"KEEPRATE_PLUGINS": ""}).methods)
-def test_a_patch_lives_in_the_same_token_in_any_batch(name: str) -> None:
+def test_a_patch_lives_in_the_same_token_in_any_batch(name: str, tmp_path: Path) -> None:
     """The battery compares which patches are left; here also where they are."""
     case = Case(batch=6)
     cls = registry().method(name)
     of_tokens = cls.reduces and not issubclass(cls, InputMethod)
     schedule = "18@0,11@2,8@3" if of_tokens else None
     budget = "65%" if issubclass(cls, InputMethod) else None
-    reduced = keeprate.reduce(case.model(), name, schedule, budget=budget, trace=True)
+    name, parameters = parse_spec(with_weights(name, tmp_path))
+    reduced = keeprate.reduce(case.model(), name, schedule, budget=budget, trace=True, **parameters)
     part = torch.tensor([4, 2, 0])
     with torch.inference_mode():
         reduced(case.images(), case.index())

@@ -25,7 +25,9 @@ REDUCING = [
     name
     for name, offer in registry().methods.items()
     # grids are coarser steps than tokens
-    if offer.cls.reduces and not issubclass(offer.cls, InputMethod)
+    if offer.cls.reduces
+    and not offer.cls.requires_weights
+    and not issubclass(offer.cls, InputMethod)
 ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from keeprate.plugins.registry import registry
 from keeprate.reduction.reduced_model import ReducedModel
 from paths import DOCS
 from references.tiny import images_for, tiny_vit
+from weights_factory import COUNTS, with_weights
 
 PAGE = (DOCS / "python.md").read_text(encoding="utf-8")
 ROWS = re.findall(
@@ -40,7 +42,7 @@ class KeepsWhatItLikes(Method):
 def reduced_by(spec: str, model: str = KINDS[0]) -> ReducedModel:
     """A tiny model of three blocks reduced by a method as the page names it."""
     name, values = parse_spec(spec)
-    schedule = "keep=0.7@1" if registry().method(name).reduces else None
+    schedule = f"{COUNTS[0]}@1" if registry().method(name).reduces else None
     return keeprate.reduce(tiny_vit(model, depth=3), name, schedule, **values)
 
 
@@ -56,9 +58,9 @@ def assert_same_logits(ours: Tensor, theirs: Tensor) -> None:
 @pytest.mark.sample(1)
 @pytest.mark.parametrize(("spec", "exports", "batches", "compiles"), ROWS)
 def test_the_table_is_true_of_exporting(
-    spec: str, exports: str, batches: str, compiles: str
+    spec: str, exports: str, batches: str, compiles: str, tmp_path: Path
 ) -> None:
-    reduced = reduced_by(spec)
+    reduced = reduced_by(with_weights(spec, tmp_path))
     images, others = images_for(reduced.model), images_for(reduced.model, 5, seed=3)
     assert exports == batches  # no row of the table is exported for one batch size alone
     if exports == "no":
@@ -77,10 +79,10 @@ def test_the_table_is_true_of_exporting(
 @pytest.mark.slow
 @pytest.mark.parametrize(("spec", "exports", "batches", "compiles"), ROWS)
 def test_the_table_is_true_of_compiling(
-    spec: str, exports: str, batches: str, compiles: str
+    spec: str, exports: str, batches: str, compiles: str, tmp_path: Path
 ) -> None:
     assert compiles == "yes"
-    reduced = reduced_by(spec)
+    reduced = reduced_by(with_weights(spec, tmp_path))
     images = images_for(reduced.model)
     torch._dynamo.reset()
     with torch.no_grad():

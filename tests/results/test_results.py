@@ -66,6 +66,18 @@ def test_any_parameters_survive_json_and_keep_the_id(parameters: dict[str, objec
     assert again.id == run.id
 
 
+def test_a_parameter_that_is_a_file_has_no_part_in_the_id() -> None:
+    """Its content counts with the code; where it lies, and what the run says of it, do not."""
+    here, there = (
+        make_run(parameters={"weights": f"/{folder}/w.pth", "scale": 2}, files=("weights",))
+        for folder in ("here", "there")
+    )
+    assert here.id == there.id
+    assert here != there
+    assert make_run(parameters={"weights": "/here/w.pth"}).id != make_run().id
+    assert make_run(parameters={"scale": 2}, files=()).id == make_run(parameters={"scale": 2}).id
+
+
 def test_infinite_parameters_are_kept_as_text_that_float_reads() -> None:
     run = make_run(parameters={"tolerance": math.inf, "range": [-math.inf, math.nan]})
     assert run.parameters == {"tolerance": "inf", "range": ["-inf", "nan"]}

@@ -16,7 +16,7 @@ ON_PHOTOS = f"models: {TINY}\ndata: imagenet:photos\n"
 REDUCING = {
     name: offer.cls
     for name, offer in load(environ={"KEEPRATE_PLUGINS": ""}).methods.items()
-    if offer.cls.reduces
+    if offer.cls.reduces and not offer.cls.requires_weights
 }
 WITHOUT_CLASS_TOKEN = [name for name, cls in REDUCING.items() if not cls.requires_class_token]
 AROUND_THE_BLOCK = [

@@ -38,9 +38,11 @@ EVERY = np.arange(25).reshape(5, 5)
 
 
 def methods() -> list[str]:
-    classes = {name: offer.cls for name, offer in registry().methods.items() if offer.cls.reduces}
+    classes = [offer.cls for offer in registry().methods.values() if offer.cls.reduces]
     # those that make the input smaller have no stages to draw
-    return [name for name, cls in classes.items() if not issubclass(cls, InputMethod)]
+    return [
+        cls.name for cls in classes if not cls.requires_weights and not issubclass(cls, InputMethod)
+    ]
 
 
 def wanted(method: str | Method, schedule: str = SCHEDULE) -> MethodAtCost:

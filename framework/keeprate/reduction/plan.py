@@ -14,7 +14,7 @@ from .budget import Solution, solve
 from .input_sizes import Resized, resized_at, solved_size
 from .macs import Costs, block_costs, count
 from .schedule import Schedule, parse_schedule
-from .suitability import refuse_unsuited
+from .suitability import refuse_unfit, refuse_unsuited
 
 
 @dataclass
@@ -88,7 +88,10 @@ class Plan:
         self, image_size: tuple[int, int]
     ) -> Solution[tuple[Stage, ...]] | tuple[Stage, ...]:
         if image_size not in self._solved:
-            self._solved[image_size] = self._solve(image_size)
+            solution = self._solve(image_size)
+            stages = solution.stages if isinstance(solution, Solution) else solution
+            refuse_unfit(self.backbone, self.method, image_size, stages)
+            self._solved[image_size] = solution
         return self._solved[image_size]
 
     def _solve(

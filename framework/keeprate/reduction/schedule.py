@@ -78,12 +78,13 @@ class Schedule:
             raise KeeprateError(f"Schedule '{self.text}' has no numbers: give a value or a budget.")
         if self.form == "remove":
             keeps = self._keeps_by_removal(method, patches, depth, scale)
-            return tuple(Stage(block, keep, depth) for block, keep in enumerate(keeps))
+            return tuple(Stage(block, keep, depth, block) for block, keep in enumerate(keeps))
         blocks = self._blocks(method, depth)
         keeps = self._keeps_by_rate(method, patches, len(blocks), scale)
         if scale is not None:  # the solver chose the counts, so they are limited, not refused
             keeps = _limit_removals(method, patches, keeps)
-        stages = tuple(Stage(b, k, depth) for b, k in zip(blocks, keeps, strict=True))
+        pairs = enumerate(zip(blocks, keeps, strict=True))
+        stages = tuple(Stage(block, keep, depth, number) for number, (block, keep) in pairs)
         self._check(method, patches, stages)
         return stages
 

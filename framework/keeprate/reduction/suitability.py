@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum, auto
 
 from ..backbone import Backbone
 from ..errors import KeeprateError
-from ..method import Method, Place, Reuse, has_score
+from ..method import Method, Place, Reuse, Stage, has_score
 from ..plugins.parameters import parameters_of
 from ..resizing import InputMethod
+from .macs import shape_of
+
+
+class UnfitError(KeeprateError):
+    """A method cannot act on this model, or not at these stages, by what it says itself."""
 
 
 def refuse_unsuited(backbone: Backbone, method: Method) -> None:
@@ -49,21 +55,39 @@ def refuse_unsuited(backbone: Backbone, method: Method) -> None:
             f"Method '{method.name}' needs a class token, and this {type(backbone.model).__name__} "
             f"has none. Methods that would work: {', '.join(_without_class_token(backbone))}."
         )
+    if lack is _Lack.WEIGHTS:
+        raise UnfitError(
+            f"Method '{method.name}' needs weights=FILE: the checkpoint of a model that was "
+            "trained with it."
+        )
+    refuse_unfit(backbone, method, backbone.image_size, ())
+
+
+def refuse_unfit(
+    backbone: Backbone, method: Method, image_size: tuple[int, int], stages: Sequence[Stage]
+) -> None:
+    """Raise UnfitError if `method` says that it cannot act on `backbone` at the stages."""
+    reason = method.unfit(shape_of(backbone, backbone.num_patches(image_size)), stages)
+    if reason:
+        raise UnfitError(f"Method '{method.name}' {reason}.")
 
 
 def suits(backbone: Backbone, method: Method) -> bool:
     """Tell whether `backbone` has what `method` declares that it needs."""
-    return _lack(backbone, method) is None
+    shape = shape_of(backbone, backbone.num_patches(backbone.image_size))
+    return _lack(backbone, method) is None and not method.unfit(shape, ())
 
 
 class _Lack(Enum):
-    """What a method needs and a backbone does not have."""
+    """What a method needs and does not get."""
 
     PLACE = auto()
     """A place between the two halves of its blocks."""
     SIZES = auto()
     """A rule for other sizes of images and patches."""
     CLASS_TOKEN = auto()
+    WEIGHTS = auto()
+    """The file that its parameter `weights` names."""
 
 
 def _lack(backbone: Backbone, method: Method) -> _Lack | None:
@@ -73,27 +97,35 @@ def _lack(backbone: Backbone, method: Method) -> _Lack | None:
         return _Lack.PLACE
     if method.requires_class_token and not backbone.has_class_token:
         return _Lack.CLASS_TOKEN
+    if method.requires_weights and getattr(method, "weights", None) is None:
+        return _Lack.WEIGHTS
     return None
 
 
-def _acting_at(backbone: Backbone) -> list[str]:
-    # imported here: the registry loads every plugin, which only this error message needs
+def _ready(backbone: Backbone) -> list[type[Method]]:
+    """Return the methods that reduce and need no more than their name, on such a model."""
+    # imported here: the registry loads every plugin, which only these error messages need
     from ..plugins.registry import registry
 
+    classes = [offer.cls for offer in registry().methods.values()]
+    return [
+        cls
+        for cls in classes
+        if cls.reduces
+        and not cls.requires_weights
+        and (backbone.resizable or not issubclass(cls, InputMethod))
+    ]
+
+
+def _acting_at(backbone: Backbone) -> list[str]:
     found = []
-    for method in registry().methods.values():
-        if issubclass(method.cls, InputMethod):
-            continue
-        if method.cls.reduces and method.cls.place in backbone.places:
-            found.append(method.name)
-        elif any(parameter.name == "place" for parameter in parameters_of(method.cls)):
-            found.append(f"{method.name}:place={Place.AFTER_BLOCK}")
+    for cls in _ready(backbone):
+        if issubclass(cls, InputMethod) or cls.place in backbone.places:
+            found.append(cls.name)
+        elif any(parameter.name == "place" for parameter in parameters_of(cls)):
+            found.append(f"{cls.name}:place={Place.AFTER_BLOCK}")
     return found
 
 
 def _without_class_token(backbone: Backbone) -> list[str]:
-    from ..plugins.registry import registry
-
-    methods = [offer.cls for offer in registry().methods.values() if offer.cls.reduces]
-    acting = [cls for cls in methods if backbone.resizable or not issubclass(cls, InputMethod)]
-    return [cls.name for cls in acting if not cls.requires_class_token]
+    return [cls.name for cls in _ready(backbone) if not cls.requires_class_token]

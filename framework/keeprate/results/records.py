@@ -116,7 +116,8 @@ class RunInfo(Record):
     """The full description of what was asked; two runs that ask the same have the same `id`.
 
     `sources` are hashes (SHA-256, hex) of the code that a plugin brought for the "method", the
-    "backbone" and the "data set", so that changed code makes another run. `stages_sha256` is a
+    "backbone" and the "data set", so that changed code makes another run. `files` are those
+    `parameters` that are files: their content counts with the code. `stages_sha256` is a
     hash of the stages for all sizes of sample, "" if there is one size. `input` is None for a run
     at the model's own size. `reduces` is False for the
     unpruned reference. `empty_last_mlp` says whether the last block's MLP ran on the class token
@@ -130,6 +131,7 @@ class RunInfo(Record):
     data_origin: str = ""
     sources: dict[str, str]
     parameters: Values
+    files: tuple[str, ...] = ()
     schedule: str
     budget: str | None
     stages: tuple[StageInfo, ...]
@@ -177,7 +179,8 @@ class RunInfo(Record):
         content: dict[str, Any] = self.model_dump(
             mode="json",
             exclude={
-                **dict.fromkeys(_NAMES_AND_SPELLINGS, True),
+                **dict.fromkeys((*_NAMES_AND_SPELLINGS, "files"), True),
+                "parameters": set(self.files),
                 "backbone": {"name", "weights", "num_parameters"},
                 "data": {"name", "variant", "places", "transform_changes", "notes"},
             },

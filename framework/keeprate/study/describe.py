@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..backbone import Backbone
@@ -25,13 +26,15 @@ if TYPE_CHECKING:
 def describe(comparison: Comparison, plan: Plan) -> RunInfo:
     """Return the description of the run that follows `plan`."""
     method, schedule = plan.asked, plan.schedule
+    sources, values = _sources(comparison, plan), values_of(method)
     return RunInfo(
         method=method.name,
         method_origin=_origin(registry().methods, type(method)),
         backbone_origin=_origin(registry().backbones, type(comparison.backbone)),
         data_origin=_data_origin(comparison),
-        sources=_sources(comparison, plan),
-        parameters=values_of(method),
+        sources=sources,
+        parameters=values,
+        files=tuple(name for name in values if "method" in sources and _is_file(method, name)),
         schedule="" if schedule is None else schedule.text,
         budget=None if plan.budget is None else plan.budget.text,
         stages=tuple(
@@ -89,6 +92,11 @@ def _sources(comparison: Comparison, plan: Plan) -> dict[str, str]:
     }
     # keeprate's own classes have no hash: their code counts as ROWS_VERSION
     return {name: digest for name, digest in hashes.items() if digest}
+
+
+def _is_file(method: Method, name: str) -> bool:
+    value = getattr(method, name)
+    return isinstance(value, Path) and value.is_file()
 
 
 def unknown_code(comparison: Comparison, methods: Iterable[Method]) -> list[str]:

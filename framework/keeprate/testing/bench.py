@@ -16,7 +16,7 @@ from ..method import Method
 from ..plugins.author_errors import package_of, raise_place
 from ..reduction.plan import make_plan
 from ..reduction.reduced_model import ReducedModel
-from ..reduction.suitability import refuse_unsuited, suits
+from ..reduction.suitability import UnfitError, refuse_unsuited, suits
 from ..resizing import InputMethod
 from .cases import BLOCKS, KINDS, Case
 from .global_state import seed_all
@@ -112,6 +112,7 @@ class Bench:
             found = True
             yield each if each.schedule is not None else scheduled(method, each)
         if not found:
+            _ask(method, case)
             raise NotAsked(f"it acts on none of these models: {'; '.join(kinds)}")
 
     def run(
@@ -138,7 +139,7 @@ class Bench:
         if rows is not None:
             images, index = images[rows], index[rows]
         plain = self.subject.make() if method is None else method
-        refuse_unsuited(backbone_of(case), plain)
+        _ask(plain, case)
         lens = all_alike if case.alike and lens is None else lens
         twin, calls = watched(plain, around, lens) if watch else (plain, [])
         model = reduced(case, twin, trace=trace)
@@ -186,12 +187,23 @@ def _as_raised(error: Exception) -> Exception:
 
 
 def reduced(case: Case, method: Method, *, trace: bool = False) -> ReducedModel:
-    """Return the case's model reduced by a method."""
+    """Return the case's model reduced by a method; NotAsked where the method says it cannot be."""
     schedule, budget = case.schedule if method.reduces else None, None
     if isinstance(method, InputMethod):  # it has no stages, and keeps all at its model's own size
         schedule, budget = None, "100%"
-    plan = make_plan(backbone_of(case), method, schedule, budget)
+    try:
+        plan = make_plan(backbone_of(case), method, schedule, budget)
+    except UnfitError as error:
+        raise NotAsked(str(error)) from None
     return ReducedModel(plan.backbone, plan, trace=trace)
+
+
+def _ask(method: Method, case: Case) -> None:
+    """Raise KeeprateError for a method that does nothing, NotAsked for one that says it cannot."""
+    try:
+        refuse_unsuited(backbone_of(case), method)
+    except UnfitError as error:
+        raise NotAsked(str(error)) from None
 
 
 def backbone_of(case: Case) -> Backbone:

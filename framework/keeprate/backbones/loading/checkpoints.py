@@ -66,7 +66,8 @@ def read_weights(path: Path, device: str = "cpu", own: Collection[str] = ()) -> 
     .npz of JAX. Raises KeeprateError, which says what the file is, for everything else.
 
     `own` are the names that the model has for its weights. Where they stand behind a prefix, what
-    has another one is left out: it is of other modules, such as a loss.
+    has another one is left out: it is of other modules, such as a loss. So is what a method reads
+    for itself (`Method.weights_prefix`).
     """
     return _read(path, device, own)[0]
 
@@ -214,8 +215,23 @@ def _part_of_model(
     clean = _without_prefixes(weights)
     places = list(_places(clean, own))
     place = places[0] if len(places) == 1 else ""
-    inside = {name.removeprefix(place): clean[name] for name in clean if name.startswith(place)}
-    return inside, [name for name in clean if not name.startswith(place)]
+    beside = tuple(place + prefix for prefix in _prefixes_of_methods()) if own else ()
+    inside = {
+        name: name.removeprefix(place)
+        for name in clean
+        if name.startswith(place)
+        and (name.removeprefix(place) in own or not name.startswith(beside))
+    }
+    others = [name for name in clean if name not in inside]
+    return {inner: clean[name] for name, inner in inside.items()}, others
+
+
+def _prefixes_of_methods() -> Set[str]:
+    """Return what the names of tensors begin with that methods read for themselves."""
+    # imported here: it loads every plugin
+    from ...plugins.registry import registry
+
+    return {offer.cls.weights_prefix for offer in registry().methods.values()} - {""}
 
 
 def _names_in(weights: Mapping[str, Tensor], own: Collection[str]) -> Set[str]:

@@ -17,7 +17,7 @@ from ...plugins.kinds import KINDS, Registered, check_class
 from ...plugins.parameters import build, parameters_of, values_of
 from ...reduction.plan import make_plan
 from ...reduction.schedule import parse_schedule
-from ...reduction.suitability import refuse_unsuited, suits
+from ...reduction.suitability import UnfitError, refuse_unsuited, suits
 from ..bench import Bench, backbone_of
 from ..cases import MAIN_KINDS, Case
 from ..outcome import Broken, Check, NotAsked
@@ -42,7 +42,10 @@ def _described(bench: Bench) -> str:
             members = ", ".join(member.name for member in kind)
             raise Broken(f"{name} is {value!r}, not one of {kind.__name__}'s: {members}")
     _check_blocks(method)
-    refuse_unsuited(backbone_of(Case()), method)  # one that implements nothing
+    try:
+        refuse_unsuited(backbone_of(Case()), method)  # one that implements nothing
+    except UnfitError as error:
+        return str(error)
     return ""
 
 
