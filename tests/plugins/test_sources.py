@@ -6,7 +6,6 @@ import importlib
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,6 @@ from torch import nn
 
 import keeprate_methods
 from keeprate import Method
-from keeprate.plugins.code import code_hash as sources
 from keeprate.plugins.code.code_hash import source_sha256
 from keeprate.plugins.registry import load, registry
 from package_files import CLASS, edit, write
@@ -201,11 +199,14 @@ def test_a_method_of_another_package_counts_with_all_it_needs(
 def test_functions_of_a_package_that_brings_plugins_count_others_do_not(
     tmp_path: Path, package: Package, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    site = tmp_path / "site"
+    site.mkdir()
+    monkeypatch.syspath_prepend(site)
     copied(tmp_path / "copied_methods")
     code = f"def later():\n    from copied_methods.matching import bipartite_match\n{CLASS}"
     before = source_sha256(package({"mine.py": code}))
-    entry = EntryPoint("copied", "copied_methods", "keeprate")
-    monkeypatch.setattr(sources, "entry_points", lambda group: [entry])
+    entry = "[keeprate]\ncopied = copied_methods\n"
+    write(site, {"copied-1.0.dist-info/entry_points.txt": entry})  # as pip does, meanwhile
     brought = source_sha256(imported("pack.mine"))
     assert brought != before
     edit(tmp_path / "copied_methods/matching.py")
