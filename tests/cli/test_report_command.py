@@ -127,7 +127,8 @@ def test_problems_are_warnings(command: Command) -> None:
 
 
 def test_a_report_that_fails_is_named_and_the_others_are_written(command: Command) -> None:
-    done = command("runs/first", "--plugin", "my_reports.py")
+    reports = [word for name in ("failing", "count", "markdown") for word in ("--report", name)]
+    done = command("runs/first", "--plugin", "my_reports.py", *reports)
     assert done.exit_code == 1
     assert done.stderr.startswith("Error: Report 'failing' of ")
     assert done.stderr.endswith("my_reports.py failed: ZeroDivisionError: no luck\n")

@@ -85,13 +85,13 @@ def assert_kept(spec: str, verdict: Verdict) -> None:
     assert broken == list(KNOWN.get(spec, ())), str(verdict)
 
 
-@pytest.mark.sample(2)
-@pytest.mark.parametrize("spec", list(defaults()))
+@pytest.mark.sample(1)
+@pytest.mark.parametrize("spec", sorted(defaults(), key="full".__eq__))
 def test_a_built_in_method_keeps_every_promise(spec: str) -> None:
     assert_kept(spec, check(spec))
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("spec", list(variants()))
 def test_no_parameter_breaks_what_it_can_break_alone(spec: str) -> None:
     outcomes = run_method(subject_of(spec), BY_PARAMETER, MAIN_KINDS[:2])
@@ -142,14 +142,14 @@ def test_what_a_run_did_is_told_on_every_kind_of_model(kind: str) -> None:
     assert reduced.token_counts.tolist() == [[prefix + left for left in (18, 18, 11, 8)]] * 3
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(5)
 class TestKeyNorm(MethodConformance):
     """A method as the documentation writes one."""
 
     method = KeyNorm
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(5)
 class TestLongKeys(MethodConformance):
     """A method that keeps a number of its own in every image."""
 
