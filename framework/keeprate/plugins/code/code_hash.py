@@ -59,6 +59,12 @@ def source_sha256(thing: object) -> str:
     return hash_code(thing).sha256
 
 
+def read_source(cls: type) -> None:
+    """Read the files that a class depends on, if they have not been read since its import."""
+    if cls not in _SNAPSHOTS:
+        hash_code(cls)
+
+
 def hash_code(thing: object) -> CodeHash:
     """Return the hash of all code that a class, or an instance of a method, depends on.
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import sysconfig
-from functools import cache, lru_cache
-from importlib.metadata import entry_points
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
 from ...hookspecs import PROJECT
+from ..installed import installed_plugins
 
 LIBRARIES: Final = sys.stdlib_module_names | {
     PROJECT,
@@ -68,22 +67,5 @@ def _has_packages(folder: Path) -> bool:
 
 def packages_of_plugins() -> frozenset[str]:
     """Return the top-level packages that bring plugins, but for the libraries."""
-    return _packages_on(tuple(_stamp(folder or ".") for folder in sys.path))
-
-
-@lru_cache(maxsize=8)
-def _packages_on(path: tuple[object, ...]) -> frozenset[str]:
-    """Return those packages for Python's `path`: what pip installs changes one of its folders.
-
-    Kept, since the description of every installed package is read for it.
-    """
-    entries = entry_points(group=PROJECT)
-    return frozenset(top_package(entry.module) for entry in entries) - LIBRARIES
-
-
-def _stamp(folder: str) -> object:
-    try:
-        status = os.stat(folder)
-    except OSError:
-        return folder
-    return folder, status.st_dev, status.st_ino, status.st_mtime_ns
+    brought = (top_package(plugin.entry.module) for plugin in installed_plugins())
+    return frozenset(brought) - LIBRARIES
