@@ -40,6 +40,10 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
+def pytest_unconfigure() -> None:
+    gc.unfreeze()  # extensions complain of what is left when the interpreter ends
+
+
 @pytest.hookimpl(tryfirst=True)  # before pytest drops what the markers of the command line exclude
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark as slow all but a few parameter sets, evenly spread, of a test marked `sample(few)`."""
