@@ -9,22 +9,33 @@ BIN := .venv/bin
 METHODS := random attention-score class-attention tome zero-tprune
 INSTALL := $(BIN)/python -m pip install --quiet --no-build-isolation --constraint constraints.txt
 
-.PHONY: compare test test-all check docs clean
+.PHONY: compare test test-all check lint types quick every docs clean
 
 compare: .venv/runtime.stamp
 	$(BIN)/keeprate compare --throughput --batch-size 32 $(addprefix --method ,$(METHODS))
 
-test: check
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
+# types are checked beside the tests: mypy uses one processor
+test: lint
+	$(MAKE) --no-print-directory --jobs=2 types quick
 
-test-all: check
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile -m ""
+test-all: lint
+	$(MAKE) --no-print-directory --jobs=2 types every
 
-check: .venv/development.stamp
+check: lint types
+
+lint: .venv/development.stamp
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+types: .venv/development.stamp
+	$(BIN)/mypy
+
+quick: .venv/development.stamp
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
+
+every: .venv/development.stamp
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile -m ""
 
 docs: .venv/development.stamp
 	$(BIN)/mkdocs build --strict --quiet

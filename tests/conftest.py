@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from keeprate._file_answers import VARIABLE
 from keeprate.plugins import registry as plugins
@@ -18,6 +20,28 @@ def cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(VARIABLE, str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Try fewer made-up examples where slow tests are left out; none fails for a busy processor."""
+    settings.register_profile("quick", deadline=None, max_examples=30)
+    settings.register_profile("thorough", deadline=None)
+    settings.load_profile("quick" if "not slow" in config.option.markexpr else "thorough")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Look for no garbage in what is imported, neither meanwhile nor while tests run."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def pytest_unconfigure() -> None:
+    gc.unfreeze()  # extensions complain of what is left when the interpreter ends
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest drops what the markers of the command line exclude

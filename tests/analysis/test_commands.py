@@ -40,6 +40,7 @@ TINY = "--model vit_tiny_patch16_224 --weights tiny.safetensors --data digits"
 PARAMETERS = '"zero-tprune:pattern=I\'-S,iterations=30,5,1,tolerance=0.01"'
 ONE = "--method tome --schedule r=1"
 CASES = {
+    "a limit": f"{ONE} --limit 3",
     "nothing but a method": "--method tome",
     "the unpruned model alone": "--method full",
     "budgets": "--data digits --method tome --method random --budget 65% --budget 0.03",
@@ -50,7 +51,6 @@ CASES = {
     "a seed of all": "--method random --method tome --budget 65% --seed 3",
     "seeds of methods": "--method random:seed=1 --method random:seed=2 --budget 65%",
     "an empty last MLP": f"{ONE} --empty-last-mlp",
-    "a limit": f"{ONE} --limit 3",
     "a precision": f"{ONE} --precision bf16-mixed",
     "weights from a file": f"{DIGITS} {ONE}",
     "weights in a quoted file": f"{QUOTED} --data digits {ONE}",
@@ -185,6 +185,7 @@ def test_the_command_of_a_run_asks_for_it(
     assert (set(again.plans), again.changes) == ({run.id for run in runs}, ())
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("case", HUGGINGFACE)
 def test_so_does_that_of_a_model_of_transformers(
     case: str, asked: Callable[[str], Request], files: Path, tmp_path: Path

@@ -105,6 +105,7 @@ def test_runs_of_other_images_are_refused(store: tuple[Store, list[str]]) -> Non
     assert str(raised.value) == f"The runs have no sample in common: {ids[0]}, {run.id}."
 
 
+@pytest.mark.system
 def test_ranking_needs_no_torch() -> None:
     code = (
         "import sys, keeprate.analysis.sections.disagreement_ranking; print('torch' in sys.modules)"

@@ -27,7 +27,7 @@ from keeprate.analysis.disagreement import DisagreedSample, Disagreement, Predic
 from keeprate.analysis.model import GroupFindings, ReportOptions
 from keeprate.analysis.provenance import SkippedSample
 from keeprate.analysis.run_table import FindingsTable
-from keeprate.analysis.sections.curves import MOST_CURVES
+from keeprate.analysis.sections import curves
 from keeprate.analysis.tables import MOST_ABLATIONS, curve_table, notes_of
 from keeprate.results.store import Store
 from results_factory import make_run, put
@@ -121,8 +121,12 @@ def test_ablations_that_are_not_laid_out_are_counted(group: GroupFindings) -> No
 @pytest.fixture(scope="module")
 def crowded(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """A store with three series more than curves are worked out for."""
-    store = Store(tmp_path_factory.mktemp("crowded"))
-    for number in range(MOST_CURVES + 3):
+    return crowd(Store(tmp_path_factory.mktemp("crowded")), curves.MOST_CURVES + 3)
+
+
+def crowd(store: Store, series: int) -> Store:
+    """Put series of two runs into a store, each less accurate than the one before."""
+    for number in range(series):
         for keep in (50, 40):
             run = make_run("zt", keep, budget=f"{keep}%", parameters={"x": number})
             put(store, run, accuracy=0.95 - number / 100)
@@ -132,10 +136,10 @@ def crowded(tmp_path_factory: pytest.TempPathFactory) -> Store:
 @pytest.mark.slow
 def test_series_without_a_curve_are_named_and_how_to_see_them(crowded: Store) -> None:
     (group,) = findings_of(crowded).groups
-    curves = {each.series for each in group.curves}
-    assert len(curves) == MOST_CURVES
+    drawn = {each.series for each in group.curves}
+    assert len(drawn) == curves.MOST_CURVES
     assert len(group.curves_left_out) == 3
-    assert not curves & set(group.curves_left_out)
+    assert not drawn & set(group.curves_left_out)
     assert {"zt x=62"} <= set(group.curves_left_out)
     assert group.overview[-1] == (
         "Curves are worked out for 60 series, the best ones; without one: "
@@ -147,11 +151,15 @@ def test_series_without_a_curve_are_named_and_how_to_see_them(crowded: Store) ->
     assert "Left out: 3 series; the overview says how to see one." in table.caption
 
 
-def test_the_series_others_are_compared_with_always_has_a_curve(crowded: Store) -> None:
-    (group,) = findings_of(crowded, ReportOptions("zt x=62")).groups
-    assert "zt x=62" in {each.series for each in group.curves}
-    assert "zt x=62" not in group.curves_left_out
-    assert {area.against for area in group.area_differences} == {"zt x=62"}
+def test_the_series_others_are_compared_with_always_has_a_curve(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(curves, "MOST_CURVES", 2)
+    store = crowd(Store(tmp_path), 4)
+    (group,) = findings_of(store, ReportOptions("zt x=3")).groups
+    assert {each.series for each in group.curves} == {"zt x=3", "zt x=0"}
+    assert group.curves_left_out == ("zt x=1", "zt x=2")
+    assert {area.against for area in group.area_differences} == {"zt x=3"}
 
 
 def test_nothing_is_said_where_every_series_has_its_curve(tmp_path: Path) -> None:

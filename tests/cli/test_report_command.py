@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 from rich.console import Console
 
+from docs_factory import draw_svg_alone
 from keeprate.analysis.run_table import table
 from keeprate.analysis.write import findings_of_folder, write_reports
 from keeprate.cli import keeprate
@@ -53,12 +54,15 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
     return lambda *arguments: CliRunner().invoke(keeprate, ["report", *arguments])
 
 
-def test_it_prints_the_table_and_writes_every_report(command: Command) -> None:
+def test_it_prints_the_table_and_writes_every_report(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw_svg_alone(monkeypatch)
     done = command("runs/first")
     assert done.exit_code == 0
     assert done.stderr == ""
     assert "vs unpruned, points [95%]" in done.stdout
-    for name in ("table.md", "table.csv", "accuracy.svg", "accuracy.png"):
+    for name in ("table.md", "table.csv", "accuracy.svg", "report.html"):
         assert f"Wrote {Path('runs/first') / name}\n" in done.stdout
         assert Path("runs/first", name).exists()
 
@@ -127,7 +131,8 @@ def test_problems_are_warnings(command: Command) -> None:
 
 
 def test_a_report_that_fails_is_named_and_the_others_are_written(command: Command) -> None:
-    done = command("runs/first", "--plugin", "my_reports.py")
+    reports = [word for name in ("failing", "count", "markdown") for word in ("--report", name)]
+    done = command("runs/first", "--plugin", "my_reports.py", *reports)
     assert done.exit_code == 1
     assert done.stderr.startswith("Error: Report 'failing' of ")
     assert done.stderr.endswith("my_reports.py failed: ZeroDivisionError: no luck\n")

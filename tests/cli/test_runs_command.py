@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,13 +21,20 @@ from store_factory import begin, fail
 Command = Callable[..., Result]
 
 
-@pytest.fixture
-def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
-    """`keeprate runs` in a folder with a store of five finished runs, a failed and a begun one."""
-    monkeypatch.chdir(tmp_path)
-    store = fill(Path("runs/first"))
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of five finished runs, a failed and a begun one."""
+    store = fill(tmp_path_factory.mktemp("filled"))
     fail(store, make_run("broken", 30), "ValueError: 3 heads")
     begin(store, 17, make_run("begun", 30), make_run("broken", 30))
+    return store.folder
+
+
+@pytest.fixture
+def command(filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """`keeprate runs` in a folder with a copy of that store."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(filled, "runs/first")
     return lambda *arguments, input=None: CliRunner().invoke(
         keeprate, ["runs", *arguments], input=input
     )

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 import keeprate
+from docs_factory import draw_svg_alone
 from keeprate.cli import keeprate as command_line
 from keeprate.dataset import Sample
 from keeprate.plugins import registry as plugins
@@ -51,8 +52,9 @@ def real_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[in
 
 
 def test_the_metric_of_the_page_is_in_the_rows_and_in_every_report(
-    real_labels: list[list[int]],
+    real_labels: list[list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    draw_svg_alone(monkeypatch)
     table = keeprate.compare(
         data=Renamed(), methods="tome", budgets="65%", limit=IMAGES, folder="runs/real"
     )

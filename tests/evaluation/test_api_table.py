@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -42,8 +43,33 @@ def position(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_the_frame_has_the_columns_that_are_documented_and_their_types() -> None:
-    table = compare(methods="tome")
+@dataclass(frozen=True)
+class Made:
+    """A table of two methods at two costs, and after it one of a method alone, in one store."""
+
+    folder: Path
+    several: ComparisonTable
+    one: ComparisonTable
+
+
+@pytest.fixture(scope="module")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    folder = tmp_path_factory.mktemp("made")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        several = compare(methods=["tome", "random"], schedules=["r=4", "r=2"])
+        return Made(folder, several, compare(methods="tome"))
+
+
+@pytest.fixture
+def made(position: Path, made_once: Made, monkeypatch: pytest.MonkeyPatch) -> Made:
+    """Both tables, in the working directory that they name their folder from."""
+    monkeypatch.chdir(made_once.folder)
+    return made_once
+
+
+def test_the_frame_has_the_columns_that_are_documented_and_their_types(made: Made) -> None:
+    table = made.one
     assert set(table.frame.columns) <= documented_columns()
     assert dict(table.frame.schema) | TYPES == dict(table.frame.schema)
     tome, plain = table.frame.rows(named=True)
@@ -53,8 +79,8 @@ def test_the_frame_has_the_columns_that_are_documented_and_their_types() -> None
     assert tome["images_per_second"] is None
 
 
-def test_rows_are_found_by_id_and_by_a_label_of_one_run() -> None:
-    table = compare(methods=["tome", "random"], schedules=["r=4", "r=2"])
+def test_rows_are_found_by_id_and_by_a_label_of_one_run(made: Made) -> None:
+    table = made.several
     by_id = table.rows(table.frame.filter(method="tome")["id"][0])
     assert {**by_id.schema, **ROW_SCHEMA} == dict(by_id.schema)
     assert by_id["correct"].dtype == pl.Boolean
@@ -66,10 +92,11 @@ def test_rows_are_found_by_id_and_by_a_label_of_one_run() -> None:
         table.rows("tomme")
 
 
-def test_the_table_has_the_runs_of_the_call_alone() -> None:
-    compare(methods=["tome", "random"])
-    assert set(compare(methods="random").frame["method"]) == {"random", "full"}
-    assert len(Store("runs/digits").results()[0]) == 3
+def test_the_table_has_the_runs_of_the_call_alone(made: Made) -> None:
+    assert set(made.several.frame["method"]) == {"tome", "random", "full"}
+    assert set(made.one.frame["method"]) == {"tome", "full"}
+    assert made.one.folder == made.several.folder
+    assert len(Store("runs/digits").results()[0]) == 5
 
 
 class Drawing(Report):
@@ -116,8 +143,8 @@ def test_reports_are_of_the_runs_of_the_table(monkeypatch: pytest.MonkeyPatch) -
         table.report("figures", formats=["drawing"])
 
 
-def test_the_table_reads_well_as_text_and_in_a_notebook() -> None:
-    table = compare(methods="tome")
+def test_the_table_reads_well_as_text_and_in_a_notebook(made: Made) -> None:
+    table = made.one
     title, heading, *lines = str(table).splitlines()
     assert title == "digits classifier on digits, 20 images, 32-true"
     assert heading.startswith("Method")

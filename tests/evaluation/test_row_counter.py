@@ -42,8 +42,9 @@ def test_figures_of_a_pass_end_as_those_of_its_runs(
 ) -> None:
     by_kl(monkeypatch, "lightning_loop")
     events: list[Event] = []
-    run(tmp_path, request([("tome", {}, "r=4")]), listen=events.append)
+    store = Store(tmp_path / "store")
+    run(store.folder, request([("tome", {}, "r=4")], limit=8), listen=events.append)
     last = [event for event in events if isinstance(event, PassAdvanced)][-1]
     assert last.metric == "kl"
-    figures = {result.id: result.measured.metrics["kl"] for result in Store(tmp_path).results()[0]}
+    figures = {result.id: result.measured.metrics["kl"] for result in store.results()[0]}
     assert last.values() == pytest.approx(figures, rel=1e-4, abs=1e-9)

@@ -19,10 +19,11 @@ import pytest
 
 from keeprate.errors import KeeprateError
 from keeprate.evaluation.events import Event, PassAdvanced, PassStarted
+from keeprate.request import Request
 from keeprate.results.records import Result
 from keeprate.results.store import Store
 from paths import SUPPORT
-from run_factory import rows_of, run, same
+from run_factory import RUNS, request, rows_of, run, same
 
 SCRIPT = """
 import sys, time
@@ -100,10 +101,10 @@ def study(tmp_path: Path) -> Iterator[Any]:
             each.end()
 
 
-def passes(folder: Path) -> list[PassStarted]:
+def passes(folder: Path, *requests: Request) -> list[PassStarted]:
     """Go on with a study and return the passes that this took."""
     heard: list[Event] = []
-    run(folder, listen=heard.append)
+    run(folder, *requests, listen=heard.append)
     return [event for event in heard if isinstance(event, PassStarted)]
 
 
@@ -127,24 +128,23 @@ def test_kill_9_loses_only_what_was_not_saved(
 @pytest.mark.sample(1)
 @pytest.mark.parametrize("finished", [0, 1])
 def test_an_end_between_the_last_rows_and_the_results_costs_no_pass(
-    tmp_path: Path,
-    undisturbed: dict[str, pl.DataFrame],
-    monkeypatch: pytest.MonkeyPatch,
-    finished: int,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, finished: int
 ) -> None:
     def killed(self: Store, result: Result, rows: pl.DataFrame) -> None:
         if len(list(self.folder.glob("*.json"))) == finished:
             raise KeyboardInterrupt
         write(self, result, rows)
 
-    write = Store.write
-    store = tmp_path / "store"
+    write, asked = Store.write, request(RUNS[:1], limit=8)
+    store, undisturbed = tmp_path / "cut/store", tmp_path / "whole/store"
+    run(undisturbed, asked)
     with monkeypatch.context() as patch:
         patch.setattr(Store, "write", killed)
         with pytest.raises(KeyboardInterrupt):
-            run(store)
-    assert passes(store) == []
-    assert same(rows_of(store), undisturbed)
+            run(store, asked)
+    assert passes(store, asked) == []
+    assert len(rows_of(store)) == 2
+    assert same(rows_of(store), rows_of(undisturbed))
 
 
 @pytest.mark.system

@@ -119,11 +119,11 @@ def test_the_runs_of_a_pass_are_timed_together(
 
 
 def test_runs_that_finished_without_speed_are_told_where_it_is_asked_for(tmp_path: Path) -> None:
-    asked = request((("tome", {}, "r=4"), ("random", {}, "r=4")), limit=4)
-    run(tmp_path, asked)
+    asked = request(TWO, limit=4)
+    run(tmp_path / "store", asked)
     told: list[Event] = []
     run(
-        tmp_path,
+        tmp_path / "store",
         replace(asked, options=replace(asked.options, throughput=True)),
         listen=told.append,
     )

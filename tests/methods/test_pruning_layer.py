@@ -154,6 +154,7 @@ def test_every_ablation_equals_the_reference_inside_a_model(
         compare(method, call)
 
 
+@pytest.mark.sample(40)
 @pytest.mark.parametrize("choice", COMBINATIONS[::6], ids=label)
 @pytest.mark.parametrize(
     ("prefix", "has_class_token", "patches"),
@@ -245,6 +246,7 @@ def test_every_similarity_equals_the_written_out_one(name: str) -> None:
     )
 
 
+@pytest.mark.sample(20)
 @pytest.mark.parametrize("pattern", get_args(Pattern))
 @pytest.mark.parametrize("partition", get_args(Partition))
 @pytest.mark.parametrize("patches", [9, 10])

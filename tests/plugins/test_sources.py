@@ -6,7 +6,6 @@ import importlib
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
@@ -14,8 +13,7 @@ from torch import nn
 
 import keeprate_methods
 from keeprate import Method
-from keeprate.plugins.code import code_hash as sources
-from keeprate.plugins.code.code_hash import source_sha256
+from keeprate.plugins.code.code_hash import read_source, source_sha256
 from keeprate.plugins.registry import load, registry
 from package_files import CLASS, edit, write
 
@@ -201,11 +199,14 @@ def test_a_method_of_another_package_counts_with_all_it_needs(
 def test_functions_of_a_package_that_brings_plugins_count_others_do_not(
     tmp_path: Path, package: Package, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    site = tmp_path / "site"
+    site.mkdir()
+    monkeypatch.syspath_prepend(site)
     copied(tmp_path / "copied_methods")
     code = f"def later():\n    from copied_methods.matching import bipartite_match\n{CLASS}"
     before = source_sha256(package({"mine.py": code}))
-    entry = EntryPoint("copied", "copied_methods", "keeprate")
-    monkeypatch.setattr(sources, "entry_points", lambda group: [entry])
+    described = {"METADATA": "Name: copied\n", "entry_points.txt": "[keeprate]\na = copied_methods"}
+    write(site / "copied-1.0.dist-info", described)  # as pip does, meanwhile
     brought = source_sha256(imported("pack.mine"))
     assert brought != before
     edit(tmp_path / "copied_methods/matching.py")
@@ -256,3 +257,13 @@ def test_code_edited_after_its_import_is_not_what_runs(tmp_path: Path, package: 
     before = source_sha256(mine)
     edit(tmp_path / "pack/mine.py")
     assert source_sha256(mine) == before
+
+
+def test_code_is_what_it_was_when_it_was_first_read(tmp_path: Path, package: Package) -> None:
+    before = source_sha256(package({}))
+    mine = imported("pack.mine")
+    read_source(mine)
+    edit(tmp_path / "pack/mine.py")
+    read_source(mine)
+    assert source_sha256(mine) == before
+    assert source_sha256(imported("pack.mine")) != before

@@ -223,7 +223,7 @@ def test_costs_are_written_for_people() -> None:
     assert gmacs(57_802_752) == "57.803 MMACs"
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(
     steps=st.lists(st.integers(1, 1000), min_size=1, max_size=40),
     floor=st.integers(1, 1000),

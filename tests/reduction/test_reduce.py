@@ -91,6 +91,7 @@ def test_dropped_tokens_never_reach_the_mlp_of_their_block(vit: nn.Module) -> No
     assert entering["x"].shape[1] == 11
 
 
+@pytest.mark.sample(4)
 @every_method
 def test_gradients_equal_finite_differences(
     vit: nn.Module, method: str, parameters: dict[str, object]
@@ -109,6 +110,7 @@ def test_gradients_equal_finite_differences(
     )
 
 
+@pytest.mark.sample(4)
 @every_method
 def test_repeated_calls_copies_and_pickles_give_the_same(
     vit: nn.Module, method: str, parameters: dict[str, object]
@@ -144,6 +146,7 @@ def test_a_copy_is_independent(vit: nn.Module) -> None:
         assert not twin(images).any()
 
 
+@pytest.mark.sample(12)
 @every_method
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_narrower_numbers_stay_finite_and_close(
@@ -173,6 +176,7 @@ def test_autocast_stays_finite(vit: nn.Module, method: str, parameters: dict[str
         assert reduced(images_for(vit)).isfinite().all()
 
 
+@pytest.mark.sample(8)
 @every_method
 @pytest.mark.parametrize("batch", [1, 2])
 def test_one_patch_token_may_be_left(

@@ -285,7 +285,7 @@ SCHEDULES = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(
     text=SCHEDULES,
     patches=st.integers(1, 300),

@@ -18,8 +18,8 @@ from keeprate.reduction.reduced_model import ReducedModel
 from references import seam
 from references.tiny import images_for, random_attention, random_tokens, tiny_vit
 
-often = settings(derandomize=True, deadline=None, max_examples=150, database=None)
-seldom = settings(derandomize=True, deadline=None, max_examples=40, database=None)
+often = settings(derandomize=True, deadline=None, max_examples=80, database=None)
+seldom = settings(derandomize=True, deadline=None, max_examples=25, database=None)
 
 SPECIAL = [0.0, -0.0, math.inf, -math.inf, math.nan, 1e-45, -1e-45, 6e-8, 1e-320, 1.0, 1.0, 2.0]
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]

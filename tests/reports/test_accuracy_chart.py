@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -27,10 +28,22 @@ NASTY = "<script>alert('|`*_x_*`|')</script> & [a](b)\n# no heading"
 RULE, BARS, LINES, FRONT, RINGS, POINTS = range(6)
 
 
+@cache
+def usual() -> Findings:
+    return make_findings()
+
+
+@cache
 def many(methods: int = 10, variants: int = 50) -> Findings:
     budgets = [f"{share}%" for share in range(50, 100, 5)]
     names = [f"method{number}" for number in range(methods)]
     return make_findings(names, budgets, variants=variants)
+
+
+@cache
+def panel_of_most_series() -> dict[str, Any]:
+    """The panel of as many series as are all drawn."""
+    return panels(many(SERIES, 1))[0]
 
 
 def panels(findings: Findings) -> list[dict[str, Any]]:
@@ -47,7 +60,7 @@ def rows(findings: Findings, layer: int) -> list[dict[str, Any]]:
 
 
 def test_it_has_the_rule_intervals_lines_the_front_and_points_from_back_to_front() -> None:
-    layers = panels(make_findings())[0]["layer"]
+    layers = panels(usual())[0]["layer"]
     assert layers[RULE]["mark"]["strokeDash"]
     assert [layers[BARS]["mark"]["type"], layers[BARS]["encoding"]["y2"]["field"]] == [
         "rule",
@@ -63,7 +76,7 @@ def test_it_has_the_rule_intervals_lines_the_front_and_points_from_back_to_front
 
 def test_the_page_draws_the_same_layers_with_other_data_and_inks() -> None:
     """But for where rows are and what only the page has, the two definitions are one."""
-    findings = make_findings()
+    findings = usual()
     panel = panels(findings)[0]
     keys = looks([f"{name} variant=0" for name in ("random", "tome", "top-k")], ["full (unpruned)"])
     page: Any = score_chart("cost", "Multiply-accumulates per image (GMACs)", "Top-1 (%)", keys)
@@ -100,7 +113,7 @@ def plain(layer: Any) -> Any:
 
 @pytest.mark.slow
 def test_points_are_the_findings_and_all_rings_are_on_the_front() -> None:
-    findings = make_findings()
+    findings = usual()
     points = findings.groups[0].points
     drawn = rows(findings, POINTS)
     assert [row["score"] for row in drawn] == [point.score.value for point in points]
@@ -119,7 +132,7 @@ def test_42_looks_differ_and_none_is_that_of_published_results() -> None:
 
 
 def test_lines_of_one_colour_are_dashed_apart() -> None:
-    panel = panels(many(SERIES, 1))[0]
+    panel = panel_of_most_series()
     conditions = panel["layer"][LINES]["encoding"]["strokeDash"]["condition"]
     assert [len(each["test"]["oneOf"]) for each in conditions] == [6, 2]
 
@@ -146,7 +159,7 @@ def test_of_hundreds_of_series_it_draws_a_few_and_says_what_it_leaves_out() -> N
 
 
 def test_few_series_are_all_drawn_and_nothing_is_said_to_be_left_out() -> None:
-    panel = panels(many(SERIES, 1))[0]
+    panel = panel_of_most_series()
     assert not any("Not drawn" in line for line in panel["title"]["subtitle"])
 
 
@@ -227,7 +240,7 @@ def test_points_lie_within_the_axis(tmp_path: Path) -> None:
 
 
 def test_published_points_have_axes_of_their_own_and_say_what_they_are() -> None:
-    drawn = chart(make_findings()).to_dict()["concat"][0]["vconcat"]
+    drawn = chart(usual()).to_dict()["concat"][0]["vconcat"]
     marks, *names = drawn[1]["layer"]
     assert drawn[1]["title"]["text"] == "deit_tiny as published, fine-tuned, not measured here"
     assert marks["encoding"]["x"]["field"] == "share"
@@ -252,7 +265,7 @@ def test_results_of_different_trainings_are_never_on_one_axis() -> None:
 
 
 def test_points_read_off_a_figure_are_not_drawn() -> None:
-    findings = make_findings()
+    findings = usual()
     read = replace(make_published(), read_off=True)
     changed = replace(findings, groups=(replace(findings.groups[0], published=(read,)),))
     assert "vconcat" not in chart(changed).to_dict()["concat"][0]
@@ -281,7 +294,7 @@ def test_each_group_has_a_panel_and_they_share_one_legend(tmp_path: Path) -> Non
 
 
 def test_the_note_says_the_level_of_the_intervals() -> None:
-    findings = replace(make_findings(), options=ReportOptions(level=0.9))
+    findings = replace(usual(), options=ReportOptions(level=0.9))
     assert panels(findings)[0]["title"]["subtitle"][0].startswith("Bars: 90 % intervals.")
 
 

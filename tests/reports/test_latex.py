@@ -31,6 +31,7 @@ NAMES = (
     "many words " * 60,
 )
 OVERFULL_POINTS = 1.0
+COMPILER = shutil.which("pdflatex")
 
 
 def fill_with_everything(store: Store) -> None:
@@ -226,19 +227,17 @@ def test_the_appendix_has_tokens_provenance_commands_and_what_is_missing(full: P
         assert said in text, said
 
 
+@pytest.mark.skipif(COMPILER is None, reason="pdflatex is not installed")
 def test_pdflatex_takes_a_store_with_everything_and_nothing_is_too_wide(
     full: Path, tmp_path: Path
 ) -> None:
-    compiler = shutil.which("pdflatex")
-    if compiler is None:
-        pytest.skip("pdflatex is not installed")
     for name in ("tables.tex", "appendix.tex"):
         shutil.copy(full / name, tmp_path)
     preamble = "\\documentclass{article}\\usepackage[T1]{fontenc}"
     preamble += "\\usepackage{array,booktabs,longtable}"
     body = "\\begin{document}Text.\\input{tables}\\appendix\\input{appendix}Text.\\end{document}"
     (tmp_path / "paper.tex").write_text(preamble + body)
-    command = [compiler, "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
+    command = [str(COMPILER), "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
     done = subprocess.run(
         command, cwd=tmp_path, capture_output=True, text=True, check=False, errors="replace"
     )

@@ -102,6 +102,7 @@ def test_whoever_fails_to_take_it_leaves_the_holder_in_peace(tmp_path: Path) -> 
         assert f"process {process.pid}" in first
 
 
+@pytest.mark.system
 def test_it_is_free_when_the_holder_is_done(tmp_path: Path) -> None:
     with holder(tmp_path) as process:
         process.communicate("")
@@ -197,6 +198,7 @@ def test_a_full_disk_does_not_keep_anyone_from_removing_runs(
     assert store.results() == ([], [])
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("write", ["remove", "merge"])
 def test_what_changes_a_store_waits_its_turn(write: str, tmp_path: Path) -> None:
     store, other = fill(tmp_path / "one"), fill(tmp_path / "two", {"random": (30,)})

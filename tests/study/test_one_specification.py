@@ -39,12 +39,18 @@ class Asked:
     said: str = ""
 
 
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("weights") / "w.safetensors"
+    save_file(timm.create_model("test_vit", img_size=64, num_classes=10).state_dict(), path)
+    return path
+
+
 @pytest.fixture(autouse=True)
-def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _in_a_folder_of_its_own(tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos" / "n01440764").mkdir(parents=True)
-    model = timm.create_model("test_vit", img_size=64, num_classes=10)
-    save_file(model.state_dict(), "w.safetensors")
+    Path("w.safetensors").symlink_to(weights)
 
 
 def typed(line: str, monkeypatch: pytest.MonkeyPatch) -> Study:

@@ -9,7 +9,7 @@ from typing import Final
 
 from ..engine import Engine
 from ..errors import KeeprateError
-from ..plugins.code.code_hash import source_sha256
+from ..plugins.code.code_hash import read_source
 from ..plugins.registry import registry
 from ..request import Request
 from ..results.lock import locked
@@ -41,7 +41,7 @@ def execute(
     when a single request cannot be prepared.
     """
     first = is_first_process()
-    _hash_sources()
+    _read_sources()
     # before the store is made: a single request with a mistake leaves no folder behind
     alone = _prepare(requests[0], listen if first else _ignore) if len(requests) == 1 else None
     # one process writes a store: another study in the same folder is refused
@@ -140,12 +140,12 @@ def _untimed(results: Iterable[Result | None]) -> int:
     return sum(result.measured.throughput is None for result in reduced)
 
 
-def _hash_sources() -> None:
-    """Hash the code of all plugins now, because files may change while a study runs."""
+def _read_sources() -> None:
+    """Read the code of all plugins now, because files may change while a study runs."""
     plugins = registry()
     for offers in (plugins.methods, plugins.backbones, plugins.datasets, plugins.metrics):
         for offer in offers.values():
-            source_sha256(offer.cls)
+            read_source(offer.cls)
 
 
 def _ignore(event: Event) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,6 +16,7 @@ from ..errors import AuthorError, KeeprateError, suggestion
 from .author_errors import definition_place, describe_error, raise_place, sentence
 from .code.plugin_folders import folder_package, import_file
 from .contract import STATED, check_api, check_hooks, listed, stated_api
+from .installed import InstalledPlugin, installed_plugins
 
 VARIABLE = "KEEPRATE_PLUGINS"
 """The environment variable that limits which plugins load."""
@@ -184,12 +184,10 @@ class Survey:
 def survey(files: Sequence[Path], environ: Mapping[str, str], directory: Path) -> Survey:
     """Return the sources of plugins: keeprate's own first, then other packages, then files."""
     allowed_names = _allowed_names(environ)
-    installed = _installed_entry_points()
-    sources = [_from_entry_point(entry) for entry in installed if _is_allowed(entry, allowed_names)]
-    left_out = [
-        _from_entry_point(entry) for entry in installed if not _is_allowed(entry, allowed_names)
-    ]
-    names = {entry.name for entry in installed}
+    installed = _installed_once()
+    sources = [_from_package(each) for each in installed if _is_allowed(each, allowed_names)]
+    left_out = [_from_package(each) for each in installed if not _is_allowed(each, allowed_names)]
+    names = {each.entry.name for each in installed}
     absent_names = [
         name for name in allowed_names or () if not _is_file(name) and name not in names
     ]
@@ -211,18 +209,18 @@ def _allowed_names(environ: Mapping[str, str]) -> list[str] | None:
     return [item.strip() for item in environ[VARIABLE].split(",") if item.strip()]
 
 
-def _installed_entry_points() -> list[EntryPoint]:
-    """Return the entry points, keeprate's own first, each once even if it is found twice."""
-    entries = {(entry.name, entry.value): entry for entry in entry_points(group=hookspecs.PROJECT)}
-    return sorted(entries.values(), key=lambda entry: (not _is_builtin(entry), entry.value))
+def _installed_once() -> list[InstalledPlugin]:
+    """Return installed plugins, keeprate's own first, each once even if it is found twice."""
+    found = {(each.entry.name, each.entry.value): each for each in installed_plugins()}
+    return sorted(found.values(), key=lambda each: (not _is_builtin(each), each.entry.value))
 
 
-def _is_builtin(entry: EntryPoint) -> bool:
-    return entry.dist is not None and entry.dist.name == hookspecs.PROJECT
+def _is_builtin(plugin: InstalledPlugin) -> bool:
+    return plugin.package == hookspecs.PROJECT
 
 
-def _is_allowed(entry: EntryPoint, allowed_names: Collection[str] | None) -> bool:
-    return allowed_names is None or _is_builtin(entry) or entry.name in allowed_names
+def _is_allowed(plugin: InstalledPlugin, allowed_names: Collection[str] | None) -> bool:
+    return allowed_names is None or _is_builtin(plugin) or plugin.entry.name in allowed_names
 
 
 def _is_file(item: str) -> bool:
@@ -236,10 +234,10 @@ def _find_local_files(allowed_names: Sequence[str] | None, directory: Path) -> I
         yield (directory / LOCAL_FILE).resolve()
 
 
-def _from_entry_point(entry: EntryPoint) -> Source:
-    version = entry.dist.version if entry.dist is not None else ""
-    package = entry.dist.name if entry.dist is not None else entry.value
-    return Source(entry.name, f"{package} {version}".rstrip(), version, entry.load, entry.module)
+def _from_package(plugin: InstalledPlugin) -> Source:
+    entry, version = plugin.entry, plugin.version
+    origin = f"{plugin.package or entry.value} {version}".rstrip()
+    return Source(entry.name, origin, version, entry.load, entry.module)
 
 
 def _absent_source(name: str, installed: Collection[str]) -> Source:

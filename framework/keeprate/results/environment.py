@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -37,7 +38,13 @@ def versions() -> dict[str, str]:
     """Return the version of every package that matters to a run, by its name."""
     # a run that has not imported an optional package cannot depend on its version
     packages = [*VERSIONED, *(name for name in OPTIONAL if name in sys.modules)]
-    return {name: version(name) for name in packages}
+    return {name: _version(name) for name in packages}
+
+
+@cache
+def _version(package: str) -> str:
+    # its whole description is read for it, and what is imported stays what it is
+    return version(package)
 
 
 def git_revision(folder: Path) -> str | None:

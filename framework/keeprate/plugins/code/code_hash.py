@@ -7,16 +7,14 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
-from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
-from ...hookspecs import PROJECT
 from ..parameters import parameters_of
 from .data_files import ReadFiles
 from .import_statements import imported_names
-from .libraries import LIBRARIES, is_installed, is_library, top_package
+from .libraries import LIBRARIES, is_installed, is_library, packages_of_plugins, top_package
 from .plugin_folders import module_beside
 from .reachable_code import ReachableCode, module_of
 from .source_code import SourceCode, code_of
@@ -61,6 +59,12 @@ def source_sha256(thing: object) -> str:
     return hash_code(thing).sha256
 
 
+def read_source(cls: type) -> None:
+    """Read the files that a class depends on, if they have not been read since its import."""
+    if cls not in _SNAPSHOTS:
+        hash_code(cls)
+
+
 def hash_code(thing: object) -> CodeHash:
     """Return the hash of all code that a class, or an instance of a method, depends on.
 
@@ -90,7 +94,7 @@ def hash_code(thing: object) -> CodeHash:
     files.declare_held(value for name, value in held.items() if not name.startswith("__"))
     if thing is not cls:
         files.declare_held(getattr(thing, each.name, None) for each in parameters_of(cls))
-    packages = {top_package(module_of(base)) for base in classes} | _packages_of_plugins()
+    packages = {top_package(module_of(base)) for base in classes} | packages_of_plugins()
     reached = ReachableCode(_source_code, files if looks_for_files else None, packages)
     for base in classes:
         reached.add(base, base.__qualname__)
@@ -184,7 +188,7 @@ def _folder_of(classes: Iterable[type]) -> Path | None:
 
 def _own(files: Iterable[_Source]) -> Iterator[_Source]:
     """Yield the files of modules that code reaches, if an import by a file would cover them."""
-    packages = _packages_of_plugins()
+    packages = packages_of_plugins()
     for file in files:
         if top_package(file.name) in packages or not is_installed(file.path):
             yield file
@@ -228,17 +232,13 @@ def _follow_imports(files: Iterable[_Source]) -> list[_Source]:
     files_by_path: dict[Path, _Source] = {}
     queue = list(files)
     packages = {top_package(file.name) for file in queue if file.name and not file.folder}
-    packages |= _packages_of_plugins()
+    packages |= packages_of_plugins()
     while queue:
         file = queue.pop(0)
         # a file met before is not followed again: modules may import each other
         if files_by_path.setdefault(file.path.resolve(), file) is file:
             queue += _imported_files(file, packages)
     return list(files_by_path.values())
-
-
-def _packages_of_plugins() -> set[str]:
-    return {top_package(entry.module) for entry in entry_points(group=PROJECT)} - LIBRARIES
 
 
 def _imported_files(file: _Source, packages: Iterable[str]) -> Iterator[_Source]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from ...hookspecs import PROJECT
+from ..installed import installed_plugins
 
 LIBRARIES: Final = sys.stdlib_module_names | {
     PROJECT,
@@ -62,3 +63,9 @@ def is_installed(path: Path) -> bool:
 @cache
 def _has_packages(folder: Path) -> bool:
     return any(folder.glob("*.dist-info"))
+
+
+def packages_of_plugins() -> frozenset[str]:
+    """Return the top-level packages that bring plugins, but for the libraries."""
+    brought = (top_package(plugin.entry.module) for plugin in installed_plugins())
+    return frozenset(brought) - LIBRARIES
