@@ -16,7 +16,8 @@ from references.tiny import random_attention, random_tokens
 
 @pytest.mark.parametrize(("merge", "prune"), [(0.2, 0.0), (-1.0, 0.0), (1.0, 0.1), (0.1, 0.095)])
 def test_what_is_left_is_that_of_the_reference(merge: float, prune: float) -> None:
-    tokens, attention = random_tokens(4, 12, num_prefix=1), random_attention(4, 12)
+    tokens = random_tokens(4, 11)
+    attention = random_attention(tokens)
     method = LTMP(merge, prune)
     score = method.score(tokens, attention, Stage(0, 11, 4))
     attention.given_score = score
