@@ -155,6 +155,7 @@ def test_weights_for_other_channels_or_fewer_stages_are_refused_before_a_run(
     tmp_path: Path,
 ) -> None:
     path = weights_file(tmp_path, DynamicViT, channels=32)
+    assert not suits(adapt(tiny_vit()), DynamicViT(path))
     assert refusal({"weights": path}) == (
         f"Method 'dynamicvit' has weights for tokens of 32 channels, in '{path}', and this model's "
         "have 24: give those trained with this model."

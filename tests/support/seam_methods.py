@@ -121,8 +121,8 @@ class Drawn(Method):
     needs = Needs.WEIGHTS
     observes = True
 
-    def __init__(self, place: Place = Place.AFTER_ATTENTION) -> None:
-        self.place = place
+    def __init__(self, place: str = "after-attention") -> None:
+        self.place = Place(place)
 
     def observe(self, tokens: Tokens, attention: Attention, stage: Stage) -> Tokens:
         drawn = attention.weights.mean(dim=(1, 2)) + tokens.token_state.get("drawn", 0.0)

@@ -139,7 +139,7 @@ class Bench:
         if rows is not None:
             images, index = images[rows], index[rows]
         plain = self.subject.make() if method is None else method
-        _ask(plain, case)
+        refuse_unsuited(backbone_of(case), plain)
         lens = all_alike if case.alike and lens is None else lens
         twin, calls = watched(plain, around, lens) if watch else (plain, [])
         model = reduced(case, twin, trace=trace)
