@@ -18,7 +18,7 @@ from keeprate import KeeprateError, Shape, Stage
 from keeprate.backbones.loading.checkpoints import read_shapes, read_weights
 from keeprate.backbones.lookup import adapt
 from keeprate.plugins.registry import registry
-from keeprate.reduction.plan import suits
+from keeprate.reduction.suitability import suits
 from keeprate.results.records import RunInfo
 from keeprate.study.build import prepare
 from keeprate.testing.cases import MAIN_KINDS

@@ -44,9 +44,10 @@ from run_factory import run
 OLD = TESTS / "data" / "store_format_2"
 EXPECTED: dict[str, Any] = json.loads((OLD / "expected.json").read_text())
 STUDIES = {
-    "budgets, parameters and seeds": ("study.yaml",),
+    "budgets, parameters and seeds": ("study.yaml", "data=digits"),
     "a schedule, with its speed": (
         "study.yaml",
+        "data=digits",
         "methods=tome",
         "budgets=",
         "schedules=r=4",
@@ -57,6 +58,7 @@ STUDIES = {
 }
 UNFINISHED = (
     "study.yaml",
+    "data=digits",
     "methods=attention-score",
     "budgets=",
     "schedules=keep=0.3@1",

@@ -32,7 +32,7 @@ KINDS = ("gaussian-noise", "occlusion")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     folder = tmp_path_factory.mktemp("runs") / "store"  # with no store beside it
     values: list[dict[str, Any]] = [{"data": "digits", "kind": k, "severity": 5} for k in KINDS]
-    specs = [DataSpec(), *(DataSpec("corrupted", each) for each in values)]
+    specs = [DataSpec("digits"), *(DataSpec("corrupted", each) for each in values)]
     outcome = run(folder, *(_on(spec) for spec in specs))
     assert (len(outcome.finished), outcome.failed) == (6, [])
     return Store(folder)

@@ -64,6 +64,9 @@ SAME_ROWS = {
     "how the schedule is spelled": make_run(schedule="r=8"),
     "how the budget is spelled": make_run(budget="65%"),
     "the seed written down": make_run(seed=1),
+    "where a file of the method lies": make_run(
+        parameters={"weights": "/a.pt"}, files=("weights",)
+    ),
     "the model's name": backbone_run(name="hf:elsewhere/digits"),
     "the name of its weights": backbone_run(
         weights=WeightsOrigin(WeightsKind.FILE, "/elsewhere/weights.safetensors")

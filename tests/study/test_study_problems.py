@@ -9,6 +9,7 @@ import pytest
 from keeprate import Place
 from keeprate.plugins.parameters import parameters_of
 from keeprate.plugins.registry import load
+from keeprate.resizing import InputMethod
 from keeprate.study import StudyProblems, read_study
 
 TINY = "vit_tiny_patch16_224"
@@ -20,9 +21,10 @@ REDUCING = {
 }
 WITHOUT_CLASS_TOKEN = [name for name, cls in REDUCING.items() if not cls.requires_class_token]
 AROUND_THE_BLOCK = [
-    name if cls.place is not Place.AFTER_ATTENTION else f"{name}:place=after-block"
+    f"{name}:place=after-block" if "place" in {each.name for each in parameters_of(cls)} else name
     for name, cls in REDUCING.items()
     if cls.place is not Place.AFTER_ATTENTION
+    or issubclass(cls, InputMethod)
     or "place" in {each.name for each in parameters_of(cls)}
 ]
 PROBLEMS = {

@@ -39,10 +39,9 @@ EVERY = np.arange(25).reshape(5, 5)
 
 def methods() -> list[str]:
     classes = [offer.cls for offer in registry().methods.values() if offer.cls.reduces]
-    # those that make the input smaller have no stages to draw
-    return [
-        cls.name for cls in classes if not cls.requires_weights and not issubclass(cls, InputMethod)
-    ]
+    # those that make the input smaller have no stages to draw, and others keep what they choose
+    others = [cls for cls in classes if issubclass(cls, InputMethod) or cls.keeps_per_image]
+    return [cls.name for cls in classes if not cls.requires_weights and cls not in others]
 
 
 def wanted(method: str | Method, schedule: str = SCHEDULE) -> MethodAtCost:

@@ -7,18 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
-import torch.nn.functional as F
-from torch import Tensor
-
 from ..backbone import Backbone, Inputs
 from ..costs import Budget
 from ..errors import KeeprateError
 from ..resizing import InputMethod, InputSize
-from ..tokens import at_least_float32
 from .budget import solve
 from .macs import count
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from .plan import Plan
 
 _RESIZED: WeakKeyDictionary[Backbone, WeakValueDictionary[InputSize, Backbone]] = (
@@ -94,11 +92,17 @@ def fitted(inputs: Inputs, plan: Plan) -> Inputs:
     size = plan.backbone.image_size
     if isinstance(inputs, Mapping):
         return inputs.get(size, inputs)
-    if plan.resized is None or not isinstance(inputs, Tensor) or inputs.shape[-2:] == size:
+    if plan.resized is None or inputs.shape[-2:] == size:
         return inputs
+    # imported here: plans are made, and refused, without torch
+    import torch.nn.functional as F
+
+    from ..tokens import at_least_float32
+
     images = inputs.to(at_least_float32(inputs.dtype))
     goal = plan.runs_at((inputs.shape[-2], inputs.shape[-1]))
-    return F.interpolate(images, goal, mode="bicubic", antialias=True).to(inputs.dtype)
+    resized: Tensor = F.interpolate(images, goal, mode="bicubic", antialias=True)
+    return resized.to(inputs.dtype)
 
 
 def _resized(backbone: Backbone, size: InputSize) -> Backbone:

@@ -89,7 +89,7 @@ class Plan:
     ) -> Solution[tuple[Stage, ...]] | tuple[Stage, ...]:
         if image_size not in self._solved:
             solution = self._solve(image_size)
-            stages = solution.stages if isinstance(solution, Solution) else solution
+            stages = solution.found if isinstance(solution, Solution) else solution
             refuse_unfit(self.backbone, self.method, image_size, stages)
             self._solved[image_size] = solution
         return self._solved[image_size]
