@@ -126,8 +126,8 @@ def test_an_image_is_that_of_the_slow_drawing(
 
 def test_more_fragments_are_a_brighter_image_on_average() -> None:
     means = [
-        torch.stack([ClutteredDigits(level).image(i) for i in range(20)]).double().mean()
-        for level in (1, 2)
+        torch.stack([data.image(i) for i in range(20)]).double().mean()
+        for data in (ClutteredDigits(1), ClutteredDigits(2))
     ]
     assert means[0] < means[1]
 
@@ -162,10 +162,10 @@ def test_the_images_fit_the_classifier_unresampled(classifier: nn.Module) -> Non
     torch.testing.assert_close(transform(image), image / 127.5 - 1)
 
 
-def test_the_classifier_is_right_at_least_95_times_in_100(classifier: nn.Module) -> None:
+def test_the_classifier_is_right_nine_times_in_ten(classifier: nn.Module) -> None:
     data = ClutteredDigits()
-    images = torch.stack([data.image(i) for i in range(100)])
+    images = torch.stack([data.image(i) for i in range(60)])
     with torch.inference_mode():
         predicted = classifier(images / 127.5 - 1).argmax(1).tolist()
     right = sum(p == s.label for p, s in zip(predicted, data.samples(), strict=False))
-    assert right >= 90  # of the first hundred; docs/benchmarks.md has all six hundred
+    assert right >= 54  # of the first sixty; docs/benchmarks.md has all six hundred

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from traceback import clear_frames
 
 import numpy as np
 import torch
@@ -61,6 +62,8 @@ def load_jax(model: nn.Module, name: str, path: Path) -> nn.Module:
     try:
         model.load_pretrained(str(path))
     except Exception as error:  # a KeyError for what is missing, others for what does not fit
+        # timm's frames hold the file open, and would until the garbage is collected
+        clear_frames(error.__traceback__)
         raise KeeprateError(f"{_misfit(path, name)}: {first_line(error)}.") from error
     unfilled = [key for key, weight in weights.items() if weight.isnan().any()]
     if unfilled:
