@@ -17,7 +17,8 @@ class LTMP(Method):
 
     Every other token picks its most similar partner, as in ToMe, and merges into it if their cosine
     is above `merge`. A token goes if its importance, the mean attention that it receives, is at
-    most `prune`; a merged token has the largest importance of its tokens. Images keep different
+    most `prune`, but for the most important one; a merged token has the largest importance of its
+    tokens. Images keep different
     numbers of tokens: the schedule says at which blocks (`r=0`: at all) and how many at most, of
     which the most important stay. Class token, distillation token and registers neither merge nor
     go. Source: Bonnaerens & Dambre, "Learned Thresholds Token Merging and Pruning", TMLR 2023
@@ -55,7 +56,7 @@ class LTMP(Method):
         """Merge and prune by the thresholds; at most `stage.keep` patch tokens are left."""
         import torch
 
-        from .thresholds import best_partners, compact_order, most_important
+        from .thresholds import best_partners, compact_order, important, most_important
 
         position = torch.arange(tokens.count, device=tokens.x.device)
         prefix = position < tokens.num_prefix
@@ -68,7 +69,7 @@ class LTMP(Method):
         merged = tokens.absorb(into)
         importance = torch.zeros_like(attention.score)
         importance = importance.scatter_reduce(1, into, attention.score, "amax")
-        alive = alive & (into == position) & ((importance > self.prune) | prefix)
+        alive = important(importance, alive & (into == position), prefix, self.prune)
         alive = most_important(importance, alive, prefix, stage.keep)
         index, valid = compact_order(alive, tokens.num_prefix)
         return merged.keep(index, valid)
@@ -78,4 +79,5 @@ class LTMP(Method):
         from .matching import matching_macs
 
         attended = shape.heads * shape.tokens**2
-        return matching_macs(shape) + attended + (shape.patches - stage.keep) * shape.channels
+        gone = max(0, shape.patches - stage.keep)  # an image may have fewer than it may keep
+        return matching_macs(shape) + attended + gone * shape.channels

@@ -13,11 +13,24 @@ def best_partners(metric: Tensor, takes_part: Tensor) -> tuple[Tensor, Tensor]:
     For metric (B, N, d), both (B, A). Tokens that do not take part (B, N) are no partners, and have
     none: the cosine is -inf.
     """
+    if metric.shape[1] < 2:  # no odd token is there to look for the best of
+        lonely = metric.new_full(metric.shape[:2], -torch.inf)
+        return lonely, torch.zeros_like(lonely, dtype=torch.int64)
     unit = F.normalize(metric, dim=-1)
     similarity = unit[:, ::2] @ unit[:, 1::2].transpose(1, 2)
     pairs = takes_part[:, ::2, None] & takes_part[:, None, 1::2]
     best, partner = similarity.masked_fill(~pairs, -torch.inf).max(dim=2)
     return best, partner * 2 + 1
+
+
+def important(importance: Tensor, alive: Tensor, prefix: Tensor, prune: float) -> Tensor:
+    """Return `alive` (B, N) without the patch tokens whose importance (B, N) is at most `prune`.
+
+    The most important one stays in every image, whatever its importance.
+    """
+    ranked = importance.masked_fill(~alive | prefix, -1.0)
+    first = torch.zeros_like(alive).scatter(1, ranked.argmax(dim=1, keepdim=True), True)
+    return alive & (prefix | first | (importance > prune))
 
 
 def most_important(importance: Tensor, alive: Tensor, prefix: Tensor, number: int) -> Tensor:

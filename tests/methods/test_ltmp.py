@@ -9,7 +9,7 @@ import torch
 import keeprate
 from keeprate import KeeprateError, Stage, Tokens
 from keeprate_methods.ltmp import LTMP
-from keeprate_methods.thresholds import best_partners, compact_order, most_important
+from keeprate_methods.thresholds import best_partners, compact_order, important, most_important
 from references import thresholds as slow
 from references.tiny import random_attention, random_tokens
 
@@ -39,6 +39,20 @@ def test_partners_by_hand() -> None:
     best, partner = best_partners(metric, part)
     assert partner[0, 1:].tolist() == [3, 3]
     assert best[0].tolist() == [-torch.inf, pytest.approx(2 / 5**0.5), pytest.approx(1 / 5**0.5)]
+
+
+def test_one_patch_token_is_left_whatever_the_threshold() -> None:
+    alive = torch.tensor([[True, True, False, True]])
+    prefix = torch.tensor([True, False, False, False])
+    importance = torch.tensor([[0.9, 0.1, 0.8, 0.3]])
+    assert important(importance, alive, prefix, 1.0).tolist() == [[True, False, False, True]]
+    assert important(importance, alive, prefix, 0.2).tolist() == [[True, False, False, True]]
+    assert important(importance, alive, prefix, 0.0).tolist() == alive.tolist()
+
+
+def test_a_token_alone_has_no_partner() -> None:
+    best, _ = best_partners(torch.ones(2, 1, 3), torch.ones(2, 1, dtype=torch.bool))
+    assert best.tolist() == [[-torch.inf], [-torch.inf]]
 
 
 def test_at_most_so_many_are_left_the_most_important() -> None:
