@@ -19,23 +19,7 @@ class UnfitError(KeeprateError):
 
 def refuse_unsuited(backbone: Backbone, method: Method) -> None:
     """Raise KeeprateError if `method` does nothing or cannot act on `backbone`."""
-    acts = has_score(method) or type(method).reduce is not Method.reduce
-    if method.reduces and not acts and not isinstance(method, InputMethod):
-        raise KeeprateError(
-            f"Method '{method.name}' implements neither score nor reduce. "
-            "Define one of them, by this very name."
-        )
-    appends: object = method.appends
-    if isinstance(appends, bool) or not isinstance(appends, int) or appends < 0:
-        raise KeeprateError(
-            f"Method '{method.name}' declares appends = {appends!r}: it is a number of tokens, "
-            "0 for none."
-        )
-    if method.reuses != Reuse.NOTHING and method.place is not Place.BEFORE_BLOCK:
-        raise KeeprateError(
-            f"Method '{method.name}' declares reuses = {method.reuses!r} and acts {method.place}: "
-            "only what acts before a block has its attention to reuse (Place.BEFORE_BLOCK)."
-        )
+    _refuse_undeclared(method)
     lack = _lack(backbone, method)
     if lack is _Lack.SIZES:
         kind = "texts" if backbone.text_inputs else "another size of images and patches"
@@ -61,6 +45,27 @@ def refuse_unsuited(backbone: Backbone, method: Method) -> None:
             "trained with it."
         )
     refuse_unfit(backbone, method, backbone.image_size, ())
+
+
+def _refuse_undeclared(method: Method) -> None:
+    """Raise KeeprateError if a method does nothing, or declares what cannot be."""
+    acts = has_score(method) or type(method).reduce is not Method.reduce
+    if method.reduces and not acts and not isinstance(method, InputMethod):
+        raise KeeprateError(
+            f"Method '{method.name}' implements neither score nor reduce. "
+            "Define one of them, by this very name."
+        )
+    appends: object = method.appends
+    if isinstance(appends, bool) or not isinstance(appends, int) or appends < 0:
+        raise KeeprateError(
+            f"Method '{method.name}' declares appends = {appends!r}: it is a number of tokens, "
+            "0 for none."
+        )
+    if method.reuses != Reuse.NOTHING and method.place is not Place.BEFORE_BLOCK:
+        raise KeeprateError(
+            f"Method '{method.name}' declares reuses = {method.reuses!r} and acts {method.place}: "
+            "only what acts before a block has its attention to reuse (Place.BEFORE_BLOCK)."
+        )
 
 
 def refuse_unfit(
