@@ -162,6 +162,24 @@ def test_narrow_attention_is_ranked_in_float32(weights: Tensor, dtype: torch.dty
     torch.testing.assert_close(signal.double(), exact, rtol=0.03, atol=1e-3)
 
 
+def test_a_signal_that_grows_in_every_iteration_stays_finite() -> None:
+    weights = torch.full((1, 1, 50, 50), 0.01 / 49)
+    weights[..., 0] = 0.99  # all attend to the class token, which counts seven times
+    signal = page_rank(weights, iterations=100, emphasis="every")
+    expected = by_reference(weights.double(), iterations=100, emphasis="every")
+    torch.testing.assert_close(signal.double(), expected, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("emphasis", ["none", "start", "every"])
+def test_a_row_that_attends_to_removed_tokens_alone_sends_nothing(emphasis: str) -> None:
+    weights = torch.zeros(1, 1, 21, 21)
+    weights[..., :2] = 0.5
+    weights[..., 0, :] = torch.nn.functional.one_hot(torch.tensor(20), 21)
+    alive = torch.arange(21)[None] < 20
+    signal = page_rank(weights, iterations=9, emphasis=emphasis, alive=alive)
+    assert signal[0, 0].tolist() == [0.5, 0.5] + 19 * [0.0]
+
+
 @pytest.mark.parametrize(("v_min", "v_max"), [(0.01, 0.7), (0.0, 0.05), (0.05, 0.5), (9.0, 10.0)])
 def test_the_head_filter_equals_the_reference(weights: Tensor, v_min: float, v_max: float) -> None:
     signal = page_rank(weights, iterations=2)
