@@ -154,6 +154,12 @@ def test_an_unreachable_tolerance_ends_after_the_most_iterations(weights: Tensor
     torch.testing.assert_close(signal, expected, rtol=0, atol=1e-14)
 
 
+def test_a_tolerance_does_not_hide_what_is_no_number(weights: Tensor) -> None:
+    weights[0, 1, 2, 3] = torch.nan
+    signal = page_rank(weights, iterations=1, tolerance=1e-4)
+    assert signal.isnan().any(dim=-1).tolist() == [[False, True, False], [False, False, False]]
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_narrow_attention_is_ranked_in_float32(weights: Tensor, dtype: torch.dtype) -> None:
     signal = page_rank(weights.to(dtype), iterations=30, emphasis="every")
@@ -177,7 +183,7 @@ def test_a_row_that_attends_to_removed_tokens_alone_sends_nothing(emphasis: str)
     weights[..., 0, :] = torch.nn.functional.one_hot(torch.tensor(20), 21)
     alive = torch.arange(21)[None] < 20
     signal = page_rank(weights, iterations=9, emphasis=emphasis, alive=alive)
-    assert signal[0, 0].tolist() == [0.5, 0.5] + 19 * [0.0]
+    torch.testing.assert_close(signal[0, 0], torch.tensor([0.5, 0.5] + 19 * [0.0]))
 
 
 @pytest.mark.parametrize(("v_min", "v_max"), [(0.01, 0.7), (0.0, 0.05), (0.05, 0.5), (9.0, 10.0)])
