@@ -17,7 +17,7 @@ MOST_FUSED = 2048
 """Tokens up to which a GPU computes a page rank in one launch."""
 
 SUM_ONE_EVERY = 4
-"""Iterations after which the sum is made 1 again: so many multiply it by n**2 at most (emphasis)."""
+"""Iterations after which the sum is made 1 again; with emphasis it is n**2 by then, at most."""
 
 
 def page_rank(
@@ -45,31 +45,37 @@ def page_rank(
     30 steps by four squarings, would take fewer launches and 4 N**3 operations in place of
     30 N**2: 7 times as long with 197 tokens on a CPU, 4 times with 65.
     """
+    limit = iterations if tolerance is None else MOST_ITERATIONS
     if _fits_kernel(weights):
         try:
             from .page_rank_kernel import fused_page_rank
 
             with torch.cuda.device(weights.device):
-                return fused_page_rank(
-                    weights,
-                    iterations=iterations if tolerance is None else MOST_ITERATIONS,
-                    emphasis=emphasis,
-                    alive=alive,
-                    renormalise=renormalise,
-                    tolerance=tolerance,
-                )
+                return fused_page_rank(weights, limit, emphasis, alive, renormalise, tolerance)
         # without Triton, a compiler for it, or a GPU it knows; other troubles come again below
         except Exception as error:
             reason = str(error).partition("\n")[0]
             message = f"The page rank is slow here, as Triton fails: {reason}"
             warnings.warn(message, RuntimeWarning, stacklevel=2)
+    return by_products(weights, limit, emphasis, alive, renormalise, tolerance)
+
+
+def by_products(
+    weights: Tensor,
+    iterations: int,
+    emphasis: str,
+    alive: Tensor | None,
+    renormalise: bool,
+    tolerance: float | None,
+) -> Tensor:
+    """Return what `page_rank` returns, on any device; with a `tolerance`, `iterations` at most."""
     # half precision would round away the differences between tokens as the signal converges
     weights = weights.to(at_least_float32(weights.dtype))
     nodes = torch.ones_like(weights[:, 0, 0]) if alive is None else alive.to(weights.dtype)
     nodes = nodes[:, None, None, :]  # (B, 1, 1, N)
     gain = _row_gain(weights, nodes, renormalise) if alive is not None else nodes
     walk = _RandomWalk(weights, nodes, gain, emphasis)
-    return walk.after([iterations])[0] if tolerance is None else walk.until(tolerance)
+    return walk.after([iterations])[0] if tolerance is None else walk.until(tolerance, iterations)
 
 
 def _fits_kernel(weights: Tensor) -> bool:
@@ -121,10 +127,10 @@ class _RandomWalk:
                 signal = self._in_graph(signal)
         return [found[number] for number in iterations]
 
-    def until(self, tolerance: float) -> Tensor:
-        """Return the signal (B, H, N) of every head once it changes by less than `tolerance`."""
+    def until(self, tolerance: float, most: int) -> Tensor:
+        """Return every head's signal (B, H, N) once it changes by less, after `most` iterations."""
         signal = self.start
-        for _ in range(MOST_ITERATIONS):
+        for _ in range(most):
             after = self._in_graph(self._received(signal))
             settled = (after - signal).abs().sum(dim=-1, keepdim=True) < tolerance
             signal = torch.where(settled, signal, after)  # what is no number goes on, and is seen

@@ -9,8 +9,8 @@ product is computed depends on what fits:
   read it there: they want 16 vectors and get 3, which add up to the signal in float32 to the last
   bit; their sums are float32.
 - **read**: any other matrix is read again in every iteration, some rows at a time, from the caches
-  where it fits. Neighbouring threads have neighbouring columns, so they read neighbouring bytes, and
-  what a thread adds up stays with it until all rows are done. The products are float32.
+  where it fits. Neighbouring threads have neighbouring columns, so they read neighbouring bytes,
+  and what a thread adds up stays with it until all rows are done. The products are float32.
 
 Estimated from the instructions for an H200 at batch 256, 6 heads, 197 tokens in bfloat16, not
 measured: shared memory gives 128 bytes a cycle, so an iteration takes 1,024 cycles for the padded
@@ -57,7 +57,6 @@ def _room(device: torch.device) -> int:
 
 def fused_page_rank(
     weights: Tensor,
-    *,
     iterations: int,
     emphasis: str,
     alive: Tensor | None,

@@ -112,7 +112,11 @@ def check(cases: tuple[Case, ...], folder: Path) -> None:
     signals = in_interpreter([(case.weights(), case.options()) for case in cases], folder)
     for case, signal in zip(cases, signals, strict=True):
         torch.testing.assert_close(
-            signal.double(), case.expected(), rtol=1e-5, atol=1e-8, msg=lambda m, c=case: f"{c}: {m}"
+            signal.double(),
+            case.expected(),
+            rtol=1e-5,
+            atol=1e-8,
+            msg=lambda m, c=case: f"{c}: {m}",
         )
 
 
