@@ -22,7 +22,7 @@ from torch import Tensor
 from keeprate.tokens import at_least_float32
 from keeprate_methods.page_rank import by_products, page_rank
 
-ON_CPU = ((1, 6, 197), (16, 6, 197), (64, 3, 65), (64, 3, 17), (1, 12, 577))
+ON_CPU = ((1, 6, 197), (16, 6, 197), (64, 3, 65), (64, 3, 17))
 ON_GPU = ((1, 6, 197), (256, 6, 197), (256, 12, 197), (32, 16, 577), (4, 16, 1370))
 """Images, heads and tokens."""
 
@@ -77,16 +77,18 @@ def kernel(weights: Tensor, alive: Tensor, iterations: int) -> Tensor:
 
 
 def seconds(form: Form, weights: Tensor, alive: Tensor, iterations: int) -> float:
-    """Return how long one form takes for all images."""
+    """Return how long one form takes for all images, the second time in a row."""
     size = len(weights)
     if not weights.is_cuda:
         size = max(1, MOST_BYTES // weights[0].nbytes)
     clock = time.perf_counter if weights.is_cuda else time.process_time
-    synchronise(weights)
-    start = clock()
-    for part, rows in zip(weights.split(size), alive.split(size), strict=True):
-        form(part, rows, iterations)
-    synchronise(weights)
+    parts = list(zip(weights.split(size), alive.split(size), strict=True))
+    for _ in range(2):  # the first brings caches to what this form leaves in them
+        synchronise(weights)
+        start = clock()
+        for part, rows in parts:
+            form(part, rows, iterations)
+        synchronise(weights)
     return clock() - start
 
 

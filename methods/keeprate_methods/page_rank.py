@@ -41,9 +41,9 @@ def page_rank(
     Source: Zero-TPrune, Algorithm 1 (arXiv 2305.17328). Each step is one row vector times the
     matrix as it lies in memory; the restriction is folded into the vector, so the matrix is never
     copied. On a GPU all steps are one launch (page_rank_kernel.py), up to `MOST_FUSED` tokens,
-    where Triton runs and no gradients are asked for; elsewhere a step is two. Squaring the matrix,
-    30 steps by four squarings, would take fewer launches and 4 N**3 operations in place of
-    30 N**2: 7 times as long with 197 tokens on a CPU, 4 times with 65.
+    where Triton runs and no gradients are asked for; elsewhere a step is two and more. Squaring the
+    matrix, 30 steps by four squarings, takes fewer launches but 4 N**3 operations for 30 N**2: four
+    times as long with 197 tokens on a CPU, and half as long with 17 (docs/benchmarks.md).
     """
     limit = iterations if tolerance is None else MOST_ITERATIONS
     if _fits_kernel(weights):
