@@ -32,12 +32,16 @@ def prepare(request: Request, bad: Mapping[str, str] | None = None) -> Compariso
     KeeprateError for everything that is unknown, missing or does not fit.
     """
     data = build_data(request.data)
-    methods_at_cost = [build_run(spec, request.options.seed) for spec in request.runs]
+    wanted = [build_run(spec, request.options.seed) for spec in request.runs]
+    methods_at_cost = wanted
     loaded = build_model(request.model, data)
     if request.only_fitting:
-        methods_at_cost = fitting(methods_at_cost, loaded, data, request.options.calibration)
+        methods_at_cost = fitting(wanted, loaded, data, request.options.calibration)
     request_by_name = request if request.is_by_name else None
     comparison = Comparison(loaded, data, methods_at_cost, request.options, request_by_name, bad)
+    needy = [run for run in wanted if run.method.keeps_per_image and run.cost.budget]
+    if request.only_fitting and needy and not can_calibrate(request.options.calibration.data, data):
+        comparison.notes.append(_left_out(needy))
     # last: it runs the model, and every other mistake should show before that
     require_proof(comparison.backbone)
     return comparison
@@ -58,6 +62,14 @@ def fitting(
         if suits(backbone, run.method)
         and (calibrates or run.cost.budget is None or not run.method.keeps_per_image)
     ]
+
+
+def _left_out(runs: Sequence[MethodAtCost]) -> str:
+    names = sorted({run.method.name for run in runs})
+    return (
+        f"Left out: {', '.join(names)}, whose budgets are solved on images that are not tested: "
+        "name some with --calibration DATA."
+    )
 
 
 def build_model(spec: ModelSpec, data: DataSet) -> LoadedModel:
