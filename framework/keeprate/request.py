@@ -172,7 +172,7 @@ class Request:
     def is_by_name(self) -> bool:
         """Whether the request holds only names, so that another process can repeat it."""
         data = [self.data, self.options.calibration.data]
-        objects = [self.model.built, *(run.given for run in self.runs)]
+        objects: list[object] = [self.model.built, *(run.given for run in self.runs)]
         objects += [spec.built for spec in data if spec is not None]
         return all(built is None for built in objects)
 

@@ -35,13 +35,13 @@ def cost_spread(result: Result, macs: pl.Series) -> CostSpread | None:
     if info is None and (is_text or macs.n_unique() == 1):
         return None
     low, median, high = 100 * np.percentile(macs.to_numpy(), (5, 50, 95)) / unpruned
-    known = info is not None and info.macs is not None
+    on_sample = None if info is None or info.macs is None else 100 * info.macs / unpruned
     return CostSpread(
         float(low),
         float(median),
         float(high),
         sample="" if info is None else f"{info.images} of {_named(info.data, is_own=info.is_own)}",
-        sample_percent=100 * info.macs / unpruned if known else None,
+        sample_percent=on_sample,
     )
 
 

@@ -37,11 +37,12 @@ def solve_budgets(
     """
     solved: dict[str, CalibrationInfo | RunError] = {}
     waiting = [job for job in jobs if job.model.plan.awaits_calibration]
-    if waiting and is_first_process():
+    # before the processes of a distributed run form a group each solves for itself, all alike
+    if waiting and (is_first_process() or not torch.distributed.is_initialized()):
         calibrator = _Calibrator(comparison)
         for job in waiting:
             solved[job.id] = partial.calibration(job.id) or calibrator.solve(job)
-            if isinstance(found := solved[job.id], CalibrationInfo):
+            if is_first_process() and isinstance(found := solved[job.id], CalibrationInfo):
                 partial.keep_calibration(job.id, found)
     return broadcast_from_first(solved)
 

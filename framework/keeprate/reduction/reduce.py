@@ -55,14 +55,13 @@ def reduce(
     resolved_method = resolve_method(method, schedule, parameters)
     backbone = adapt(copied(model))
     plan = make_plan(backbone, resolved_method, schedule, budget, empty_last_mlp=empty_last_mlp)
-    if plan.awaits_calibration and calibration is None:
+    batches = [calibration] if isinstance(calibration, Tensor | Mapping) else calibration
+    if plan.awaits_calibration and batches is None:
         raise uncalibrated(plan, "calibration=IMAGES")
     # after the plan, whose mistakes are found without running the model
     require_proof(plan.backbone)
     reduced = ReducedModel(plan.backbone, plan, trace=trace)
-    if plan.awaits_calibration:
-        several = not isinstance(calibration, Tensor | Mapping)
-        batches = calibration if several else [calibration]
+    if plan.awaits_calibration and batches is not None:
         calibrate(reduced, [(batch, None) for batch in batches])
     return reduced
 

@@ -48,12 +48,12 @@ def macs(
     columns = {"unpruned": costs(plain, size)}
     if method is not None:
         plan = _plan(plain, method, schedule, budget, empty_last_mlp)
-        size = size or plan.backbone.image_size
-        columns[method] = plan.most_costs(size)
-        if note := _note(plan, size):
+        seen = size or plan.backbone.image_size
+        columns[method] = plan.most_costs(seen)
+        if note := _note(plan, seen):
             click.echo(f"Note: {note}", err=True)
     click.echo("\n".join(table(columns)))
-    if method is not None and (stages := plan.most(size)):
+    if method is not None and (stages := plan.most(seen)):
         at_most = "at most " * plan.method.keeps_per_image
         counts = ",".join(f"{stage.keep}@{stage.block}" for stage in stages)
         click.echo(f"Patch tokens kept: {at_most}{counts}")
