@@ -9,12 +9,16 @@ import torch
 from torch import Tensor
 
 from ..attention import Attention
+from ..data.samples import ImageSamples
 from ..errors import KeeprateError
 from ..method import Method, Stage
+from ..reduction.calibration import calibrate
 from ..reduction.macs import count
 from ..reduction.plan import Plan, make_plan
 from ..reduction.proof import require_proof
 from ..reduction.reduced_model import ReducedModel
+from ..request import CalibrationSpec
+from ..study.calibration import calibration_data, draw_sample
 from ..study.comparison import MethodAtCost
 from ..tokens import Tokens, at_least_float32
 from .class_names import class_names
@@ -96,6 +100,9 @@ class TokenTracer:
         self.models = {label: self._build_model(method) for label, method in wanted.items()}
         # after the plans: they are cheap to check, a proof takes several forward passes
         require_proof(self.backbone)
+        for model in self.models.values():
+            if model.plan.awaits_calibration:
+                self._calibrate(model)
         self.unpruned_macs = count(self.backbone, self.backbone.image_size).total
 
     @torch.inference_mode()
@@ -139,6 +146,18 @@ class TokenTracer:
         cost = method.cost
         plan = make_plan(self.backbone, method.method, cost.schedule, cost.budget)
         return ReducedModel(plan.backbone, plan, trace=True)
+
+    def _calibrate(self, model: ReducedModel) -> None:
+        """Solve the budget of a model on what the data set offers for that."""
+        source, size = self.source, model.backbone.image_size
+        data = calibration_data(None, source.data, model.method)
+        drawn = draw_sample(
+            CalibrationSpec(), data, source.data, (source.loaded, self.backbone), [size]
+        )
+        samples = drawn.prepared.samples
+        assert isinstance(samples, ImageSamples)
+        samples = samples.at({size})
+        calibrate(model, [samples.collate([samples[place] for place in range(len(samples))])])
 
     def _trace_method(self, label: str, model: ReducedModel, picked: SelectedImage) -> MethodTrace:
         seen = model.backbone.image_size
