@@ -61,6 +61,7 @@ def _refuse_undeclared(method: Method) -> None:
             f"Method '{method.name}' declares appends = {appends!r}: it is a number of tokens, "
             "0 for none."
         )
+    _refuse_undeclared_skips(method)
     if method.reuses != Reuse.NOTHING and method.place is not Place.BEFORE_BLOCK:
         raise KeeprateError(
             f"Method '{method.name}' declares reuses = {method.reuses!r} and acts {method.place}: "
@@ -68,10 +69,37 @@ def _refuse_undeclared(method: Method) -> None:
         )
 
 
+def _refuse_undeclared_skips(method: Method) -> None:
+    """Raise KeeprateError if what a method declares of tokens that come back cannot be."""
+    back: object = method.back
+    ascending = isinstance(back, tuple) and all(type(block) is int for block in back)
+    if not ascending or list(method.back) != sorted(set(method.back)) or 0 in method.back[:1]:
+        raise KeeprateError(
+            f"Method '{method.name}' declares back = {back!r}: it is a tuple of blocks, from 1 and "
+            "ascending, before which all tokens come back; () for before the head alone."
+        )
+    if back and not method.skips:
+        raise KeeprateError(
+            f"Method '{method.name}' declares back = {back!r} and sets nothing aside: only what "
+            "skips comes back (skips = True)."
+        )
+    if method.skips and method.appends:
+        raise KeeprateError(
+            f"Method '{method.name}' skips and appends {method.appends} to what it keeps: a token "
+            "that comes back cannot be in an appended one as well. Do one of the two."
+        )
+
+
 def refuse_unfit(
     backbone: Backbone, method: Method, image_size: tuple[int, int], stages: Sequence[Stage]
 ) -> None:
     """Raise UnfitError if `method` says that it cannot act on `backbone` at the stages."""
+    last = max(method.back, default=0)
+    if last >= backbone.depth:
+        raise KeeprateError(
+            f"Method '{method.name}' brings tokens back before block {last}, but the model's blocks "
+            f"are 0 to {backbone.depth - 1}; before the head they come back in any case."
+        )
     reason = method.unfit(shape_of(backbone, backbone.num_patches(image_size)), stages)
     if reason:
         raise UnfitError(f"Method '{method.name}' {reason}.")
