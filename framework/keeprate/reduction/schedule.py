@@ -214,9 +214,7 @@ def _stagger_rounding(removals: Sequence[float], scale: float) -> list[float]:
     return [total - previous for previous, total in zip([0, *totals], totals, strict=False)]
 
 
-def _limit_removals(
-    counted: PatchCount, blocks: Sequence[int], keeps: Sequence[int]
-) -> list[int]:
+def _limit_removals(counted: PatchCount, blocks: Sequence[int], keeps: Sequence[int]) -> list[int]:
     limited = []
     for block, keep in zip(blocks, keeps, strict=True):
         left = counted.entering(block)

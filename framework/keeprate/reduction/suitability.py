@@ -97,8 +97,8 @@ def refuse_unfit(
     last = max(method.back, default=0)
     if last >= backbone.depth:
         raise KeeprateError(
-            f"Method '{method.name}' brings tokens back before block {last}, but the model's blocks "
-            f"are 0 to {backbone.depth - 1}; before the head they come back in any case."
+            f"Method '{method.name}' brings tokens back before block {last}, and the blocks are "
+            f"0 to {backbone.depth - 1}; before the head they come back in any case."
         )
     reason = method.unfit(shape_of(backbone, backbone.num_patches(image_size)), stages)
     if reason:

@@ -136,7 +136,8 @@ class TokenTracer:
         kept = torch.arange(rows * columns).expand(len(index), -1)
         stages = [stage for stage in model.survivors if not stage.came_back]
         owners = stages[-1].owner if stages else kept
-        return Reductions(owners, next((maps[block] for block in sorted(maps)), None))
+        # what is aside at the end was not kept there
+        return Reductions(owners.clamp(min=-1), next((maps[block] for block in sorted(maps)), None))
 
     def _build_model(self, method: MethodAtCost | Plan) -> ReducedModel:
         if isinstance(method, Plan):
