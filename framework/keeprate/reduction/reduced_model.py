@@ -133,8 +133,6 @@ class ReducedModel(nn.Module):
             context=self.backbone.context(inputs),
             grid=row if self.backbone.text_inputs else self.backbone.grid(image_size),
         )
-        if self.method.skips:
-            tokens = replace(tokens, sets_aside=True)
         return tokens, ForwardTrace(rows, image_size, tokens.owner)
 
     def stages_by_block(self, record: ForwardTrace) -> dict[int, Stage]:
@@ -290,6 +288,8 @@ class ReducedModel(nn.Module):
         if self.removes(tokens, stage):
             if self.watch is not None:
                 self.watch(tokens, attention, stage)
+            if self.method.skips:
+                tokens = replace(tokens, sets_aside=True)
             reduced = checked_reduce(self.method, tokens, attention, stage)
             record.note(stage.block, reduced)
         spent = stage_macs_per_image(self.backbone, self.method, tokens, reduced, stage)
