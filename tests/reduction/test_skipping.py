@@ -81,15 +81,15 @@ def test_the_ruler_counts_what_torch_counts(case: str, place: Place) -> None:
     assert counter.get_total_flops() // 2 == reduced.costs().total
 
 
-@pytest.mark.parametrize("place", list(Place))
 @pytest.mark.parametrize("case", CASES)
-def test_a_pass_costs_what_its_schedule_says(case: str, place: Place) -> None:
+def test_a_pass_costs_what_its_schedule_says(case: str) -> None:
     schedule, back, _ = CASES[case]
     model = tiny_vit(AVERAGE)
-    reduced = keeprate.reduce(model, Longest(back, place), schedule)
-    with torch.inference_mode():
-        reduced(images_for(model, 1))
-    assert reduced.macs_per_image.total.tolist() == [reduced.costs().total]
+    for place in Place:
+        reduced = keeprate.reduce(model, Longest(back, place), schedule)
+        with torch.inference_mode():
+            reduced(images_for(model, 1))
+        assert reduced.macs_per_image.total.tolist() == [reduced.costs().total]
 
 
 def test_an_attention_pooling_head_costs_all_tokens_again() -> None:
