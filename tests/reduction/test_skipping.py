@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +16,7 @@ from broken_methods import LongKeys
 from broken_skips import Merged, Skip
 from keeprate import KeeprateError, Method, Place, Stage, Tokens
 from keeprate.backbones.lookup import adapt
-from keeprate.plugins.parameters import build
+from keeprate.plugins.parameters import build, values_of
 from keeprate.plugins.registry import registry
 from keeprate.reduction.plan import make_plan
 from keeprate.reduction.reduced_model import ReducedModel
@@ -312,3 +313,12 @@ def test_pictures_show_what_is_aside_and_that_it_comes_back() -> None:
     ]
     assert found == [(0, False, 18), (1, True, 25), (2, False, 8), (3, True, 25)]
     assert int((reduced.survivors[0].owner[0] < -1).sum()) == 7
+
+
+def test_a_run_that_skips_is_made_again_from_what_is_stored_of_it() -> None:
+    method = build("method", registry().method("random"), {"on_drop": "skip", "back": "2,4"})
+    stored = json.loads(json.dumps(values_of(method)))
+    assert stored == {"seed": 0, "place": "after-attention", "on_drop": "skip", "back": [2, 4]}
+    again = build("method", registry().method("random"), stored)
+    assert isinstance(again, Method)
+    assert (again.skips, again.back) == (True, (2, 4))

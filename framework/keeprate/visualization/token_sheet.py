@@ -117,9 +117,8 @@ def _importance_row(method_trace: MethodTrace, columns: Sequence[int], pixels: P
 
 def _importance_panel(method_trace: MethodTrace, blocks: range, pixels: Pixels) -> Panel:
     """Return the map of the last stage in `blocks`; an empty panel if there is no map."""
-    maps = {
-        stage.block: stage.importance for stage in method_trace.moments if stage.block in blocks
-    }
+    stages = [stage for stage in method_trace.moments if not stage.came_back]
+    maps = {stage.block: stage.importance for stage in stages if stage.block in blocks}
     last_block = max(maps, default=None)
     importance = None if last_block is None else maps[last_block]
     if importance is None:
