@@ -52,6 +52,20 @@ def test_a_method_that_skips_keeps_every_promise(
     assert verdict["comes-back"].status == "kept"
 
 
+def test_blocks_that_the_models_of_the_battery_lack_break_no_promise() -> None:
+    class Deep(broken.Skip):
+        """Brings tokens back before a block that small models lack."""
+
+        name = "deep"
+
+        def __init__(self) -> None:
+            super().__init__((6,))
+
+    verdict = Verdict("it", tuple(run_method(subject_of(Deep), QUICK, MAIN_KINDS[:1])))
+    assert verdict.holds, str(verdict)
+    assert "brings tokens back before block 6" in verdict["comes-back"].said
+
+
 def test_methods_that_drop_are_not_asked() -> None:
     subject = subject_of(KeyNorm)
     verdict = Verdict("it", tuple(run_method(subject, ["comes-back"], MAIN_KINDS[:1])))

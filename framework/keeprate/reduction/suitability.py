@@ -94,21 +94,29 @@ def refuse_unfit(
     backbone: Backbone, method: Method, image_size: tuple[int, int], stages: Sequence[Stage]
 ) -> None:
     """Raise UnfitError if `method` says that it cannot act on `backbone` at the stages."""
-    last = max(method.back, default=0)
-    if last >= backbone.depth:
-        raise KeeprateError(
-            f"Method '{method.name}' brings tokens back before block {last}, and the blocks are "
-            f"0 to {backbone.depth - 1}; before the head they come back in any case."
-        )
-    reason = method.unfit(shape_of(backbone, backbone.num_patches(image_size)), stages)
+    reason = _unfit(backbone, method, image_size, stages)
     if reason:
         raise UnfitError(f"Method '{method.name}' {reason}.")
 
 
 def suits(backbone: Backbone, method: Method) -> bool:
     """Tell whether `backbone` has what `method` declares that it needs."""
-    shape = shape_of(backbone, backbone.num_patches(backbone.image_size))
-    return _lack(backbone, method) is None and not method.unfit(shape, ())
+    lacks = _lack(backbone, method) is not None
+    return not lacks and not _unfit(backbone, method, backbone.image_size, ())
+
+
+def _unfit(
+    backbone: Backbone, method: Method, image_size: tuple[int, int], stages: Sequence[Stage]
+) -> str:
+    """Return why `method` cannot act at the stages, as `Method.unfit` does; "" if it can."""
+    back: object = method.back
+    last = back[-1] if isinstance(back, tuple) and back else 0  # others are refused as undeclared
+    if last >= backbone.depth:
+        return (
+            f"brings tokens back before block {last}, and the blocks are 0 to "
+            f"{backbone.depth - 1}; before the head they come back in any case"
+        )
+    return method.unfit(shape_of(backbone, backbone.num_patches(image_size)), stages)
 
 
 class _Lack(Enum):
