@@ -38,11 +38,15 @@ class Prediction:
 
 @dataclass(frozen=True)
 class StageTrace:
-    """One stage: the `owners` after it, and the `importance` before it if the method has one."""
+    """One stage: the `owners` after it, and the `importance` before it if the method has one.
+
+    If `came_back`, it is no stage: tokens that were set aside were among the others again.
+    """
 
     block: int
     owners: Owners
     importance: Importance | None
+    came_back: bool = False
 
 
 @dataclass(frozen=True)
@@ -137,8 +141,10 @@ class TokenTracer:
         _, maps = _run(model, inputs, index)
         rows, columns = self.grid
         kept = torch.arange(rows * columns).expand(len(index), -1)
-        owners = model.survivors[-1].owner if model.survivors else kept
-        return Reductions(owners, next((maps[block] for block in sorted(maps)), None))
+        stages = [stage for stage in model.survivors if not stage.came_back]
+        owners = stages[-1].owner if stages else kept
+        # what is aside at the end was not kept there
+        return Reductions(owners.clamp(min=-1), next((maps[block] for block in sorted(maps)), None))
 
     def _build_model(self, method: MethodAtCost | Plan) -> ReducedModel:
         if isinstance(method, Plan):
@@ -170,9 +176,11 @@ class TokenTracer:
             StageTrace(
                 stage.block,
                 on_grid(stage.owner[0], grid),
-                on_grid(maps[stage.block][0], grid) if stage.block in maps else None,
+                None if stage.came_back or importance is None else on_grid(importance[0], grid),
+                stage.came_back,
             )
             for stage in model.survivors
+            for importance in [maps.get(stage.block)]
         ]
         macs = int(model.macs_per_image.total[0])
         share = macs / self.unpruned_macs
