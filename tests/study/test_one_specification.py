@@ -178,8 +178,8 @@ SAME = {
             "calibration_images": 5,
             "calibration_seed": 2,
         },
-        "data: digits\nmethods: ltmp\nbudgets: 40%\ncalibration: {name: cluttered-digits, "
-        "parameters: {difficulty: 1}}\ncalibration_images: 5\ncalibration_seed: 2",
+        "data: digits\nmethods: ltmp\nbudgets: 40%\ncalibration: 'cluttered-digits:difficulty=1'\n"
+        "calibration_images: 5\ncalibration_seed: 2",
     ),
     "how it runs": Asked(
         "--name mine --limit 5 --skip-bad --empty-last-mlp --throughput --precision bf16-mixed "
@@ -222,6 +222,14 @@ def test_one_study_is_one_specification_with_the_same_requests_and_run_ids(
         assert other.spec == one.spec
         assert other.requests == one.requests
         assert ids(other) == expected
+
+
+@pytest.mark.slow
+def test_images_to_solve_budgets_on_may_have_their_parameters_beside_the_name() -> None:
+    start = "data: digits\nmethods: ltmp\nbudgets: 40%\ncalibration_images: 5\ncalibration: "
+    entry = "{name: cluttered-digits, parameters: {difficulty: 1}}"
+    spelled = [ids(written(start + each)) for each in (entry, "'cluttered-digits:difficulty=1'")]
+    assert spelled[0] == spelled[1] != ids(written(start + "cluttered-digits"))
 
 
 def test_what_is_not_said_is_what_the_specification_says(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -151,7 +151,6 @@ exclude: [{method: absent}]
     ]
 
 
-@pytest.mark.slow
 def test_a_problem_of_many_runs_is_told_once_and_names_the_model_where_there_are_several() -> None:
     text = f"""
 models: [{TINY}, deit_tiny_patch16_224]
@@ -160,9 +159,10 @@ methods: {{name: zero-tprune, parameters: {{pattern: [I, S-I], heads: [rms, mean
 budgets: [65%, 1%]
 seeds: [0, 1]
 """
-    assert [line.split(": A ")[0] for line in told(text)] == [
-        f"s.yaml:5: budgets.1: {TINY}",
-        "s.yaml:5: budgets.1: deit_tiny_patch16_224",
+    said = "A budget of 12.537 MMACs is out of reach of method 'zero-tprune pattern=I' with "
+    assert [line.partition("schedule")[0] for line in told(text)] == [
+        f"s.yaml:5: budgets.1: {TINY}: {said}",
+        f"s.yaml:5: budgets.1: deit_tiny_patch16_224: {said}",
     ]
 
 

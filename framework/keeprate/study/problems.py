@@ -108,13 +108,17 @@ class Problems:
             raise self.error()
 
     def add(self, path: KeyPath, text: str) -> None:
-        """Note a problem with the value at `path`; those that differ only in numbers count once."""
+        """Note a problem with the value at `path`.
+
+        Those that differ only in numbers, or in the parameters of a method, count once.
+        """
         self.note(self.source.problem(path, self.source.worded(text)))
 
     def note(self, problem: Problem) -> None:
         """Note a problem whose place is known."""
         # a grid repeats a problem for each value of an axis: once is enough
-        pattern = re.sub(r"\d[\d.]*", "#", problem.text)
+        unset = re.sub(r"(method '[^\s']+) [^']*'", r"\1'", problem.text)
+        pattern = re.sub(r"\d[\d.]*", "#", unset)
         self._found.setdefault((problem.where, problem.key, pattern), problem)
 
     @contextmanager
