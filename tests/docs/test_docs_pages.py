@@ -32,6 +32,7 @@ TESTED_BY = {
     "carrying_state.md": "docs/test_carrying_state_docs.py",
     "clusters.md": "evaluation/test_tasks_elsewhere.py",
     "huggingface.md": "docs/test_huggingface_docs.py",
+    "metrics.md": "docs/test_metrics_docs.py",
     "new_backbone.md": "backbones/test_new_backbone.py",
     "pictures.md": "docs/test_pictures_docs.py",
     "plugins.md": "plugins/test_hooks.py",
