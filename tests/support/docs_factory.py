@@ -22,6 +22,7 @@ from safetensors.torch import save_file
 from sklearn.datasets import load_sample_image
 
 from keeprate.cli import keeprate
+from keeprate.plugins.registry import registry
 from keeprate_reports.accuracy_plot import AccuracyPlot
 from paths import DOCS
 
@@ -157,7 +158,7 @@ def understand(command: str) -> None:
 def run_command(command: str) -> None:
     """Run one command as it is typed, keeprate's in this process and on two samples.
 
-    A comparison that names no methods has two of them here; test_readme.py runs one with all.
+    What names no methods has two of them here; test_readme.py compares with all.
     """
     if command in NOT_RUN:
         return
@@ -172,6 +173,9 @@ def run_command(command: str) -> None:
         small += FEW
     if typed[1] == "run" and not typed[2].endswith(".yaml"):
         small = [*small, "--dry-run"]  # a ready study, with more runs than a test has time for
+        if "methods:" not in registry().study(typed[2]).path.read_text(encoding="utf-8"):
+            fast = ("methods=[tome,class-attention]", "models=vit_tiny_patch16_224")
+            small += [word for change in fast for word in ("--set", change)]
     said = CliRunner().invoke(keeprate, [*typed[1:], *small])
     assert said.exit_code == 0, f"{command}\n{said.output}"
 
