@@ -1,8 +1,9 @@
 """Checks the positions, scores and state that a method passes to its tokens.
 
-Comparing shapes, types and devices costs nothing. Values are checked once per call, for all faults
-together, because reading them from a GPU waits until the method's own work is done. Scores that
-were checked before are not checked again.
+Comparing shapes, types and devices costs nothing. Values are looked at when the tokens'
+`ValueChecks` say so, for all faults of a call together. As that may be after the call, what is
+returned are positions that exist: a wrong one would be an error of the device, after which CUDA
+answers nothing more. Scores that were checked before are not checked again.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ._token_rows import others
+from ._value_checks import ValueChecks
 from .errors import KeeprateError
 
 _CHECKED_VERSION = "keeprate_numbers_in_version"
@@ -43,51 +45,56 @@ def check_positions(what: str, index: object, batch: int, device: torch.device) 
     _check_device(what, index, device)
 
 
-def check_kept(index: Tensor, count: int, counted: Tensor | None) -> None:
-    """Raise KeeprateError unless `index` (B, K) names tokens of `count`, each at most once.
+def check_kept(checks: ValueChecks, index: Tensor, count: int, counted: Tensor | None) -> Tensor:
+    """Return `index` (B, K); KeeprateError unless it names tokens of `count`, each at most once.
 
     Where `counted` (B, K) is False the same token may be named again.
     """
-    if not _has_values(index):
-        return
+    if not checks.looks or not index.numel():
+        return index
     inside, times = _count_positions(index, count, counted)
-    # one conversion to bool for all faults: each waits for the device
-    if bool((inside != index).any() | (times > 1).any()):
+    if checks.fails(lambda: torch.cat([inside != index, times > 1], dim=1)):
         _refuse_outside("tokens.keep: index", index, count)
         image, position = _find_first(times > 1)
         raise KeeprateError(
             f"tokens.keep: index names position {position} of image {image} more than once: a "
             "token can be kept once. Where that is padding, say so: keep(index, valid=...)."
         )
+    return inside
 
 
-def check_merged(source: Tensor, into: Tensor, order: Tensor, count: int) -> None:
-    """Raise KeeprateError unless a merge names every token of `count` once.
+def check_merged(
+    checks: ValueChecks, source: Tensor, into: Tensor, order: Tensor, count: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the positions; KeeprateError unless a merge names every token of `count` once.
 
     Each token must be in `source` (B, R) or in `order` (B, N - R), and `into` (B, R) must name only
     tokens of `order`.
     """
-    if not _has_values(source) and not _has_values(order):
-        return
+    if not checks.looks or not source.numel() + order.numel():
+        return source, into, order
     positions = torch.cat([source, order], dim=1)
     inside, times = _count_positions(positions, count, None)
-    is_source = torch.zeros_like(times).scatter(1, inside[:, : source.shape[1]], 1)
-    # positions outside would be an error of the device, after which CUDA answers nothing more
+    safe_source, safe_order = inside[:, : source.shape[1]], inside[:, source.shape[1] :]
+    is_source = torch.zeros_like(times).scatter(1, safe_source, 1)
     target = into.clamp(0, count - 1)
-    wrong = (inside != positions).any() | (target != into).any() | (times > 1).any()
-    if bool(wrong | is_source.gather(1, target).any()):
+    into_source = is_source.gather(1, target) > 0
+    if checks.fails(
+        lambda: torch.cat([inside != positions, target != into, times > 1, into_source], dim=1)
+    ):
         for what, index in (("source", source), ("into", into), ("order", order)):
             _refuse_outside(f"tokens.merge: {what}", index, count)
         _refuse_twice(times, source)
-        image, column = _find_first(is_source.gather(1, target) > 0)
+        image, column = _find_first(into_source)
         raise KeeprateError(
             f"tokens.merge: into names position {int(into[image, column])} of image {image}, which "
             "is in source itself: merge into tokens that stay."
         )
+    return safe_source, target, safe_order
 
 
-def check_absorbed(into: object, x: Tensor) -> None:
-    """Raise KeeprateError unless `into` (B, N) names, for each token of x, one that stays."""
+def check_absorbed(checks: ValueChecks, into: object, x: Tensor) -> Tensor:
+    """Return `into` (B, N); KeeprateError unless it names, for each token of x, one that stays."""
     check_positions("tokens.absorb: into", into, x.shape[0], x.device)
     assert isinstance(into, Tensor)
     if into.shape != x.shape[:2]:
@@ -96,21 +103,27 @@ def check_absorbed(into: object, x: Tensor) -> None:
             f"tokens.absorb: into names a position for every token, {shape}, not "
             f"{tuple(into.shape)}; a token that stays names itself."
         )
-    if not _has_values(into):
-        return
+    if not checks.looks or not into.numel():
+        return into
     inside = into.clamp(0, x.shape[1] - 1)
     merges = inside.gather(1, inside) != inside
-    if bool((inside != into).any() | merges.any()):
+    if checks.fails(lambda: (inside != into) | merges):
         _refuse_outside("tokens.absorb: into", into, x.shape[1])
         image, position = _find_first(merges)
         raise KeeprateError(
             f"tokens.absorb: token {position} of image {image} merges into token "
             f"{int(into[image, position])}, which merges itself: name the one that stays."
         )
+    return inside
 
 
-def checked_order(source: Tensor, into: Tensor, order: Tensor | None, x: Tensor) -> Tensor:
-    """Return the positions (B, N - R) of x (B, N, C) that stay; KeeprateError for a wrong merge."""
+def checked_merge(
+    checks: ValueChecks, source: Tensor, into: Tensor, order: Tensor | None, x: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return source, into and the positions (B, N - R) of x (B, N, C) that stay.
+
+    Raises KeeprateError for a wrong merge.
+    """
     batch, count = x.shape[:2]
     for name, index in (("source", source), ("into", into), ("order", order)):
         if index is not None:
@@ -121,28 +134,28 @@ def checked_order(source: Tensor, into: Tensor, order: Tensor | None, x: Tensor)
             f"{tuple(into.shape)}."
         )
     if order is None:
-        check_source("tokens.merge", source, count)
+        source = check_source(checks, "tokens.merge", source, count)
         order = others(source, count)
     if order.shape[1] + source.shape[1] != count:
         raise KeeprateError(
             f"tokens.merge: order lists {order.shape[1]} tokens that stay and source "
             f"{source.shape[1]} that merge, of {count}."
         )
-    check_merged(source, into, order, count)
-    return order
+    return check_merged(checks, source, into, order, count)
 
 
-def check_source(verb: str, source: Tensor, count: int) -> None:
-    """Raise KeeprateError unless `source` (B, R) names tokens of `count`, each at most once.
+def check_source(checks: ValueChecks, verb: str, source: Tensor, count: int) -> Tensor:
+    """Return `source` (B, R); KeeprateError unless it names tokens of `count`, each at most once.
 
     The message begins with the `verb` that was given it.
     """
-    if not _has_values(source):
-        return
+    if not checks.looks or not source.numel():
+        return source
     inside, times = _count_positions(source, count, None)
-    if bool((inside != source).any() | (times > 1).any()):
+    if checks.fails(lambda: torch.cat([inside != source, times > 1], dim=1)):
         _refuse_outside(f"{verb}: source", source, count)
         _refuse_twice(times, source, verb)
+    return inside
 
 
 def check_some(what: str, source: Tensor) -> None:
@@ -184,11 +197,11 @@ def check_amount(k: int, patches: int) -> None:
         raise KeeprateError(f"tokens.top: k = {k} of {patches} patch tokens cannot be kept.")
 
 
-def check_numbers(score: Tensor, ranked: Tensor) -> None:
+def check_numbers(checks: ValueChecks, score: Tensor, ranked: Tensor) -> None:
     """Raise KeeprateError if `ranked`, the part of `score` that counts, has a NaN."""
-    if not _has_values(ranked) or getattr(score, _CHECKED_VERSION, None) == _version(score):
+    if not checks.looks or getattr(score, _CHECKED_VERSION, None) == _version(score):
         return
-    if bool(ranked.isnan().any()):
+    if checks.fails(ranked.isnan):
         raise KeeprateError(
             "tokens.top: score is not a number (NaN) for some tokens, which cannot be ranked."
         )
@@ -235,10 +248,6 @@ def _check_device(what: str, tensor: Tensor, device: torch.device) -> None:
         )
 
 
-def _has_values(index: Tensor) -> bool:
-    return not without_values(index) and index.numel() > 0
-
-
 def _count_positions(index: Tensor, count: int, counted: Tensor | None) -> tuple[Tensor, Tensor]:
     """Return the positions (B, K), clamped to those that exist, and how often each is named."""
     if not count:
@@ -275,8 +284,3 @@ def _find_first(wrong: Tensor) -> tuple[int, int]:
     """Return row and column of the first True of `wrong` (B, K)."""
     image, column = wrong.nonzero()[0].tolist()
     return image, column
-
-
-def without_values(x: Tensor) -> bool:
-    """Tell whether the numbers of `x` cannot be read: on the meta device, or during an export."""
-    return x.is_meta or torch.compiler.is_exporting()

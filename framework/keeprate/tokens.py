@@ -13,6 +13,7 @@ from . import _token_checks as checks
 from ._token_rows import absorbed, others, positions
 from ._token_rows import take_rows as take_rows
 from ._token_state import MethodState, Reused, no_state
+from ._value_checks import AT_ONCE, ValueChecks
 from .errors import KeeprateError
 
 _PER_IMAGE: Final = {"rows": "images"}
@@ -57,6 +58,8 @@ class Tokens:
     token_state: MethodState = field(default_factory=no_state, metadata=_PER_TOKEN)
     reused: Reused | None = None
     """What the next block attends with, from `reuse`; gone once it has."""
+    value_checks: ValueChecks = field(default=AT_ONCE, repr=False)
+    """When the values that the verbs check are read; a forward pass reads them at its end."""
 
     @classmethod
     def of(
@@ -151,7 +154,7 @@ class Tokens:
                 f"tokens.keep: valid must be boolean and like index, {tuple(index.shape)}, not "
                 f"{valid.dtype} {tuple(valid.shape)}."
             )
-        checks.check_kept(index, self.count, valid)
+        index = checks.check_kept(self.value_checks, index, self.count, valid)
         return self._kept(index, valid)
 
     def keep_top(self, score: Tensor, k: int) -> Tokens:
@@ -173,7 +176,7 @@ class Tokens:
         checks.check_amount(k, self.num_patch_tokens)
         ranked = score if self.valid is None else score.masked_fill(~self.valid, -torch.inf)
         ranked = ranked[:, self.num_prefix :]
-        checks.check_numbers(score, ranked)
+        checks.check_numbers(self.value_checks, score, ranked)
         # stable, so that ties have one order on every device
         order = ranked.argsort(dim=1, descending=True, stable=True) + self.num_prefix
         if self.valid is not None:  # padding goes behind tokens whose own score is -inf
@@ -193,8 +196,8 @@ class Tokens:
         positions that do not exist, a token that neither stays nor merges once, and a target that
         merges.
         """
-        order = checks.checked_order(source, into, order, self.x)
-        return self._merged(source, into, order, average)
+        merge = checks.checked_merge(self.value_checks, source, into, order, self.x)
+        return self._merged(*merge, average)
 
     def _merged(self, source: Tensor, into: Tensor, order: Tensor, average: bool) -> Tokens:
         position = positions(order, self.count)
@@ -212,7 +215,7 @@ class Tokens:
         For methods that merge other numbers of tokens in each image. A token that stays names
         itself. Raises KeeprateError for positions that do not exist, and for a target that merges.
         """
-        checks.check_absorbed(into, self.x)
+        into = checks.check_absorbed(self.value_checks, into, self.x)
         x, size = absorbed(self.x, self.size, into)
         return replace(self, x=x, size=size, owner=self._follow(into), has_merged=True)
 
@@ -225,7 +228,7 @@ class Tokens:
         position at all, and other features than those of one token.
         """
         checks.check_positions("tokens.append: source", source, self.x.shape[0], self.x.device)
-        checks.check_source("tokens.append", source, self.count)
+        source = checks.check_source(self.value_checks, "tokens.append", source, self.count)
         checks.check_some("tokens.append: source", source)
         checks.check_features("tokens.append: x", x, self.x[:, 0])
         first, rest = source[:, :1], source[:, 1:]
