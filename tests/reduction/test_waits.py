@@ -61,6 +61,7 @@ def test_nothing_goes_to_the_device_or_comes_from_it(name: str, tmp_path: Path) 
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("name", FIXED)
 def test_cuda_itself_sees_no_wait_before_the_end(name: str, tmp_path: Path) -> None:
     reduced = reduced_by(name, tmp_path).cuda()
