@@ -201,7 +201,7 @@ def check_numbers(checks: ValueChecks, score: Tensor, ranked: Tensor) -> None:
     """Raise KeeprateError if `ranked`, the part of `score` that counts, has a NaN."""
     if not checks.looks or getattr(score, _CHECKED_VERSION, None) == _version(score):
         return
-    if checks.fails(ranked.isnan):
+    if checks.has_nan(ranked):
         raise KeeprateError(
             "tokens.top: score is not a number (NaN) for some tokens, which cannot be ranked."
         )

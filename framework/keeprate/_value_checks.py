@@ -27,6 +27,10 @@ class ValueChecks:
         found = look()
         return not without_values(found) and bool(found.any())
 
+    def has_nan(self, numbers: Tensor) -> bool:
+        """Tell whether any of `numbers` is NaN."""
+        return self.fails(numbers.isnan)
+
     def any_failed(self) -> bool:
         """Tell whether a check failed of which `fails` has said nothing."""
         return False
@@ -37,16 +41,30 @@ class DeferredChecks(ValueChecks):
 
     def __init__(self) -> None:
         self._found: list[Tensor] = []
+        self._numbers: list[Tensor] = []
 
     def fails(self, look: Callable[[], Tensor]) -> bool:
         """Return False, and keep what `look` returns for `any_failed`."""
         self._found.append(look().flatten())
         return False
 
+    def has_nan(self, numbers: Tensor) -> bool:
+        """Return False, and keep `numbers` as they are for `any_failed`.
+
+        All of a pass are looked at in one operation, so that none is needed at each stage.
+        """
+        self._numbers.append(numbers.flatten())
+        return False
+
     def any_failed(self) -> bool:
         """Tell whether a check failed since the last call; waits for the device, once."""
-        found, self._found = self._found, []
-        return bool(found) and not without_values(found[0]) and bool(torch.cat(found).any())
+        found, numbers = self._found, self._numbers
+        self._found, self._numbers = [], []
+        if any(without_values(each) for each in (*found, *numbers)):
+            return False
+        if numbers:
+            found.append(torch.cat(numbers).isnan())
+        return bool(found) and bool(torch.cat(found).any())
 
 
 class NoChecks(ValueChecks):

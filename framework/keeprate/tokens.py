@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from . import _token_checks as checks
@@ -76,14 +77,14 @@ class Tokens:
     ) -> Tokens:
         """Wrap fresh embeddings `x` (B, N, C): every token stands for one patch."""
         batch, count = x.shape[:2]
-        position = torch.arange(num_prefix, count, device=x.device)
+        owner = torch.arange(num_prefix, count, device=x.device) if trace else None
         return cls(
             x=x,
-            size=torch.ones(batch, count, device=x.device, dtype=at_least_float32(x.dtype)),
+            size=x.new_ones(1, 1, dtype=at_least_float32(x.dtype)).expand(batch, count),
             num_prefix=num_prefix,
             has_class_token=has_class_token,
             image=torch.arange(batch, device=x.device) if image is None else image,
-            owner=position.expand(batch, -1) if trace else None,
+            owner=None if owner is None else owner.expand(batch, -1),
             follows_positions=follows_positions,
             context=context,
             grid=grid,
@@ -163,7 +164,7 @@ class Tokens:
         Ties go to the earlier token, on every device and in every batch. Raises KeeprateError as
         `top` does.
         """
-        return self._kept(self.top(score, k)[0])
+        return self._kept(self._ranked(score, k)[:, : self.num_prefix + k].sort(dim=1).values)
 
     def top(self, score: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """Split positions by `score` (B, N): prefix and the `k` best patch tokens, then the rest.
@@ -172,18 +173,25 @@ class Tokens:
         prefix tokens are ignored, and padding comes last, whatever its scores. Raises
         KeeprateError for scores of another shape or type, for NaN, and for an impossible `k`.
         """
+        order, left = self._ranked(score, k), self.num_prefix + k
+        return order[:, :left].sort(dim=1).values, order[:, left:].sort(dim=1).values
+
+    def _ranked(self, score: Tensor, k: int) -> Tensor:
+        """Return the positions (B, N) of prefix tokens, then of patch tokens, the best first."""
         score = checks.check_scores(score, (self.x.shape[0], self.count), self.x.device)
         checks.check_amount(k, self.num_patch_tokens)
         ranked = score if self.valid is None else score.masked_fill(~self.valid, -torch.inf)
         ranked = ranked[:, self.num_prefix :]
         checks.check_numbers(self.value_checks, score, ranked)
+        # no patch token is before the prefix tokens: of equal scores the earlier comes first
+        ranked = F.pad(ranked, (self.num_prefix, 0), value=torch.inf)
         # stable, so that ties have one order on every device
-        order = ranked.argsort(dim=1, descending=True, stable=True) + self.num_prefix
-        if self.valid is not None:  # padding goes behind tokens whose own score is -inf
-            padded = (~self.valid).gather(1, order).to(torch.uint8)
-            order = order.gather(1, padded.argsort(dim=1, stable=True))
-        kept, rest = order[:, :k].sort(dim=1).values, order[:, k:].sort(dim=1).values
-        return torch.cat([self._prefix_index(), kept], dim=1), rest
+        order = ranked.argsort(dim=1, descending=True, stable=True)
+        if self.valid is None:
+            return order
+        # padding goes behind tokens whose own score is -inf
+        padded = (~self.valid).gather(1, order).to(torch.uint8)
+        return order.gather(1, padded.argsort(dim=1, stable=True))
 
     def merge(
         self, source: Tensor, into: Tensor, order: Tensor | None = None, *, average: bool = True
@@ -273,10 +281,6 @@ class Tokens:
         into = position.gather(1, source)[..., None].expand(-1, -1, x.shape[-1])
         share = take_rows(self.x, source) * part.gather(1, source)[..., None]  # (B, R, C)
         return (x * part.gather(1, order)[..., None]).scatter_add_(1, into, share)
-
-    def _prefix_index(self) -> Tensor:
-        prefix = torch.arange(self.num_prefix, device=self.x.device)
-        return prefix.expand(self.x.shape[0], -1)
 
     def _follow(self, position: Tensor) -> Tensor | None:
         """Return `owner` after tokens moved to new positions (B, N); -1 = dropped."""

@@ -84,7 +84,8 @@ class Operations(TorchDispatchMode):
         made = [each for each in tree_leaves(result) if isinstance(each, Tensor)]
         if name in _READS or _looks_up_by_mask(name, given) or _moves(given, made, kwargs or {}):
             self.waits[name] += 1
-        if made and name not in _FREE and not func.is_view:
+        on_device = any(not each.is_cpu for each in made)
+        if on_device and name not in _FREE and not func.is_view:
             self.launches[name] += 1
         return result
 

@@ -10,7 +10,7 @@ import torch
 from torch import OutOfMemoryError, Tensor, nn
 
 from .._value_checks import without_values
-from ..attention import Attention, chunks
+from ..attention import Attention, chunks, joined
 from ..backbone import Backbone
 from ..errors import KeeprateError
 from ..method import Method, Stage
@@ -195,7 +195,7 @@ def _score_fault(score: object, tokens: Tokens) -> tuple[str, str]:
     if score.device != device:
         fault = f"is on {score.device}, the tokens are on {device}."
         return fault, "Make its tensors with device=tokens.x.device."
-    if tokens.value_checks.fails(score.isnan):
+    if tokens.value_checks.has_nan(score):
         image, token = score.isnan().nonzero()[0].tolist()
         number = int(tokens.image[image])
         fault = f"is not a number (NaN) for some tokens, the first token {token} of image {number}."
@@ -228,7 +228,7 @@ def score_in_chunks(method: Method, tokens: Tokens, attention: Attention, stage:
         checked_score(method, tokens.rows(images), attention.rows(images), stage)
         for images in chunks(attention.q)
     )
-    return torch.cat(list(parts))
+    return joined(list(parts))
 
 
 def raise_explained(
