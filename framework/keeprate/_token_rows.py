@@ -22,19 +22,44 @@ def others(index: Tensor, count: int) -> Tensor:
     return stays.argsort(dim=1, descending=True, stable=True)[:, : count - index.shape[1]]
 
 
-def absorbed(x: Tensor, size: Tensor, into: Tensor) -> tuple[Tensor, Tensor]:
-    """Return x (B, N, C) and size (B, N) once each token went into the one at `into` (B, N)."""
-    total = torch.zeros_like(size).scatter_add(1, into, size)
-    # padding that went before has the size 0
-    whole = total.gather(1, into).clamp_min(torch.finfo(size.dtype).tiny)
-    share = x * (size / whole).to(x.dtype)[..., None]
-    return torch.zeros_like(x).scatter_add(1, into[..., None].expand_as(share), share), total
+def merged_places(source: Tensor, into: Tensor, order: Tensor) -> Tensor:
+    """Return the new place (B, N) of each token: in `order` (B, K), or that of what it goes `into`.
+
+    -1: it is named neither in `source` (B, R) nor in `order`, or what it goes into is not.
+    """
+    place = positions(order, order.shape[1] + source.shape[1])
+    return place.scatter(1, source, place.gather(1, into))
+
+
+def sums(x: Tensor, place: Tensor, count: int) -> Tensor:
+    """Add up the rows of x (B, N, ...) that have the same place (B, N): (B, count, ...)."""
+    batch, tokens, *rest = x.shape
+    if x.dim() == 2 or not x.is_cpu:
+        columns = place.view(*place.shape, *(1 for _ in rest)).expand_as(x)
+        return x.new_zeros(batch, count, *rest).scatter_add_(1, columns, x)
+    # whole rows are added several times faster by a CPU than one element after another
+    first = torch.arange(batch, device=x.device)[:, None] * count
+    rows = x.reshape(batch * tokens, *rest)
+    total = x.new_zeros(batch * count, *rest).index_add_(0, (place + first).flatten(), rows)
+    return total.view(batch, count, *rest)
+
+
+def means(x: Tensor, size: Tensor, total: Tensor, place: Tensor, *, padded: bool) -> Tensor:
+    """Return the means (B, K, C) of the tokens x (B, N, C) with the same place, by size (B, N).
+
+    `total` (B, K) are the sums of their sizes; some are 0 where tokens are `padded`.
+    """
+    # sizes of half precision would be inexact above 2048 (float16) or 256 (bfloat16)
+    exact = at_least_float32(x.dtype)
+    whole = total.gather(1, place).to(exact)
+    if padded:
+        whole = whole.clamp_min(torch.finfo(exact).tiny)
+    share = (size / whole).to(x.dtype)
+    return sums(x * share[..., None], place, total.shape[1])
 
 
 def take_rows(x: Tensor, index: Tensor) -> Tensor:
-    """Return rows of x (B, N, ...) at index (B, K), as (B, K, ...).
-
-    """
+    """Return rows of x (B, N, ...) at index (B, K), as (B, K, ...)."""
     if x.stride(1) == 0:  # all tokens of an image have the same row, as their sizes at first
         return x[:, : index.shape[1]]
     if x.dim() == 2:
@@ -47,3 +72,8 @@ def take_rows(x: Tensor, index: Tensor) -> Tensor:
     first = torch.arange(batch, device=x.device)[:, None] * count
     rows = x.reshape(batch * count, *rest).index_select(0, (index + first).flatten())
     return rows.view(batch, index.shape[1], *rest)
+
+
+def at_least_float32(dtype: torch.dtype) -> torch.dtype:
+    """Return the wider of `dtype` and float32: sizes, means and scores are computed in it."""
+    return torch.promote_types(dtype, torch.float32)

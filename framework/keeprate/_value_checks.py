@@ -31,6 +31,10 @@ class ValueChecks:
         """Tell whether any of `numbers` is NaN."""
         return self.fails(numbers.isnan)
 
+    def has_zero(self, sizes: Tensor) -> bool:
+        """Tell whether any of `sizes` is 0."""
+        return self.fails(lambda: sizes == 0)
+
     def any_failed(self) -> bool:
         """Tell whether a check failed of which `fails` has said nothing."""
         return False
@@ -42,6 +46,7 @@ class DeferredChecks(ValueChecks):
     def __init__(self) -> None:
         self._found: list[Tensor] = []
         self._numbers: list[Tensor] = []
+        self._sizes: list[Tensor] = []
 
     def fails(self, look: Callable[[], Tensor]) -> bool:
         """Return False, and keep what `look` returns for `any_failed`."""
@@ -56,14 +61,21 @@ class DeferredChecks(ValueChecks):
         self._numbers.append(numbers.flatten())
         return False
 
+    def has_zero(self, sizes: Tensor) -> bool:
+        """Return False, and keep `sizes` as `has_nan` does."""
+        self._sizes.append(sizes.flatten())
+        return False
+
     def any_failed(self) -> bool:
         """Tell whether a check failed since the last call; waits for the device, once."""
-        found, numbers = self._found, self._numbers
-        self._found, self._numbers = [], []
-        if any(without_values(each) for each in (*found, *numbers)):
+        found, numbers, sizes = self._found, self._numbers, self._sizes
+        self._found, self._numbers, self._sizes = [], [], []
+        if any(without_values(each) for each in (*found, *numbers, *sizes)):
             return False
         if numbers:
             found.append(torch.cat(numbers).isnan())
+        if sizes:
+            found.append(torch.cat(sizes) == 0)
         return bool(found) and bool(torch.cat(found).any())
 
 

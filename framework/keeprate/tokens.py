@@ -10,8 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from . import _position_checks as places
 from . import _token_checks as checks
-from ._token_rows import absorbed, others, positions
+from ._token_rows import at_least_float32 as at_least_float32
+from ._token_rows import means, merged_places, others, positions, sums
 from ._token_rows import take_rows as take_rows
 from ._token_state import MethodState, Reused, no_state
 from ._value_checks import AT_ONCE, ValueChecks
@@ -149,13 +151,13 @@ class Tokens:
         If images keep different numbers, `valid` (B, K) bool is False for padding, which may name
         any token. Raises KeeprateError for positions that do not exist or are named twice.
         """
-        checks.check_positions("tokens.keep: index", index, self.x.shape[0], self.x.device)
+        places.check_positions("tokens.keep: index", index, self.x.shape[0], self.x.device)
         if valid is not None and (valid.shape != index.shape or valid.dtype != torch.bool):
             raise KeeprateError(
                 f"tokens.keep: valid must be boolean and like index, {tuple(index.shape)}, not "
                 f"{valid.dtype} {tuple(valid.shape)}."
             )
-        index = checks.check_kept(self.value_checks, index, self.count, valid)
+        index = places.check_kept(self.value_checks, index, self.count, valid)
         return self._kept(index, valid)
 
     def keep_top(self, score: Tensor, k: int) -> Tokens:
@@ -204,17 +206,32 @@ class Tokens:
         positions that do not exist, a token that neither stays nor merges once, and a target that
         merges.
         """
-        merge = checks.checked_merge(self.value_checks, source, into, order, self.x)
-        return self._merged(*merge, average)
+        place, order = places.checked_merge(self.value_checks, source, into, order, self.x)
+        return self._merged(place, order.shape[1], lambda: order, average)
 
-    def _merged(self, source: Tensor, into: Tensor, order: Tensor, average: bool) -> Tokens:
-        position = positions(order, self.count)
-        position = position.scatter(1, source, position.gather(1, into))
-        size = torch.zeros_like(self.size).scatter_add(1, position, self.size)
-        stay = self._at(order, [name for name in TOKEN_FIELDS if name != "size"])
-        stay |= {"size": size[:, : order.shape[1]], "owner": self._follow(position)}
+    def merge_to(self, place: Tensor, count: int, order: Callable[[], Tensor]) -> Tokens:
+        """Merge the tokens that have the same new `place` (B, N) int64, from 0 to `count` - 1.
+
+        As `merge`, in as few operations as possible. `order` returns the positions (B, count) of
+        the tokens whose place in the model, state and padding the new ones keep; it is called only
+        where there is any of these. Raises KeeprateError for a place that does not exist, and for
+        one to which no token goes.
+        """
+        place = places.check_places(self.value_checks, place, count, self.x)
+        merged = self._merged(place, count, order, True)
+        places.check_filled(self.value_checks, merged.size, merged.valid)
+        return merged
+
+    def _merged(
+        self, place: Tensor, count: int, order: Callable[[], Tensor], average: bool
+    ) -> Tokens:
+        computed = {"size", "x"} if average else {"size"}
+        names = [name for name in TOKEN_FIELDS if name not in computed]
+        stay = self._at(order, names)
+        size = sums(self.size, place, count)
+        stay |= {"size": size, "owner": self._follow(place)}
         if average:
-            stay["x"] = self._averaged(stay["x"], source, order, position, size)
+            stay["x"] = means(self.x, self.size, size, place, padded=self.valid is not None)
         return replace(self, **stay, has_merged=True)
 
     def absorb(self, into: Tensor) -> Tokens:
@@ -223,8 +240,9 @@ class Tokens:
         For methods that merge other numbers of tokens in each image. A token that stays names
         itself. Raises KeeprateError for positions that do not exist, and for a target that merges.
         """
-        into = checks.check_absorbed(self.value_checks, into, self.x)
-        x, size = absorbed(self.x, self.size, into)
+        into = places.check_absorbed(self.value_checks, into, self.x)
+        size = sums(self.size, into, self.count)
+        x = means(self.x, self.size, size, into, padded=self.valid is not None)
         return replace(self, x=x, size=size, owner=self._follow(into), has_merged=True)
 
     def append(self, source: Tensor, x: Tensor) -> Tokens:
@@ -235,13 +253,14 @@ class Tokens:
         it `appends`. Raises KeeprateError for positions that do not exist or are named twice, no
         position at all, and other features than those of one token.
         """
-        checks.check_positions("tokens.append: source", source, self.x.shape[0], self.x.device)
-        source = checks.check_source(self.value_checks, "tokens.append", source, self.count)
-        checks.check_some("tokens.append: source", source)
+        places.check_positions("tokens.append: source", source, self.x.shape[0], self.x.device)
+        source = places.check_source(self.value_checks, "tokens.append", source, self.count)
+        places.check_some("tokens.append: source", source)
         checks.check_features("tokens.append: x", x, self.x[:, 0])
         first, rest = source[:, :1], source[:, 1:]
         order = torch.cat([others(source, self.count), first], dim=1)
-        moved = self._merged(rest, first.expand_as(rest), order, False)
+        place = merged_places(rest, first.expand_as(rest), order)
+        moved = self._merged(place.clamp_min(0), order.shape[1], lambda: order, False)
         return moved.with_x(torch.cat([moved.x[:, :-1], x[:, None]], dim=1))
 
     def _each(self, names: Iterable[str], change: Callable[[Tensor], Tensor]) -> dict[str, Any]:
@@ -256,31 +275,17 @@ class Tokens:
         return changed
 
     def _kept(self, index: Tensor, valid: Tensor | None = None) -> Tokens:
-        kept = self._at(index, TOKEN_FIELDS)
+        kept = self._at(lambda: index, TOKEN_FIELDS)
         if self.valid is not None:
             valid = kept["valid"] if valid is None else kept["valid"] & valid
         moved = index if self.owner is None else positions(index, self.count, valid)
         return replace(self, **kept | {"valid": valid, "owner": self._follow(moved)})
 
-    def _at(self, order: Tensor, names: Iterable[str]) -> dict[str, Any]:
-        """Return the fields `names` of the tokens at `order` (B, K)."""
-        taken = self._each(names, lambda tensor: take_rows(tensor, order))
+    def _at(self, order: Callable[[], Tensor], names: Iterable[str]) -> dict[str, Any]:
+        """Return the fields `names` of the tokens at `order()` (B, K), asked for only if needed."""
+        taken = self._each(names, lambda tensor: take_rows(tensor, order()))
         first = self.follows_positions and self.position is None
-        return taken | {"position": order} if first else taken
-
-    def _averaged(
-        self, x: Tensor, source: Tensor, order: Tensor, position: Tensor, size: Tensor
-    ) -> Tensor:
-        """Return the weighted means (B, K, C) of the tokens that stay, x, and those that merge.
-
-        `position` (B, N) is the new position of each token, `size` (B, N) the new sizes.
-        """
-        # sizes of half precision would be inexact above 2048 (float16) or 256 (bfloat16)
-        exact = at_least_float32(x.dtype)
-        part = (self.size.to(exact) / size.gather(1, position)).to(x.dtype)  # (B, N), of the whole
-        into = position.gather(1, source)[..., None].expand(-1, -1, x.shape[-1])
-        share = take_rows(self.x, source) * part.gather(1, source)[..., None]  # (B, R, C)
-        return (x * part.gather(1, order)[..., None]).scatter_add_(1, into, share)
+        return taken | {"position": order()} if first else taken
 
     def _follow(self, position: Tensor) -> Tensor | None:
         """Return `owner` after tokens moved to new positions (B, N); -1 = dropped."""
@@ -296,8 +301,3 @@ TOKEN_FIELDS: Final = tuple(f.name for f in fields(Tokens) if f.metadata == _PER
 
 IMAGE_FIELDS: Final = tuple(f.name for f in fields(Tokens) if f.metadata)
 """The fields of `Tokens` that have a row for each image, those of `TOKEN_FIELDS` among them."""
-
-
-def at_least_float32(dtype: torch.dtype) -> torch.dtype:
-    """Return the wider of `dtype` and float32: sizes, means and scores are computed in it."""
-    return torch.promote_types(dtype, torch.float32)
