@@ -12,6 +12,9 @@ from keeprate.tokens import at_least_float32
 MOST_ITERATIONS = 100
 """Where a tolerance alone decides, the iterations stop here at the latest."""
 
+_NEXT_TO_NOTHING = 1e-8
+"""What a head counts beside one that counts 1: its square is lost in the rounding of 1."""
+
 
 def page_rank(
     weights: Tensor,
@@ -107,45 +110,46 @@ def _normalised(signal: Tensor) -> Tensor:
     return signal / signal.sum(dim=-1, keepdim=True)
 
 
-def head_filter(signal: Tensor, patches: Tensor, v_min: float, v_max: float) -> Tensor:
-    """Return which heads count, (B, H) bool (the Variance-based Head Filter, VHF).
+def head_weights(signal: Tensor, v_min: float, v_max: float, nodes: int) -> Tensor:
+    """Return how much each head counts (B, H) (the Variance-based Head Filter, VHF).
 
-    A head of `signal` (B, H, N) passes when the variance of its scores over the patch tokens
-    `patches` (B, N) bool, rescaled to mean 1, lies in [v_min, v_max]; where no head passes, all do.
-    Source: Zero-TPrune, section 3.2.
+    A head of `signal` (B, H, n), of patch tokens, counts 1 if the variance of its scores, rescaled
+    to mean 1, lies in [v_min, v_max], and next to nothing if not: where no head passes, all count
+    alike. `nodes` of the patch tokens are in the graph; the scores of the others are 0. Source:
+    Zero-TPrune, section 3.2.
     """
-    variance = head_variance(signal, patches)
-    passes = (variance >= v_min) & (variance <= v_max)
-    return passes | ~passes.any(dim=1, keepdim=True)
+    variance = head_variance(signal)
+    # with zeros among the scores the variance is another; the bounds are moved, which costs nothing
+    share = signal.shape[-1] / nodes
+    low, high = (share * (1 + bound) - 1 for bound in (v_min, v_max))
+    return (variance == variance.clamp(low, high)) + _NEXT_TO_NOTHING
 
 
-def head_variance(signal: Tensor, patches: Tensor) -> Tensor:
-    """Return the variance (B, H) of each head's scores over `patches`, rescaled to mean 1."""
-    inside = patches[:, None].to(signal.dtype)  # (B, 1, N)
-    number = inside.sum(dim=-1, keepdim=True)
-    mean = (signal * inside).sum(dim=-1, keepdim=True) / number
-    spread = (signal / mean - 1).square() * inside
-    return spread.sum(dim=-1) / number[..., 0]
+def head_variance(signal: Tensor) -> Tensor:
+    """Return the variance (B, H) of each head's scores over patch tokens, rescaled to mean 1."""
+    variance, mean = torch.var_mean(signal, dim=-1, correction=0)
+    return variance / mean.square()
 
 
 def aggregate(signal: Tensor, heads: Tensor, how: str) -> Tensor:
-    """Return one score per token (B, N) from `signal` (B, H, N) and the `heads` (B, H) that count.
+    """Return one score per token (B, N) from `signal` (B, H, N); `heads` (B, H) count so much.
 
     `rms` is the paper's Emphasizing Informative Region (EIR), the root mean square; `mean`; `max`.
     """
-    return AGGREGATIONS[how](signal, heads[..., None].to(signal.dtype))
+    return AGGREGATIONS[how](signal * heads[..., None], heads)
 
 
-def _rms(signal: Tensor, counts: Tensor) -> Tensor:
-    return ((signal.square() * counts).sum(dim=1) / counts.sum(dim=1)).sqrt()
+def _rms(signal: Tensor, heads: Tensor) -> Tensor:
+    lengths: Tensor = torch.linalg.vector_norm(signal, dim=1)
+    return lengths / torch.linalg.vector_norm(heads, dim=1, keepdim=True)
 
 
-def _mean(signal: Tensor, counts: Tensor) -> Tensor:
-    return (signal * counts).sum(dim=1) / counts.sum(dim=1)
+def _mean(signal: Tensor, heads: Tensor) -> Tensor:
+    return signal.sum(dim=1) / heads.sum(dim=1, keepdim=True)
 
 
-def _max(signal: Tensor, counts: Tensor) -> Tensor:
-    return (signal * counts).amax(dim=1)
+def _max(signal: Tensor, heads: Tensor) -> Tensor:
+    return signal.amax(dim=1) / heads.amax(dim=1, keepdim=True)
 
 
 AGGREGATIONS = {"rms": _rms, "mean": _mean, "max": _max}

@@ -122,8 +122,7 @@ class AttentionReader:
         """Return the output (B, H, N, d); the fused kernel is faster than explicit weights."""
         if self.reweighing is None:
             return _run_fused(seen, dropout_p)
-        parts = (seen.rows(images).in_one_piece() for images in chunks(seen.q))
-        return joined([_explicit(part, dropout_p) for part in parts])
+        return joined([_explicit(seen.rows(images), dropout_p) for images in chunks(seen.q)])
 
     def _attend_in_chunks(
         self, attention: Attention, dropout_p: float, method: Method, stage: Stage
@@ -131,7 +130,7 @@ class AttentionReader:
         """Compute weights, output and scores of a few images at a time, which fit the cache."""
         outputs, scores = [], []
         for images in chunks(attention.q):
-            part = attention.rows(images).in_one_piece()
+            part = attention.rows(images)
             outputs.append(_explicit(part, dropout_p))
             scores.append(checked_score(method, self.tokens.rows(images), part, stage))
         attention.given_score = joined(scores)
@@ -191,7 +190,9 @@ def _run_kernel(attention: Attention, dropout_p: float) -> Tensor:
 
 
 def _explicit(attention: Attention, dropout_p: float) -> Tensor:
-    return _weighted(attention.all_weights(), None, attention.v, dropout_p)
+    whole = attention if attention.given_weights is not None else attention.in_one_piece()
+    attention.given_weights = whole.all_weights()
+    return _weighted(attention.given_weights, None, whole.v, dropout_p)
 
 
 def _weighted(weights: Tensor, v: Tensor | None, own: Tensor, dropout_p: float) -> Tensor:
