@@ -89,7 +89,7 @@ class Attention:
         """
         if self.q.shape != self.v.shape:
             return self
-        q, k, v = torch.stack([self.q, self.k, self.v])
+        q, k, v = torch.stack([self.q, self.k, self.v]).unbind()
         return replace(self, q=q, k=k, v=v)
 
     def rows(self, images: slice) -> Attention:
@@ -135,7 +135,7 @@ def explicit_weights(q: Tensor, k: Tensor, scale: float, mask: Tensor | None) ->
     # scaled inside the product, whose sums are wider than float16, so that all stays finite
     ignored = q.new_empty(1, 1, 1)
     flat = torch.baddbmm(ignored, q.flatten(0, 1), k.flatten(0, 1).mT, beta=0, alpha=scale)
-    logits = flat.unflatten(0, q.shape[:2])
+    logits = flat.view(*q.shape[:3], k.shape[2])
     if mask is not None and mask.dtype == torch.bool:
         logits = logits.masked_fill(~mask, -torch.inf)
     elif mask is not None:

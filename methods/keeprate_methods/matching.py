@@ -49,13 +49,12 @@ class Pairing:
         return torch.cat([prefix, self.left * 2 + _first(self.num_prefix, 0), set_b], dim=1)
 
     def place(self) -> Tensor:
-        """Return the new place (B, N) of each token in that order; a token that goes has its partner's."""
-        left, taken = self.left.shape[1], self.left.shape[1] + self.gone.shape[1]
+        """Return each token's new place in that order (B, N), its partner's if it goes."""
+        left = self.left.shape[1]
         place = torch.arange(self.count - self.gone.shape[1], device=self.left.device)
-        prefix, of_left, of_b = (
-            part.expand(len(self.left), -1)
-            for part in place.split([self.num_prefix, left, self.count - self.num_prefix - taken])
-        )
+        place = place.expand(len(self.left), -1)
+        prefix, of_left = place[:, : self.num_prefix], place[:, self.num_prefix :][:, :left]
+        of_b = place[:, self.num_prefix + left :]
         of_a = (self.partner + (self.num_prefix + left)).scatter_(1, self.left, of_left)
         first, second = (of_b, of_a) if self.num_prefix % 2 else (of_a, of_b)
         both = torch.stack([first[:, : second.shape[1]], second], dim=2).flatten(1)

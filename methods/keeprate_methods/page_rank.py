@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -131,25 +131,25 @@ def head_variance(signal: Tensor) -> Tensor:
     return variance / mean.square()
 
 
-def aggregate(signal: Tensor, heads: Tensor, how: str) -> Tensor:
+def aggregate(signal: Tensor, heads: Tensor, how: str, *, scaled: bool = True) -> Tensor:
     """Return one score per token (B, N) from `signal` (B, H, N); `heads` (B, H) count so much.
 
     `rms` is the paper's Emphasizing Informative Region (EIR), the root mean square; `mean`; `max`.
+    Not `scaled`, each image's scores are a multiple of that, which ranks alike.
     """
-    return AGGREGATIONS[how](signal * heads[..., None], heads)
+    over = AGGREGATIONS[how]
+    score = over(signal * heads[..., None])
+    return score / over(heads[..., None]) if scaled else score
 
 
-def _rms(signal: Tensor, heads: Tensor) -> Tensor:
-    lengths: Tensor = torch.linalg.vector_norm(signal, dim=1)
-    return lengths / torch.linalg.vector_norm(heads, dim=1, keepdim=True)
+def _length(values: Tensor) -> Tensor:
+    length: Tensor = torch.linalg.vector_norm(values, dim=1)
+    return length
 
 
-def _mean(signal: Tensor, heads: Tensor) -> Tensor:
-    return signal.sum(dim=1) / heads.sum(dim=1, keepdim=True)
-
-
-def _max(signal: Tensor, heads: Tensor) -> Tensor:
-    return signal.amax(dim=1) / heads.amax(dim=1, keepdim=True)
-
-
-AGGREGATIONS = {"rms": _rms, "mean": _mean, "max": _max}
+AGGREGATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "rms": _length,
+    "mean": lambda values: values.sum(dim=1),
+    "max": lambda values: values.amax(dim=1),
+}
+"""What is taken over heads, (B, H, N) -> (B, N), and divided by the same of what each counts."""

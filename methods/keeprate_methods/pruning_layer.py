@@ -41,8 +41,13 @@ class Layer:
         """Return the part (B, n) of values (B, N) that is the patch tokens'."""
         return values[:, self.tokens.num_prefix :]
 
-    def importance(self, iterations: int, tolerance: float | None = None) -> Tensor:
-        """Return the page rank of the tokens alive, heads filtered and aggregated (B, N)."""
+    def importance(
+        self, iterations: int, tolerance: float | None = None, *, scaled: bool = False
+    ) -> Tensor:
+        """Return the page rank of the tokens alive, heads filtered and aggregated (B, N).
+
+        Not `scaled`, it ranks the tokens of an image and is a multiple of it.
+        """
         signal = page_rank(
             self.attention.weights,
             iterations=iterations,
@@ -51,7 +56,8 @@ class Layer:
             renormalise=self.settings.renormalise,
             tolerance=tolerance,
         )
-        return combined(self.settings, signal, self.tokens.num_prefix, self.left)
+        prefix = self.tokens.num_prefix
+        return combined(self.settings, signal, prefix, self.left, scaled=scaled)
 
     def ranked(self, score: Tensor) -> Tensor:
         """Return the positions of the patch tokens alive, best first (B, left)."""
@@ -74,7 +80,9 @@ def emphasis_on(settings: LayerSettings, tokens: Tokens) -> str:
     return settings.emphasis if tokens.has_class_token else "none"
 
 
-def combined(settings: LayerSettings, signal: Tensor, num_prefix: int, nodes: int) -> Tensor:
+def combined(
+    settings: LayerSettings, signal: Tensor, num_prefix: int, nodes: int, *, scaled: bool = True
+) -> Tensor:
     """Return one score per token (B, N) from `signal` (B, H, N): heads filtered and aggregated.
 
     The variance of a head is that over the patch tokens, of which `nodes` are in the graph.
@@ -84,7 +92,7 @@ def combined(settings: LayerSettings, signal: Tensor, num_prefix: int, nodes: in
         heads = head_weights(patches, settings.v_min, settings.v_max, nodes)
     else:
         heads = torch.ones_like(signal[..., 0])
-    return aggregate(signal, heads, settings.heads)
+    return aggregate(signal, heads, settings.heads, scaled=scaled)
 
 
 @torch.no_grad()
@@ -93,8 +101,8 @@ def layer_score(
 ) -> Tensor:
     """Return a score (B, N) whose best `stage.keep` patch tokens are those the layer keeps.
 
-    Tokens that a later part of the layer does not rank score minus infinity, the others their
-    latest importance.
+    Tokens that the S-stage drops score minus infinity, the others a multiple of their latest
+    importance.
     """
     layer = Layer(settings, tokens, attention, stage)
     removals = settings.removals(tokens.num_patch_tokens, stage.keep)

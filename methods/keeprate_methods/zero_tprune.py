@@ -115,7 +115,8 @@ class ZeroTPrune(LayerSettings, Method):
         if self.pattern == "S":
             return None
         iterations = self.iterations_at(stage.block, stage.depth)
-        return Layer(self, tokens, attention, stage).importance(iterations, self.tolerance)
+        layer = Layer(self, tokens, attention, stage)
+        return layer.importance(iterations, self.tolerance, scaled=True)
 
     def signals(
         self, tokens: Tokens, attention: Attention, stage: Stage, iterations: Sequence[int]
