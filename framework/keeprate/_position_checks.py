@@ -183,10 +183,14 @@ def check_source(checks: ValueChecks, verb: str, source: Tensor, count: int) -> 
     return inside
 
 
-def check_some(what: str, source: Tensor) -> None:
-    """Raise KeeprateError if `source` (B, R) names no token."""
+def check_appended(checks: ValueChecks, source: Tensor, x: Tensor) -> Tensor:
+    """Return `source` (B, R); KeeprateError unless it names tokens of x, each once, and any."""
+    check_positions("tokens.append: source", source, x.shape[0], x.device)
     if source.shape[1] == 0:
-        raise KeeprateError(f"{what} names no token: what is appended holds what at least one had.")
+        raise KeeprateError(
+            "tokens.append: source names no token: what is appended holds what at least one had."
+        )
+    return check_source(checks, "tokens.append", source, x.shape[1])
 
 
 def _inside(index: Tensor, count: int) -> Tensor:

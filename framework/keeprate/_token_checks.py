@@ -49,11 +49,14 @@ def check_amount(k: int, patches: int) -> None:
         raise KeeprateError(f"tokens.top: k = {k} of {patches} patch tokens cannot be kept.")
 
 
-def check_numbers(checks: ValueChecks, score: Tensor, ranked: Tensor) -> None:
-    """Raise KeeprateError if `ranked`, the part of `score` that counts, has a NaN."""
+def check_numbers(
+    checks: ValueChecks, score: Tensor, valid: Tensor | None, num_prefix: int
+) -> None:
+    """Raise KeeprateError if the part of `score` (B, N) that is ranked has a NaN."""
     if not checks.looks or getattr(score, _CHECKED_VERSION, None) == _version(score):
         return
-    if checks.has_nan(ranked):
+    patches = (score if valid is None else score.masked_fill(~valid, 0))[:, num_prefix:]
+    if checks.has_nan(patches):
         raise KeeprateError(
             "tokens.top: score is not a number (NaN) for some tokens, which cannot be ranked."
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -56,6 +57,31 @@ def means(x: Tensor, size: Tensor, total: Tensor, place: Tensor, *, padded: bool
         whole = whole.clamp_min(torch.finfo(exact).tiny)
     share = (size / whole).to(x.dtype)
     return sums(x * share[..., None], place, total.shape[1])
+
+
+def follow(owner: Tensor | None, place: Tensor) -> Tensor | None:
+    """Return `owner` (B, P) after tokens moved to new places (B, N); below 0 = dropped."""
+    if owner is None:
+        return None
+    # what is below 0 is no index, so it is replaced here and put back below
+    moved = place.gather(1, owner.clamp(min=0))
+    return torch.where(owner < 0, owner, moved)
+
+
+def ranked(score: Tensor, valid: Tensor | None, num_prefix: int) -> Tensor:
+    """Return the positions (B, N) of prefix tokens, then of patch tokens, the best by score first.
+
+    Padding, where `valid` (B, N) is False, comes last, whatever its scores.
+    """
+    patches = (score if valid is None else score.masked_fill(~valid, -torch.inf))[:, num_prefix:]
+    # no patch token is before the prefix tokens: of equal scores the earlier comes first
+    patches = F.pad(patches, (num_prefix, 0), value=torch.inf)
+    # stable, so that ties have one order on every device
+    order = patches.argsort(dim=1, descending=True, stable=True)
+    if valid is None:
+        return order
+    # padding goes behind tokens whose own score is -inf
+    return order.gather(1, (~valid).gather(1, order).to(torch.uint8).argsort(dim=1, stable=True))
 
 
 def take_rows(x: Tensor, index: Tensor) -> Tensor:

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from . import _position_checks as places
 from . import _token_checks as checks
+from ._set_aside import in_order, set_aside
 from ._token_rows import at_least_float32 as at_least_float32
-from ._token_rows import means, merged_places, others, positions, sums
+from ._token_rows import follow, means, merged_places, others, positions, ranked, sums
 from ._token_rows import take_rows as take_rows
 from ._token_state import MethodState, Reused, no_state
 from ._value_checks import AT_ONCE, ValueChecks
@@ -33,8 +33,8 @@ class Tokens:
     the input, or -1 if it was dropped (None unless traced); `valid` (B, N) bool is False for
     padding (None if there is none: only methods with `keeps_per_image` cause it). `position` (B, N)
     int64 is each token's position in the sequence that entered the first block, for models whose
-    blocks look it up; a merged token keeps the position of the token it merged into. None: no token
-    has moved yet, or the model needs no positions.
+    blocks look it up and methods that skip; a merged token keeps the position of the token it
+    merged into. None: no token has moved yet, or nobody needs positions.
 
     `state`, each (B, ...), and `token_state`, each (B, N, ...), are tensors by name that a method
     carries from stage to stage of one forward pass: empty at first, set by `with_state` and
@@ -63,6 +63,10 @@ class Tokens:
     """What the next block attends with, from `reuse`; gone once it has."""
     value_checks: ValueChecks = field(default=AT_ONCE, repr=False)
     """When the values that the verbs check are read; a forward pass reads them at its end."""
+    sets_aside: bool = False
+    """Whether `keep` and `keep_top` set the others aside, for `bring_back`, and drop none."""
+    aside: Tokens | None = field(default=None, metadata=_PER_IMAGE)
+    """What was set aside, without prefix tokens. The `owner` of its patches is -2 - position."""
 
     @classmethod
     def of(
@@ -146,7 +150,7 @@ class Tokens:
         return replace(self, **self._each(IMAGE_FIELDS, lambda tensor: tensor[images]))
 
     def keep(self, index: Tensor, valid: Tensor | None = None) -> Tokens:
-        """Keep the tokens at `index` (B, K) int64, in that order; drop the others.
+        """Keep the tokens at `index` (B, K) int64, in that order; drop the others, or set aside.
 
         If images keep different numbers, `valid` (B, K) bool is False for padding, which may name
         any token. Raises KeeprateError for positions that do not exist or are named twice.
@@ -179,21 +183,10 @@ class Tokens:
         return order[:, :left].sort(dim=1).values, order[:, left:].sort(dim=1).values
 
     def _ranked(self, score: Tensor, k: int) -> Tensor:
-        """Return the positions (B, N) of prefix tokens, then of patch tokens, the best first."""
         score = checks.check_scores(score, (self.x.shape[0], self.count), self.x.device)
         checks.check_amount(k, self.num_patch_tokens)
-        ranked = score if self.valid is None else score.masked_fill(~self.valid, -torch.inf)
-        ranked = ranked[:, self.num_prefix :]
-        checks.check_numbers(self.value_checks, score, ranked)
-        # no patch token is before the prefix tokens: of equal scores the earlier comes first
-        ranked = F.pad(ranked, (self.num_prefix, 0), value=torch.inf)
-        # stable, so that ties have one order on every device
-        order = ranked.argsort(dim=1, descending=True, stable=True)
-        if self.valid is None:
-            return order
-        # padding goes behind tokens whose own score is -inf
-        padded = (~self.valid).gather(1, order).to(torch.uint8)
-        return order.gather(1, padded.argsort(dim=1, stable=True))
+        checks.check_numbers(self.value_checks, score, self.valid, self.num_prefix)
+        return ranked(score, self.valid, self.num_prefix)
 
     def merge(
         self, source: Tensor, into: Tensor, order: Tensor | None = None, *, average: bool = True
@@ -212,10 +205,9 @@ class Tokens:
     def merge_to(self, place: Tensor, count: int, order: Callable[[], Tensor]) -> Tokens:
         """Merge the tokens that have the same new `place` (B, N) int64, from 0 to `count` - 1.
 
-        As `merge`, in as few operations as possible. `order` returns the positions (B, count) of
-        the tokens whose place in the model, state and padding the new ones keep; it is called only
-        where there is any of these. Raises KeeprateError for a place that does not exist, and for
-        one to which no token goes.
+        As `merge`, in fewer operations. `order` returns the positions (B, count) of the tokens
+        whose `position`, state and padding the new ones keep, and is called only where there are
+        any. Raises KeeprateError for a place that does not exist or to which no token goes.
         """
         place = places.check_places(self.value_checks, place, count, self.x)
         merged = self._merged(place, count, order, True)
@@ -225,14 +217,12 @@ class Tokens:
     def _merged(
         self, place: Tensor, count: int, order: Callable[[], Tensor], average: bool
     ) -> Tokens:
-        computed = {"size", "x"} if average else {"size"}
-        names = [name for name in TOKEN_FIELDS if name not in computed]
-        stay = self._at(order, names)
-        size = sums(self.size, place, count)
-        stay |= {"size": size, "owner": self._follow(place)}
+        computed = {"size": sums(self.size, place, count), "owner": follow(self.owner, place)}
         if average:
-            stay["x"] = means(self.x, self.size, size, place, padded=self.valid is not None)
-        return replace(self, **stay, has_merged=True)
+            padded = self.valid is not None
+            computed["x"] = means(self.x, self.size, computed["size"], place, padded=padded)
+        stay = self._at(order, [name for name in TOKEN_FIELDS if name not in computed])
+        return replace(self, **stay | computed, has_merged=True)
 
     def absorb(self, into: Tensor) -> Tokens:
         """Merge each token into the one at `into` (B, N) int64, and remove none; `keep` the rest.
@@ -243,7 +233,7 @@ class Tokens:
         into = places.check_absorbed(self.value_checks, into, self.x)
         size = sums(self.size, into, self.count)
         x = means(self.x, self.size, size, into, padded=self.valid is not None)
-        return replace(self, x=x, size=size, owner=self._follow(into), has_merged=True)
+        return replace(self, x=x, size=size, owner=follow(self.owner, into), has_merged=True)
 
     def append(self, source: Tensor, x: Tensor) -> Tokens:
         """Put one token with the features `x` (B, C) behind the others, in place of `source`.
@@ -253,15 +243,24 @@ class Tokens:
         it `appends`. Raises KeeprateError for positions that do not exist or are named twice, no
         position at all, and other features than those of one token.
         """
-        places.check_positions("tokens.append: source", source, self.x.shape[0], self.x.device)
-        source = places.check_source(self.value_checks, "tokens.append", source, self.count)
-        places.check_some("tokens.append: source", source)
+        source = places.check_appended(self.value_checks, source, self.x)
         checks.check_features("tokens.append: x", x, self.x[:, 0])
         first, rest = source[:, :1], source[:, 1:]
         order = torch.cat([others(source, self.count), first], dim=1)
         place = merged_places(rest, first.expand_as(rest), order)
         moved = self._merged(place.clamp_min(0), order.shape[1], lambda: order, False)
         return moved.with_x(torch.cat([moved.x[:, :-1], x[:, None]], dim=1))
+
+    def bring_back(self) -> Tokens:
+        """Return these tokens and those that were set aside, in the order of their positions.
+
+        Each is as it was when it was set aside; tokens without any aside are returned as they are.
+        Raises KeeprateError if the ones have a `token_state` that the others lack.
+        """
+        if self.aside is None:
+            return self
+        both, order = in_order(self, self.aside, TOKEN_FIELDS)
+        return replace(both._kept(order), sets_aside=self.sets_aside)
 
     def _each(self, names: Iterable[str], change: Callable[[Tensor], Tensor]) -> dict[str, Any]:
         """Return the result of `change` for each tensor of the fields `names`, by field."""
@@ -272,28 +271,28 @@ class Tokens:
                 changed[name] = change(value)
             elif value and isinstance(value, MethodState):  # torch.compile cannot make an empty one
                 changed[name] = value.each(change)
+            elif isinstance(value, Tokens):
+                changed[name] = replace(value, **value._each(IMAGE_FIELDS, change))
         return changed
 
     def _kept(self, index: Tensor, valid: Tensor | None = None) -> Tokens:
         kept = self._at(lambda: index, TOKEN_FIELDS)
         if self.valid is not None:
             valid = kept["valid"] if valid is None else kept["valid"] & valid
-        moved = index if self.owner is None else positions(index, self.count, valid)
-        return replace(self, **kept | {"valid": valid, "owner": self._follow(moved)})
+        kept["valid"] = valid
+        if self.owner is None and not self.sets_aside:
+            return replace(self, **kept)
+        moved = positions(index, self.count, valid)
+        number = index.shape[1] if valid is None else None  # in each image
+        if self.sets_aside and number != self.count:
+            kept["aside"], moved = set_aside(self, moved, number, TOKEN_FIELDS)
+        return replace(self, **kept, owner=follow(self.owner, moved))
 
     def _at(self, order: Callable[[], Tensor], names: Iterable[str]) -> dict[str, Any]:
         """Return the fields `names` of the tokens at `order()` (B, K), asked for only if needed."""
         taken = self._each(names, lambda tensor: take_rows(tensor, order()))
-        first = self.follows_positions and self.position is None
+        first = (self.follows_positions or self.sets_aside) and self.position is None
         return taken | {"position": order()} if first else taken
-
-    def _follow(self, position: Tensor) -> Tensor | None:
-        """Return `owner` after tokens moved to new positions (B, N); -1 = dropped."""
-        if self.owner is None:
-            return None
-        # -1 is no index, so it is replaced here and put back below
-        moved = position.gather(1, self.owner.clamp(min=0))
-        return torch.where(self.owner < 0, self.owner, moved)
 
 
 TOKEN_FIELDS: Final = tuple(f.name for f in fields(Tokens) if f.metadata == _PER_TOKEN)

@@ -108,11 +108,12 @@ def test_seeds_beyond_an_int64_are_refused(seed: int) -> None:
 IN_INTERPRETER = """
 import torch
 from keeprate.reduction.random_kernel import drawn_at_once
-from keeprate.reduction.random_numbers import _by_operations
+from keeprate.reduction.random_numbers import FACTORS, STEP, _by_operations
 for first in (0, 5, 2**40, 2**63 - 1, -(2**63), -12345):
     for images, count in (([0, 1, 49_999, 1_281_166], 3), ([7], 256), ([3, 2**40], 300)):
         image = torch.tensor(images)
-        assert torch.equal(drawn_at_once(image, count, first), _by_operations(image, count, first))
+        drawn = drawn_at_once(image, count, first, STEP, FACTORS)
+        assert torch.equal(drawn, _by_operations(image, count, first))
 print("equal")
 """
 

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final, TypeAlias
 
 import torch
+from torch import nn
 
 from .._devices import device_name, device_of
 from ..backbone import Backbone, Inputs
@@ -51,18 +52,12 @@ def measure_together(
     """
     if not models:
         return []
-    device = device_of(accelerator)
-    kind, _, mode = precision.partition("-")
-    # with mixed precision the weights stay in float32, and autocast chooses for each operation
-    weights_dtype = torch.float32 if mode == "mixed" else DTYPES[kind]
     plain = models[0].plan.own
-    for model in [plain.model, *models]:
-        model.eval().to(device=device, dtype=weights_dtype)
+    device, _, mixed = placed([plain.model, *models], precision, accelerator)
     # images of the size that each sees: making them smaller is part of preparing them
     examples = {
         backbone.image_size: backbone.example(batch_size) for backbone in _backbones(models)
     }
-    mixed = torch.autocast(device.type, DTYPES[kind]) if mode == "mixed" else nullcontext()
     turns: list[tuple[Callable[[Inputs], object], Backbone]] = [(plain.plain, plain)]
     turns += [(reduced, reduced.backbone) for reduced in models]
     timers = [
@@ -76,6 +71,23 @@ def measure_together(
         _throughput(plain_seconds, seconds, device_name(device), precision, batch_size)
         for seconds in all_seconds
     ]
+
+
+def placed(
+    models: Sequence[nn.Module], precision: str, accelerator: str
+) -> tuple[torch.device, torch.dtype, AbstractContextManager[object]]:
+    """Put models where they run, in eval mode, in a precision.
+
+    Returns the device, the dtype of the weights, and the context to call them in.
+    """
+    device = device_of(accelerator)
+    kind, _, mode = precision.partition("-")
+    # with mixed precision the weights stay in float32, and autocast chooses for each operation
+    weights_dtype = torch.float32 if mode == "mixed" else DTYPES[kind]
+    for model in models:
+        model.eval().to(device=device, dtype=weights_dtype)
+    mixed = torch.autocast(device.type, DTYPES[kind]) if mode == "mixed" else nullcontext()
+    return device, weights_dtype, mixed
 
 
 def _backbones(models: Sequence[ReducedModel]) -> list[Backbone]:

@@ -7,37 +7,46 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .random_numbers import FIRST_FACTOR, SECOND_FACTOR, STEP
-
-_STEP = tl.constexpr(STEP)
-_FIRST = tl.constexpr(FIRST_FACTOR)
-_SECOND = tl.constexpr(SECOND_FACTOR)
 _BLOCK = 256
 
 
-def drawn_at_once(image: Tensor, count: int, first: int) -> Tensor:
-    """Return what `uniform` returns (B, count), for `image` (B,) and the mixed seed `first`."""
+def drawn_at_once(
+    image: Tensor, count: int, first: int, step: int, factors: tuple[int, int]
+) -> Tensor:
+    """Return what `uniform` returns (B, count), for `image` (B,) and the mixed seed `first`.
+
+    `step` and `factors` are the constants of SplitMix64, as numbers from 0 to 2^64 - 1.
+    """
     numbers = torch.empty(len(image), count, dtype=torch.float32, device=image.device)
     if numbers.numel():
         grid = (len(image), triton.cdiv(count, _BLOCK))
-        _draw[grid](image.contiguous(), numbers, first, count, BLOCK=_BLOCK)
+        _draw[grid](image.contiguous(), numbers, first, count, _BLOCK, step, *factors)
     return numbers
 
 
-@triton.jit(do_not_specialize=["first", "count"])  # type: ignore[untyped-decorator]
-def _draw(image, numbers, first, count, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
+@triton.jit(do_not_specialize=["first", "count"])
+def _draw(
+    image,
+    numbers,
+    first,
+    count,
+    BLOCK: tl.constexpr,
+    STEP: tl.constexpr,
+    FACTOR: tl.constexpr,
+    OTHER: tl.constexpr,
+):
     row = tl.program_id(0)
     column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    step = tl.full((), _STEP, tl.uint64)
-    state = _mix(tl.load(image + row).to(tl.uint64) * step + first.to(tl.uint64))
-    state = _mix(state + column.to(tl.uint64) * step)
+    step = tl.full((), STEP, tl.uint64)
+    state = tl.load(image + row).to(tl.uint64) * step + first.to(tl.uint64)
+    state = _mix(state, FACTOR, OTHER) + column.to(tl.uint64) * step
     # 24 bits, which float32 holds exactly
-    number = (state >> 40).to(tl.float32) / 16777216.0
+    number = (_mix(state, FACTOR, OTHER) >> 40).to(tl.float32) / 16777216.0
     tl.store(numbers + row.to(tl.int64) * count + column, number, mask=column < count)
 
 
-@triton.jit  # type: ignore[untyped-decorator]
-def _mix(state):  # type: ignore[no-untyped-def]
-    state = (state ^ (state >> 30)) * tl.full((), _FIRST, tl.uint64)
-    state = (state ^ (state >> 27)) * tl.full((), _SECOND, tl.uint64)
+@triton.jit
+def _mix(state, FACTOR: tl.constexpr, OTHER: tl.constexpr):
+    state = (state ^ (state >> 30)) * tl.full((), FACTOR, tl.uint64)
+    state = (state ^ (state >> 27)) * tl.full((), OTHER, tl.uint64)
     return state ^ (state >> 31)

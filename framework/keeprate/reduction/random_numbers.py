@@ -12,8 +12,7 @@ from torch import Tensor
 from ..errors import KeeprateError
 
 # SplitMix64's multipliers, and its increment, 2^64 divided by the golden ratio
-FIRST_FACTOR: Final = 0xBF58476D1CE4E5B9
-SECOND_FACTOR: Final = 0x94D049BB133111EB
+FACTORS: Final = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 STEP: Final = 0x9E3779B97F4A7C15
 _WORD: Final = 2**64
 
@@ -31,7 +30,8 @@ def uniform(image: Tensor, count: int, *, seed: int, stream: int = 0) -> Tensor:
     first = _signed(_mixed_number((seed * STEP + stream) % _WORD))
     if torch.compiler.is_exporting():  # a program that runs without keeprate
         return _by_operations(image, count, first)
-    return _drawn(image, count, first)
+    drawn: Tensor = _drawn(image, count, first)
+    return drawn
 
 
 @torch.library.custom_op("keeprate::uniform", mutates_args=())
@@ -41,7 +41,7 @@ def _drawn(image: Tensor, count: int, first: int) -> Tensor:
         from .random_kernel import drawn_at_once
 
         with suppress(Exception), torch.cuda.device(image.device):  # as of a missing compiler
-            return drawn_at_once(image, count, first)
+            return drawn_at_once(image, count, first, STEP, FACTORS)
     return _by_operations(image, count, first)
 
 
@@ -66,8 +66,8 @@ def _mix(state: Tensor) -> Tensor:
 
 
 def _but_last_shift(state: Tensor) -> Tensor:
-    state = (state ^ _shift_right(state, 30)) * _signed(FIRST_FACTOR)
-    return (state ^ _shift_right(state, 27)) * _signed(SECOND_FACTOR)
+    state = (state ^ _shift_right(state, 30)) * _signed(FACTORS[0])
+    return (state ^ _shift_right(state, 27)) * _signed(FACTORS[1])
 
 
 def _shift_right(state: Tensor, bits: int) -> Tensor:
@@ -77,8 +77,8 @@ def _shift_right(state: Tensor, bits: int) -> Tensor:
 
 def _mixed_number(state: int) -> int:
     """Return what `_mix` makes of one number from 0 to 2^64 - 1."""
-    state = (state ^ state >> 30) * FIRST_FACTOR % _WORD
-    state = (state ^ state >> 27) * SECOND_FACTOR % _WORD
+    state = (state ^ state >> 30) * FACTORS[0] % _WORD
+    state = (state ^ state >> 27) * FACTORS[1] % _WORD
     return state ^ state >> 31
 
 
