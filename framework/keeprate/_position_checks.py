@@ -43,18 +43,25 @@ def check_positions(what: str, index: object, batch: int, device: torch.device) 
     check_device(what, index, device)
 
 
-def check_kept(checks: ValueChecks, index: Tensor, count: int, counted: Tensor | None) -> Tensor:
-    """Return `index` (B, K); KeeprateError unless it names tokens of `count`, each at most once.
+def check_kept(checks: ValueChecks, index: Tensor, valid: Tensor | None, x: Tensor) -> Tensor:
+    """Return `index` (B, K); KeeprateError unless it names tokens of x, each at most once.
 
-    Where `counted` (B, K) is False the same token may be named again.
+    Where `valid` (B, K) is False the same token may be named again.
     """
+    batch, count = x.shape[:2]
+    check_positions("tokens.keep: index", index, batch, x.device)
+    if valid is not None and (valid.shape != index.shape or valid.dtype != torch.bool):
+        raise KeeprateError(
+            f"tokens.keep: valid must be boolean and like index, {tuple(index.shape)}, not "
+            f"{valid.dtype} {tuple(valid.shape)}."
+        )
     if not checks.looks or not index.numel():
         return index
     inside = _inside(index, count)
-    named = _places(inside, count, counted)
+    named = _places(inside, count, valid)
     if any([checks.fails(lambda: inside != index), checks.fails(lambda: _named_twice(named))]):
         _refuse_outside("tokens.keep: index", index, count)
-        image, position = _find_first(_times(inside, count, counted) > 1)
+        image, position = _find_first(_times(inside, count, valid) > 1)
         raise KeeprateError(
             f"tokens.keep: index names position {position} of image {image} more than once: a "
             "token can be kept once. Where that is padding, say so: keep(index, valid=...)."

@@ -17,7 +17,6 @@ from ._token_rows import follow, means, merged_places, others, positions, ranked
 from ._token_rows import take_rows as take_rows
 from ._token_state import MethodState, Reused, no_state
 from ._value_checks import AT_ONCE, ValueChecks
-from .errors import KeeprateError
 
 _PER_IMAGE: Final = {"rows": "images"}
 _PER_TOKEN: Final = {"rows": "tokens"}
@@ -83,14 +82,14 @@ class Tokens:
     ) -> Tokens:
         """Wrap fresh embeddings `x` (B, N, C): every token stands for one patch."""
         batch, count = x.shape[:2]
-        owner = torch.arange(num_prefix, count, device=x.device) if trace else None
+        position = torch.arange(num_prefix, count, device=x.device) if trace else None
         return cls(
             x=x,
             size=x.new_ones(1, 1, dtype=at_least_float32(x.dtype)).expand(batch, count),
             num_prefix=num_prefix,
             has_class_token=has_class_token,
             image=torch.arange(batch, device=x.device) if image is None else image,
-            owner=None if owner is None else owner.expand(batch, -1),
+            owner=None if position is None else position.expand(batch, -1),
             follows_positions=follows_positions,
             context=context,
             grid=grid,
@@ -155,14 +154,7 @@ class Tokens:
         If images keep different numbers, `valid` (B, K) bool is False for padding, which may name
         any token. Raises KeeprateError for positions that do not exist or are named twice.
         """
-        places.check_positions("tokens.keep: index", index, self.x.shape[0], self.x.device)
-        if valid is not None and (valid.shape != index.shape or valid.dtype != torch.bool):
-            raise KeeprateError(
-                f"tokens.keep: valid must be boolean and like index, {tuple(index.shape)}, not "
-                f"{valid.dtype} {tuple(valid.shape)}."
-            )
-        index = places.check_kept(self.value_checks, index, self.count, valid)
-        return self._kept(index, valid)
+        return self._kept(places.check_kept(self.value_checks, index, valid, self.x), valid)
 
     def keep_top(self, score: Tensor, k: int) -> Tokens:
         """Keep prefix tokens and the `k` patch tokens of highest `score` (B, N), in their order.
@@ -210,17 +202,17 @@ class Tokens:
         any. Raises KeeprateError for a place that does not exist or to which no token goes.
         """
         place = places.check_places(self.value_checks, place, count, self.x)
-        merged = self._merged(place, count, order, True)
+        merged = self._merged(place, count, order)
         places.check_filled(self.value_checks, merged.size, merged.valid)
         return merged
 
     def _merged(
-        self, place: Tensor, count: int, order: Callable[[], Tensor], average: bool
+        self, place: Tensor, count: int, order: Callable[[], Tensor], average: bool = True
     ) -> Tokens:
-        computed = {"size": sums(self.size, place, count), "owner": follow(self.owner, place)}
+        size, padded = sums(self.size, place, count), self.valid is not None
+        computed = {"size": size, "owner": follow(self.owner, place)}
         if average:
-            padded = self.valid is not None
-            computed["x"] = means(self.x, self.size, computed["size"], place, padded=padded)
+            computed["x"] = means(self.x, self.size, size, place, padded=padded)
         stay = self._at(order, [name for name in TOKEN_FIELDS if name not in computed])
         return replace(self, **stay | computed, has_merged=True)
 

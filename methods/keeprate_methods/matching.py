@@ -43,7 +43,7 @@ class Pairing:
         """Return what stays (B, N - r): prefix tokens, what is left of set A, set B."""
         position = torch.arange(self.count, device=self.left.device)
         prefix, set_b = (
-            part.expand(len(self.left), -1)
+            part.expand(self.left.shape[0], -1)
             for part in (position[: self.num_prefix], position[_first(self.num_prefix, 1) :: 2])
         )
         return torch.cat([prefix, self.left * 2 + _first(self.num_prefix, 0), set_b], dim=1)
@@ -52,7 +52,7 @@ class Pairing:
         """Return each token's new place in that order (B, N), its partner's if it goes."""
         left = self.left.shape[1]
         place = torch.arange(self.count - self.gone.shape[1], device=self.left.device)
-        place = place.expand(len(self.left), -1)
+        place = place.expand(self.left.shape[0], -1)
         prefix, of_left = place[:, : self.num_prefix], place[:, self.num_prefix :][:, :left]
         of_b = place[:, self.num_prefix + left :]
         of_a = (self.partner + (self.num_prefix + left)).scatter_(1, self.left, of_left)

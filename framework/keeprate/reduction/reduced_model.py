@@ -87,6 +87,8 @@ class ReducedModel(DescribedModel):
             refuse_torchscript("torch.jit.trace, and torch.onnx.export with dynamo=False,")
         refuse_to_export(self.method)
         checks = checks_of_pass(wanted=self.check_values)
+        if not checks.looks:
+            return self.compute(inputs, index, checks)
         try:
             logits = self.compute(inputs, index, checks)
         except Exception:
