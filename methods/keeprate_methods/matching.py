@@ -79,8 +79,9 @@ def bipartite_pairs(metric: Tensor, num_prefix: int, removed: int) -> Pairing:
     tokens neither merge nor are merged into. Source: ToMe, section 3.2.
     """
     metric = F.normalize(metric, dim=-1)
-    set_a, set_b = (metric[:, _first(num_prefix, parity) :: 2] for parity in (0, 1))
-    best, partner = (set_a @ set_b.transpose(1, 2)).max(dim=2)  # (B, a)
+    similarity = metric[:, ::2] @ metric[:, 1::2].transpose(1, 2)
+    of_patches = similarity[:, (num_prefix + 1) // 2 :, num_prefix // 2 :]
+    best, partner = of_patches.max(dim=2)  # (B, a)
     ranked = best.argsort(dim=1, descending=True, stable=True)
     left = ranked[:, removed:].sort(dim=1).values
     return Pairing(left, ranked[:, :removed], partner, num_prefix, metric.shape[1])

@@ -184,6 +184,8 @@ def head_weights(signal: Tensor, v_min: float, v_max: float, nodes: int) -> Tens
 
 def head_variance(signal: Tensor) -> Tensor:
     """Return the variance (B, H) of each head's scores over patch tokens, rescaled to mean 1."""
+    if not signal.shape[0]:  # of nothing there is no variance, and torch would warn
+        return signal[..., 0]
     variance, mean = torch.var_mean(signal, dim=-1, correction=0)
     return variance / mean.square()
 
