@@ -237,7 +237,7 @@ def _error(speed: Speed, *ratios: str) -> list[str]:
     """Return the cells of a row: figures, or the error in the first of them."""
     if speed.error is not None:
         kind, message = type(speed.error).__name__, " ".join(str(speed.error).split())
-        return [f"{kind}: {message}"[:160].replace("|", "/"), *[""] * 8]
+        return [f"{kind}: {message}"[:100].replace("|", "/"), *[""] * 8]
     cells = [f"{speed.macs / 1e9:.3f}", f"{speed.images_per_second:.1f}", *ratios]
     if speed.batch_size == 1:
         cells += [f"{speed.milliseconds(share):.3f}" for share in (0.5, 0.95)]
