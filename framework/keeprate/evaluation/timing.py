@@ -157,7 +157,8 @@ def in_turns(
         seconds = dict.fromkeys(turns, 0.0)
         for place, turn in enumerate(reversed(turns) if number % 2 else turns):
             over = number + place / len(timers)
-            in_time = min((clock() - started) / rounds.seconds, over / (rounds.least + 1), 1.0)
+            in_time = (clock() - started) / rounds.seconds if rounds.seconds else 1.0
+            in_time = min(in_time, over / (rounds.least + 1), 1.0)
             if not watch(turn, min(max(in_time, over / (rounds.most + 1)), 1.0)):
                 return counted
             seconds[turn] = timers[turn]()

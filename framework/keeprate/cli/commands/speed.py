@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -195,9 +196,8 @@ def _models(asked: SpeedOptions) -> dict[str, ReducedModel]:
 
 @contextmanager
 def _progress(label: str) -> Iterator[Watcher]:
-    """Show how much of a measurement is done, on a terminal alone; give what is to be told."""
-    err = click.get_text_stream("stderr")
-    with click.progressbar(length=1000, label=label, file=err) as bar:
+    """Show how much of a measurement is done on stderr, and give what is to be told of it."""
+    with click.progressbar(length=1000, label=label, file=sys.stderr) as bar:
 
         def watch(turn: int, share: float) -> bool:
             bar.update(max(0, int(1000 * share) - bar.pos))
