@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from keeprate.backbones.loading import load
 from keeprate.cli import keeprate
 from keeprate.cli.commands.speed import shares_table, table, title
-from keeprate.evaluation.speed import Speed, SpeedUp
+from keeprate.evaluation.speed import ModelSpeed, SpeedUp
 from keeprate.evaluation.speed_profile import TimeShares
 from keeprate.evaluation.timing import Treatment
 
@@ -83,11 +83,11 @@ def test_a_table_for_each_size_of_batch_and_every_round_in_the_file(tmp_path: Pa
 
 
 def test_a_table_shows_what_is_known_and_errors_in_place_of_figures() -> None:
-    unpruned = Speed((2.0,) * 6, 8, 4e9, peak_bytes=2**30)
-    reduced = Speed((1.25,) * 6, 8, 2e9, peak_bytes=2**29)
-    broken = Speed((0.0,) * 6, 8, 0, error=ValueError("no\nsuch | place"))
+    unpruned = ModelSpeed((2.0,) * 6, 8, 4e9, peak_bytes=2**30)
+    reduced = ModelSpeed((1.25,) * 6, 8, 2e9, peak_bytes=2**29)
+    broken = ModelSpeed((0.0,) * 6, 8, 0, error=ValueError("no\nsuch | place"))
     found = {
-        "fast": SpeedUp(reduced, unpruned, Speed((1.0,) * 6, 8, 2e9)),
+        "fast": SpeedUp(reduced, unpruned, ModelSpeed((1.0,) * 6, 8, 2e9)),
         "broken": SpeedUp(broken, unpruned),
     }
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table(found)]

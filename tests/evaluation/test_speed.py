@@ -13,7 +13,7 @@ from broken_methods import KeyNorm
 from keeprate import Attention, Method, Stage, Tokens
 from keeprate.backbone import Backbone
 from keeprate.backbones.lookup import adapt
-from keeprate.evaluation.speed import Speed, SpeedUp, measure_speed, reduced_by
+from keeprate.evaluation.speed import ModelSpeed, SpeedUp, measure_speed, reduced_by
 from keeprate.evaluation.speed_profile import time_shares
 from keeprate.evaluation.timing import Contender, Rounds, Treatment, fill_turns, in_turns
 from keeprate.plugins.registry import load, registry
@@ -170,9 +170,9 @@ def test_all_models_are_compiled_or_none(
 
 
 def test_the_figures_are_worked_out_from_pairs_of_rounds() -> None:
-    unpruned = Speed((2.0,) * 8, 4, macs=4e9)
-    reduced = Speed((1.0, 1.0, 1.0, 1.25, 1.25, 1.6, 1.6, 2.0), 4, macs=2e9)
-    floor = Speed((1.0,) * 8, 4, macs=2e9)
+    unpruned = ModelSpeed((2.0,) * 8, 4, macs=4e9)
+    reduced = ModelSpeed((1.0, 1.0, 1.0, 1.25, 1.25, 1.6, 1.6, 2.0), 4, macs=2e9)
+    floor = ModelSpeed((1.0,) * 8, 4, macs=2e9)
     found = SpeedUp(reduced, unpruned, floor)
     assert (found.ratio, found.promised, found.fraction) == (1.6, 2, 0.8)
     # the smallest and the largest of eight: the sign test's at 95 %

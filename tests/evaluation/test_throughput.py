@@ -1,4 +1,4 @@
-"""Speed is measured in turns, within a time, for all runs of a pass together."""
+"""ModelSpeed is measured in turns, within a time, for all runs of a pass together."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from keeprate.evaluation import comparison_runner
 from keeprate.evaluation.events import Event, Note, SpeedAdvanced
-from keeprate.evaluation.speed import Speed, SpeedUp
+from keeprate.evaluation.speed import ModelSpeed, SpeedUp
 from keeprate.evaluation.throughput import _throughput
 from keeprate.evaluation.timing import Rounds, Treatment, in_turns
 from keeprate.results.records import Throughput
@@ -77,7 +77,9 @@ def test_what_was_timed_before_it_is_ended_counts_by_whole_rounds() -> None:
 
 
 def test_the_speed_up_is_the_median_of_the_ratios_of_rounds() -> None:
-    unpruned, reduced = (Speed(seconds, 16, 1e9) for seconds in ((2.0, 2.0, 8.0), (1.0, 0.5, 8.0)))
+    unpruned, reduced = (
+        ModelSpeed(seconds, 16, 1e9) for seconds in ((2.0, 2.0, 8.0), (1.0, 0.5, 8.0))
+    )
     found = _throughput(SpeedUp(reduced, unpruned), Treatment("32-true", "cpu", 16))
     assert (found.ratio, found.ratios, found.rounds) == (2, (2, 4, 1), 3)
     assert (found.images_per_second, found.unpruned_images_per_second) == (16, 8)

@@ -20,7 +20,7 @@ from .timing import Contender, Rounds, Treatment, Watcher, fill_turns, in_turns
 
 
 @dataclass(frozen=True)
-class Speed:
+class ModelSpeed:
     """How fast one model runs: the `seconds` of a batch in every round.
 
     `macs` are the mean multiply-accumulates per image of that batch, overhead included.
@@ -53,9 +53,9 @@ class SpeedUp:
     such model.
     """
 
-    reduced: Speed
-    unpruned: Speed
-    floor: Speed | None = None
+    reduced: ModelSpeed
+    unpruned: ModelSpeed
+    floor: ModelSpeed | None = None
 
     @property
     def error(self) -> Exception | None:
@@ -123,11 +123,11 @@ class _Lane:
             self.error = error
             return 0.0
 
-    def speed(self, batch_size: int) -> Speed:
+    def speed(self, batch_size: int) -> ModelSpeed:
         """Return what the rounds found."""
         peak = None if self.contender is None else self.contender.peak_bytes
         macs = self.macs() if self.error is None else 0.0
-        return Speed(self.counted, batch_size, macs, peak, self.error)
+        return ModelSpeed(self.counted, batch_size, macs, peak, self.error)
 
 
 def measure_speed(
@@ -198,7 +198,7 @@ def _floors(
     return found
 
 
-def _ratios(unpruned: Speed, other: Speed) -> tuple[float, ...]:
+def _ratios(unpruned: ModelSpeed, other: ModelSpeed) -> tuple[float, ...]:
     return tuple(a / b for a, b in zip(unpruned.seconds, other.seconds, strict=True))
 
 

@@ -18,7 +18,7 @@ from ..image_options import Numbers
 from ..options import ImageSize, plugin_options
 
 if TYPE_CHECKING:
-    from ...evaluation.speed import Speed, SpeedUp
+    from ...evaluation.speed import ModelSpeed, SpeedUp
     from ...evaluation.speed_profile import TimeShares
     from ...evaluation.timing import Treatment, Watcher
     from ...reduction.reduced_model import ReducedModel
@@ -233,7 +233,7 @@ def table(found: Mapping[str, SpeedUp]) -> list[str]:
     return aligned([headings, *(row[: len(headings)] for row in rows)])
 
 
-def _error(speed: Speed, *ratios: str) -> list[str]:
+def _error(speed: ModelSpeed, *ratios: str) -> list[str]:
     """Return the cells of a row: figures, or the error in the first of them."""
     if speed.error is not None:
         kind, message = type(speed.error).__name__, " ".join(str(speed.error).split())
@@ -304,5 +304,5 @@ def record(found: Mapping[str, SpeedUp], treatment: Treatment) -> dict[str, obje
     }
 
 
-def _speed_record(speed: Speed) -> dict[str, object]:
+def _speed_record(speed: ModelSpeed) -> dict[str, object]:
     return {**asdict(speed), "error": None if speed.error is None else str(speed.error)}
