@@ -1,4 +1,4 @@
-"""ModelSpeed is measured in turns, within a time, for all runs of a pass together."""
+"""Speed is measured in turns, within a time, for all runs of a pass together."""
 
 from __future__ import annotations
 

@@ -147,7 +147,7 @@ def measure_speed(
     own = next(iter(models.values())).plan.own
     inputs = _inputs([own, *(model.backbone for model in models.values())], treatment)
     plain = _Lane(own, own.plain, partial(_plain_macs, own, inputs[own.image_size]))
-    reduced = {name: _lane_of(model) for name, model in models.items()}
+    reduced = {name: _lane_of(model, inputs) for name, model in models.items()}
     beside = _floors(models, inputs) if floors else {}
     lanes = [plain, *reduced.values(), *dict.fromkeys(beside.values())]
     for turn, lane in enumerate(lanes):
@@ -174,9 +174,15 @@ def _inputs(backbones: Sequence[Backbone], treatment: Treatment) -> dict[tuple[i
     return {backbone.image_size: backbone.example(treatment.batch_size) for backbone in backbones}
 
 
-def _lane_of(model: ReducedModel) -> _Lane:
-    # as many tokens as images have left, which some methods decide only then
-    return _Lane(model.backbone, model, lambda: float(model.macs_per_image.total.double().mean()))
+def _lane_of(model: ReducedModel, inputs: Mapping[tuple[int, int], Inputs]) -> _Lane:
+    size = model.backbone.input_size(inputs[model.backbone.image_size])
+    return _Lane(model.backbone, model, partial(_macs, model, size))
+
+
+def _macs(model: ReducedModel, image_size: tuple[int, int]) -> float:
+    if model.method.keeps_per_image:  # known once images have run
+        return float(model.macs_per_image.total.double().mean())
+    return float(model.costs(image_size).total)
 
 
 def _plain_macs(backbone: Backbone, inputs: Inputs) -> float:
@@ -194,7 +200,7 @@ def _floors(
         floor = floor_of(model, size)
         if floor is not None:
             stages = (floor.backbone.image_size, floor.method.place, floor.plan.stages(size))
-            found[name] = lanes.setdefault(stages, _lane_of(floor))
+            found[name] = lanes.setdefault(stages, _lane_of(floor, inputs))
     return found
 
 

@@ -102,7 +102,7 @@ def _seconds(events: list[FunctionEvent], on_gpu: bool) -> tuple[float, dict[str
     total, own = 0.0, {_SCORING: 0.0, _REDUCING: 0.0}
     for event in events:
         # a GPU has a line of its own with the same labels
-        if event.device_type != torch.autograd.DeviceType.CPU:
+        if event.device_type.name != "CPU":
             continue
         if event.name == _PASS:
             total += spent(event)

@@ -111,7 +111,7 @@ class Contender:
     def _captured(self, call: Callable[[], object]) -> Callable[[], object]:
         """Return what replays the kernels that a call launches, without launching them singly."""
         with torch.inference_mode(), self._autocast:
-            aside = torch.cuda.Stream(self.device)
+            aside = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
             aside.wait_stream(torch.cuda.current_stream(self.device))
             with torch.cuda.stream(aside):
                 call()
@@ -127,8 +127,8 @@ def fill_turns(contenders: Sequence[Contender], batch_size: int) -> None:
 
     Single images are timed one by one: their time is a latency.
     """
-    first = contenders[0]
-    if first.device.type == "cuda" and batch_size > 1:
+    first = next(iter(contenders), None)
+    if first is not None and first.device.type == "cuda" and batch_size > 1:
         first.seconds()
         repeats = max(1, ceil(_TURN_SECONDS / first.seconds()))
         for contender in contenders:
@@ -177,7 +177,10 @@ def in_turns(
 def _clocked(call: Callable[[], object], device: torch.device, repeats: int) -> float:
     """Return the mean seconds of `repeats` calls in a row, the device's work included."""
     if device.type == "cuda":
-        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start, end = (
+            torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+            for _ in range(2)
+        )
         start.record()
         for _ in range(repeats):
             call()
