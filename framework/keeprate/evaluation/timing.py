@@ -99,7 +99,8 @@ class Contender:
         # every model of a measurement is one more version of the same functions
         limits = {"recompile_limit": 4096, "accumulated_recompile_limit": 65536}
         with config.patch(**limits, fail_on_recompile_limit_hit=True):
-            self.seconds()
+            for _ in range(3):  # what a first call leaves behind may compile once more
+                self.seconds()
 
     def _peak(self) -> int:
         self.seconds()  # kernels are chosen and workspaces allocated in the first call
