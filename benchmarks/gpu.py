@@ -116,19 +116,18 @@ def parts(bench: Bench) -> Iterator[Part]:
     yield speed_part(bench, small, every, 256, seconds=12)
     yield "Page rank", 10, partial(page_ranks, bench)
     yield speed_part(bench, small, every, 1, seconds=6)
-    if bench.on_gpu:
-        yield speed_part(bench, small, some, 256, graphed=True)
-        yield speed_part(bench, small, some, 1, graphed=True)
     yield "The loop", 40, partial(loop, bench)
     yield speed_part(bench, base, some, 256)
     yield speed_part(bench, large, some, 64)
     yield speed_part(bench, small, some, 256, precision="32-true")
     yield "Shares of time", 15, partial(shares, bench)
+    yield speed_part(bench, small, every, 64, seconds=8)
     if bench.on_gpu:
+        for batch_size in (256, 1):
+            yield speed_part(bench, small, some, batch_size, graphed=True)
         for method in some[:3]:
             yield speed_part(bench, small, [method], 256, compiled=True)
-    for batch_size in (64, 16):
-        yield speed_part(bench, small, every, batch_size, seconds=8)
+    yield speed_part(bench, small, every, 16, seconds=8)
     for batch_size in (64, 16, 1):
         yield speed_part(bench, base, some, batch_size)
         yield speed_part(bench, large, some, batch_size)

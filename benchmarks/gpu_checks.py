@@ -40,6 +40,7 @@ def sharp(bench: Bench, dtype: torch.dtype, device: torch.device) -> Backbone:
 
 def correctness(bench: Bench, name: str) -> None:
     """Compare every method on the device with itself on the CPU in float64."""
+    torch.backends.cudnn.allow_tf32 = False  # float32 is to be float32
     exact = sharp(bench, torch.float64, torch.device("cpu"))
     images = exact.example(8 if bench.on_gpu else 2)
     others = {
@@ -109,7 +110,8 @@ def waits(bench: Bench, name: str) -> None:
     """Count the operators, kernels and waits of one forward pass of every method."""
     backbone = bench.backbone("deit_small_patch16_224")
     models = bench.models(backbone, bench.budget(3.05), bench.methods)
-    backbone.model.to(device=bench.device, dtype=torch.bfloat16)
+    for each in (backbone, *(model.backbone for model in models.values())):
+        each.model.to(device=bench.device, dtype=torch.bfloat16)
     inputs = backbone.example(64 if bench.on_gpu else 2)
     headings = ["method", "operators", "kernels launched", "waits by operator", "waits told", "at"]
     runs: dict[str, Callable[[Any], object]] = {"unpruned": backbone.plain, **models}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -87,12 +88,12 @@ def loop(bench: Bench, name: str) -> None:
     sink = RowSink(lambda rows: None, lambda run, error: print(f"- {run}: {error.error}"), print)
     passes.PassLoop, TimedLoop.inside = TimedLoop, 0.0  # type: ignore[misc]
     began = time.perf_counter()
-    activities = [ProfilerActivity.CUDA] if bench.on_gpu else [ProfilerActivity.CPU]
+    watched = profile(activities=[ProfilerActivity.CUDA]) if bench.on_gpu else nullcontext()
     work = Pass(models, samples, range(data.images), unpruned="full")
-    with profile(activities=activities) as seen:
+    with watched as seen:
         passes.run_pass(work, options, sink)
     seconds = time.perf_counter() - began
-    busy = covered(seen.events() or []) if bench.on_gpu else None
+    busy = None if seen is None else covered(seen.events() or [])
     cells = [str(len(models)), str(data.images), f"{seconds:.2f}"]
     cells += [f"{data.images / seconds:.0f}", f"{TimedLoop.inside / seconds:.1%}"]
     cells.append("" if busy is None else f"{busy / seconds:.1%}")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import ceil
+from traceback import clear_frames
 
 from ..analysis.statistics.medians import median_interval
 from ..backbone import Backbone, Inputs
@@ -111,7 +112,7 @@ class _Lane:
         try:
             self.contender = Contender(self.run, inputs, treatment)
         except Exception as error:
-            self.error = error
+            self._fail(error)
 
     def seconds(self) -> float:
         """Return the seconds of a batch, 0 for a model that failed."""
@@ -120,8 +121,13 @@ class _Lane:
         try:
             return self.contender.seconds()
         except Exception as error:
-            self.error = error
+            self._fail(error)
             return 0.0
+
+    def _fail(self, error: Exception) -> None:
+        self.error = error
+        # what it holds on to may be the memory that was lacking
+        clear_frames(error.__traceback__)
 
     def speed(self, batch_size: int) -> ModelSpeed:
         """Return what the rounds found."""

@@ -305,4 +305,4 @@ def record(found: Mapping[str, SpeedUp], treatment: Treatment) -> dict[str, obje
 
 
 def _speed_record(speed: ModelSpeed) -> dict[str, object]:
-    return {**asdict(speed), "error": None if speed.error is None else str(speed.error)}
+    return {**vars(speed), "error": None if speed.error is None else str(speed.error)}
