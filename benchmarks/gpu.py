@@ -27,7 +27,7 @@ from gpu_checks import correctness, waits
 from gpu_loop import loop
 
 from keeprate._devices import device_name
-from keeprate.cli.commands.speed import record, shares_table, table, title
+from keeprate.cli.speed_tables import record, shares_table, table, title
 from keeprate.evaluation.speed import measure_speed
 from keeprate.evaluation.speed_profile import time_shares
 from keeprate.evaluation.timing import Contender, Rounds, Treatment, fill_turns, in_turns

@@ -16,7 +16,7 @@ import torch
 
 from keeprate.backbone import Backbone
 from keeprate.backbones.lookup import adapt
-from keeprate.cli.commands.speed import aligned
+from keeprate.cli.speed_tables import aligned
 from keeprate.evaluation.speed import reduced_by
 from keeprate.plugins.registry import registry
 from keeprate.reduction.reduced_model import ReducedModel

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from keeprate.backbones.loading import load
 from keeprate.cli import keeprate
-from keeprate.cli.commands.speed import shares_table, table, title
+from keeprate.cli.speed_tables import shares_table, table, title
 from keeprate.evaluation.speed import ModelSpeed, SpeedUp
 from keeprate.evaluation.speed_profile import TimeShares
 from keeprate.evaluation.timing import Treatment
