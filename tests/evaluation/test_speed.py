@@ -54,6 +54,21 @@ class Appending(KeyNorm):
         return appended.keep(kept.expand(len(index), -1))
 
 
+class Skipping(KeyNorm):
+    """Sets the others aside, until the third block."""
+
+    name = "skipping"
+    skips = True
+    back = (2,)
+
+
+class SkippingEarly(Early):
+    """Sets the others aside before a block, until the head."""
+
+    name = "skipping-early"
+    skips = True
+
+
 def passage(model: ReducedModel) -> Passage:
     """The tokens of a model in each half of each block."""
     size = model.backbone.image_size
@@ -82,9 +97,9 @@ def test_the_floor_has_the_counts_of_the_method_in_every_half_block(
     assert (found.attention, found.feed_forward) == (wanted.attention, wanted.feed_forward)
 
 
-@pytest.mark.parametrize("method", [Early(), Appending()])
+@pytest.mark.parametrize("method", [Early(), Appending(), Skipping(), SkippingEarly()])
 @pytest.mark.parametrize("schedule", ["keep=0.6@1,2", "12@0,5@3"])
-def test_the_floor_follows_methods_that_append_or_act_before_a_block(
+def test_the_floor_follows_methods_that_append_skip_or_act_before_a_block(
     method: Method, schedule: str, backbone: Backbone
 ) -> None:
     reduced = reduced_by(backbone, method, schedule, None)

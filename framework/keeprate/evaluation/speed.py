@@ -8,16 +8,21 @@ from dataclasses import dataclass
 from functools import partial
 from math import ceil
 from traceback import clear_frames
+from typing import Final
 
 from ..analysis.statistics.medians import median_interval
 from ..backbone import Backbone, Inputs
 from ..method import Method
+from ..reduction.calibration import calibrate
 from ..reduction.floor import floor_of
 from ..reduction.macs import count
 from ..reduction.plan import make_plan
 from ..reduction.proof import require_proof
 from ..reduction.reduced_model import ReducedModel
 from .timing import Contender, Rounds, Treatment, Watcher, fill_turns, in_turns
+
+_CALIBRATED: Final = 8
+"""Random images on which the budgets of methods are solved that keep other numbers in each."""
 
 
 @dataclass(frozen=True)
@@ -175,8 +180,7 @@ def measure_speed(
 
 def _inputs(backbones: Sequence[Backbone], treatment: Treatment) -> dict[tuple[int, int], Inputs]:
     """Put the models where they are timed; return a batch for each size that they see."""
-    for backbone in backbones:
-        backbone.model.eval().to(device=treatment.device, dtype=treatment.weights_dtype)
+    treatment.place(backbone.model for backbone in backbones)
     return {backbone.image_size: backbone.example(treatment.batch_size) for backbone in backbones}
 
 
@@ -219,8 +223,12 @@ def reduced_by(
 ) -> ReducedModel:
     """Return a reduced model that shares the weights of `backbone`, for measurements side by side.
 
-    Raises KeeprateError as `keeprate.reduce` does.
+    A budget that can be solved only on images is solved on random ones. Raises KeeprateError as
+    `keeprate.reduce` does.
     """
     plan = make_plan(backbone, method, schedule, budget)
     require_proof(plan.backbone)
-    return ReducedModel(plan.backbone, plan)
+    reduced = ReducedModel(plan.backbone, plan)
+    if plan.awaits_calibration:
+        calibrate(reduced, [(plan.backbone.example(_CALIBRATED), None)])
+    return reduced

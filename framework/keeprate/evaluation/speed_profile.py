@@ -49,7 +49,7 @@ def time_shares(reduced: ReducedModel, treatment: Treatment, passes: int = 3) ->
     The model is run as it is, neither compiled nor as a graph. What the profiler itself takes for
     every operation is in the shares.
     """
-    reduced.to(device=treatment.device, dtype=treatment.weights_dtype)
+    treatment.place([reduced])
     inputs, device = reduced.backbone.example(treatment.batch_size), treatment.device
     on_gpu = device.type == "cuda"
     activities = [ProfilerActivity.CPU, *[ProfilerActivity.CUDA] * on_gpu]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from math import ceil
 from typing import Final, TypeAlias
 
 import torch
+from torch import nn
 
 from .._devices import device_of
 from ..backbone import Inputs
@@ -51,6 +52,11 @@ class Treatment:
         """The type of the weights; mixed precision leaves them in float32."""
         kind, _, mode = self.precision.partition("-")
         return torch.float32 if mode == "mixed" else DTYPES[kind]
+
+    def place(self, models: Iterable[nn.Module]) -> None:
+        """Put models where they run, in eval mode, in the type of the weights."""
+        for model in models:
+            model.eval().to(device=self.device, dtype=self.weights_dtype)
 
     def autocast(self) -> AbstractContextManager[object]:
         """Return the context in which models run: with mixed precision, that of autocast."""

@@ -15,12 +15,12 @@ from .schedule import parse_schedule
 
 
 class Floor(Method):
-    """Keeps the first tokens: what the same counts cost without scoring, matching or merging."""
+    """Keeps the first tokens: what the counts of a method cost without scoring or merging."""
 
     name = "floor"
 
-    def __init__(self, place: Place) -> None:
-        self.place = place
+    def __init__(self, place: Place, method: Method) -> None:
+        self.place, self.skips, self.back = place, method.skips, method.back
 
     def reduce(self, tokens: Tokens, attention: Attention, stage: Stage) -> Tokens:
         """Keep the prefix tokens and the first `stage.keep` patch tokens."""
@@ -43,10 +43,11 @@ def floor_of(reduced: ReducedModel, image_size: tuple[int, int]) -> ReducedModel
     kept = {stage.block: (left, method.left_after(left, stage.keep)) for left, stage in acting}
     counts = {block: after for block, (left, after) in kept.items() if after < left}
     place = method.place
-    if place is Place.BEFORE_BLOCK and 0 not in counts:
+    # what is skipped comes back before a block: there the places are not the same
+    if place is Place.BEFORE_BLOCK and 0 not in counts and not method.skips:
         place, counts = Place.AFTER_BLOCK, {block - 1: keep for block, keep in counts.items()}
     if not counts:
         return None
     schedule = parse_schedule(",".join(f"{keep}@{block}" for block, keep in counts.items()))
-    same = replace(plan, method=Floor(place), schedule=schedule, budget=None, _solved={})
+    same = replace(plan, method=Floor(place, method), schedule=schedule, budget=None, _solved={})
     return ReducedModel(plan.backbone, same)
