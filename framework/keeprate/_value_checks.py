@@ -93,6 +93,11 @@ AT_ONCE: Final = ValueChecks()
 NEVER: Final = NoChecks()
 
 
+def at_once() -> ValueChecks:
+    """Return the checks outside a forward pass (torch.compile finds a global, and makes none)."""
+    return AT_ONCE
+
+
 def without_values(x: Tensor) -> bool:
     """Tell whether the numbers of `x` cannot be read: on the meta device, or during an export."""
     return x.is_meta or torch.compiler.is_exporting()

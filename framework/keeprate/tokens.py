@@ -16,7 +16,7 @@ from ._token_rows import at_least_float32 as at_least_float32
 from ._token_rows import follow, means, merged_places, others, positions, ranked, sums
 from ._token_rows import take_rows as take_rows
 from ._token_state import MethodState, Reused, no_state
-from ._value_checks import ValueChecks
+from ._value_checks import ValueChecks, at_once
 
 _PER_IMAGE: Final = {"rows": "images"}
 _PER_TOKEN: Final = {"rows": "tokens"}
@@ -60,7 +60,7 @@ class Tokens:
     token_state: MethodState = field(default_factory=no_state, metadata=_PER_TOKEN)
     reused: Reused | None = None
     """What the next block attends with, from `reuse`; gone once it has."""
-    value_checks: ValueChecks = field(default_factory=ValueChecks, repr=False)
+    value_checks: ValueChecks = field(default_factory=at_once, repr=False)
     """When the values that the verbs check are read; a forward pass reads them at its end."""
     sets_aside: bool = False
     """Whether `keep` and `keep_top` set the others aside, for `bring_back`, and drop none."""
