@@ -43,6 +43,9 @@ KINDS = {
     "metrics": PluginKind("metric", "keeprate_metrics", "metric", "Metric"),
     "reports": PluginKind("report", "keeprate_reports", "report", "Report"),
     "engines": PluginKind("engine", "keeprate_engines", "engine", "Engine", has_parameters=True),
+    "strategies": PluginKind(
+        "strategy", "keeprate_strategies", "strategy", "Strategy", has_parameters=True
+    ),
 }
 
 

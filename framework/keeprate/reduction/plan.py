@@ -14,6 +14,7 @@ from .budget import Solution, solve
 from .input_sizes import Resized, resized_at, solved_size
 from .macs import Costs, block_costs, count
 from .schedule import Schedule, parse_schedule
+from .schedule_file import PREFIX, read_schedule
 from .suitability import refuse_unfit, refuse_unsuited
 
 
@@ -68,9 +69,13 @@ class Plan:
     def note(self, image_size: tuple[int, int]) -> str | None:
         """Return a sentence for the user if the budget was not met closely, else None."""
         solution = self._solution(self.runs_at(image_size))
+        scaled = None
+        if self.schedule is not None:
+            patches = self.backbone.num_patches(self.runs_at(image_size))
+            scaled = self.schedule.note(patches, self.backbone.depth)
         if isinstance(solution, Solution):
-            return solution.note
-        return None if self.resized is None else self.resized.note
+            return " ".join(filter(None, [scaled, solution.note])) or None
+        return scaled if self.resized is None else self.resized.note
 
     def costs(self, image_size: tuple[int, int]) -> Costs:
         """Return the costs of one image, part by part.
@@ -240,8 +245,14 @@ def _plan_of_tokens(
 
 
 def preset_of(method: type[Method], schedule: str | None) -> Preset | None:
-    """Return the preset of `method` that `schedule` names, if it names one."""
-    return None if schedule is None else method.presets.get(schedule)
+    """Return the preset of `method` that `schedule` names, if it names one.
+
+    A file with a schedule of this method is a preset, too. Raises KeeprateError for a damaged one.
+    """
+    if schedule is None or not schedule.startswith(PREFIX):
+        return None if schedule is None else method.presets.get(schedule)
+    found = read_schedule(schedule)
+    return Preset(schedule, found.parameters) if found.method == method.name else None
 
 
 def _preset_of_another(schedule: str | None) -> Preset | None:
@@ -250,7 +261,7 @@ def _preset_of_another(schedule: str | None) -> Preset | None:
     None for a text of another form. Raises KeeprateError for unknown names.
     """
     name, colon, preset = (schedule or "").partition(":")
-    if not colon:
+    if not colon or name.startswith(PREFIX):
         return None
     # imported here: the registry loads every plugin
     from ..plugins.registry import registry

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from shutil import which
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
@@ -16,7 +16,7 @@ from ..options import INPUT_OPTIONS, Number, pictures_option, plugin_options
 if TYPE_CHECKING:
     from ...study import Study
 
-OPTIONS = (
+MODEL_OPTIONS = (
     click.option(
         "--data",
         metavar="NAME[:PARAMETERS]",
@@ -28,44 +28,15 @@ OPTIONS = (
     click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="Its weights."),
     click.option("--image-size", metavar="PIXELS", help="Side, or HEIGHTxWIDTH, of images."),
     *INPUT_OPTIONS,
-    click.option(
-        "--method",
-        "methods",
-        multiple=True,
-        metavar="NAME[:PARAMETERS]",
-        help="Method, as tome:proportional_attention=false; repeatable; default: all that fit.",
-    ),
-    click.option(
-        "--schedule", "schedules", multiple=True, metavar="SCHEDULE", help="As r=13; repeatable."
-    ),
-    click.option(
-        "--budget",
-        "budgets",
-        multiple=True,
-        metavar="COST",
-        help="GMACs (0.8) or a share (65%); repeatable; default: 80%, 65%, 50%.",
-    ),
+)
+FOLDER_OPTIONS = (
     click.option("--name", metavar="NAME", help="Folder of the results under --runs."),
     click.option("--runs", type=click.Path(path_type=Path), default=Path("runs")),
+)
+RUN_OPTIONS = (
     click.option("--limit", type=Number(), help="Only this many images, evenly spread."),
     click.option("--skip-bad", is_flag=True, help="Leave out images that cannot be read."),
     click.option("--empty-last-mlp", is_flag=True, help="Drop all patches before the last MLP."),
-    click.option(
-        "--seed",
-        "seeds",
-        type=Number(),
-        multiple=True,
-        default=DEFAULT_SEEDS,
-        show_default=True,
-        help="For methods that have a seed and name none; repeatable.",
-    ),
-    click.option("--force", is_flag=True, help="Run again what is finished."),
-    click.option(
-        "--throughput/--no-throughput",
-        default=Options.throughput,
-        show_default=True,
-        help="Measure speed as well.",
-    ),
     click.option("--batch-size", type=Number(), default=LoopOptions.batch_size, show_default=True),
     click.option("--workers", type=Number(), help="Processes that decode images."),
     click.option(
@@ -79,13 +50,6 @@ OPTIONS = (
         default=LoopOptions.accelerator,
         show_default=True,
         help="auto, cpu, gpu, ...",
-    ),
-    click.option(
-        "--devices",
-        type=Number(),
-        default=LoopOptions.devices,
-        show_default=True,
-        help="How many, or auto.",
     ),
     click.option(
         "--checkpoint-seconds",
@@ -111,6 +75,51 @@ OPTIONS = (
     click.option(
         "--engine", metavar="NAME[:PARAMETERS]", help="What runs the runs; default: here."
     ),
+)
+OPTIONS = (
+    *MODEL_OPTIONS,
+    click.option(
+        "--method",
+        "methods",
+        multiple=True,
+        metavar="NAME[:PARAMETERS]",
+        help="Method, as tome:proportional_attention=false; repeatable; default: all that fit.",
+    ),
+    click.option(
+        "--schedule", "schedules", multiple=True, metavar="SCHEDULE", help="As r=13; repeatable."
+    ),
+    click.option(
+        "--budget",
+        "budgets",
+        multiple=True,
+        metavar="COST",
+        help="GMACs (0.8) or a share (65%); repeatable; default: 80%, 65%, 50%.",
+    ),
+    *FOLDER_OPTIONS,
+    click.option(
+        "--seed",
+        "seeds",
+        type=Number(),
+        multiple=True,
+        default=DEFAULT_SEEDS,
+        show_default=True,
+        help="For methods that have a seed and name none; repeatable.",
+    ),
+    click.option("--force", is_flag=True, help="Run again what is finished."),
+    click.option(
+        "--throughput/--no-throughput",
+        default=Options.throughput,
+        show_default=True,
+        help="Measure speed as well.",
+    ),
+    *RUN_OPTIONS,
+    click.option(
+        "--devices",
+        type=Number(),
+        default=LoopOptions.devices,
+        show_default=True,
+        help="How many, or auto.",
+    ),
     click.option(
         "--logger",
         multiple=True,
@@ -120,14 +129,22 @@ OPTIONS = (
 )
 
 
-def _with_options(command: Callable[..., None]) -> Callable[..., None]:
-    for option in reversed(OPTIONS):
-        command = option(command)
-    return command
+Option: TypeAlias = Callable[[Callable[..., None]], Callable[..., None]]
+
+
+def with_options(options: Sequence[Option]) -> Option:
+    """Return a decorator that gives a command all these options, in this order."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
 
 
 @click.command()
-@_with_options
+@with_options(OPTIONS)
 @pictures_option
 @plugin_options
 def compare(runs: Path, force: bool, **options: Any) -> None:
