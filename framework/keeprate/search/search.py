@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from math import isinf
 from typing import Final
 
 from ..costs import parse_budget
@@ -121,6 +122,8 @@ def _best(history: Sequence[Judged], question: Question) -> Judged:
             "to within half a per cent: with few blocks and tokens, few costs can be reached. Try "
             "another budget or more candidates."
         )
+    if isinf(best.loss):
+        raise KeeprateError("The run of every schedule failed: log.jsonl in the folder tells why.")
     return best
 
 

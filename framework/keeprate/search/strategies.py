@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 from random import Random
 from typing import ClassVar, Final
 
@@ -50,7 +51,7 @@ class Halving(Strategy):
         share = history[-1].trial.share
         if share == shares[-1]:
             return ()
-        last = [judged for judged in history if judged.trial.share == share]
+        last = [one for one in history if one.trial.share == share and isfinite(one.loss)]
         best = sorted(last, key=lambda judged: judged.loss)[: -(-len(last) // self.one_in)]
         next_share = shares[shares.index(share) + 1]
         return [Trial(judged.trial.candidate, next_share) for judged in best]
