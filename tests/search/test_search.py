@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from keeprate import KeeprateError
@@ -16,7 +18,7 @@ from keeprate.reduction.schedule_file import read_schedule
 from keeprate.request import Cost, Part, Request, RunSpec
 from keeprate.results.records import Result
 from keeprate.results.store import Store
-from keeprate.search.evaluator import SearchStopped
+from keeprate.search.evaluator import Evaluator, SearchStopped
 from keeprate.search.question import Question, refuse
 from keeprate.search.search import SearchResult, search
 from keeprate.search.strategies import Halving, MonteCarlo
@@ -129,6 +131,7 @@ def test_a_second_try_computes_nothing_and_finds_the_same(done: Tried) -> None:
     assert again.result.spent == done.result.spent
 
 
+@pytest.mark.slow
 def test_more_candidates_compute_the_new_ones_alone(done: Tried) -> None:
     again = tried(done.folder, question(candidates=4))
     passes = [len(event.ids) for event in again.events if isinstance(event, PassStarted)]
@@ -161,6 +164,7 @@ def test_the_table_tells_both_halves_apart(done: Tried) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_halving_shows_the_later_images_to_the_best_alone(done: Tried) -> None:
     # beside the folder of the first search, whose runs on all images it may take over
     result = tried(
@@ -172,6 +176,31 @@ def test_halving_shows_the_later_images_to_the_best_alone(done: Tried) -> None:
     # what the first third has said and what the others say is one mean over all images
     (same,) = [one for one in done.result.history if one.solved == last.solved]
     assert last.loss == pytest.approx(same.loss)
+
+
+def test_what_a_run_has_seen_is_not_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, Part]] = []
+
+    def values(self: Evaluator, specs: list[RunSpec], part: Part) -> list[object]:
+        asked.append((len(specs), part))
+        return [np.full(2 if part.start == 0 else 6, part.end)] * len(specs)
+
+    monkeypatch.setattr(Evaluator, "values", values)
+    evaluator = Evaluator(question().request, None, None, compared_metric("kl"))  # type: ignore[arg-type]
+    one, other = question().own, question().others[0]
+    assert evaluator.losses([(one, 0.25), (other, 0.25)]) == [0.25, 0.25]
+    # two images gave .25, six more give 1
+    assert evaluator.losses([(one, 1.0)]) == [pytest.approx((2 * 0.25 + 6 * 1) / 8)]
+    assert evaluator.losses([(one, 1.0), (other, 0.25)]) == [pytest.approx(0.8125), 0.25]
+    assert asked == [(2, Part(0, 0.25)), (1, Part(0.25, 1.0))]
+
+
+def test_a_metric_that_should_be_high_is_a_negative_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    outcomes = [np.array([1.0, 0.0, 1.0, np.nan]), None]  # one image has no label, one run failed
+    monkeypatch.setattr(Evaluator, "values", lambda self, specs, part: outcomes)
+    evaluator = Evaluator(question().request, None, None, compared_metric("top1"))  # type: ignore[arg-type]
+    wanted = [(question().own, 1.0), (question().others[0], 1.0)]
+    assert evaluator.losses(wanted) == [pytest.approx(-2 / 3), math.inf]
 
 
 def test_a_search_that_is_stopped_keeps_what_it_has(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from .value_types import (
     Interpolation,
     Items,
     Name,
+    PartOfSamples,
     Precision,
     Share,
     Some,
@@ -202,6 +203,7 @@ class StudySpec(StudyEntry):
     seeds: Items[Seed] = DEFAULT_SEEDS
     exclude: Some[Exclusion] = ()
     limit: Count | None = None
+    part: PartOfSamples | None = None
     skip_bad: bool = Options.skip_bad
     empty_last_mlp: bool = Options.empty_last_mlp
     throughput: bool = Options.throughput

@@ -105,6 +105,9 @@ OPTIONS = (
         show_default=True,
         help="For methods that have a seed and name none; repeatable.",
     ),
+    click.option(
+        "--part", metavar="START..END", help="Only images whose hash is there, as 0.5..1."
+    ),
     click.option("--force", is_flag=True, help="Run again what is finished."),
     click.option(
         "--throughput/--no-throughput",
