@@ -154,8 +154,9 @@ SAME = {
     ),
     "how it runs": Asked(
         "--name mine --limit 5 --part 0..0.9 --skip-bad --empty-last-mlp --throughput "
-        "--precision bf16-mixed --batch-size 3 --workers 2 --accelerator cpu --cache-decoded kept --engine sequential "
-        "--logger csv --checkpoint-seconds 5.5 --checkpoint-batches 7 --runs-per-pass 9",
+        "--precision bf16-mixed --batch-size 3 --workers 2 --accelerator cpu "
+        "--cache-decoded kept --engine sequential --logger csv "
+        "--checkpoint-seconds 5.5 --checkpoint-batches 7 --runs-per-pass 9",
         {
             "name": "mine",
             "limit": 5,
@@ -175,9 +176,9 @@ SAME = {
             "runs_per_pass": 9,
         },
         "name: mine\nlimit: 5\npart: [0, 0.9]\nskip_bad: true\nempty_last_mlp: true\n"
-        "throughput: true\nprecision: bf16-mixed\nbatch_size: 3\nworkers: 2\naccelerator: cpu\ncache_decoded: kept\n"
-        "engine: sequential\nlogger: csv\ncheckpoint_seconds: 5.5\ncheckpoint_batches: 7\n"
-        "runs_per_pass: 9",
+        "throughput: true\nprecision: bf16-mixed\nbatch_size: 3\nworkers: 2\naccelerator: cpu\n"
+        "cache_decoded: kept\nengine: sequential\nlogger: csv\n"
+        "checkpoint_seconds: 5.5\ncheckpoint_batches: 7\nruns_per_pass: 9",
     ),
 }
 

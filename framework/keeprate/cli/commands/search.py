@@ -104,8 +104,9 @@ def question_of(asked: SearchOptions, options: Mapping[str, Any]) -> tuple[Quest
     from ...search.strategies import build_strategy
 
     strategy = build_strategy(asked.strategy)
-    own: dict[str, Any] = {"name": asked.method, "budgets": [asked.budget]}
-    by_hand = [{**own, "schedules": list(asked.against)}] if asked.against else []
+    own: dict[str, Any] = {"name": asked.method}
+    costs = {"budgets": [asked.budget], "schedules": list(asked.against)}
+    by_hand = [{**own, **costs}] if asked.against else []
     study = _specified(asked, options, [own, *by_hand])
     varied = dict(_varied(text) for text in asked.vary)
     settings = _specified(asked, options, [{**own, "parameters": varied}]) if varied else study
@@ -132,10 +133,9 @@ def _specified(asked: SearchOptions, options: Mapping[str, Any], methods: list[A
     from ...study import Problems, expand
     from ..typed_options import TypedOptions
 
-    given = {**options, "methods": methods, "seeds": asked.seed}
-    # what is wrong with the cost or a value of an entry is told with the entry
+    given = {**options, "methods": methods, "budgets": asked.budget, "seeds": asked.seed}
     spelling = {str(option.name): option.opts[0] for option in search.params}
-    spelling |= {"methods": "--method", "seeds": "--seed"}
+    spelling |= {"methods": "--method", "budgets": "--budget", "seeds": "--seed"}
     return expand(Problems(TypedOptions(given, spelling)), ask_hub=True)
 
 
