@@ -63,7 +63,7 @@ def test_all_can_be_said(monkeypatch: pytest.MonkeyPatch) -> None:
         ("S", "[30, 5, 1]"),
     }
     assert {one["emphasis"] for one in settings} == {"none"}
-    assert dict(question.own.values) == {"emphasis": "none"}
+    assert dict(question.own.values) == {"emphasis": "none", "seed": 0}
     assert [run.cost for run in question.others] == [Cost("keep@2", "0.03"), Cost("r", "0.03")]
     assert (question.metric.name, question.candidates, question.share) == ("top1", 7, 0.25)
     assert isinstance(question.strategy, Halving)
@@ -93,7 +93,7 @@ WRONG = {
     "a share": (f"{DIGITS} --search-share 1", "--search-share"),
     "candidates": (f"{DIGITS} --candidates 0", "--candidates"),
     "a name": (f"{DIGITS} --name a/b", "--name: 'a/b' must be one plain folder name."),
-    "what has no stages": ("--data digits --method full --budget 65%", "reduces nothing"),
+    "what has no stages": ("--data digits --method full --budget 65%", "'full' has no stages"),
     "what keeps as it likes": (
         "--data digits --method ats --budget 65%",
         "keeps a different number of tokens in every image",

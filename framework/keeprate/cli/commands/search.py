@@ -115,6 +115,8 @@ def question_of(asked: SearchOptions, options: Mapping[str, Any]) -> tuple[Quest
     from ...search.question import Question, refuse
 
     (request,) = study.requests
+    if not request.runs:  # a comparison with a method that reduces nothing is of it alone
+        raise KeeprateError(f"--method: '{asked.method}' has no stages that could be searched for.")
     question = Question(
         request=replace(request, runs=settings.requests[0].runs if varied else request.runs[:1]),
         own=request.runs[0],
