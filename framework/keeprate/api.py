@@ -30,20 +30,21 @@ from .study.build import build_engine
 if TYPE_CHECKING:
     from .evaluation.comparison_runner import StudyOutcome
 
+ModelLike: TypeAlias = nn.Module | str
 MethodLike: TypeAlias = str | type[Method] | Method | Mapping[str, object]
 RUNS: Final = Path("runs")
 _NOT_OF_THE_STUDY: Final = ("force", "folder", "progress")
 
 
 def compare(  # noqa: PLR0913  the options of `keeprate compare`
-    model: nn.Module | str | None = None,
+    model: ModelLike | Sequence[ModelLike] | None = None,
     data: DataSet | str | None = None,
     *,
     methods: MethodLike | Sequence[MethodLike] | None = None,
     budgets: str | float | Sequence[str | float] | None = None,
     schedules: str | Sequence[str] | None = None,
     seeds: int | Sequence[int] = DEFAULT_SEEDS,
-    weights: Path | str | None = None,
+    weights: Path | str | Sequence[Path | str] | None = None,
     image_size: int | tuple[int, int] | None = None,
     mean: float | Sequence[float] | None = None,
     std: float | Sequence[float] | None = None,
@@ -75,11 +76,12 @@ def compare(  # noqa: PLR0913  the options of `keeprate compare`
     `model` is a name as in `keeprate compare --model` (with `weights`, `image_size` in pixels, and
     `mean` and others where images are to be prepared otherwise than its name says),
     or a module: a copy of it is compared, in eval mode, and its `pretrained_cfg` says how images
-    are prepared. `data` is a name with parameters ("imagenet:FOLDER") or a data set. The default
-    model and data set ship with keeprate. `methods` are names with parameters
-    ("zero-tprune:pattern=I'-S"), classes of method, as `keeprate.as_method` makes them, or methods;
-    the default is all registered methods that suit the model. Each runs at every budget (GMACs per
-    image, or a share as "65%") with every schedule, and with every seed if it has one.
+    are prepared. Several models, as a list, are one table and one chart. `data` is a name with
+    parameters ("imagenet:FOLDER") or a data set. The default model and data set ship with keeprate.
+    `methods` are names with parameters ("zero-tprune:pattern=I'-S"), classes of method, as
+    `keeprate.as_method` makes them, or methods; the default is all registered methods that suit the
+    model. Each runs at every budget (GMACs per image, or a share as "65%") with every schedule, and
+    with every seed if it has one.
 
     Runs are stored in `folder`, by default runs/NAME. Runs that are already there, or in a folder
     beside it, are not computed again. The unpruned model always runs, too. docs/python.md explains
@@ -104,8 +106,9 @@ def specified(given: Mapping[str, object], *, force: bool = False) -> Study:
     Raises KeeprateError for whatever is wrong with them.
     """
     model = given.get("model")
-    if isinstance(model, nn.Module):
-        given = {**given, "model": _loaded(model)}
+    models = model if isinstance(model, list | tuple) else [model]
+    loaded = [_loaded(each) if isinstance(each, nn.Module) else each for each in models]
+    given = {**given, "model": loaded if len(loaded) != 1 else loaded[0]}
     return expand(Problems(Arguments("these arguments", given)), ask_hub=True, force=force)
 
 

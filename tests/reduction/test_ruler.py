@@ -14,6 +14,7 @@ import keeprate
 from keeprate import Shape, Stage
 from keeprate.backbones.loading.timm_request import TimmRequest
 from keeprate.reduction.macs import costs as costs_of
+from keeprate.reduction.proof import flop_counter
 from keeprate.reduction.reduced_model import ReducedModel
 from keeprate_methods.attention_score import AttentionScore
 from keeprate_methods.page_rank import MOST_ITERATIONS
@@ -49,6 +50,13 @@ def counted(model: nn.Module, side: int = 224) -> int:
 def test_full_models_cost_what_is_published_and_what_torch_counts(name: str, macs: int) -> None:
     assert keeprate.macs(shapes_of(name)) == macs
     assert counted(shapes_of(name)) == macs
+
+
+def test_products_with_a_vector_are_counted() -> None:
+    with flop_counter() as counter:
+        one, matrix, vector = torch.ones(5), torch.ones(3, 5), torch.ones(5)
+        _ = torch.ones(2, 3, 5) @ vector, torch.addmv(torch.ones(3), matrix, vector), one @ vector
+    assert counter.get_total_flops() // 2 == 2 * 3 * 5 + 3 * 5 + 5
 
 
 def test_a_model_by_hand() -> None:

@@ -119,6 +119,21 @@ SAME = {
         {"methods": ["random:7", "random:seed=8", "random"], "budgets": "50%", "seeds": 3},
         "methods: ['random:7', 'random:seed=8', random]\nbudgets: 50%\nseeds: 3",
     ),
+    "two models and the weights of each": Asked(
+        "--model test_vit --model test_vit.r160_in1k --weights w.safetensors "
+        "--weights w.safetensors --image-size 64 --data digits --method tome --budget 80%",
+        {
+            "model": ["test_vit", "test_vit.r160_in1k"],
+            "weights": ["w.safetensors", Path("w.safetensors")],
+            "image_size": 64,
+            "data": "digits",
+            "methods": "tome",
+            "budgets": "80%",
+        },
+        "models:\n- {name: test_vit, weights: w.safetensors, image_size: 64}\n"
+        "- {name: test_vit.r160_in1k, weights: w.safetensors, image_size: 64}\n"
+        "data: digits\nmethods: tome\nbudgets: 80%",
+    ),
     "a model, its weights and size": Asked(
         "--model test_vit --weights w.safetensors --image-size 64 --data digits --method tome "
         "--budget 80% --budget 0.004",
@@ -328,9 +343,9 @@ WRONG = {
         "'lots' is not a budget. Write GMACs (0.8), 800M, or a share of the unpruned model (65%).",
     ),
     "budget out of reach": Asked(
-        "--method tome --budget 1%",
-        {"methods": "tome", "budgets": "1%"},
-        "methods: tome\nbudgets: 1%",
+        "--data digits --method tome --budget 1%",
+        {"data": "digits", "methods": "tome", "budgets": "1%"},
+        "data: digits\nmethods: tome\nbudgets: 1%",
         "A budget of 0.450 MMACs is out of reach of method 'tome' with schedule 'r': it costs "
         "5.973 MMACs at least and 45.025 MMACs at most.",
     ),
@@ -458,6 +473,16 @@ WRONG = {
         "'../up' must be one plain folder name.",
     ),
 }
+
+
+def test_weights_for_one_of_two_models_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    says = "1 for 2 models: give each model its own, in the same order, or none."
+    for given in (
+        lambda: typed("--model test_vit --model test_vit2 --weights w.safetensors", monkeypatch),
+        lambda: called(monkeypatch, model=["test_vit", "test_vit2"], weights="w.safetensors"),
+    ):
+        with pytest.raises(KeeprateError, match=says):
+            given()
 
 
 @pytest.mark.sample(6)

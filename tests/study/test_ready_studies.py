@@ -27,8 +27,8 @@ RUNS = {
     "paper-partition": 7,
     "paper-similarity": 8,
     "paper-stage-pattern": 7,
-    "robustness": 5,
-    "text-reduction": 59,
+    "robustness": len(plugins.registry().methods) - 1,  # all methods but full
+    "text-reduction": 95,
     "zero-tprune-ablations": 111,
 }
 TEXTS = "text-reduction"
@@ -74,8 +74,10 @@ def test_the_study_of_texts_is_sound_with_a_model_and_texts_and_says_what_it_lac
     study = read_study(TEXTS, texts)
     (request,) = study.requests
     assert len(request.runs) == RUNS[TEXTS]
-    methods = {"attention-score", "class-attention", "random", "tome", "zero-tprune"}
-    assert {run.method for run in request.runs} == methods
+    methods = {run.method for run in request.runs}
+    # ltmp and others want weights trained for them; ats keeps as many tokens as a text asks for
+    assert {"attention-score", "class-attention", "random", "tome", "zero-tprune"} < methods
+    assert not {"ats", "ltmp", "fixed"} & methods
     for given, problem in (
         (texts[:1], "Data set 'text-file' needs file: --set data=text-file:FILE."),
         (texts[1:], "Data set 'text-file' ships no classifier: name a model."),
@@ -90,7 +92,7 @@ def test_the_study_of_texts_says_what_it_would_cost(texts: list[str]) -> None:
     changes = [word for change in [*texts, "budgets=80%"] for word in ("--set", change)]
     done = CliRunner().invoke(keeprate, ["run", TEXTS, "--dry-run", *changes])
     assert done.exit_code == 0, done.output
-    assert "hf:model on text-file: 21 runs, 7 samples each" in done.output
+    assert "hf:model on text-file: 34 runs, 7 samples each" in done.output
 
 
 @pytest.mark.sample(1)

@@ -7,9 +7,10 @@ masks the dropped tokens as keys and the pooling leaves them out.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakKeyDictionary
 
 import torch
@@ -26,6 +27,9 @@ from .method_calls import as_written
 from .model_code import code_of, has_own_code, left_out
 from .plan import make_plan
 from .reduced_model import ReducedModel
+
+if TYPE_CHECKING:
+    from torch.utils.flop_counter import FlopCounterMode
 
 
 class Probe(Method):
@@ -88,15 +92,26 @@ def key_counts(backbone: Backbone, reduced: ReducedModel, inputs: Inputs) -> lis
     return mode.counts[2 * earlier :]  # the reduced run embeds once more
 
 
+def flop_counter() -> FlopCounterMode:
+    """Return torch's counter of operations, which counts products with a vector as well."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    aten = torch.ops.aten
+    with_a_vector = {
+        aten.mv: lambda matrix, vector, **_: 2 * math.prod(matrix),
+        aten.addmv: lambda added, matrix, vector, **_: 2 * math.prod(matrix),
+        aten.dot: lambda one, other, **_: 2 * math.prod(one),
+    }
+    return FlopCounterMode(display=False, custom_mapping=with_a_vector)
+
+
 def counted_macs(backbone: Backbone, model: Any, inputs: Inputs) -> int:
     """Return the multiply-accumulates of `model(inputs)` that torch's flop counter counts.
 
     The gradients of the backbone's parameters stay switched off: the counter cannot follow them.
     """
-    from torch.utils.flop_counter import FlopCounterMode
-
     backbone.model.requires_grad_(False)
-    counter = FlopCounterMode(display=False)
+    counter = flop_counter()
     with switched_on(backbone.model), counter, torch.no_grad():
         model(inputs)
     return int(counter.get_total_flops()) // 2  # torch counts a multiplication and an addition

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Final
+from itertools import zip_longest
+from typing import Any, ClassVar, Final
 
+from ..errors import KeeprateError
 from .problems import Problem, StudySource
 from .yaml_lines import KeyPath
 
@@ -12,19 +14,20 @@ _OF_THE_MODEL: Final = ("weights", "image_size", "mean", "std", "interpolation",
 
 
 class Arguments(StudySource):
-    """Arguments of a Python call; `model`, `weights`, `image_size` and others are one of `models`.
+    """Arguments of a Python call; `model`, `weights`, `image_size` and others make `models`.
 
-    Those not of the model are keys of `StudySpec`. What is None is left out.
+    Several models have a file of weights each, or none; `image_size` and the others are those of
+    all. Arguments not of the model are keys of `StudySpec`. What is None is left out. Raises
+    KeeprateError if models and files of weights are not as many.
     """
 
     equals: ClassVar[str | None] = "="
 
     def __init__(self, title: str, given: Mapping[str, object]) -> None:
         data = {key: _plain(value) for key, value in given.items() if value is not None}
-        model: dict[str, object] = {key: data.pop(key) for key in _OF_THE_MODEL if key in data}
-        if "model" in data:
-            model["name"] = data.pop("model")
-        super().__init__(title, {**data, "models": model} if model else data)
+        shared: dict[str, object] = {key: data.pop(key) for key in _OF_THE_MODEL if key in data}
+        models = _models(data.pop("model", None), shared.pop("weights", None), shared)
+        super().__init__(title, {**data, "models": models} if models != {} else data)
 
     def problem(self, path: KeyPath, text: str) -> Problem:
         """Return a problem that names the argument, and the place inside of what it holds."""
@@ -43,6 +46,31 @@ class Arguments(StudySource):
         if path[0] != "models":
             return str(path[0])
         return str(path[-1]) if path[-1] in _OF_THE_MODEL else "model"
+
+
+def _models(names: object, files: object, shared: dict[str, object]) -> object:
+    """Return the entry of one model, which may lack a name, or a list of entries."""
+    all_names, all_files = [None] if names is None else _listed(names), _listed(files)
+    if all_files and len(all_files) != len(all_names):
+        raise KeeprateError(
+            f"weights: {len(all_files)} for {len(all_names)} models: give each model its own, in "
+            "the same order, or none."
+        )
+    entries = [
+        {
+            key: value
+            for key, value in {"name": name, "weights": file, **shared}.items()
+            if value is not None
+        }
+        for name, file in zip_longest(all_names, all_files)
+    ]
+    return entries[0] if len(entries) == 1 else entries
+
+
+def _listed(value: object) -> list[Any]:
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]
 
 
 def _plain(value: object) -> object:

@@ -23,9 +23,18 @@ MODEL_OPTIONS = (
         help="Data set, as imagenet:FOLDER, or 'imagenet:\"FOLDER\"' if FOLDER has , and = in it.",
     ),
     click.option(
-        "--model", metavar="NAME", help="timm's, torchvision:NAME, hf:FOLDER; else the data's."
+        "--model",
+        multiple=True,
+        metavar="NAME",
+        help="timm's, torchvision:NAME, hf:FOLDER; repeatable; default: the data's.",
     ),
-    click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="Its weights."),
+    click.option(
+        "--weights",
+        type=click.Path(path_type=Path),
+        multiple=True,
+        metavar="FILE",
+        help="Its weights; with several models, one for each.",
+    ),
     click.option("--image-size", metavar="PIXELS", help="Side, or HEIGHTxWIDTH, of images."),
     *INPUT_OPTIONS,
 )

@@ -9,10 +9,10 @@ from typing import Any
 
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode
 
 from ...method import Method, Needs, Place, Shape, Stage
 from ...reduction.macs import shape_of
+from ...reduction.proof import flop_counter
 from ..bench import Bench, Ran
 from ..cases import MAIN_KINDS, Case
 from ..outcome import Broken, Check, NotTried
@@ -89,7 +89,7 @@ def _check_overhead(bench: Bench, case: Case) -> list[str]:
     @contextmanager
     def counting(call: Call) -> Iterator[None]:
         _look_ahead(ran_method, call)
-        counter, elements = FlopCounterMode(display=False), _Elements()
+        counter, elements = flop_counter(), _Elements()
         with counter, elements:
             yield
         patches = patches_left(call.tokens)[0]
