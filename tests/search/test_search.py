@@ -203,6 +203,14 @@ def test_a_metric_that_should_be_high_is_a_negative_loss(monkeypatch: pytest.Mon
     assert evaluator.losses(wanted) == [pytest.approx(-2 / 3), math.inf]
 
 
+@pytest.mark.parametrize("values", [[], [math.nan]])
+def test_no_value_at_all_is_no_loss(values: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Evaluator, "values", lambda self, specs, part: [np.array(values)])
+    evaluator = Evaluator(question().request, None, None, compared_metric("top1"))  # type: ignore[arg-type]
+    with pytest.raises(KeeprateError, match="No image has a value of top1"):
+        evaluator.losses([(question().own, 1.0)])
+
+
 def test_a_search_that_is_stopped_keeps_what_it_has(tmp_path: Path) -> None:
     begun: list[Event] = []
 

@@ -62,7 +62,7 @@ def confirmed(
             spec=spec,
             macs=evaluator.macs(spec),
             searched=metric.scale * sign * losses[label],
-            confirmed=metric.scale * float(np.nanmean(sound[label])),
+            confirmed=metric.scale * evaluator.mean(sound[label]),
             found_is=judged.get(label),
         )
         for label, spec in runs.items()

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..analysis.metrics import MetricInfo
+from ..errors import KeeprateError
 from ..evaluation.comparison_runner import RunContext
 from ..evaluation.estimate import macs_per_image
 from ..evaluation.runner import run
@@ -124,6 +125,15 @@ class Evaluator:
         )
         return plan.costs(backbone.image_size).total
 
+    def mean(self, values: Values) -> float:
+        """Return the mean over the images that have a value; KeeprateError if none has."""
+        if np.isnan(values).all():  # which is so of no images, too
+            raise KeeprateError(
+                f"No image has a value of {self.metric.name} where one is needed: give more images "
+                "or another metric."
+            )
+        return float(np.nanmean(values))
+
     def _read(self, run_id: str) -> Values:
         rows = self.context.store.rows(run_id, [self.metric.column])
         return rows[self.metric.column].to_numpy().astype(np.float64)
@@ -132,7 +142,7 @@ class Evaluator:
         known = [values for values in parts if values is not None]
         if len(known) < len(parts):
             return math.inf
-        mean = float(np.nanmean(np.concatenate(known)))
+        mean = self.mean(np.concatenate(known))
         return -mean if self.metric.higher_is_better else mean
 
 
