@@ -84,6 +84,24 @@ def test_what_is_held_stays_when_more_is_removed_elsewhere(vit: nn.Module) -> No
     assert left < kept
 
 
+def test_what_is_held_is_as_many_tokens_as_before(vit: nn.Module) -> None:
+    found = family(vit)
+    for keep in range(1, 256):
+        held = (0.0, log(256 / keep), 0.0, 0.0)
+        (stage,) = found._stages(RandomDrop(), Candidate((0.0,) * 4, held), scale=0.0)
+        assert (stage.block, stage.keep) == (1, keep)
+
+
+def test_where_a_token_is_much_what_is_left_is_spent_token_by_token() -> None:
+    coarse = timm.create_model("vit_tiny_patch16_224", **TINY | {"patch_size": 8}, num_classes=3)
+    found = family(coarse.eval())
+    solved = found.solve(Candidate((0.0, 1.0, 0.0, 1.0)))
+    assert solved is not None
+    # one scale for both stages leaves more than half a per cent
+    assert solved.stages == ((1, 30), (3, 17))
+    assert 0.995 * found.allowed <= solved.macs <= found.allowed
+
+
 def test_a_share_of_the_saving_costs_so_much_less(vit: nn.Module) -> None:
     found, unpruned = family(vit, budget="60%"), keeprate.macs(vit)
     half = found.solve(Candidate((1.0, 0.0, 0.0, 0.0)), saving=0.5)
