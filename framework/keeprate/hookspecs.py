@@ -252,7 +252,7 @@ def keeprate_strategies() -> Iterable[type[Strategy]]:  # type: ignore[empty-bod
         from itertools import combinations
 
         from keeprate import hookimpl
-        from keeprate.strategy import Candidate, Judged, Space, Strategy, Trial
+        from keeprate.strategy import Candidate, Judged, ScheduleTrial, Space, Strategy
 
 
         class Pairs(Strategy):
@@ -260,13 +260,12 @@ def keeprate_strategies() -> Iterable[type[Strategy]]:  # type: ignore[empty-bod
 
             name = "pairs"
 
-            def ask(self, space: Space, history: Sequence[Judged]) -> Sequence[Trial]:
+            def ask(self, space: Space, history: Sequence[Judged]) -> Sequence[ScheduleTrial]:
                 if history:
                     return ()
-                return [
-                    Trial(Candidate(tuple(float(block in pair) for block in range(space.depth))))
-                    for pair in combinations(space.blocks, 2)
-                ]
+                pairs = combinations(space.blocks, 2)
+                profiles = [tuple(float(b in pair) for b in range(space.depth)) for pair in pairs]
+                return [ScheduleTrial(Candidate(profile)) for profile in profiles]
 
 
         @hookimpl

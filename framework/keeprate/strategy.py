@@ -23,7 +23,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Trial:
+class ScheduleTrial:
     """A candidate to be tried.
 
     `share` is the share of the search's images that it is judged on. `saving` is the share of what
@@ -53,7 +53,7 @@ class Solved:
 class Judged:
     """A trial with its schedule and its `loss`, the lower the better; infinite if it failed."""
 
-    trial: Trial
+    trial: ScheduleTrial
     solved: Solved
     loss: float
 
@@ -90,7 +90,7 @@ class Strategy(ABC):
     """True for the strategy that is used if the user names none."""
 
     @abstractmethod
-    def ask(self, space: Space, history: Sequence[Judged]) -> Sequence[Trial]:
+    def ask(self, space: Space, history: Sequence[Judged]) -> Sequence[ScheduleTrial]:
         """Return the next trials, which are judged together; none when the search is over.
 
         `history` has all trials that were judged, in the order in which they were asked for; it is

@@ -14,7 +14,7 @@ from keeprate.backbones.lookup import adapt
 from keeprate.costs import parse_budget
 from keeprate.method import Method
 from keeprate.reduction.plan import make_plan
-from keeprate.search.family import Family, counts_text
+from keeprate.search.family import ScheduleFamily, counts_text
 from keeprate.search.strategies import drawn
 from keeprate.strategy import Candidate, Space
 from keeprate_methods.random_drop import RandomDrop
@@ -29,8 +29,10 @@ def vit() -> nn.Module:
     return timm.create_model("vit_tiny_patch16_224", **TINY, num_classes=3).eval()
 
 
-def family(vit: nn.Module, *methods: Method, budget: str = "65%", empty: bool = False) -> Family:
-    return Family(adapt(vit), methods or (RandomDrop(),), parse_budget(budget), empty)
+def family(
+    vit: nn.Module, *methods: Method, budget: str = "65%", empty: bool = False
+) -> ScheduleFamily:
+    return ScheduleFamily(adapt(vit), methods or (RandomDrop(),), parse_budget(budget), empty)
 
 
 class Dear(RandomDrop):

@@ -19,7 +19,7 @@ from keeprate.request import Cost, Part, Request, RunSpec
 from keeprate.results.records import Result
 from keeprate.results.store import Store
 from keeprate.search.evaluator import Evaluator, SearchStopped
-from keeprate.search.question import Question, refuse
+from keeprate.search.question import SearchQuestion, refuse
 from keeprate.search.search import SearchResult, search
 from keeprate.search.strategies import Halving, MonteCarlo
 from keeprate.search.writing import cost_sentence, schedule_file, table
@@ -29,10 +29,10 @@ from run_factory import request
 BUDGET = "65%"
 
 
-def question(limit: int = 32, **changes: object) -> Question:
+def question(limit: int = 32, **changes: object) -> SearchQuestion:
     asked = request((), limit=limit, batch_size=64)
     run = RunSpec("random", {}, Cost(None, BUDGET))
-    plain = Question(
+    plain = SearchQuestion(
         request=replace(asked, runs=(run,)),
         own=run,
         others=(RunSpec("random", {}, Cost("keep@2", BUDGET)),),
@@ -59,7 +59,9 @@ class Tried:
         return found
 
 
-def tried(folder: Path, asked: Question, stopping: Callable[[], bool] = lambda: False) -> Tried:
+def tried(
+    folder: Path, asked: SearchQuestion, stopping: Callable[[], bool] = lambda: False
+) -> Tried:
     events: list[Event] = []
     context = RunContext(Store(folder), build_engine(None), events.append, stopping)
     return Tried(folder, search(asked, context), events)

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from keeprate.cli import keeprate as command
 from keeprate.request import Cost
-from keeprate.search.question import Question
+from keeprate.search.question import SearchQuestion
 from keeprate.search.strategies import Greedy, Halving
 
 pytestmark = pytest.mark.usefixtures("own_folder")
@@ -20,11 +20,11 @@ def typed(line: str) -> Result:
     return CliRunner().invoke(command, ["search", *shlex.split(line)])
 
 
-def asked(line: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Question, Path]:
+def asked(line: str, monkeypatch: pytest.MonkeyPatch) -> tuple[SearchQuestion, Path]:
     """What a command searches for, and in which folder; nothing is run."""
-    taken: list[tuple[Question, Path]] = []
+    taken: list[tuple[SearchQuestion, Path]] = []
 
-    def take(question: Question, folder: Path, engine: str | None) -> int:
+    def take(question: SearchQuestion, folder: Path, engine: str | None) -> int:
         taken.append((question, folder))
         return 0
 

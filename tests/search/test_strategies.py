@@ -9,7 +9,7 @@ import pytest
 
 from keeprate import KeeprateError
 from keeprate.search.strategies import Greedy, Halving, MonteCarlo, build_strategy, drawn
-from keeprate.strategy import Candidate, Judged, Solved, Space, Strategy, Trial
+from keeprate.strategy import Candidate, Judged, ScheduleTrial, Solved, Space, Strategy
 
 Solve = Callable[[Candidate, float], Solved | None]
 
@@ -153,4 +153,6 @@ def test_a_strategy_is_named_with_its_parameters() -> None:
 
 
 def test_a_trial_asks_for_everything_where_it_says_nothing() -> None:
-    assert Trial(Candidate((1.0,))) == Trial(Candidate((1.0,)), share=1.0, saving=1.0)
+    assert ScheduleTrial(Candidate((1.0,))) == ScheduleTrial(
+        Candidate((1.0,)), share=1.0, saving=1.0
+    )

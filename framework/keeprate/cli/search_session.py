@@ -11,11 +11,11 @@ from .session import INTERRUPTED
 
 if TYPE_CHECKING:
     from ..evaluation.events import Event, Listener
-    from ..search.question import Question
+    from ..search.question import SearchQuestion
     from ..search.search import SearchResult
 
 
-def search_and_report(question: Question, folder: Path, engine: str | None) -> int:
+def search_and_report(question: SearchQuestion, folder: Path, engine: str | None) -> int:
     """Search in the store `folder`, print what was found and write schedule.yaml there.
 
     Returns the exit status: 0, or 130 if the search was stopped. Raises KeeprateError as `search`
@@ -43,7 +43,7 @@ def search_and_report(question: Question, folder: Path, engine: str | None) -> i
     return 0
 
 
-def _report(question: Question, result: SearchResult, folder: Path) -> None:
+def _report(question: SearchQuestion, result: SearchResult, folder: Path) -> None:
     from ..results.atomic_files import write_together
     from ..search.writing import SCHEDULE_FILE, cost_sentence, schedule_file, table
     from .tables import print_columns, wrapped

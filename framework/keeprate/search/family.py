@@ -21,7 +21,7 @@ _ROUNDING = 1e-6
 
 
 @dataclass
-class Family:
+class ScheduleFamily:
     """The schedules of `methods` (one for each setting of the parameters) on a model of images."""
 
     backbone: Backbone

@@ -14,7 +14,7 @@ from ..study.build import build_run
 
 
 @dataclass(frozen=True)
-class Question:
+class SearchQuestion:
     """What is searched: `request` has a run for each setting of the method's parameters.
 
     `own` is the run of the method as it was named, at the budget; `others` are schedules made by
@@ -37,7 +37,7 @@ class Question:
         return [build_run(spec, seed).method for spec in self.request.runs]
 
 
-def refuse(question: Question) -> None:
+def refuse(question: SearchQuestion) -> None:
     """Raise KeeprateError for a method whose schedules cannot be searched."""
     for method in question.methods():
         if not method.reduces or isinstance(method, InputMethod):

@@ -21,8 +21,8 @@ from ..study.build import build_run, prepare
 from ..study.comparison import Comparison
 from .confirmation import Contender, best_of, confirmed
 from .evaluator import Evaluator, Spent
-from .family import Family, counts_text
-from .question import Question
+from .family import ScheduleFamily, counts_text
+from .question import SearchQuestion
 
 _FEWEST: Final = 8
 """Images of either half below which nothing can be said."""
@@ -45,7 +45,7 @@ class SearchResult:
     spent: Spent
 
 
-def search(question: Question, context: RunContext) -> SearchResult:
+def search(question: SearchQuestion, context: RunContext) -> SearchResult:
     """Search, and confirm what was found.
 
     Raises KeeprateError for a model or a method that no schedule can be searched for, too few
@@ -80,15 +80,17 @@ def spec_of(solved: Solved, settings: Sequence[RunSpec]) -> RunSpec:
     return replace(settings[solved.setting], cost=Cost(schedule=counts_text(solved.stages)))
 
 
-def _family(question: Question, base: Comparison) -> Family:
+def _family(question: SearchQuestion, base: Comparison) -> ScheduleFamily:
     if base.backbone.text_inputs:
         raise KeeprateError("A schedule is searched for images: texts have many lengths.")
     options = question.request.options
     budget = parse_budget(question.budget)
-    return Family(base.backbone, question.methods(), budget, options.empty_last_mlp)
+    return ScheduleFamily(base.backbone, question.methods(), budget, options.empty_last_mlp)
 
 
-def _searched(question: Question, family: Family, evaluator: Evaluator) -> list[Judged]:
+def _searched(
+    question: SearchQuestion, family: ScheduleFamily, evaluator: Evaluator
+) -> list[Judged]:
     """Ask the strategy until it has no more to try, and return all that was judged."""
     settings = question.request.runs
     space = Space(
@@ -113,7 +115,7 @@ def _searched(question: Question, family: Family, evaluator: Evaluator) -> list[
     return history
 
 
-def _best(history: Sequence[Judged], question: Question) -> Judged:
+def _best(history: Sequence[Judged], question: SearchQuestion) -> Judged:
     whole = [one for one in history if one.trial.share == 1 and one.trial.saving == 1]
     best = min(whole, key=lambda judged: judged.loss, default=None)
     if best is None:
@@ -128,7 +130,7 @@ def _best(history: Sequence[Judged], question: Question) -> Judged:
 
 
 def _contenders(
-    question: Question, evaluator: Evaluator, found: Judged, part: Part
+    question: SearchQuestion, evaluator: Evaluator, found: Judged, part: Part
 ) -> tuple[Contender, ...]:
     """Confirm the found schedule beside the default one and the best of those made by hand."""
     others = [*question.others, *_presets(question, evaluator.base)]
@@ -145,7 +147,7 @@ def _contenders(
     )
 
 
-def _presets(question: Question, base: Comparison) -> list[RunSpec]:
+def _presets(question: SearchQuestion, base: Comparison) -> list[RunSpec]:
     """Return the runs with those of the method's presets that can follow the budget."""
     options, own, found = question.request.options, question.own, []
     presets = type(build_run(own, options.seed).method).presets

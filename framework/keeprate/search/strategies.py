@@ -11,7 +11,7 @@ from ..errors import KeeprateError
 from ..hookspecs import hookimpl
 from ..plugins.parameters import build, parse_spec
 from ..plugins.registry import registry
-from ..strategy import Candidate, Judged, Space, Strategy, Trial
+from ..strategy import Candidate, Judged, ScheduleTrial, Space, Strategy
 
 _TRIES: Final = 100
 """Schedules drawn for each that is wanted: few blocks and tokens meet a cost only now and then."""
@@ -25,11 +25,11 @@ class MonteCarlo(Strategy):
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
 
-    def ask(self, space: Space, history: Sequence[Judged]) -> Sequence[Trial]:
+    def ask(self, space: Space, history: Sequence[Judged]) -> Sequence[ScheduleTrial]:
         """Return all trials at once: none depends on another."""
         if history:
             return ()
-        return [Trial(candidate) for candidate in drawn(space, space.candidates, self.seed)]
+        return [ScheduleTrial(candidate) for candidate in drawn(space, space.candidates, self.seed)]
 
 
 class Halving(Strategy):
@@ -42,19 +42,19 @@ class Halving(Strategy):
             raise KeeprateError("rounds must be at least 1 and one_in at least 2")
         self.rounds, self.one_in, self.seed = rounds, one_in, seed
 
-    def ask(self, space: Space, history: Sequence[Judged]) -> Sequence[Trial]:
+    def ask(self, space: Space, history: Sequence[Judged]) -> Sequence[ScheduleTrial]:
         """Return one in so many of the last round, on so many times as many images."""
         shares = [self.one_in ** (number + 1 - self.rounds) for number in range(self.rounds)]
         if not history:
             wanted = drawn(space, space.candidates, self.seed)
-            return [Trial(candidate, shares[0]) for candidate in wanted]
+            return [ScheduleTrial(candidate, shares[0]) for candidate in wanted]
         share = history[-1].trial.share
         if share == shares[-1]:
             return ()
         last = [one for one in history if one.trial.share == share and isfinite(one.loss)]
         best = sorted(last, key=lambda judged: judged.loss)[: -(-len(last) // self.one_in)]
         next_share = shares[shares.index(share) + 1]
-        return [Trial(judged.trial.candidate, next_share) for judged in best]
+        return [ScheduleTrial(judged.trial.candidate, next_share) for judged in best]
 
 
 class Greedy(Strategy):
@@ -67,7 +67,7 @@ class Greedy(Strategy):
     name: ClassVar[str] = "greedy"
     is_default: ClassVar[bool] = True
 
-    def ask(self, space: Space, history: Sequence[Judged]) -> Sequence[Trial]:
+    def ask(self, space: Space, history: Sequence[Judged]) -> Sequence[ScheduleTrial]:
         """Return the next step of every setting of the parameters, block by block."""
         steps = max(2, round(space.candidates / (len(space.blocks) * space.settings)))
         return [
@@ -81,7 +81,7 @@ class Greedy(Strategy):
 
 def _next_step(
     space: Space, steps: int, setting: int, history: Sequence[Judged]
-) -> Sequence[Trial]:
+) -> Sequence[ScheduleTrial]:
     """Return a trial for every block that can remove enough more, () at the end of the way."""
     saving = history[-1].trial.saving if history else 0.0
     last = [judged for judged in history if judged.trial.saving == saving]
@@ -89,7 +89,7 @@ def _next_step(
     # few tokens may reach no cost of the next step, but one of a later step
     for step in range(round(saving * steps) + 1, steps + 1):
         trials = [
-            Trial(_more_at(block, held, space.depth, setting), saving=step / steps)
+            ScheduleTrial(_more_at(block, held, space.depth, setting), saving=step / steps)
             for block in space.blocks
         ]
         if found := [trial for trial in trials if space.solve(trial.candidate, trial.saving)]:

@@ -16,14 +16,14 @@ from ..reduction.schedule_file import (
 )
 from ..results.environment import versions
 from ..study.methods import SEED
-from .question import Question
+from .question import SearchQuestion
 from .search import SearchResult
 
 SCHEDULE_FILE = "schedule.yaml"
 """The name of the file in a search's folder."""
 
 
-def schedule_file(question: Question, result: SearchResult) -> ScheduleFile:
+def schedule_file(question: SearchQuestion, result: SearchResult) -> ScheduleFile:
     """Return the found schedule with its evidence."""
     backbone, found = result.base.backbone, result.found
     method, spec = question.methods()[found.setting], question.request.runs[found.setting]
@@ -49,7 +49,7 @@ def schedule_file(question: Question, result: SearchResult) -> ScheduleFile:
     )
 
 
-def _evidence(question: Question, result: SearchResult) -> Evidence:
+def _evidence(question: SearchQuestion, result: SearchResult) -> Evidence:
     strategy = question.strategy
     return Evidence(
         strategy=spec_text(strategy.name, values_of(strategy)),
@@ -70,7 +70,7 @@ def _evidence(question: Question, result: SearchResult) -> Evidence:
     )
 
 
-def table(question: Question, result: SearchResult) -> Sequence[Column]:
+def table(question: SearchQuestion, result: SearchResult) -> Sequence[Column]:
     """Return the columns of a table of the contenders."""
     contenders, metric = result.contenders, question.metric
     return (

@@ -15,7 +15,7 @@ from ..options import Number, plugin_options
 from .compare import FOLDER_OPTIONS, MODEL_OPTIONS, RUN_OPTIONS, with_options
 
 if TYPE_CHECKING:
-    from ...search.question import Question
+    from ...search.question import SearchQuestion
     from ...study import Study
 
 _MOST: Final = 10_000
@@ -96,7 +96,7 @@ def search(runs: Path, **options: Any) -> None:
     raise click.exceptions.Exit(search_and_report(question, folder, study.spec.engine))
 
 
-def question_of(asked: SearchOptions, options: Mapping[str, Any]) -> tuple[Question, Study]:
+def question_of(asked: SearchOptions, options: Mapping[str, Any]) -> tuple[SearchQuestion, Study]:
     """Return what is searched, and the study of the method at the budget.
 
     `options` are those of the model and of how to run. Raises KeeprateError for whatever is wrong.
@@ -112,12 +112,12 @@ def question_of(asked: SearchOptions, options: Mapping[str, Any]) -> tuple[Quest
     settings = _specified(asked, options, [{**own, "parameters": varied}]) if varied else study
 
     from ...analysis.metrics import compared_metric
-    from ...search.question import Question, refuse
+    from ...search.question import SearchQuestion, refuse
 
     (request,) = study.requests
     if not request.runs:  # a comparison with a method that reduces nothing is of it alone
         raise KeeprateError(f"--method: '{asked.method}' has no stages that could be searched for.")
-    question = Question(
+    question = SearchQuestion(
         request=replace(request, runs=settings.requests[0].runs if varied else request.runs[:1]),
         own=request.runs[0],
         others=request.runs[1:],
