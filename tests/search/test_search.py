@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 from keeprate import KeeprateError
@@ -22,7 +23,7 @@ from keeprate.search.evaluator import Evaluator, SearchStopped
 from keeprate.search.question import SearchQuestion, refuse
 from keeprate.search.search import SearchResult, search
 from keeprate.search.strategies import Halving, MonteCarlo
-from keeprate.search.writing import cost_sentence, schedule_file, table
+from keeprate.search.writing import cost_sentence, schedule_file, table, trials_csv
 from keeprate.study.build import build_engine
 from run_factory import request
 
@@ -157,6 +158,17 @@ def test_the_file_says_what_was_found_and_how_it_was_confirmed(done: Tried, tmp_
     assert read.evidence.figures[1].found_is.startswith(("better", "worse", "not distinguishable"))
     counts = [(round(stage.depth * 12), round(stage.tokens * 64)) for stage in read.stages]
     assert tuple(counts) == done.result.found.stages
+
+
+def test_all_trials_are_written_with_what_came_out(done: Tried) -> None:
+    trials = pl.read_csv(trials_csv(question(), done.result).encode())
+    assert trials.columns == [
+        *("schedule", "parameters", "macs", "saving", "share_of_images", "kl_nats"),
+    ]
+    assert trials["kl_nats"].to_list() == pytest.approx([one.loss for one in done.result.history])
+    assert trials["macs"].to_list() == [one.solved.macs for one in done.result.history]
+    failed = replace(done.result, history=(replace(done.result.history[0], loss=math.inf),))
+    assert pl.read_csv(trials_csv(question(), failed).encode())["kl_nats"].to_list() == [None]
 
 
 def test_the_table_tells_both_halves_apart(done: Tried) -> None:

@@ -122,6 +122,7 @@ def test_what_is_found_is_printed_and_used() -> None:
     assert "KL, nats (searched)   KL, nats (confirmed)   The found one is" in done.stdout
     path = Path("runs/found/schedule.yaml")
     assert f"Schedule: {path} (--schedule @{path})" in done.stdout
+    assert len(Path("runs/found/trials.csv").read_text(encoding="utf-8").splitlines()) == 3
     options = f"--data digits --method random --schedule @{path} --part 0.5..1 --limit 40"
     compared = CliRunner().invoke(
         command, ["compare", *shlex.split(options), "--no-pictures", "--accelerator", "cpu"]

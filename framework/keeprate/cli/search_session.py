@@ -45,11 +45,23 @@ def search_and_report(question: SearchQuestion, folder: Path, engine: str | None
 
 def _report(question: SearchQuestion, result: SearchResult, folder: Path) -> None:
     from ..results.atomic_files import write_together
-    from ..search.writing import SCHEDULE_FILE, cost_sentence, schedule_file, table
+    from ..search.writing import (
+        SCHEDULE_FILE,
+        TRIALS_FILE,
+        cost_sentence,
+        schedule_file,
+        table,
+        trials_csv,
+    )
     from .tables import print_columns, wrapped
 
     path = folder / SCHEDULE_FILE
-    write_together({path: schedule_file(question, result).text().encode()})
+    write_together(
+        {
+            folder / TRIALS_FILE: trials_csv(question, result).encode(),
+            path: schedule_file(question, result).text().encode(),
+        }
+    )
     searched, confirmed = result.images
     title = (
         f"{question.own.method} at {question.budget} of {result.base.title}: {len(result.history)} "
@@ -57,7 +69,7 @@ def _report(question: SearchQuestion, result: SearchResult, folder: Path) -> Non
     )
     print_columns(title, table(question, result))
     click.echo(wrapped(cost_sentence(result)))
-    click.echo(f"Schedule: {path} (--schedule @{path})")
+    click.echo(f"Schedule: {path} (--schedule @{path}); all trials: {folder / TRIALS_FILE}")
 
 
 def _telling_once(listen: Listener) -> Listener:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
+from typing import Final
+
+import polars as pl
 
 from ..analysis.run_table import Column, column
 from ..costs import gmacs
@@ -16,11 +20,13 @@ from ..reduction.schedule_file import (
 )
 from ..results.environment import versions
 from ..study.methods import SEED
+from .family import counts_text
 from .question import SearchQuestion
 from .search import SearchResult
 
-SCHEDULE_FILE = "schedule.yaml"
-"""The name of the file in a search's folder."""
+SCHEDULE_FILE: Final = "schedule.yaml"
+TRIALS_FILE: Final = "trials.csv"
+"""The names of the files in a search's folder."""
 
 
 def schedule_file(question: SearchQuestion, result: SearchResult) -> ScheduleFile:
@@ -68,6 +74,29 @@ def _evidence(question: SearchQuestion, result: SearchResult) -> Evidence:
             for contender in result.contenders
         ),
     )
+
+
+def trials_csv(question: SearchQuestion, result: SearchResult) -> str:
+    """Return all trials as CSV: what was tried, on which share of the search's images, how good.
+
+    `saving` is below 1 for steps on the way to the budget; a run that failed has no figure.
+    """
+    metric, runs = question.metric, question.request.runs
+    sign = -1.0 if metric.higher_is_better else 1.0
+    return pl.DataFrame(
+        [
+            {
+                "schedule": counts_text(one.solved.stages),
+                "parameters": spec_text("", runs[one.solved.setting].values).removeprefix(":"),
+                "macs": one.solved.macs,
+                "saving": one.trial.saving,
+                "share_of_images": float(one.trial.share),
+                metric.key(): metric.scale * sign * one.loss if isfinite(one.loss) else None,
+            }
+            for one in result.history
+        ],
+        infer_schema_length=None,
+    ).write_csv()
 
 
 def table(question: SearchQuestion, result: SearchResult) -> Sequence[Column]:
