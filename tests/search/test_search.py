@@ -124,6 +124,9 @@ def test_candidates_share_a_pass_and_its_first_blocks(done: Tried) -> None:
     # the unpruned model and all candidates; those made by hand; and all that is confirmed
     assert passes == [4, 2, 4]
     assert 0 < done.result.spent.shared < done.result.spent.apart
+    # every run once, whatever it was compared with
+    costs = {run.id: run.measured.images * run.measured.macs.total for run in done.stored}
+    assert done.result.spent.apart == sum(costs.values())
     assert "forward passes of the unpruned model for each image" in cost_sentence(done.result)
 
 

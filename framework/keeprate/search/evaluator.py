@@ -36,10 +36,16 @@ class Spent:
 
     apart: int = 0
     shared: int = 0
+    _known: set[str] = field(default_factory=set)
 
     def add(self, comparison: Comparison) -> None:
-        """Add the runs of a comparison on all its samples, the unpruned one included."""
-        images, models = len(comparison.samples), {job.id: job.model for job in comparison.jobs}
+        """Add the runs of a comparison on all its samples, each once in a search.
+
+        The unpruned one is among them.
+        """
+        images = len(comparison.samples)
+        models = {job.id: job.model for job in comparison.jobs if job.id not in self._known}
+        self._known.update(models)
         for model in models.values():
             self.apart += images * macs_per_image(comparison, [model])
         for task in tasks_of(comparison, {name: frozenset() for name in models}):
