@@ -11,11 +11,13 @@ from sklearn.datasets import load_digits
 from keeprate.errors import KeeprateError
 
 from .clutter import Clutter, cluttered, enlarged_digits
-from .digits import Digits, held_out_positions, load_classifier
+from .digits import Digits, load_classifier, training
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
+
+    from keeprate.dataset import DataSet
 
 IMAGE_SIZE = 56
 DIFFICULTIES = {
@@ -63,6 +65,9 @@ class ClutteredDigits(Digits):
     def classifier(self) -> nn.Module:
         return load_classifier(self.name, IMAGE_SIZE)
 
+    def calibration(self) -> DataSet:
+        return training(ClutteredDigits(self.difficulty))
+
     @cached_property
-    def _digits(self) -> np.ndarray:  # (600, 24, 24)
-        return enlarged_digits(load_digits().images[held_out_positions()])
+    def _digits(self) -> np.ndarray:  # (600, 24, 24), or 1197 of the training
+        return enlarged_digits(load_digits().images[self._positions])

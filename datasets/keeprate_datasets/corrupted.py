@@ -66,6 +66,9 @@ class Corrupted(DataSet):
     def classifier(self) -> nn.Module | None:
         return self.data.classifier()
 
+    def calibration(self) -> DataSet | None:
+        return self.data.calibration()  # not corrupted: what comes is not known beforehand
+
     def content(self, index: int) -> Path | str | None:
         return self.data.content(index)
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 from functools import cached_property
 from importlib import resources
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 import timm
@@ -37,6 +37,7 @@ class Digits(DataSet):
 
     name: ClassVar[str] = "digits"
     embedded: ClassVar[bool] = True
+    _split: Literal["test", "training"] = "test"
 
     def samples(self) -> Sequence[Sample]:
         return self._samples
@@ -57,14 +58,27 @@ class Digits(DataSet):
     def classifier(self) -> nn.Module:
         return load_classifier()
 
+    def calibration(self) -> DataSet:
+        return training(Digits())
+
+    @cached_property
+    def _positions(self) -> np.ndarray:
+        return held_out_positions() if self._split == "test" else training_positions()
+
     @cached_property
     def _samples(self) -> tuple[Sample, ...]:
         labels = load_digits().target
-        return tuple(Sample(f"test/{i:04d}", int(labels[i])) for i in held_out_positions())
+        return tuple(Sample(f"{self._split}/{i:04d}", int(labels[i])) for i in self._positions)
 
     @cached_property
-    def _images(self) -> Tensor:  # (600, 3, 32, 32)
-        return enlarged(load_digits().images[held_out_positions()])
+    def _images(self) -> Tensor:  # (600, 3, 32, 32), or 1197 of the training
+        return enlarged(load_digits().images[self._positions])
+
+
+def training(data: Digits) -> Digits:
+    """Return a data set of digits with the 1197 digits that are not held out in their place."""
+    data._split, data.variant = "training", "training images"
+    return data
 
 
 def held_out_positions() -> np.ndarray:

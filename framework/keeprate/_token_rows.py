@@ -31,6 +31,34 @@ def absorbed(x: Tensor, size: Tensor, into: Tensor) -> tuple[Tensor, Tensor]:
     return torch.zeros_like(x).scatter_add(1, into[..., None].expand_as(share), share), total
 
 
+def averaged(
+    x: Tensor,
+    size: Tensor,
+    source: Tensor,
+    order: Tensor,
+    position: Tensor,
+    new_size: Tensor,
+) -> Tensor:
+    """Return the weighted means (B, K, C) of the tokens that stay and those that merge into them.
+
+    x (B, N, C) and size (B, N) are those of all tokens. Those at `order` (B, K) stay, those at
+    `source` (B, R) merge. `position` (B, N) is the new position of each token, `new_size` (B, N)
+    are the new sizes.
+    """
+    # sizes of half precision would be inexact above 2048 (float16) or 256 (bfloat16)
+    exact = at_least_float32(x.dtype)
+    part = (size.to(exact) / new_size.gather(1, position)).to(x.dtype)  # (B, N), of the whole
+    into = position.gather(1, source)[..., None].expand(-1, -1, x.shape[-1])
+    share = take_rows(x, source) * part.gather(1, source)[..., None]  # (B, R, C)
+    stay = take_rows(x, order) * part.gather(1, order)[..., None]
+    return stay.scatter_add_(1, into, share)
+
+
+def at_least_float32(dtype: torch.dtype) -> torch.dtype:
+    """Return the wider of `dtype` and float32: sizes, means and scores are computed in it."""
+    return torch.promote_types(dtype, torch.float32)
+
+
 def take_rows(x: Tensor, index: Tensor) -> Tensor:
     """Return rows of x (B, N, ...) at index (B, K), as (B, K, ...).
 

@@ -21,7 +21,7 @@ from .evaluation.interrupts import StopSwitch
 from .evaluation.runner import execute
 from .method import Method
 from .reduction.reduce import copied
-from .request import DEFAULT_SEEDS, LoopOptions, Options
+from .request import DEFAULT_SEEDS, CalibrationSpec, LoopOptions, Options
 from .results.store import Store
 from .results.weights_origin import WeightsKind, WeightsOrigin
 from .study import Arguments, Problems, Study, expand
@@ -44,6 +44,9 @@ def compare(  # noqa: PLR0913  the options of `keeprate compare`
     budgets: str | float | Sequence[str | float] | None = None,
     schedules: str | Sequence[str] | None = None,
     seeds: int | Sequence[int] = DEFAULT_SEEDS,
+    calibration: DataSet | str | None = None,
+    calibration_images: int = CalibrationSpec.images,
+    calibration_seed: int = CalibrationSpec.seed,
     weights: Path | str | Sequence[Path | str] | None = None,
     image_size: int | tuple[int, int] | None = None,
     mean: float | Sequence[float] | None = None,
@@ -81,7 +84,9 @@ def compare(  # noqa: PLR0913  the options of `keeprate compare`
     `methods` are names with parameters ("zero-tprune:pattern=I'-S"), classes of method, as
     `keeprate.as_method` makes them, or methods; the default is all registered methods that suit the
     model. Each runs at every budget (GMACs per image, or a share as "65%") with every schedule, and
-    with every seed if it has one.
+    with every seed if it has one. A budget of a method that keeps
+    a different number of tokens in every image is solved on images of `calibration`, which are not
+    tested.
 
     Runs are stored in `folder`, by default runs/NAME. Runs that are already there, or in a folder
     beside it, are not computed again. The unpruned model always runs, too. docs/python.md explains

@@ -87,6 +87,14 @@ class DataSet(ABC):
         """Return the trained classifier that ships with the data set, in eval mode, or None."""
         return None
 
+    def calibration(self) -> DataSet | None:
+        """Return samples of the same kind of which none is here, or None if there are none at hand.
+
+        Budgets that have to be solved on images are solved on some of them, where the user names no
+        others: those that the shipped classifier was trained on, for example. It should be cheap.
+        """
+        return None
+
     def content(self, index: int) -> Path | str | None:
         """Return what tells the content of `samples()[index]` apart; part of the fingerprint.
 
@@ -101,20 +109,24 @@ class DataSet(ABC):
         Files are read the first time, and again when they change.
         """
         digest = hashlib.sha256()
-        for sample, content in zip(self.samples(), self._contents(), strict=True):
+        for sample, content in zip(self.samples(), self.contents(), strict=True):
             row = f"{sample.id}\0{sample.label}\0{content}\n"
             # file names may hold bytes that are not UTF-8, which Python keeps as surrogates
             digest.update(row.encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
 
-    def _contents(self) -> list[str]:
-        """Return a text for every sample that identifies its content."""
-        contents = [self.content(index) for index in range(len(self.samples()))]
+    def contents(self, indices: Sequence[int] | None = None) -> list[str]:
+        """Return a text for every sample, or for those at `indices`, that identifies its content.
+
+        It is the hash of the file where a file holds the sample.
+        """
+        indices = range(len(self.samples())) if indices is None else indices
+        contents = [self.content(index) for index in indices]
         paths = [content for content in contents if isinstance(content, Path)]
         hashes = iter(ask(CONTENT_SHA256, paths))
         return [
             next(hashes) if isinstance(content, Path) else content or self._loaded_sha256(index)
-            for index, content in enumerate(contents)
+            for index, content in zip(indices, contents, strict=True)
         ]
 
     def _loaded_sha256(self, index: int) -> str:

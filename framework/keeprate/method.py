@@ -109,7 +109,9 @@ class Method(ABC):
     (False) whether it runs only with its parameter `weights`, a file; `proportional_attention`
     (False) whether log(token size) is added to the attention logits once tokens have merged;
     `scores_block_output` (False) whether `score` sees the tokens as `reduce` does, at the method's
-    place; `appends` (0) how many tokens each stage adds to those it keeps; `keeps_per_image`
+    place; `appends` (0) how many tokens each stage adds to those it keeps; `skips` (False) whether
+    the others are set aside, not dropped, and come back before the head, and before each block of
+    `back` (none); `keeps_per_image`
     (False) whether images may keep different numbers of tokens, at most `stage.keep`; `reuses`
     (NOTHING) what a block takes over of the attention that the method saw before it; `reweighs`
     (False) whether `reweigh` changes the attention weights of every block; `observes` (False)
@@ -134,6 +136,10 @@ class Method(ABC):
     """Whether `score` must see the tokens as `reduce` does, not as they enter the block."""
     appends: int = 0
     """How many tokens a stage appends to the `stage.keep` that it keeps (`Tokens.append`)."""
+    skips: bool = False
+    """Whether the tokens that a stage does not keep bypass the blocks unchanged and come back."""
+    back: tuple[int, ...] = ()
+    """Where it skips: the blocks (from 0) before which all tokens come back, as before the head."""
     keeps_per_image: ClassVar[bool] = False
     """Whether images may keep different numbers of tokens, at most `stage.keep`."""
     reuses: Reuse = Reuse.NOTHING

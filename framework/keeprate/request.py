@@ -90,6 +90,19 @@ class DataSpec:
 
 
 @dataclass(frozen=True)
+class CalibrationSpec:
+    """The sample on which budgets are solved that have to be solved on images.
+
+    It has `images` samples of `data`, drawn with `seed`; without `data`, of what the tested data
+    set itself offers (`DataSet.calibration`).
+    """
+
+    data: DataSpec | None = None
+    images: int = 64
+    seed: int = 0
+
+
+@dataclass(frozen=True)
 class RunSpec:
     """A method by name, with values for its parameters, at a cost. The seed is one of the values.
 
@@ -145,7 +158,8 @@ class Options:
     that are in it. `seed` is for methods that take
     one and whose run names none; it is recorded for methods that take none. `cache_decoded` is the
     folder that keeps transformed images. One pass over the data serves at most `runs_per_pass`
-    runs.
+    runs. `calibration` matters only to budgets of methods that keep a different number of tokens
+    in every image.
     """
 
     loop: LoopOptions = field(default_factory=LoopOptions)
@@ -158,6 +172,7 @@ class Options:
     throughput: bool = False
     cache_decoded: Path | None = None
     runs_per_pass: int = 64
+    calibration: CalibrationSpec = CalibrationSpec()
 
 
 @dataclass(frozen=True)
@@ -176,7 +191,9 @@ class Request:
     @property
     def is_by_name(self) -> bool:
         """Whether the request holds only names, so that another process can repeat it."""
-        objects = [self.model.built, self.data.built, *(run.given for run in self.runs)]
+        data = [self.data, self.options.calibration.data]
+        objects: list[object] = [self.model.built, *(run.given for run in self.runs)]
+        objects += [spec.built for spec in data if spec is not None]
         return all(built is None for built in objects)
 
 

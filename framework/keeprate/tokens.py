@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from . import _token_checks as checks
-from ._token_rows import absorbed, others, positions
+from ._set_aside import in_order, set_aside
+from ._token_rows import absorbed, averaged, others, positions
+from ._token_rows import at_least_float32 as at_least_float32
 from ._token_rows import take_rows as take_rows
 from ._token_state import MethodState, Reused, no_state
 from .errors import KeeprateError
@@ -29,8 +31,8 @@ class Tokens:
     the input, or -1 if it was dropped (None unless traced); `valid` (B, N) bool is False for
     padding (None if there is none: only methods with `keeps_per_image` cause it). `position` (B, N)
     int64 is each token's position in the sequence that entered the first block, for models whose
-    blocks look it up; a merged token keeps the position of the token it merged into. None: no token
-    has moved yet, or the model needs no positions.
+    blocks look it up and methods that skip; a merged token keeps the position of the token it
+    merged into. None: no token has moved yet, or nobody needs positions.
 
     `state`, each (B, ...), and `token_state`, each (B, N, ...), are tensors by name that a method
     carries from stage to stage of one forward pass: empty at first, set by `with_state` and
@@ -57,6 +59,10 @@ class Tokens:
     token_state: MethodState = field(default_factory=no_state, metadata=_PER_TOKEN)
     reused: Reused | None = None
     """What the next block attends with, from `reuse`; gone once it has."""
+    sets_aside: bool = False
+    """Whether `keep` and `keep_top` set the others aside, for `bring_back`, and drop none."""
+    aside: Tokens | None = field(default=None, metadata=_PER_IMAGE)
+    """What was set aside, without prefix tokens. The `owner` of its patches is -2 - position."""
 
     @classmethod
     def of(
@@ -140,7 +146,7 @@ class Tokens:
         return replace(self, **self._each(IMAGE_FIELDS, lambda tensor: tensor[images]))
 
     def keep(self, index: Tensor, valid: Tensor | None = None) -> Tokens:
-        """Keep the tokens at `index` (B, K) int64, in that order; drop the others.
+        """Keep the tokens at `index` (B, K) int64, in that order; drop the others, or set aside.
 
         If images keep different numbers, `valid` (B, K) bool is False for padding, which may name
         any token. Raises KeeprateError for positions that do not exist or are named twice.
@@ -180,7 +186,8 @@ class Tokens:
             padded = (~self.valid).gather(1, order).to(torch.uint8)
             order = order.gather(1, padded.argsort(dim=1, stable=True))
         kept, rest = order[:, :k].sort(dim=1).values, order[:, k:].sort(dim=1).values
-        return torch.cat([self._prefix_index(), kept], dim=1), rest
+        prefix = torch.arange(self.num_prefix, device=kept.device).expand(len(kept), -1)
+        return torch.cat([prefix, kept], dim=1), rest
 
     def merge(
         self, source: Tensor, into: Tensor, order: Tensor | None = None, *, average: bool = True
@@ -200,10 +207,11 @@ class Tokens:
         position = positions(order, self.count)
         position = position.scatter(1, source, position.gather(1, into))
         size = torch.zeros_like(self.size).scatter_add(1, position, self.size)
-        stay = self._at(order, [name for name in TOKEN_FIELDS if name != "size"])
+        computed = ("size", "x") if average else ("size",)
+        stay = self._at(order, [name for name in TOKEN_FIELDS if name not in computed])
         stay |= {"size": size[:, : order.shape[1]], "owner": self._follow(position)}
         if average:
-            stay["x"] = self._averaged(stay["x"], source, order, position, size)
+            stay["x"] = averaged(self.x, self.size, source, order, position, size)
         return replace(self, **stay, has_merged=True)
 
     def absorb(self, into: Tensor) -> Tokens:
@@ -233,6 +241,17 @@ class Tokens:
         moved = self._merged(rest, first.expand_as(rest), order, False)
         return moved.with_x(torch.cat([moved.x[:, :-1], x[:, None]], dim=1))
 
+    def bring_back(self) -> Tokens:
+        """Return these tokens and those that were set aside, in the order of their positions.
+
+        Each is as it was when it was set aside; tokens without any aside are returned as they are.
+        Raises KeeprateError if the ones have a `token_state` that the others lack.
+        """
+        if self.aside is None:
+            return self
+        both, order = in_order(self, self.aside, TOKEN_FIELDS)
+        return replace(both._kept(order), sets_aside=self.sets_aside)
+
     def _each(self, names: Iterable[str], change: Callable[[Tensor], Tensor]) -> dict[str, Any]:
         """Return the result of `change` for each tensor of the fields `names`, by field."""
         changed: dict[str, Any] = {}
@@ -242,38 +261,28 @@ class Tokens:
                 changed[name] = change(value)
             elif value and isinstance(value, MethodState):  # torch.compile cannot make an empty one
                 changed[name] = value.each(change)
+            elif isinstance(value, Tokens):
+                changed[name] = replace(value, **value._each(IMAGE_FIELDS, change))
         return changed
 
     def _kept(self, index: Tensor, valid: Tensor | None = None) -> Tokens:
         kept = self._at(index, TOKEN_FIELDS)
         if self.valid is not None:
             valid = kept["valid"] if valid is None else kept["valid"] & valid
-        moved = index if self.owner is None else positions(index, self.count, valid)
-        return replace(self, **kept | {"valid": valid, "owner": self._follow(moved)})
+        kept["valid"] = valid
+        if self.owner is None and not self.sets_aside:
+            return replace(self, **kept)
+        moved = positions(index, self.count, valid)
+        number = index.shape[1] if valid is None else None  # in each image
+        if self.sets_aside and number != self.count:
+            kept["aside"], moved = set_aside(self, moved, number, TOKEN_FIELDS)
+        return replace(self, **kept, owner=self._follow(moved))
 
     def _at(self, order: Tensor, names: Iterable[str]) -> dict[str, Any]:
         """Return the fields `names` of the tokens at `order` (B, K)."""
         taken = self._each(names, lambda tensor: take_rows(tensor, order))
-        first = self.follows_positions and self.position is None
+        first = (self.follows_positions or self.sets_aside) and self.position is None
         return taken | {"position": order} if first else taken
-
-    def _averaged(
-        self, x: Tensor, source: Tensor, order: Tensor, position: Tensor, size: Tensor
-    ) -> Tensor:
-        """Return the weighted means (B, K, C) of the tokens that stay, x, and those that merge.
-
-        `position` (B, N) is the new position of each token, `size` (B, N) the new sizes.
-        """
-        # sizes of half precision would be inexact above 2048 (float16) or 256 (bfloat16)
-        exact = at_least_float32(x.dtype)
-        part = (self.size.to(exact) / size.gather(1, position)).to(x.dtype)  # (B, N), of the whole
-        into = position.gather(1, source)[..., None].expand(-1, -1, x.shape[-1])
-        share = take_rows(self.x, source) * part.gather(1, source)[..., None]  # (B, R, C)
-        return (x * part.gather(1, order)[..., None]).scatter_add_(1, into, share)
-
-    def _prefix_index(self) -> Tensor:
-        prefix = torch.arange(self.num_prefix, device=self.x.device)
-        return prefix.expand(self.x.shape[0], -1)
 
     def _follow(self, position: Tensor) -> Tensor | None:
         """Return `owner` after tokens moved to new positions (B, N); -1 = dropped."""
@@ -289,8 +298,3 @@ TOKEN_FIELDS: Final = tuple(f.name for f in fields(Tokens) if f.metadata == _PER
 
 IMAGE_FIELDS: Final = tuple(f.name for f in fields(Tokens) if f.metadata)
 """The fields of `Tokens` that have a row for each image, those of `TOKEN_FIELDS` among them."""
-
-
-def at_least_float32(dtype: torch.dtype) -> torch.dtype:
-    """Return the wider of `dtype` and float32: sizes, means and scores are computed in it."""
-    return torch.promote_types(dtype, torch.float32)

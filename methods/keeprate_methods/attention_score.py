@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from keeprate import Method, Needs, Shape
+from keeprate import Needs, Shape
+
+from .skipping import MaySkip
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -12,10 +14,11 @@ if TYPE_CHECKING:
     from keeprate import Attention, Stage, Tokens
 
 
-class AttentionScore(Method):
+class AttentionScore(MaySkip):
     """Keep the patch tokens that receive most attention (column mean of the attention matrix).
 
-    Equals one iteration of weighted page rank from a uniform start, heads averaged.
+    Equals one iteration of weighted page rank from a uniform start, heads averaged. `on_drop`: drop
+    the others, or let them skip blocks until before the head, and before the blocks of `back`.
     """
 
     name: ClassVar[str] = "attention-score"

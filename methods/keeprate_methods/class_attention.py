@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from keeprate import Method, Needs, Shape
+from keeprate import Needs, Shape
+
+from .skipping import MaySkip
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -12,10 +14,11 @@ if TYPE_CHECKING:
     from keeprate import Attention, Stage, Tokens
 
 
-class ClassAttention(Method):
+class ClassAttention(MaySkip):
     """Keep the patch tokens the class token attends to most (Top-K; EViT without its fused token).
 
-    Source: Liang et al., "Not All Patches Are What You Need" (EViT), ICLR 2022.
+    `on_drop`: drop the others, or let them skip blocks until before the head, and before the blocks
+    of `back`. Source: Liang et al., "Not All Patches Are What You Need" (EViT), ICLR 2022.
     """
 
     name: ClassVar[str] = "class-attention"

@@ -27,6 +27,9 @@ class Frequency(AttentionScore):
     name: ClassVar[str] = "frequency"
     appends = 1
 
+    def __init__(self) -> None:
+        super().__init__()  # what is in the mean cannot come back as well
+
     def reduce(self, tokens: Tokens, attention: Attention, stage: Stage) -> Tokens:
         """Return prefix tokens, the `stage.keep` best patch tokens and the mean of the dropped."""
         import torch

@@ -36,7 +36,7 @@ class LayerSettings:
     similarity: Similarity
     s_removal: float
     renormalise: bool
-    on_drop: Literal["drop", "mass", "merge"]
+    on_drop: Literal["drop", "skip", "mass", "merge"]
     seed: int
     scores_block_output: bool
 

@@ -51,7 +51,7 @@ def _similarities(settings: LayerSettings, shape: Shape, patches: int) -> int:
 
 
 def _absorbed(settings: LayerSettings, shape: Shape, stage: Stage) -> int:
-    if settings.on_drop == "drop":
+    if settings.on_drop in ("drop", "skip"):
         return 0
     dropped = shape.patches - stage.keep
     merged = dropped * shape.channels if settings.on_drop == "merge" else 0

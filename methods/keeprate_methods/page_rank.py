@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import torch
@@ -11,6 +12,12 @@ from keeprate.tokens import at_least_float32
 
 MOST_ITERATIONS = 100
 """Where a tolerance alone decides, the iterations stop here at the latest."""
+
+MOST_FUSED = 2048
+"""Tokens up to which a GPU computes a page rank in one launch."""
+
+SUM_ONE_EVERY = 4
+"""Iterations after which the sum is made 1 again; with emphasis it is n**2 by then, at most."""
 
 
 def page_rank(
@@ -33,26 +40,52 @@ def page_rank(
 
     Source: Zero-TPrune, Algorithm 1 (arXiv 2305.17328). Each step is one row vector times the
     matrix as it lies in memory; the restriction is folded into the vector, so the matrix is never
-    copied.
+    copied. On a GPU all steps are one launch (page_rank_kernel.py), up to `MOST_FUSED` tokens,
+    where Triton runs and no gradients are asked for; elsewhere a step is two and more. Squaring the
+    matrix, 30 steps by four squarings, takes fewer launches but 4 N**3 operations for 30 N**2: four
+    times as long with 197 tokens on a CPU, and half as long with 17 (docs/benchmarks.md).
     """
+    limit = iterations if tolerance is None else MOST_ITERATIONS
+    if _fits_kernel(weights):
+        try:
+            from .page_rank_kernel import fused_page_rank
+
+            with torch.cuda.device(weights.device):
+                return fused_page_rank(weights, limit, emphasis, alive, renormalise, tolerance)
+        # without Triton, a compiler for it, or a GPU it knows; other troubles come again below
+        except Exception as error:
+            reason = str(error).partition("\n")[0]
+            message = f"The page rank is slow here, as Triton fails: {reason}"
+            warnings.warn(message, RuntimeWarning, stacklevel=2)
+    return by_products(weights, limit, emphasis, alive, renormalise, tolerance)
+
+
+def by_products(
+    weights: Tensor,
+    iterations: int,
+    emphasis: str,
+    alive: Tensor | None,
+    renormalise: bool,
+    tolerance: float | None,
+) -> Tensor:
+    """Return what `page_rank` returns, on any device; with a `tolerance`, `iterations` at most."""
     # half precision would round away the differences between tokens as the signal converges
     weights = weights.to(at_least_float32(weights.dtype))
     nodes = torch.ones_like(weights[:, 0, 0]) if alive is None else alive.to(weights.dtype)
     nodes = nodes[:, None, None, :]  # (B, 1, 1, N)
     gain = _row_gain(weights, nodes, renormalise) if alive is not None else nodes
     walk = _RandomWalk(weights, nodes, gain, emphasis)
-    limit = iterations if tolerance is None else MOST_ITERATIONS
-    signal = walk.start
-    for _ in range(limit):
-        after = walk.step(signal)
-        if tolerance is None:
-            signal = after
-            continue
-        moving = (after - signal).abs().sum(dim=-1, keepdim=True) >= tolerance
-        signal = torch.where(moving, after, signal)
-        if not moving.any():
-            break
-    return signal[:, :, 0]
+    return walk.after([iterations])[0] if tolerance is None else walk.until(tolerance, iterations)
+
+
+def _fits_kernel(weights: Tensor) -> bool:
+    return (
+        weights.is_cuda
+        and weights.dtype in (torch.float16, torch.bfloat16, torch.float32)
+        and weights.shape[-1] <= MOST_FUSED
+        and not (weights.requires_grad and torch.is_grad_enabled())
+        and not torch.compiler.is_exporting()  # a program for any device
+    )
 
 
 def page_rank_after(weights: Tensor, iterations: Sequence[int], emphasis: str = "none") -> Tensor:
@@ -61,19 +94,14 @@ def page_rank_after(weights: Tensor, iterations: Sequence[int], emphasis: str = 
     Each is what `page_rank` returns for that number on all tokens, in one walk for all of them.
     """
     nodes = torch.ones_like(weights[:, :1, :1])  # (B, 1, 1, N)
-    walk = _RandomWalk(weights, nodes, nodes, emphasis)
-    signal, signals = walk.start, {}
-    for number in range(1, max(iterations) + 1):
-        signal = walk.step(signal)
-        if number in iterations:
-            signals[number] = signal[:, :, 0]
-    return torch.stack([signals[number] for number in iterations])
+    return torch.stack(_RandomWalk(weights, nodes, nodes, emphasis).after(iterations))
 
 
 class _RandomWalk:
     """Page rank, step by step, on `weights` (B, H, N, N) restricted to `nodes` (B, 1, 1, N).
 
-    `gain`, of the shape of a signal or of `nodes`, multiplies each row's signal in every step.
+    `gain`, of the shape of a signal or of `nodes`, multiplies each row's signal in every step; it
+    is 0 outside the graph, so what tokens there receive is never sent on.
     """
 
     def __init__(self, weights: Tensor, nodes: Tensor, gain: Tensor, emphasis: str) -> None:
@@ -84,9 +112,38 @@ class _RandomWalk:
         self.start = _normalised(first.expand(_row(weights)))
         self.gain = gain * boost if emphasis == "every" else gain
 
-    def step(self, signal: Tensor) -> Tensor:
-        """Return the signal (B, H, 1, N) after one more iteration."""
-        return _normalised(((signal * self.gain) @ self.weights) * self.nodes)
+    def after(self, iterations: Sequence[int]) -> list[Tensor]:
+        """Return the signals (B, H, N) after each of ascending numbers of `iterations`.
+
+        A step is linear, so a signal's sum has no influence on the next signals' proportions: it
+        is made 1 in what is returned, and now and then to stay within the range of numbers.
+        """
+        found, signal = {}, self.start
+        for number in range(1, max(iterations) + 1):
+            signal = self._received(signal)
+            if number in iterations:
+                found[number] = self._in_graph(signal)[:, :, 0]
+            if number % SUM_ONE_EVERY == 0:
+                signal = self._in_graph(signal)
+        return [found[number] for number in iterations]
+
+    def until(self, tolerance: float, most: int) -> Tensor:
+        """Return every head's signal (B, H, N) once it changes by less, after `most` iterations."""
+        signal = self.start
+        for _ in range(most):
+            after = self._in_graph(self._received(signal))
+            settled = (after - signal).abs().sum(dim=-1, keepdim=True) < tolerance
+            signal = torch.where(settled, signal, after)  # what is no number goes on, and is seen
+            if settled.all():
+                break
+        return signal[:, :, 0]
+
+    def _received(self, signal: Tensor) -> Tensor:
+        """Return what one more iteration gives every token (B, H, 1, N), in the graph or not."""
+        return (signal * self.gain) @ self.weights
+
+    def _in_graph(self, received: Tensor) -> Tensor:
+        return _normalised(received * self.nodes)
 
 
 def _row(weights: Tensor) -> tuple[int, int, int, int]:
@@ -99,8 +156,9 @@ def _row_gain(weights: Tensor, nodes: Tensor, renormalise: bool) -> Tensor:
     if not renormalise:
         return nodes
     sums = (weights @ nodes.transpose(-2, -1)).transpose(-2, -1)  # (B, H, 1, N)
-    # a row may put all its weight on tokens that are gone, so that its sum is 0
-    return nodes / sums.clamp_min(torch.finfo(weights.dtype).tiny)
+    # a row may put all its weight on tokens that are gone, so that its sum is 0; the bound leaves
+    # room for the class token's emphasis and for a sum that has grown
+    return nodes / sums.clamp_min(torch.finfo(weights.dtype).tiny ** 0.5)
 
 
 def _normalised(signal: Tensor) -> Tensor:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from keeprate import Method, Place
+from keeprate import Place
+
+from .skipping import MaySkip
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -12,12 +14,14 @@ if TYPE_CHECKING:
     from keeprate import Attention, Stage, Tokens
 
 
-class RandomDrop(Method):
+class RandomDrop(MaySkip):
     """Keep patch tokens drawn uniformly at random: the floor every method must beat.
 
     The draw depends on `seed`, the image's index and the block alone, so that a run repeats
     whatever the batch size, the order of the images and the device. `place` is where in a block it
     drops: models whose attention and MLP run side by side can only do it after the block.
+    `on_drop`: drop the others, or let them skip blocks until before the head, and before the blocks
+    of `back`.
     """
 
     name: ClassVar[str] = "random"
@@ -26,7 +30,10 @@ class RandomDrop(Method):
         self,
         seed: int = 0,
         place: Literal["after-attention", "after-block"] = "after-attention",
+        on_drop: Literal["drop", "skip"] = "drop",
+        back: tuple[int, ...] = (),
     ) -> None:
+        super().__init__(on_drop, back)
         self.seed = seed
         self.place = Place(place)
 

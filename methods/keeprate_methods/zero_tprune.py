@@ -33,8 +33,8 @@ class ZeroTPrune(LayerSettings, Method):
     `head_filter` (VHF) with its bounds; `partition`, `feature`, `feature_heads` and `similarity` of
     the S-stage; `s_removal`, the share (below 1) or number (from 1) of removed tokens that the
     S-stage removes, rounded down; `renormalise` rows of the restricted graph; `on_drop`: drop the
-    token, leave its "mass" (size) to the most similar kept one, or "merge" it; `seed` of random
-    partitions.
+    token, let it "skip" all blocks until before the head, leave its "mass" (size) to the most
+    similar kept one, or "merge" it; `seed` of random partitions.
     """
 
     name: ClassVar[str] = "zero-tprune"
@@ -65,7 +65,7 @@ class ZeroTPrune(LayerSettings, Method):
         similarity: Similarity = "cosine",
         s_removal: float = 0.5,
         renormalise: bool = True,
-        on_drop: Literal["drop", "mass", "merge"] = "drop",
+        on_drop: Literal["drop", "skip", "mass", "merge"] = "drop",
         seed: int = 0,
     ) -> None:
         if len(iterations) not in (1, 3) or not all(1 <= n <= MOST_STEPS for n in iterations):
@@ -87,7 +87,7 @@ class ZeroTPrune(LayerSettings, Method):
         self.feature, self.feature_heads = feature, feature_heads
         self.s_removal, self.renormalise = s_removal, renormalise
         self.on_drop, self.seed = on_drop, seed
-        self.proportional_attention = on_drop != "drop"
+        self.skips, self.proportional_attention = on_drop == "skip", on_drop in ("mass", "merge")
         self.scores_block_output = feature == "x"
         self.needs = Needs.KEYS if pattern == "S" else Needs.WEIGHTS
 
@@ -101,7 +101,7 @@ class ZeroTPrune(LayerSettings, Method):
         """Keep what the layer kept, and treat the rest as `on_drop` says."""
         from .pruning_layer import absorb
 
-        if self.on_drop == "drop":
+        if self.on_drop in ("drop", "skip"):
             return tokens.keep_top(attention.score, stage.keep)
         return absorb(self, tokens, attention, stage)
 

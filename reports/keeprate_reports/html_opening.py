@@ -84,7 +84,7 @@ def _row(sample: DisagreedSample, ends: Sequence[EndPicture]) -> OpeningRow:
 
 
 def _note(guess: PredictedClass, end: EndPicture) -> str:
-    counts = ((end.dropped, "dropped"), (end.merged, "merged"))
+    counts = ((end.dropped, "dropped"), (end.aside, "skip blocks"), (end.merged, "merged"))
     parts = [f"{count} patches {verb}" for count, verb in counts if count]
     text = ", ".join([f"{end.tokens} of {end.patches} tokens left", *parts])
     return f"{text}. In the picture it predicts {guess.pictured}." if guess.pictured else text

@@ -59,6 +59,8 @@ CASES = {
     "a size that the name has": f"{TINY} --image-size 16 --method full",
     "an oblong size": f"{DIGITS} --image-size 64x48 {ONE}",
     "another preparation": f"{DIGITS} {ONE} --mean 0,0.2,0.3 --std 0.25 --crop-pct 0.9",
+    "images to solve a budget on": "--data digits --method ltmp:merge=0.97 --budget 40% "
+    "--calibration cluttered-digits:difficulty=1 --calibration-images 5 --calibration-seed 2",
     "another interpolation": f"{DIGITS} {ONE} --interpolation nearest",
     "photographs": f'{VIT} --data "image-folder:root=it\'s my 50% & more" {ONE}',
     "other labels": f'{VIT} --data "image-folder:it\'s my 50% & more,labels=my labels.txt" {ONE}',

@@ -13,8 +13,8 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from keeprate.cli import keeprate
+from keeprate.data.named import build_data
 from keeprate.request import DataSpec
-from keeprate.study.build import build_data
 from keeprate.visualization.patch_pictures import enlarged
 
 pytestmark = pytest.mark.usefixtures("own_folder", "own_registry")

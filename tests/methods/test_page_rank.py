@@ -154,12 +154,36 @@ def test_an_unreachable_tolerance_ends_after_the_most_iterations(weights: Tensor
     torch.testing.assert_close(signal, expected, rtol=0, atol=1e-14)
 
 
+def test_a_tolerance_does_not_hide_what_is_no_number(weights: Tensor) -> None:
+    weights[0, 1, 2, 3] = torch.nan
+    signal = page_rank(weights, iterations=1, tolerance=1e-4)
+    assert signal.isnan().any(dim=-1).tolist() == [[False, True, False], [False, False, False]]
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_narrow_attention_is_ranked_in_float32(weights: Tensor, dtype: torch.dtype) -> None:
     signal = page_rank(weights.to(dtype), iterations=30, emphasis="every")
     assert signal.dtype is torch.float32
     exact = page_rank(weights, iterations=30, emphasis="every")
     torch.testing.assert_close(signal.double(), exact, rtol=0.03, atol=1e-3)
+
+
+def test_a_signal_that_grows_in_every_iteration_stays_finite() -> None:
+    weights = torch.full((1, 1, 50, 50), 0.01 / 49)
+    weights[..., 0] = 0.99  # all attend to the class token, which counts seven times
+    signal = page_rank(weights, iterations=100, emphasis="every")
+    expected = by_reference(weights.double(), iterations=100, emphasis="every")
+    torch.testing.assert_close(signal.double(), expected, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("emphasis", ["none", "start", "every"])
+def test_a_row_that_attends_to_removed_tokens_alone_sends_nothing(emphasis: str) -> None:
+    weights = torch.zeros(1, 1, 21, 21)
+    weights[..., :2] = 0.5
+    weights[..., 0, :] = torch.nn.functional.one_hot(torch.tensor(20), 21)
+    alive = torch.arange(21)[None] < 20
+    signal = page_rank(weights, iterations=9, emphasis=emphasis, alive=alive)
+    torch.testing.assert_close(signal[0, 0], torch.tensor([0.5, 0.5] + 19 * [0.0]))
 
 
 @pytest.mark.parametrize(("v_min", "v_max"), [(0.01, 0.7), (0.0, 0.05), (0.05, 0.5), (9.0, 10.0)])

@@ -28,6 +28,7 @@ REDUCING = [
     if offer.cls.reduces
     and not offer.cls.requires_weights
     and not issubclass(offer.cls, InputMethod)
+    and not offer.cls.keeps_per_image  # theirs are solved on images
 ]
 
 

@@ -28,18 +28,23 @@ def carrying(batch: int = 3, patches: int = 4) -> Tokens:
     places = torch.arange(batch * tokens.count).reshape(batch, -1)
     tokens = replace(tokens, valid=places % 7 != 6, position=places)
     tokens = tokens.with_state(name=torch.arange(batch), pair=torch.rand(batch, 2))
-    return tokens.with_token_state(place=places, vector=torch.rand(*places.shape, 2, 3))
+    tokens = tokens.with_token_state(place=places, vector=torch.rand(*places.shape, 2, 3))
+    return replace(tokens, aside=replace(tokens, owner=None))
 
 
 def each_tensor(tokens: Tokens, names: tuple[str, ...]) -> list[Tensor]:
-    values = [getattr(tokens, name) for name in names]
-    return [
-        t for value in values for t in ([value] if isinstance(value, Tensor) else value.values())
-    ]
+    found: list[Tensor] = []
+    for value in (getattr(tokens, name) for name in names):
+        if isinstance(value, Tokens):  # what is aside has no owner
+            found += each_tensor(value, ("x", "size", "position", "valid", "token_state"))
+        else:
+            found += [value] if isinstance(value, Tensor) else value.values()
+    return found
 
 
 def test_every_tensor_of_the_tokens_is_in_the_table() -> None:
-    tensors = {f.name for f in fields(Tokens) if "Tensor" in f.type or "State" in f.type}
+    kinds = ("Tensor", "State", "Tokens")
+    tensors = {f.name for f in fields(Tokens) if any(kind in f.type for kind in kinds)}
     assert tensors == set(IMAGE_FIELDS)
     assert set(TOKEN_FIELDS) < set(IMAGE_FIELDS)
 

@@ -65,6 +65,7 @@ UNFINISHED = (
     "seeds=",
     "checkpoint_batches=1",
 )
+PERCENTILES = ("p5", "median", "p95")
 NEW_IN_POINTS = (
     "budget",
     "schedule",
@@ -74,6 +75,7 @@ NEW_IN_POINTS = (
     "difference",
     "p_value",
     "throughput_interval",
+    "spread",
 )
 
 same_libraries = pytest.mark.skipif(
@@ -148,7 +150,10 @@ def figures_of(store: Store) -> dict[str, object]:
 
 
 def lines_of(store: Store) -> list[dict[str, object]]:
-    return records(findings_of(store).groups)
+    lines = records(findings_of(store).groups)
+    # all images cost the same, and what says how they spread was not there
+    assert not any(line.pop(f"share_{name}_percent") for line in lines for name in PERCENTILES)
+    return lines
 
 
 def reported(store: Store, output: Path) -> dict[str, object]:

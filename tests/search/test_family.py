@@ -138,6 +138,20 @@ def test_a_method_that_halves_at_most_is_asked_for_no_more(vit: nn.Module) -> No
     assert family(vit, ToMe(), budget="40%").solve(Candidate((1.0, 0.0, 0.0, 0.0))) is None
 
 
+def test_where_tokens_come_back_each_stretch_reduces_all_of_them_anew(vit: nn.Module) -> None:
+    class Skipping(RandomDrop):
+        skips = True
+        back = (2,)
+
+    found = family(vit, Skipping(), budget="70%")
+    solved = found.solve(Candidate((1.0, 0.0, 1.0, 0.0)))
+    assert solved is not None
+    (first, kept), (second, again) = solved.stages
+    assert (first, second) == (0, 2)
+    assert abs(kept - again) <= 2  # of 256 both times
+    assert solved.reductions == pytest.approx((log(256 / kept), 0, log(256 / again), 0))
+
+
 def test_a_model_whose_last_mlp_is_emptied_has_no_stage_there(vit: nn.Module) -> None:
     solved = family(vit, empty=True).solve(Candidate((1.0, 0.0, 0.0, 1.0)))
     assert solved is not None

@@ -15,7 +15,8 @@ from keeprate import KeeprateError
 from keeprate.backbones.lookup import adapt
 from keeprate.costs import TOLERANCE
 from keeprate.method import Method
-from keeprate.reduction.plan import Plan, make_plan, preset_of
+from keeprate.reduction.named_schedules import preset_of
+from keeprate.reduction.plan import Plan, make_plan
 from keeprate.reduction.schedule_file import (
     Evidence,
     FoundOn,
@@ -168,7 +169,7 @@ DAMAGE: dict[str, tuple[Callable[[dict[str, object]], object], str]] = {
     "no stage": (lambda data: data.update(stages=[]), "stages: Tuple should have at least 1 item"),
     "stages that go back": (
         lambda data: data.update(stages=data["stages"][::-1]),  # type: ignore[index]
-        "stages: depth must ascend, and tokens must not.",
+        "stages: depth must ascend.",
     ),
     "another format": (
         lambda data: data.update(format="keeprate schedule 9"),

@@ -16,10 +16,10 @@ from keeprate.analysis.rerun import request_of
 from keeprate.analysis.runs import gather
 from keeprate.analysis.sections.commands import command_of
 from keeprate.analysis.statistics import paired_bootstrap
+from keeprate.data.named import build_data
 from keeprate.request import DataSpec
 from keeprate.results.records import Result
 from keeprate.results.store import Store
-from keeprate.study.build import build_data
 from keeprate.visualization.restored_runs import RunFiles, restore_runs
 from paths import ROOT
 from run_factory import request, run

@@ -167,6 +167,20 @@ SAME = {
         "std: 0.25, interpolation: bilinear, crop_pct: 0.95}\ndata: digits\nmethods: tome\n"
         "schedules: r=1",
     ),
+    "images to solve budgets on": Asked(
+        "--data digits --method ltmp --budget 40% --calibration cluttered-digits:difficulty=1 "
+        "--calibration-images 5 --calibration-seed 2",
+        {
+            "data": "digits",
+            "methods": "ltmp",
+            "budgets": "40%",
+            "calibration": "cluttered-digits:difficulty=1",
+            "calibration_images": 5,
+            "calibration_seed": 2,
+        },
+        "data: digits\nmethods: ltmp\nbudgets: 40%\ncalibration: {name: cluttered-digits, "
+        "parameters: {difficulty: 1}}\ncalibration_images: 5\ncalibration_seed: 2",
+    ),
     "how it runs": Asked(
         "--name mine --limit 5 --part 0..0.9 --skip-bad --empty-last-mlp --throughput "
         "--precision bf16-mixed --batch-size 3 --workers 2 --accelerator cpu "

@@ -11,7 +11,7 @@ import pytest
 
 from keeprate.request import PRECISIONS
 from keeprate.results import records
-from keeprate.results.records import InputInfo, RunInfo
+from keeprate.results.records import CalibrationInfo, InputInfo, RunInfo
 from keeprate.results.weights_origin import WeightsKind, WeightsOrigin
 from paths import SUPPORT
 from results_factory import make_backbone, make_data, make_run
@@ -55,6 +55,16 @@ def data_run(**changes: Any) -> RunInfo:
 def backbone_run(**changes: Any) -> RunInfo:
     return make_run(backbone=make_backbone().model_copy(update=changes))
 
+
+CALIBRATION = CalibrationInfo(
+    data="digits",
+    parameters={},
+    is_own=True,
+    images=64,
+    seed=0,
+    sha256="ab" * 32,
+    budget_macs=29_000_000,
+)
 
 SAME_ROWS = {
     "what was asked for of the transform": data_run(transform_changes={"crop_pct": 1.0}),
@@ -101,6 +111,7 @@ OTHER_ROWS = {
     "a smaller input": make_run(
         input=InputInfo(image_size=(24, 24), patch_size=(4, 4)),
     ),
+    "a budget solved on images": make_run(calibration=CALIBRATION),
 }
 
 
@@ -115,6 +126,23 @@ def test_the_id_tells_runs_apart_whose_rows_may_differ(what: str) -> None:
     ids = {run.id for run in OTHER_ROWS.values()}
     assert OTHER_ROWS[what].id != make_run().id
     assert len(ids) == len(OTHER_ROWS)
+
+
+def test_what_a_calibration_finds_does_not_change_the_id_but_what_it_is_asked_does() -> None:
+    def changed(**changes: Any) -> str:
+        return make_run(calibration=CALIBRATION.model_copy(update=changes)).id
+
+    asked = changed()
+    assert changed(scale=0.4, macs=28_990_000) == asked
+    assert changed(data="elsewhere", parameters={"root": "there"}, is_own=False) == asked
+    solved = {"stages": (), "stages_sha256": "00"}
+    assert make_run(calibration=CALIBRATION).model_copy(update=solved).id == asked
+    others = {
+        changed(sha256="cd" * 32),
+        changed(budget_macs=28_000_000),
+        make_run(schedule="r", calibration=CALIBRATION).id,
+    }
+    assert len(others | {asked}) == 4
 
 
 def test_every_field_is_known_to_change_the_id_or_not_to() -> None:

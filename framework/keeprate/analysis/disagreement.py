@@ -9,8 +9,8 @@ from dataclasses import dataclass
 class EndPicture:
     """What a run leaves of a sample's `patches` in the end; `picture` is the path of its file.
 
-    They live in `tokens` patch tokens. `dropped` of them are gone, and `merged` of them share a
-    token with others.
+    They live in `tokens` patch tokens. `dropped` of them are gone, `merged` of them share a token
+    with others, and `aside` of them bypass the last blocks and come back before the head.
     """
 
     patches: int
@@ -18,6 +18,7 @@ class EndPicture:
     dropped: int
     merged: int
     picture: str
+    aside: int = 0
 
 
 @dataclass(frozen=True)

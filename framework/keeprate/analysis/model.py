@@ -20,6 +20,7 @@ from .other_models import OtherModel
 from .provenance import FailedRun, Provenance, SkippedSample
 from .published_point import PublishedPoint as PublishedPoint
 from .run_table import FindingsTable
+from .spread import CostSpread
 
 FINDINGS_VERSION: Final = 2
 """The version of these names, written into every JSON; it rises when a meaning changes."""
@@ -79,6 +80,7 @@ class Point:
     run. `tokens` are the mean patch and prefix tokens after each block.
     `throughput_interval` holds `throughput_ratio`, the median over rounds; it is None where they
     are too few for it or not known.
+    `spread` says how costs differ between images, None where they do not.
     `on_front`: no other run of the group is as good at less cost (equal runs are all on it).
     """
 
@@ -107,6 +109,12 @@ class Point:
     throughput_ratio: float | None
     on_front: bool
     throughput_interval: Interval | None = None
+    spread: CostSpread | None = None
+
+    @property
+    def promise_kept(self) -> float | None:
+        """The speed-up's part of what the multiply-accumulates promise, None without one."""
+        return self.throughput_ratio and self.throughput_ratio * self.share_percent / 100
 
 
 @dataclass(frozen=True)

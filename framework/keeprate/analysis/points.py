@@ -105,6 +105,7 @@ def _point(scored_run: ScoredRun, series_table: SeriesTable, level: float, on_fr
         throughput_ratio=speed.ratio if speed else None,
         on_front=on_front,
         throughput_interval=_interval(speed, level) if speed else None,
+        spread=scored_run.spread,
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..request import (
     PREFIX,
+    CalibrationSpec,
     Cost,
     DataSpec,
     InputChanges,
@@ -18,7 +19,7 @@ from ..request import (
     Request,
     RunSpec,
 )
-from ..results.records import BackboneInfo, DataInfo, RunInfo
+from ..results.records import BackboneInfo, CalibrationInfo, DataInfo, RunInfo
 from ..results.weights_origin import WeightsKind
 
 
@@ -41,8 +42,16 @@ def request_of(run: RunInfo, batch_size: int = LoopOptions.batch_size) -> Reques
             part=Part(*data.part[:2]) if data.part else None,
             skip_bad=bool(data.skipped),
             empty_last_mlp=run.empty_last_mlp,
+            calibration=_calibration(run.calibration),
         ),
     )
+
+
+def _calibration(info: CalibrationInfo | None) -> CalibrationSpec:
+    if info is None:
+        return CalibrationSpec()
+    data = None if info.is_own else DataSpec(info.data, info.parameters)
+    return CalibrationSpec(data, info.images, info.seed)
 
 
 def changes_of(data: DataInfo) -> InputChanges:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from .metrics import MetricInfo
     from .model import GroupPoints, Interval, Point, SeriesAtCost, Setting
+    from .spread import CostSpread
 
 Row = TypeVar("Row")
 
@@ -98,6 +99,9 @@ def table(group: GroupPoints, level: float) -> tuple[Column, ...]:
             if other.name != metric.name
         ),
         column("Speed-up", points, _speed_up, rank=2),
+        column(
+            "Of MACs' promise", points, lambda point: _number(point.promise_kept, ".3f"), rank=6
+        ),
         column("Images/s", points, lambda point: _number(point.images_per_second, ".0f"), rank=9),
     )
     return filled(columns)
@@ -177,6 +181,7 @@ def _record(
         "macs_overhead": point.macs_overhead,
         "macs_total": point.macs,
         "share_percent": point.share_percent,
+        **_percentiles(point.spread),
         **_ends(point.score, metric.key),
         **_ends(point.difference, metric.difference_key),
         "p_value": point.p_value,
@@ -185,6 +190,11 @@ def _record(
         "images_per_second": point.images_per_second,
         "tokens": ", ".join(f"{count:.4g}" for count in point.tokens),
     }
+
+
+def _percentiles(spread: CostSpread | None) -> dict[str, float | None]:
+    names = ("p5_percent", "median_percent", "p95_percent")
+    return {f"share_{name}": getattr(spread, name, None) for name in names}
 
 
 def _ends(interval: Interval | None, key: Callable[[str], str]) -> dict[str, float | None]:

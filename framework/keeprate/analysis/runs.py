@@ -19,6 +19,7 @@ from ..results.records import Failure, Result, RunInfo
 from ..results.store import Store
 from .chance import chance_notes
 from .metrics import MetricInfo, compared_metric, measured_metrics
+from .spread import CostSpread, cost_spread
 
 _ROWS_AT_ONCE: Final = 2_000_000
 """Most rows of several runs that are read together: their sample ids take some 100 MB."""
@@ -30,6 +31,7 @@ class ScoredRun:
 
     `samples` is a hash of these ids: runs with the same hash are paired image by image. `packed`
     are the scores of `count` images: eight in a byte where all are true or false, else float64.
+    `spread` says how costs differ between images, if they do.
     """
 
     id: str
@@ -39,6 +41,7 @@ class ScoredRun:
     metric: MetricInfo
     count: int
     packed: NDArray[np.uint8] | NDArray[np.float64]
+    spread: CostSpread | None = None
 
     @property
     def run(self) -> RunInfo:
@@ -152,7 +155,7 @@ def gather(store: Store, metric: str | None = None) -> LoadedRuns:
 def _outcomes(
     store: Store, results: Sequence[Result], column: str
 ) -> Iterator[tuple[Result, pl.DataFrame | KeeprateError]]:
-    """Yield each run with its columns `sample` and `column`, or with the error of reading them."""
+    """Yield each run with `sample`, `macs` and `column`, or with the error of reading them."""
     for batch in _batches(results):
         paths = [store.path_of(result.id, ".parquet") for result in batch]
         # one scan of many small files is much faster; if it fails, each file is read alone, so
@@ -180,7 +183,7 @@ def _read_together(paths: Sequence[Path], column: str) -> list[pl.DataFrame] | N
     try:
         frame = (
             pl.scan_parquet(list(paths), include_file_paths="file")
-            .select("sample", column, "file")
+            .select("sample", "macs", column, "file")
             .collect()
         )
     except (OSError, pl.exceptions.PolarsError):
@@ -195,7 +198,7 @@ def _read_together(paths: Sequence[Path], column: str) -> list[pl.DataFrame] | N
 
 def _read(store: Store, result: Result, column: str) -> pl.DataFrame | KeeprateError:
     try:
-        return store.rows(result.id, ["sample", column])
+        return store.rows(result.id, ["sample", "macs", column])
     except KeeprateError as error:
         return error
 
@@ -225,7 +228,8 @@ def _scored_run(
         raise KeeprateError(f"{run_id}.json: its figures are not those of its rows")
     # polars makes a number of each id first, which is faster than to hash the texts here
     samples = hashlib.sha256(ordered["sample"].hash().to_numpy().tobytes()).hexdigest()
-    return ScoredRun(run_id, labels[run_id], result, samples, metric, len(scores), packed)
+    spread = cost_spread(result, rows["macs"])
+    return ScoredRun(run_id, labels[run_id], result, samples, metric, len(scores), packed, spread)
 
 
 def _groups(members: Mapping[str, Sequence[ScoredRun]]) -> list[RunGroup]:

@@ -136,7 +136,7 @@ def _changes(asked: Picking) -> InputChanges:
 
 
 def _data(options: Picking) -> DataSet:
-    from ..study.build import build_data
+    from ..data.named import build_data
     from ..visualization.image_selection import ImageFiles
 
     if options.data is not None or options.model is None:

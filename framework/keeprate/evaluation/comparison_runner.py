@@ -15,6 +15,7 @@ from ..results.partial_rows import PartialRows
 from ..results.records import Environment, Failure, Macs, Measured, Result, Throughput
 from ..results.store import Store
 from ..study.comparison import Comparison, Run
+from .calibration import calibration_note, solve_budgets
 from .classification import metric_sources
 from .distributed import broadcast_from_first, is_first_process, wait_for_all
 from .events import (
@@ -76,10 +77,12 @@ class ComparisonRunner:
         """Pass over the data until every run has ended: the unpruned run first, then the others."""
         if self.comparison.options.force and is_first_process():
             self.partial.forget(self.pending)
+        self._solve_budgets()
         self._finish_together()  # an attempt may have ended between the last rows and the result
         first = self.comparison.unpruned.id
         # the first process may just have removed rows: all go by what it sees
-        tasks = tasks_of(self.comparison, broadcast_from_first(self.partial.done(self.pending)))
+        left = [run_id for run_id in self.pending if run_id not in self.failed]
+        tasks = tasks_of(self.comparison, broadcast_from_first(self.partial.done(left)))
         leading = [task for task in tasks if first in task.ids]
         others = [task for task in tasks if first not in task.ids]
         # every other run is compared with the unpruned model's logits, so these must be there
@@ -89,6 +92,18 @@ class ComparisonRunner:
         elif self.comparison.reference is not None:
             self._pass_all(others)
         self._settle()
+
+    def _solve_budgets(self) -> None:
+        """Solve the budgets that have to be solved on images; a run that cannot be fails."""
+        solved = solve_budgets(self.comparison, list(self.pending.values()), self.partial)
+        for run_id, found in solved.items():
+            if isinstance(found, RunError):
+                self._failed(run_id, found)
+                continue
+            job = self.pending[run_id] = self.comparison.settle(run_id, found)
+            if note := calibration_note(found):
+                self.notes[run_id].append(note)
+                self.listen(Note(f"Run '{job.label}': {note}"))
 
     def _pass_all(self, tasks: Sequence[Task]) -> None:
         """Run tasks together if the engine can, else one after another."""

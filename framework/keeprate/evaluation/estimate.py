@@ -9,15 +9,14 @@ from dataclasses import dataclass, replace
 from .._devices import device_of
 from ..backbones.loading.load import load_model
 from ..backbones.loading.loaded import LoadedModel
-from ..backbones.lookup import adapt
+from ..data.named import build_data
 from ..dataset import DataSet
 from ..reduction.macs import count
 from ..reduction.proof import require_proof
 from ..reduction.reduced_model import ReducedModel
 from ..reduction.shared_forward import shared_macs
-from ..reduction.suitability import suits
 from ..request import ModelSpec, Request
-from ..study.build import build_data, build_model, build_run
+from ..study.build import build_model, build_run, fitting
 from ..study.comparison import Comparison
 from .tasks import tasks_of
 from .throughput import measure_throughput
@@ -68,8 +67,7 @@ def without_weights(request: Request) -> Comparison:
     loaded = _without_download(request.model, data)
     methods = [build_run(spec, request.options.seed) for spec in request.runs]
     if request.only_fitting:
-        backbone = adapt(loaded.model)
-        methods = [run for run in methods if suits(backbone, run.method)]
+        methods = fitting(methods, loaded, data, request.options.calibration)
     options = replace(request.options, cache_decoded=None)
     comparison = Comparison(loaded, data, methods, options)
     require_proof(comparison.backbone)

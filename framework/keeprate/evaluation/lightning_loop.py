@@ -11,7 +11,6 @@ from typing import Any, Protocol
 
 import lightning
 import numpy as np
-import polars as pl
 import torch
 from numpy.typing import NDArray
 from torch import OutOfMemoryError, Tensor, nn
@@ -32,7 +31,6 @@ from .classification import columns_of, metrics, targets_of
 from .distributed import gathered
 from .events import PassAdvanced
 from .positioned_samples import PositionedSamples
-from .rows import frame, logits_frame
 
 Columns = dict[str, Tensor]
 
@@ -82,7 +80,7 @@ class PassLoop(lightning.LightningModule):
         self.metrics, self._shown = metrics(), compared_metric(None)
         self._samples = work.samples.data.samples()
         self._rows: dict[str, list[Columns]] = defaultdict(list)
-        self._logits: list[pl.DataFrame] = []
+        self._logits: list[tuple[Tensor, Tensor]] = []
         self._sums: dict[str, Tensor] = {}
         self._batches, self._saved = 0, time.monotonic()
         # batches carry indices into the data set; rows are kept by position among the samples
@@ -211,7 +209,7 @@ class PassLoop(lightning.LightningModule):
         if name not in self.names:
             return
         if "logits" in columns:
-            self._logits.append(logits_frame(columns["place"], columns.pop("logits")))
+            self._logits.append((columns["place"], columns.pop("logits")))
         self._rows[name].append(columns)
         values = columns[self._shown.column].float()  # (B,)
         totals = torch.stack([values.nansum(), (~values.isnan()).sum()])
@@ -238,8 +236,16 @@ class PassLoop(lightning.LightningModule):
         logits, self._logits, self._rows = self._logits, [], defaultdict(list)
         if not count:
             return
+        # imported when there are rows: the loop itself needs no library of tables
+        import polars as pl
+
+        from .rows import frame, logits_frame
+
         frames = [frame(name, _joined(parts), seconds / count) for name, parts in rows.items()]
-        self.sink.take(RowBatch(pl.concat(frames), pl.concat(logits) if logits else None))
+        logits_frames = [logits_frame(*part) for part in logits]
+        self.sink.take(
+            RowBatch(pl.concat(frames), pl.concat(logits_frames) if logits_frames else None)
+        )
 
     def _give_up(self, failed: Mapping[str, RunError]) -> None:
         """Leave out these runs from now on, or all runs if the unpruned one is among them."""

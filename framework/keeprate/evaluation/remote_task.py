@@ -39,6 +39,7 @@ class Description:
     `jobs` are the runs as they are described here, `bad` the samples that were found unusable,
     `versions` the packages and `device` the name of the device here. `limits` is the environment
     variable that limits plugins, `files` are plugin files, `folder` is where relative paths start.
+    Budgets that have to be solved on images are solved in `jobs`.
     """
 
     request: Request
@@ -135,6 +136,8 @@ def _make(description: Description) -> Comparison:
     activate(load(description.files, environ=environ, directory=description.folder))
     comparison = prepare(description.request, description.bad)
     refuse_differences(description.jobs, [job.info for job in comparison.jobs])
+    for info in description.jobs:
+        comparison.settle(info.id, info.calibration)
     return comparison
 
 

@@ -102,7 +102,7 @@ def run(comparison: Comparison, context: RunContext) -> None:
     context.listen(ComparisonStarted(comparison.title, labels, images, budgets, speed_seconds))
     for note in comparison.notes:
         context.listen(Note(note))
-    reused = {job.id: _reused(job, comparison, context) for job in comparison.jobs}
+    reused = {job.id: _reused(job, comparison, context) for job in list(comparison.jobs)}
     if comparison.options.throughput and (count := _untimed(reused.values())):
         context.listen(Note(speed_unknown(count)))
     pending = [run_id for run_id, result in reused.items() if result is None]
@@ -122,6 +122,8 @@ def _reused(job: Run, comparison: Comparison, context: RunContext) -> Result | N
     found = find(context.store, job.id, ids)
     if found is None:
         return None
+    # how its budget was solved is known from the finished run alone
+    job = comparison.settle(job.id, found.result.run.calibration)
     if is_first_process():
         take_over(context.store, found, job.info, ids)
     if found.logits is not None:

@@ -13,18 +13,22 @@ from ..errors import KeeprateError
 Found = TypeVar("Found")
 """What a scale stands for: stages, or sizes of the input."""
 
-_LARGEST_SCALE = 2.0**16
+LARGEST_SCALE = 2.0**16
 """Far beyond the scale at which a schedule has removed all that it can."""
 
 
 @dataclass(frozen=True)
 class Solution(Generic[Found]):
-    """What was found, its cost, and the next higher cost (None if nothing costs more)."""
+    """What was found, its cost, and the next higher cost (None if nothing costs more).
+
+    `scale` is the scale at which it was found.
+    """
 
     found: Found
     macs: int
     next_macs: int | None
     budget_macs: int
+    scale: float
 
     @property
     def note(self) -> str | None:
@@ -62,14 +66,14 @@ def solve(
     def at(scale: float) -> int:
         return priced(make(scale))
 
-    if or_cheapest and at(_LARGEST_SCALE) > allowed:
-        return Solution(make(_LARGEST_SCALE), at(_LARGEST_SCALE), None, allowed)
+    if or_cheapest and at(LARGEST_SCALE) > allowed:
+        return Solution(make(LARGEST_SCALE), at(LARGEST_SCALE), None, allowed, LARGEST_SCALE)
     low, high = _bracket(at, allowed, what)
     for _ in range(64):  # a float64 has 53 bits: more halvings change nothing
         middle = (low + high) / 2
         low, high = (low, middle) if at(middle) <= allowed else (middle, high)
     # `low` ends as the nearest scale that costs too much: its cost is the next one above
-    return Solution(make(high), at(high), at(low) if low < high else None, allowed)
+    return Solution(make(high), at(high), at(low) if low < high else None, allowed, high)
 
 
 def _bracket(at: Callable[[float], int], allowed: int, what: str) -> tuple[float, float]:
@@ -86,7 +90,7 @@ def _bracket(at: Callable[[float], int], allowed: int, what: str) -> tuple[float
     high = 1 / 64
     while at(high) > allowed:
         high *= 2
-        if high > _LARGEST_SCALE:
+        if high > LARGEST_SCALE:
             raise KeeprateError(
                 f"A budget of {gmacs(allowed)} is out of reach of {what}: "
                 f"it costs {gmacs(at(high))} at least and {gmacs(dearest)} at most."

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 from ..backbone import Backbone, BlockCost
 from ..backbones.lookup import adapt
 from ..method import Method, Needs, Place, Reuse, Shape, Stage
+from .patch_count import PatchCount
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -131,23 +132,27 @@ def tokens_per_block(
     empty_last_mlp: bool = False,
 ) -> Passage:
     """Follow the number of tokens through the blocks."""
-    keep = {stage.block: stage.keep for stage in stages}
+    keep, prefix = {stage.block: stage.keep for stage in stages}, backbone.num_prefix
     attention, feed_forward, after = [], [], []
-    left = patches + backbone.num_prefix
+    left = patches + prefix
+    counted = None if method is None else PatchCount(method, patches)
     for block in range(backbone.depth):
+        last = block == backbone.depth - 1
         attention.append(left)
-        reduced = between = left
-        if method is not None and block in keep:
-            reduced = method.left_after(left - backbone.num_prefix, keep[block])
-            reduced += backbone.num_prefix
-            if method.place is Place.BEFORE_BLOCK:
-                attention[-1] = reduced
-            # tokens removed after the attention never reach the MLP of the same block
-            between = left if method.place is Place.AFTER_BLOCK else reduced
-        if empty_last_mlp and block == backbone.depth - 1:
-            between = reduced = backbone.num_prefix
+        between = left
+        if method is not None and counted is not None:
+            counted.entering(block)
+            if block in keep:
+                counted.reduce(keep[block])
+                reduced = counted.left + prefix
+                if method.place is Place.BEFORE_BLOCK:
+                    attention[-1] = reduced
+                # tokens removed after the attention never reach the MLP of the same block
+                between = left if method.place is Place.AFTER_BLOCK else reduced
+            left = prefix + (counted.at_head if last else counted.entering(block + 1))
+        if empty_last_mlp and last:
+            between = left = prefix
         feed_forward.append(between)
-        left = reduced
         after.append(left)
     return Passage(tuple(attention), tuple(feed_forward), tuple(after))
 
@@ -167,12 +172,13 @@ def acting_stages(
     A stage that removes nothing is one of them only for a method that `observes`, which computes at
     every block.
     """
-    by_block, left = {stage.block: stage for stage in stages}, patches
+    by_block, counted = {stage.block: stage for stage in stages}, PatchCount(method, patches)
     for block in range(depth):
+        left = counted.entering(block)
         stage = by_block.get(block, Stage(block, left, depth))
         if stage.keep < left or method.observes:
             yield left, stage
-        left = method.left_after(left, stage.keep)
+        counted.reduce(stage.keep)
 
 
 def stage_macs(backbone: Backbone, method: Method, patches: int, stage: Stage) -> int:

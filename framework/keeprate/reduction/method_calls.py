@@ -24,7 +24,7 @@ from ..plugins.author_errors import (
 )
 from ..tokens import Tokens
 from .model_code import is_foreign
-from .state_faults import reuse_fault, state_fault
+from .state_faults import reuse_fault, skip_fault, state_fault
 
 
 def refuse_hooked(backbone: Backbone) -> None:
@@ -64,7 +64,7 @@ def refuse_broken(
     """Raise KeeprateError if a method broke its promise about the tokens it returns."""
     if isinstance(after, Tokens):
         faults = _shape_fault(before, after) or state_fault(after)
-        faults = faults or _count_fault(method, after, stage)
+        faults = faults or skip_fault(method, before, after) or _count_fault(method, after, stage)
         fault, remedy = faults or reuse_fault(method, after, attention) or ("", "")
     else:
         fault = f"returned a {type(after).__name__}, not Tokens."

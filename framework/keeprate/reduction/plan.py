@@ -6,15 +6,15 @@ from dataclasses import dataclass, field
 
 from ..backbone import Backbone, BlockCost
 from ..costs import Budget, parse_budget
-from ..errors import KeeprateError, unknown_name
-from ..method import Method, Place, Preset, Stage
+from ..errors import KeeprateError
+from ..method import Method, Place, Stage
 from ..plugins.parameters import build, changed_parameters, parse_spec
 from ..resizing import InputMethod
 from .budget import Solution, solve
 from .input_sizes import Resized, resized_at, solved_size
 from .macs import Costs, block_costs, count
-from .schedule import Schedule, parse_schedule
-from .schedule_file import PREFIX, read_schedule
+from .named_schedules import resolve_schedule
+from .schedule import Schedule
 from .suitability import refuse_unfit, refuse_unsuited
 
 
@@ -25,7 +25,7 @@ class Plan:
     The budget must be reachable at the model's own size. A shorter text may have too few tokens to
     reach it; then the cheapest stages are used. Where a method that makes the input smaller was
     asked for, `resized` says so, `backbone` runs at the smaller size, and `method` reduces what is
-    left.
+    left. `scale` is that of the schedule where the budget was solved on images (`calibrate`).
     """
 
     backbone: Backbone
@@ -34,6 +34,7 @@ class Plan:
     budget: Budget | None = None
     empty_last_mlp: bool = False
     resized: Resized | None = None
+    scale: float | None = None
     _solved: dict[tuple[int, int], Solution[tuple[Stage, ...]] | tuple[Stage, ...]] = field(
         default_factory=dict
     )
@@ -48,6 +49,21 @@ class Plan:
         """The backbone at the model's own size."""
         return self.backbone if self.resized is None else self.resized.own
 
+    @property
+    def awaits_calibration(self) -> bool:
+        """Whether the budget can be solved only on images, and is not solved yet."""
+        return self.method.keeps_per_image and self.budget is not None and self.scale is None
+
+    def settle(self, scale: float) -> None:
+        """Take the schedule at a scale, in place of any other solution of the budget."""
+        self.scale = scale
+        self._solved.clear()
+
+    def bound_scale(self) -> float:
+        """Return the scale that meets the budget if every image keeps as many tokens as it may."""
+        solution = self._solution(self.backbone.image_size)
+        return solution.scale if isinstance(solution, Solution) else 0.0
+
     def runs_at(self, image_size: tuple[int, int]) -> tuple[int, int]:
         """Return the size in pixels at which images of (height, width) pixels are run.
 
@@ -60,8 +76,17 @@ class Plan:
     def stages(self, image_size: tuple[int, int]) -> tuple[Stage, ...]:
         """Return the stages for images of (height, width) pixels.
 
-        Raises KeeprateError for a schedule the model or method cannot follow, or a budget out of
-        reach.
+        Raises KeeprateError for a schedule the model or method cannot follow, a budget out of
+        reach, or one that has to be solved on images first.
+        """
+        if self.awaits_calibration:
+            raise uncalibrated(self)
+        return self.most(image_size)
+
+    def most(self, image_size: tuple[int, int]) -> tuple[Stage, ...]:
+        """Return the stages, or those that meet the budget if images keep all that they may.
+
+        These serve to check and estimate what is not calibrated. Raises KeeprateError as `stages`.
         """
         solution = self._solution(self.runs_at(image_size))
         return solution.found if isinstance(solution, Solution) else solution
@@ -87,7 +112,11 @@ class Plan:
                 f"Method '{self.method.name}' keeps a different number of tokens in every image: "
                 "run images and read macs_per_image."
             )
-        return self._price(self.runs_at(image_size), self.stages(image_size))
+        return self.most_costs(image_size)
+
+    def most_costs(self, image_size: tuple[int, int]) -> Costs:
+        """Return the costs of an image that keeps as many tokens as it may, part by part."""
+        return self._price(self.runs_at(image_size), self.most(image_size))
 
     def _solution(
         self, image_size: tuple[int, int]
@@ -105,8 +134,8 @@ class Plan:
         # a text without patch tokens has nothing to reduce
         if self.schedule is None or not self.backbone.num_patches(image_size):
             return ()
-        if self.budget is None:
-            return self._make_stages(image_size, None)
+        if self.budget is None or self.scale is not None:
+            return self._make_stages(image_size, self.scale)
         setting = f"{self.asked.name} {changed_parameters(self.asked)}".rstrip()
         # a share is one of the whole model, also of images made smaller
         whole = image_size if self.resized is None else self.own.image_size
@@ -238,60 +267,17 @@ def _plan_of_tokens(
             f"Budget '{parsed_budget.text}' is one cost for texts of all lengths: "
             "give a share, as 65%."
         )
-    parsed_schedule = _resolve_schedule(method, schedule, parsed_budget)
+    parsed_schedule = resolve_schedule(method, schedule, parsed_budget)
     plan = Plan(backbone, method, parsed_schedule, parsed_budget, empty_last_mlp, resized)
-    plan.stages(backbone.image_size)  # raises now instead of at the first batch
+    plan.most(backbone.image_size)  # raises now instead of at the first batch
     return plan
 
 
-def preset_of(method: type[Method], schedule: str | None) -> Preset | None:
-    """Return the preset of `method` that `schedule` names, if it names one.
-
-    A file with a schedule of this method is a preset, too. Raises KeeprateError for a damaged one.
-    """
-    if schedule is None or not schedule.startswith(PREFIX):
-        return None if schedule is None else method.presets.get(schedule)
-    found = read_schedule(schedule)
-    return Preset(schedule, found.parameters) if found.method == method.name else None
-
-
-def _preset_of_another(schedule: str | None) -> Preset | None:
-    """Return the preset that "METHOD:PRESET" names, of which only the schedule is taken.
-
-    None for a text of another form. Raises KeeprateError for unknown names.
-    """
-    name, colon, preset = (schedule or "").partition(":")
-    if not colon or name.startswith(PREFIX):
-        return None
-    # imported here: the registry loads every plugin
-    from ..plugins.registry import registry
-
-    methods = registry().methods
-    if name not in methods:
-        raise unknown_name("method", name, methods)
-    presets = methods[name].cls.presets
-    if preset not in presets:
-        raise unknown_name(f"preset of method '{name}'", preset, presets)
-    return presets[preset]
-
-
-def _resolve_schedule(method: Method, schedule: str | None, budget: Budget | None) -> Schedule:
-    if schedule is None and budget is None:
-        raise KeeprateError(
-            f"Method '{method.name}' needs a schedule (r=13, keep=0.7) or a budget (65%)."
-        )
-    preset = preset_of(type(method), schedule) or _preset_of_another(schedule)
-    text = preset.schedule if preset is not None else schedule or method.default_schedule
-    try:
-        parsed = parse_schedule(text)
-    except KeeprateError:
-        # a plain word is more likely a misspelled preset than a schedule
-        if method.presets and text.replace("-", "").isalnum() and not text.isdigit():
-            raise unknown_name("schedule or preset", text, method.presets) from None
-        raise
-    if budget is not None and not parsed.is_scalable:
-        raise KeeprateError(
-            f"Schedule '{text}' gives explicit counts: no scale is left for a budget. "
-            "Drop one of the two."
-        )
-    return parsed
+def uncalibrated(plan: Plan, remedy: str = "--calibration DATA") -> KeeprateError:
+    """Return the error for a budget that has to be solved on images, where there are none."""
+    assert plan.budget is not None
+    return KeeprateError(
+        f"Method '{plan.method.name}' keeps a different number of tokens in every image, so the "
+        f"budget {plan.budget.text} has to be solved on images that are not tested: give some "
+        f"with {remedy}, or a schedule in place of the budget."
+    )

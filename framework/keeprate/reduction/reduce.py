@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from torch import nn
+from torch import Tensor, nn
 
+from ..backbone import Inputs
 from ..backbones.loading.load import load_model
 from ..backbones.lookup import adapt
 from ..errors import KeeprateError
@@ -15,7 +16,9 @@ from ..method import Method
 from ..plugins.kinds import checked_method_class
 from ..plugins.parameters import build
 from ..plugins.registry import registry
-from .plan import make_plan, preset_of
+from .calibration import calibrate
+from .named_schedules import preset_of
+from .plan import make_plan, uncalibrated
 from .proof import require_proof
 from .reduced_model import ReducedModel
 from .schedule_file import PREFIX
@@ -29,6 +32,7 @@ def reduce(
     budget: str | float | None = None,
     empty_last_mlp: bool = False,
     trace: bool = False,
+    calibration: Inputs | Iterable[Inputs] | None = None,
     **parameters: object,
 ) -> ReducedModel:
     """Return a copy of `model` in which `method` reduces the tokens; `model` is not changed.
@@ -41,7 +45,9 @@ def reduce(
     that `keeprate search` has found; `budget` (GMACs per image, or "65%") solves its scale so that
     the total cost fits. `empty_last_mlp` drops all patch tokens
     before the last MLP of models whose head reads only the class token; `trace` records where every
-    patch goes.
+    patch goes. For a method that keeps a different number of tokens in every image the budget is
+    that of the mean over `calibration`: images (B, C, H, W) that are not tested, or several such
+    batches, on the model's device. Other methods, and schedules, leave them alone.
 
     Example: `keeprate.reduce(vit, "tome", "r=8", proportional_attention=True)`.
     Raises KeeprateError for unknown names, unsuited models, schedules or budgets, and for a model
@@ -54,9 +60,15 @@ def reduce(
     resolved_method = resolve_method(method, schedule, parameters)
     backbone = adapt(copied(model))
     plan = make_plan(backbone, resolved_method, schedule, budget, empty_last_mlp=empty_last_mlp)
+    batches = [calibration] if isinstance(calibration, Tensor | Mapping) else calibration
+    if plan.awaits_calibration and batches is None:
+        raise uncalibrated(plan, "calibration=IMAGES")
     # after the plan, whose mistakes are found without running the model
     require_proof(plan.backbone)
-    return ReducedModel(plan.backbone, plan, trace=trace)
+    reduced = ReducedModel(plan.backbone, plan, trace=trace)
+    if plan.awaits_calibration and batches is not None:
+        calibrate(reduced, [(batch, None) for batch in batches])
+    return reduced
 
 
 def resolve_method_class(method: object) -> type[Method]:

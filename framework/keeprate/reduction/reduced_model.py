@@ -206,11 +206,14 @@ class ReducedModel(nn.Module):
             tokens = self._reduce(tokens, reader.seen, stage, record)
         # no later attention reads the patch tokens, so their last MLP changes no logits
         if self.plan.empty_last_mlp and block == self.backbone.depth - 1:
-            tokens = tokens.keep_top(tokens.size, 0)
+            tokens = replace(tokens, aside=None, sets_aside=False).keep_top(tokens.size, 0)
         record.feed_forward.append(tokens.counts)
         tokens = tokens.with_x(self.backbone.feed_forward(block, tokens.x))
         if stage is not None and place is Place.AFTER_BLOCK:
             tokens = self._reduce(tokens, reader.seen, stage, record)
+        if tokens.aside is not None and block + 1 in (*self.method.back, self.backbone.depth):
+            tokens = tokens.bring_back()
+            record.note(block, tokens, came_back=True)
         record.after.append(tokens.counts)
         return tokens
 
@@ -285,9 +288,10 @@ class ReducedModel(nn.Module):
         if self.removes(tokens, stage):
             if self.watch is not None:
                 self.watch(tokens, attention, stage)
+            if self.method.skips:
+                tokens = replace(tokens, sets_aside=True)
             reduced = checked_reduce(self.method, tokens, attention, stage)
-            if reduced.owner is not None:
-                record.survivors.append(Survivors(stage.block, reduced.owner))
+            record.note(stage.block, reduced)
         spent = stage_macs_per_image(self.backbone, self.method, tokens, reduced, stage)
         record.overhead = record.overhead + spent
         return reduced

@@ -34,6 +34,7 @@ from math import exp, floor
 from ..costs import refuse_long_numbers
 from ..errors import KeeprateError
 from ..method import Method, Place, Stage
+from .patch_count import PatchCount
 from .schedule_file import PREFIX, ScheduleFile, block_at, read_schedule
 
 _FREE_RATE = Fraction(exp(-1))
@@ -98,9 +99,9 @@ class Schedule:
             blocks, keeps = self._from_file(self.file, method, patches, depth, scale)
         else:
             blocks = self._blocks(method, depth)
-            keeps = self._keeps_by_rate(method, patches, len(blocks), scale)
+            keeps = self._keeps_by_rate(method, patches, blocks, scale)
         if scale is not None:  # the solver chose the counts, so they are limited, not refused
-            keeps = _limit_removals(method, patches, keeps)
+            keeps = _limit_removals(PatchCount(method, patches), blocks, keeps)
         pairs = enumerate(zip(blocks, keeps, strict=True))
         stages = tuple(Stage(block, keep, depth, number) for number, (block, keep) in pairs)
         self._check(method, patches, stages)
@@ -126,8 +127,9 @@ class Schedule:
         return blocks
 
     def _keeps_by_rate(
-        self, method: Method, patches: int, count: int, scale: float | None
+        self, method: Method, patches: int, blocks: Sequence[int], scale: float | None
     ) -> list[int]:
+        count = len(blocks)
         if self.form == "count":
             return [int(value) for value in self.values]
         rates = self.values or (_FREE_RATE,)
@@ -143,7 +145,7 @@ class Schedule:
         else:
             keeps = [max(1, floor(patches * float(product) ** scale)) for product in products]
         powers = [float(rate) ** (1.0 if scale is None else scale) for rate in rates]
-        return _keeps_of_method(method, patches, powers, keeps)
+        return _keeps_of_method(PatchCount(method, patches), blocks, powers, keeps)
 
     def _keeps_by_removal(
         self, method: Method, patches: int, depth: int, scale: float | None
@@ -151,11 +153,11 @@ class Schedule:
         removals = self._removals(depth)
         if scale is not None or self.profile is not None:
             removals = _stagger_rounding(removals, 1.0 if scale is None else scale)
-        keeps, left = [], patches
-        for removal in removals:
-            keep = left - min(floor(removal), method.most_removed(left))
-            keeps.append(keep)
-            left = method.left_after(left, keep)
+        keeps, counted = [], PatchCount(method, patches)
+        for block, removal in enumerate(removals):
+            left = counted.entering(block)
+            keeps.append(left - min(floor(removal), method.most_removed(left)))
+            counted.reduce(keeps[-1])
         return keeps
 
     def _removals(self, depth: int) -> Sequence[float]:
@@ -172,8 +174,9 @@ class Schedule:
         return values * depth if len(values) == 1 else values
 
     def _check(self, method: Method, patches: int, stages: tuple[Stage, ...]) -> None:
-        left = patches
+        counted = PatchCount(method, patches)
         for stage in stages:
+            left = counted.entering(stage.block)
             if not 1 <= stage.keep <= left:
                 raise KeeprateError(
                     f"Schedule '{self.text}' keeps {stage.keep} patch tokens at block "
@@ -185,7 +188,7 @@ class Schedule:
                     f"Schedule '{self.text}' removes {left - stage.keep} of {left} patch tokens at "
                     f"block {stage.block}; method '{method.name}' can remove {most}."
                 )
-            left = method.left_after(left, stage.keep)
+            counted.reduce(stage.keep)
 
 
 def parse_schedule(text: str) -> Schedule:
@@ -241,24 +244,25 @@ def _stagger_rounding(removals: Sequence[float], scale: float) -> list[float]:
     return [total - previous for previous, total in zip([0, *totals], totals, strict=False)]
 
 
-def _limit_removals(method: Method, patches: int, keeps: Sequence[int]) -> list[int]:
-    left, limited = patches, []
-    for keep in keeps:
-        limited.append(min(left, max(keep, left - method.most_removed(left))))
-        left = method.left_after(left, limited[-1])
+def _limit_removals(counted: PatchCount, blocks: Sequence[int], keeps: Sequence[int]) -> list[int]:
+    limited = []
+    for block, keep in zip(blocks, keeps, strict=True):
+        left = counted.entering(block)
+        limited.append(min(left, max(keep, left - counted.method.most_removed(left))))
+        counted.reduce(limited[-1])
     return limited
 
 
 def _keeps_of_method(
-    method: Method, patches: int, rates: Sequence[float], keeps: Sequence[int]
+    counted: PatchCount, blocks: Sequence[int], rates: Sequence[float], keeps: Sequence[int]
 ) -> list[int]:
     """Return `keeps`, but what the method counts itself as it counts."""
-    left, counted = patches, []
-    for rate, keep in zip(rates, keeps, strict=True):
-        own = method.kept_at_rate(left, rate)
-        counted.append(keep if own is None else own)
-        left = method.left_after(left, counted[-1])
-    return counted
+    own_keeps = []
+    for block, rate, keep in zip(blocks, rates, keeps, strict=True):
+        own = counted.method.kept_at_rate(counted.entering(block), rate)
+        own_keeps.append(keep if own is None else own)
+        counted.reduce(own_keeps[-1])
+    return own_keeps
 
 
 def _growing_weights(power: float, depth: int) -> tuple[float, ...]:

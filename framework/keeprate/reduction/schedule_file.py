@@ -122,8 +122,5 @@ def read_schedule(spelling: str) -> ScheduleFile:
 
 def _check_order(path: Path, found: ScheduleFile) -> None:
     depths = [stage.depth for stage in found.stages]
-    tokens = [stage.tokens for stage in found.stages]
-    if depths != sorted(set(depths)) or tokens != sorted(tokens, reverse=True):
-        raise KeeprateError(
-            f"Schedule file '{path}', stages: depth must ascend, and tokens must not. {_ADVICE}"
-        )
+    if depths != sorted(set(depths)):
+        raise KeeprateError(f"Schedule file '{path}', stages: depth must ascend. {_ADVICE}")

@@ -180,7 +180,7 @@ def shared_macs(models: Sequence[ReducedModel], size: tuple[int, int]) -> int:
 
 def _token_counts(model: ReducedModel, size: tuple[int, int]) -> Passage:
     plan, backbone = model.plan, model.backbone
-    stages, empty = plan.stages(size), plan.empty_last_mlp
+    stages, empty = plan.most(size), plan.empty_last_mlp
     patches = backbone.num_patches(size)
     return tokens_per_block(backbone, patches, model.method, stages, empty_last_mlp=empty)
 
@@ -192,7 +192,7 @@ def _block_macs(
     backbone, key = model.backbone, _method_key(model)
     costs: dict[tuple[object, ...], int] = {}
     patches = backbone.num_patches(size)
-    acting = acting_stages(model.method, model.plan.stages(size), backbone.depth, patches)
+    acting = acting_stages(model.method, model.plan.most(size), backbone.depth, patches)
     entering = {stage.block: (left, stage) for left, stage in acting}
     # what a method does before the first block, or to every block, no other method shares
     reductions: list[object] = [key] if model.starts_apart else []

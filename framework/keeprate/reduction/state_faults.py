@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import fields
 
+from torch import Tensor
+
 from .._token_state import MethodState
 from ..attention import Attention
 from ..method import Method, Reuse
@@ -39,6 +41,22 @@ def change_fault(before: Tokens, after: object) -> tuple[str, str] | None:
             fault = f"returned tokens with another {field.name}."
             return fault, "Only tokens.with_state and tokens.with_token_state may be used here."
     return state_fault(after)
+
+
+def skip_fault(method: Method, before: Tokens, after: Tokens) -> tuple[str, str] | None:
+    """Say how many tokens of a method that skips are neither kept nor aside; None if all are."""
+    if not method.skips:
+        return None
+    lost = _with_aside(before) - _with_aside(after)
+    lost = int(lost.max()) if isinstance(lost, Tensor) else lost
+    if lost <= 0:
+        return None
+    fault = f"skips, and {lost} of the tokens it was given are neither kept nor set aside."
+    return fault, "tokens.keep and tokens.keep_top set aside what they do not keep."
+
+
+def _with_aside(tokens: Tokens) -> int | Tensor:
+    return tokens.counts if tokens.aside is None else tokens.counts + tokens.aside.counts
 
 
 def reuse_fault(method: Method, after: Tokens, seen: Attention) -> tuple[str, str] | None:

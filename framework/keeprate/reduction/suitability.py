@@ -61,6 +61,7 @@ def _refuse_undeclared(method: Method) -> None:
             f"Method '{method.name}' declares appends = {appends!r}: it is a number of tokens, "
             "0 for none."
         )
+    _refuse_undeclared_skips(method)
     if method.reuses != Reuse.NOTHING and method.place is not Place.BEFORE_BLOCK:
         raise KeeprateError(
             f"Method '{method.name}' declares reuses = {method.reuses!r} and acts {method.place}: "
@@ -68,19 +69,54 @@ def _refuse_undeclared(method: Method) -> None:
         )
 
 
+def _refuse_undeclared_skips(method: Method) -> None:
+    """Raise KeeprateError if what a method declares of tokens that come back cannot be."""
+    back: object = method.back
+    ascending = isinstance(back, tuple) and all(type(block) is int for block in back)
+    if not ascending or list(method.back) != sorted(set(method.back)) or 0 in method.back[:1]:
+        raise KeeprateError(
+            f"Method '{method.name}' declares back = {back!r}: it is a tuple of blocks, from 1 and "
+            "ascending, before which all tokens come back; () for before the head alone."
+        )
+    if back and not method.skips:
+        raise KeeprateError(
+            f"Method '{method.name}' declares back = {back!r} and sets nothing aside: only what "
+            "skips comes back (skips = True)."
+        )
+    if method.skips and method.appends:
+        raise KeeprateError(
+            f"Method '{method.name}' skips and appends {method.appends} to what it keeps: a token "
+            "that comes back cannot be in an appended one as well. Do one of the two."
+        )
+
+
 def refuse_unfit(
     backbone: Backbone, method: Method, image_size: tuple[int, int], stages: Sequence[Stage]
 ) -> None:
     """Raise UnfitError if `method` says that it cannot act on `backbone` at the stages."""
-    reason = method.unfit(shape_of(backbone, backbone.num_patches(image_size)), stages)
+    reason = _unfit(backbone, method, image_size, stages)
     if reason:
         raise UnfitError(f"Method '{method.name}' {reason}.")
 
 
 def suits(backbone: Backbone, method: Method) -> bool:
     """Tell whether `backbone` has what `method` declares that it needs."""
-    shape = shape_of(backbone, backbone.num_patches(backbone.image_size))
-    return _lack(backbone, method) is None and not method.unfit(shape, ())
+    lacks = _lack(backbone, method) is not None
+    return not lacks and not _unfit(backbone, method, backbone.image_size, ())
+
+
+def _unfit(
+    backbone: Backbone, method: Method, image_size: tuple[int, int], stages: Sequence[Stage]
+) -> str:
+    """Return why `method` cannot act at the stages, as `Method.unfit` does; "" if it can."""
+    back: object = method.back
+    last = back[-1] if isinstance(back, tuple) and back else 0  # others are refused as undeclared
+    if last >= backbone.depth:
+        return (
+            f"brings tokens back before block {last}, and the blocks are 0 to "
+            f"{backbone.depth - 1}; before the head they come back in any case"
+        )
+    return method.unfit(shape_of(backbone, backbone.num_patches(image_size)), stages)
 
 
 class _Lack(Enum):

@@ -25,15 +25,21 @@ from .macs import (
 
 @dataclass(frozen=True)
 class Survivors:
-    """Where the patches of the input are after one stage.
+    """Where the patches of the input are after one stage, or once tokens `came_back` after it.
 
     `owner` (B, P) int64 gives for every patch of the image the position of its token in the
-    sequence that leaves the stage, or -1 if it was dropped. Patches with the same owner have
-    merged.
+    sequence that leaves the stage, -1 if it was dropped, and below -1 if its token is aside.
+    Patches with the same owner have merged.
     """
 
     block: int
     owner: Tensor
+    came_back: bool = False
+
+    @property
+    def moment(self) -> tuple[int, bool]:
+        """What such records are in the order of: what comes back does so after the stage."""
+        return self.block, self.came_back
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,11 @@ class ForwardTrace:
             survivors=list(self.survivors),
         )
 
+    def note(self, block: int, tokens: Tokens, *, came_back: bool = False) -> None:
+        """Record where the patches are in tokens that leave a stage, if they are traced."""
+        if tokens.owner is not None:
+            self.survivors.append(Survivors(block, tokens.owner, came_back))
+
     def per_image(self, number: int | Tensor) -> Tensor:
         """Return `number` for each image, int64 (B,) on the CPU."""
         if isinstance(number, Tensor):
@@ -113,22 +124,25 @@ def gathered_survivors(records: Sequence[ForwardTrace]) -> list[Survivors]:
     """
     if len(records) == 1:
         return records[0].survivors
-    blocks = sorted({stage.block for record in records for stage in record.survivors})
-    return [Survivors(block, _owners_after(records, block)) for block in blocks]
+    moments = sorted({stage.moment for record in records for stage in record.survivors})
+    return [
+        Survivors(block, _owners_after(records, (block, came_back)), came_back)
+        for block, came_back in moments
+    ]
 
 
-def _owners_after(records: Sequence[ForwardTrace], block: int) -> Tensor:
-    owners = [_owner_after(record, block) for record in records]
+def _owners_after(records: Sequence[ForwardTrace], moment: tuple[int, bool]) -> Tensor:
+    owners = [_owner_after(record, moment) for record in records]
     widest = max(owner.shape[1] for owner in owners)
     padded = [F.pad(owner, (0, widest - owner.shape[1]), value=-1) for owner in owners]
     order = torch.cat([record.rows for record in records]).argsort()
     return torch.cat(padded)[order]
 
 
-def _owner_after(record: ForwardTrace, block: int) -> Tensor:
-    """Return where the patches of one part were after `block`."""
+def _owner_after(record: ForwardTrace, moment: tuple[int, bool]) -> Tensor:
+    """Return where the patches of one part were at a `moment` of another."""
     assert record.owner is not None
-    owners = [stage.owner for stage in record.survivors if stage.block <= block]
+    owners = [stage.owner for stage in record.survivors if stage.moment <= moment]
     return owners[-1] if owners else record.owner
 
 

@@ -12,16 +12,18 @@ import polars as pl
 
 from ..engine import RowBatch
 from .atomic_files import write_together
+from .records import CalibrationInfo
 from .row_schemas import PARTIAL_ROW_SCHEMA
 
-_ROWS, _LOGITS = ".rows.parquet", ".logits.parquet"
+_ROWS, _LOGITS, _CALIBRATION = ".rows.parquet", ".logits.parquet", ".calibration.json"
 
 
 class PartialRows:
     """The folder `partial` of a store: a file for each batch of rows, and one for its logits.
 
     Batches of several processes and of interrupted attempts lie beside each other; a row that two
-    of them have counts once. A file that cannot be read is ignored.
+    of them have counts once. A file that cannot be read is ignored. Beside them lies how the budget
+    of a run was solved, where that was done on images: all its rows are to have one schedule.
     """
 
     def __init__(self, store: Path) -> None:
@@ -68,8 +70,23 @@ class PartialRows:
                 frames.append(pl.read_parquet(_logits_path(path)))
         return pl.concat(frames).unique("place", keep="first")
 
+    def calibration(self, run_id: str) -> CalibrationInfo | None:
+        """Return how the budget of a run was solved, None if that is not known."""
+        try:
+            return CalibrationInfo.model_validate_json(self._calibration(run_id).read_bytes())
+        except (OSError, ValueError):
+            return None
+
+    def keep_calibration(self, run_id: str, found: CalibrationInfo) -> None:
+        """Keep how the budget of a run was solved. Raises KeeprateError as `take` does."""
+        write_together({self._calibration(run_id): found.model_dump_json().encode()})
+
+    def _calibration(self, run_id: str) -> Path:
+        return self.folder / f"{run_id}{_CALIBRATION}"
+
     def forget(self, ids: Collection[str]) -> None:
         """Remove the rows of these runs, which then start from the beginning."""
+        self._forget_calibrations(ids)
         for path, rows in self._row_batches(None):
             kept = rows.filter(~pl.col("run").is_in(list(ids)))
             if kept.height < rows.height:
@@ -80,11 +97,16 @@ class PartialRows:
 
     def tidy(self, is_over: Collection[str]) -> None:
         """Remove the files in which every run is over."""
+        self._forget_calibrations(is_over)
         for path, rows in self._row_batches(["run"]):
             if set(rows["run"].unique()) <= set(is_over):
                 self._remove(path)
         with suppress(OSError):  # the folder may hold files of runs that go on
             self.folder.rmdir()
+
+    def _forget_calibrations(self, ids: Collection[str]) -> None:
+        for run_id in ids:
+            self._calibration(run_id).unlink(missing_ok=True)
 
     def _row_batches(
         self, columns: Sequence[str] | None, run_id: str | None = None

@@ -26,13 +26,14 @@ _PanelFile = Annotated[str, Field(pattern=r"^[^./\\:][^/\\:]*\.(png|webp)$")]
 class PicturedEnd(Record):
     """What a run leaves of the `patches` of a sample in the end, and the `file` that shows it.
 
-    They live in `tokens` patch tokens. `dropped` of them are gone, and `merged` of them share a
-    token with others.
+    They live in `tokens` patch tokens. `dropped` of them are gone, `aside` of them bypass the last
+    blocks and come back before the head, and `merged` of them share a token with others.
     """
 
     patches: int
     tokens: int
     dropped: int
+    aside: int = 0
     merged: int
     file: _PanelFile
 

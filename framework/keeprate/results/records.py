@@ -108,6 +108,27 @@ class InputInfo(Record):
     patch_size: tuple[int, int]
 
 
+class CalibrationInfo(Record):
+    """The sample on which a run's budget was solved, and what came out.
+
+    It has `images` samples of the data set `data`, drawn with `seed`. `parameters` are all of the
+    data set, `is_own` says that the tested data set offered it. `sha256` is a hash of the ids and
+    contents of the sample. `budget_macs` is the mean cost per image that the budget allows; `scale`
+    is that of the schedule that was found, `macs` the mean cost of the sample with it: None before
+    they are known.
+    """
+
+    data: str
+    parameters: Values
+    is_own: bool
+    images: int
+    seed: int
+    sha256: str
+    budget_macs: int
+    scale: float | None = None
+    macs: int | None = None
+
+
 _NAMES_AND_SPELLINGS: Final = (
     *("method_origin", "backbone_origin", "data_origin"),
     *("schedule", "budget", "seed"),
@@ -122,10 +143,11 @@ class RunInfo(Record):
     "backbone" and the "data set", so that changed code makes another run. `files` are those
     `parameters` that are files: their content counts with the code. `stages_sha256` is a
     hash of the stages for all sizes of sample, "" if there is one size. `input` is None for a run
-    at the model's own size. `reduces` is False for the
-    unpruned reference. `empty_last_mlp` says whether the last block's MLP ran on the class token
-    alone. The origins name the plugin, or the file of one, that brought the method, the backbone
-    and the data set, "" where that was not kept.
+    at the model's own size. `calibration` says how the budget was solved on images, where it was:
+    the schedule, the sample and the budget then decide the id, not the `stages` that came out.
+    `reduces` is False for the unpruned reference. `empty_last_mlp` says whether the last block's
+    MLP ran on the class token alone. The origins name the plugin, or the file of one, that brought
+    the method, the backbone and the data set, "" where that was not kept.
     """
 
     method: str
@@ -140,6 +162,7 @@ class RunInfo(Record):
     stages: tuple[StageInfo, ...]
     stages_sha256: str = ""
     input: InputInfo | None = None
+    calibration: CalibrationInfo | None = None
     backbone: BackboneInfo
     data: DataInfo
     seed: int
@@ -196,6 +219,12 @@ class RunInfo(Record):
             del content["input"]
         if self.data.part is None:
             del content["data"]["part"]
+        if self.calibration is None:
+            del content["calibration"]
+        else:  # known before the stages are, so that a finished run is found without solving them
+            sample = self.calibration
+            content["calibration"] = [self.schedule, sample.sha256, sample.budget_macs]
+            del content["stages"], content["stages_sha256"]
         return content
 
 

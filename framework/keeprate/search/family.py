@@ -12,6 +12,7 @@ from ..errors import KeeprateError
 from ..method import Method, Stage
 from ..reduction.budget import solve
 from ..reduction.macs import block_costs, count
+from ..reduction.patch_count import PatchCount
 from ..reduction.plan import make_plan
 from ..strategy import Candidate, Solved
 
@@ -80,23 +81,25 @@ class ScheduleFamily:
         return Solved(pairs, self._reductions(method, stages), macs, candidate.setting)
 
     def _stages(self, method: Method, candidate: Candidate, scale: float) -> _STAGES:
-        depth, left, total = self.backbone.depth, self._patches, 0.0
+        depth, counted, total = self.backbone.depth, PatchCount(method, self._patches), 0.0
         held = candidate.held or (0.0,) * depth
         stages: list[Stage] = []
         for block, (fixed, free) in enumerate(zip(held, candidate.free, strict=True)):
+            before, left = counted.left, counted.entering(block)
+            if left > before:  # all that were set aside are back
+                total = 0.0
             total += fixed + scale * free
-            keep = max(
-                1, left - method.most_removed(left), floor(self._patches * exp(-total) + _ROUNDING)
-            )
+            most = floor(self._patches * exp(-total) + _ROUNDING)
+            keep = max(1, left - method.most_removed(left), most)
             if keep < left and (fixed or free) and not self._is_empty(block):
                 stages.append(Stage(block, keep, depth, len(stages)))
-                left = method.left_after(left, keep)
+                counted.reduce(keep)
         return tuple(stages)
 
     def _filled(self, method: Method, stages: _STAGES, allowed: int) -> _STAGES:
         """Spend what is left: a stage keeps one token more where that is still within the cost."""
         for number, stage in enumerate(stages):  # early stages first: their tokens cost most
-            entering = self._left(method, stages[:number])
+            entering = self._entering(method, stages, number)
             for keep in range(stage.keep + 1, entering):
                 tried = (*stages[:number], _keeping(stage, keep), *stages[number + 1 :])
                 if self._macs(method, tried) > allowed:
@@ -114,16 +117,18 @@ class ScheduleFamily:
             blocks=self._blocks,
         ).total
 
-    def _left(self, method: Method, stages: _STAGES) -> int:
-        left = self._patches
-        for stage in stages:
-            left = method.left_after(left, stage.keep)
-        return left
+    def _entering(self, method: Method, stages: _STAGES, number: int) -> int:
+        """Return how many patch tokens enter a stage."""
+        counted = PatchCount(method, self._patches)
+        for stage in stages[:number]:
+            counted.entering(stage.block)
+            counted.reduce(stage.keep)
+        return counted.entering(stages[number].block)
 
     def _reductions(self, method: Method, stages: _STAGES) -> tuple[float, ...]:
         reductions = [0.0] * self.backbone.depth
         for number, stage in enumerate(stages):
-            reductions[stage.block] = log(self._left(method, stages[:number]) / stage.keep)
+            reductions[stage.block] = log(self._entering(method, stages, number) / stage.keep)
         return tuple(reductions)
 
     def _is_empty(self, block: int) -> bool:

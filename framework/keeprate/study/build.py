@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ..backbones.loading.load import load_model
 from ..backbones.loading.loaded import LoadedModel, shipped, weights_sha256
 from ..backbones.lookup import adapt
+from ..data.named import build_data
 from ..dataset import DataSet
 from ..engine import Engine
 from ..errors import KeeprateError
@@ -16,7 +17,8 @@ from ..plugins.parameters import build, parse_spec
 from ..plugins.registry import registry
 from ..reduction.proof import require_proof
 from ..reduction.suitability import suits
-from ..request import DataSpec, ModelSpec, Request, RunSpec
+from ..request import CalibrationSpec, ModelSpec, Request, RunSpec
+from .calibration import can_calibrate
 from .comparison import Comparison, MethodAtCost
 from .methods import build_method
 
@@ -30,32 +32,44 @@ def prepare(request: Request, bad: Mapping[str, str] | None = None) -> Compariso
     KeeprateError for everything that is unknown, missing or does not fit.
     """
     data = build_data(request.data)
-    methods_at_cost = [build_run(spec, request.options.seed) for spec in request.runs]
+    wanted = [build_run(spec, request.options.seed) for spec in request.runs]
+    methods_at_cost = wanted
     loaded = build_model(request.model, data)
     if request.only_fitting:
-        backbone = adapt(loaded.model)
-        methods_at_cost = [
-            method_at_cost
-            for method_at_cost in methods_at_cost
-            if suits(backbone, method_at_cost.method)
-        ]
+        methods_at_cost = fitting(wanted, loaded, data, request.options.calibration)
     request_by_name = request if request.is_by_name else None
     comparison = Comparison(loaded, data, methods_at_cost, request.options, request_by_name, bad)
+    needy = [run for run in wanted if run.method.keeps_per_image and run.cost.budget]
+    if request.only_fitting and needy and not can_calibrate(request.options.calibration.data, data):
+        comparison.notes.append(_left_out(needy))
     # last: it runs the model, and every other mistake should show before that
     require_proof(comparison.backbone)
     return comparison
 
 
-def build_data(spec: DataSpec) -> DataSet:
-    """Return the data set that `spec` names, or the default one.
+def fitting(
+    wanted: Sequence[MethodAtCost],
+    loaded: LoadedModel,
+    data: DataSet,
+    calibration: CalibrationSpec,
+) -> list[MethodAtCost]:
+    """Return the runs whose methods suit the model and whose budgets can be solved."""
+    backbone = adapt(loaded.model)
+    calibrates = can_calibrate(calibration.data, data)
+    return [
+        run
+        for run in wanted
+        if suits(backbone, run.method)
+        and (calibrates or run.cost.budget is None or not run.method.keeps_per_image)
+    ]
 
-    Raises KeeprateError for unknown names and parameters that do not fit.
-    """
-    if spec.built is not None:
-        return spec.built
-    if spec.name is not None:
-        return build("data set", registry().dataset(spec.name), spec.values)
-    return registry().default_dataset()()
+
+def _left_out(runs: Sequence[MethodAtCost]) -> str:
+    names = sorted({run.method.name for run in runs})
+    return (
+        f"Left out: {', '.join(names)}, whose budgets are solved on images that are not tested: "
+        "name some with --calibration DATA."
+    )
 
 
 def build_model(spec: ModelSpec, data: DataSet) -> LoadedModel:

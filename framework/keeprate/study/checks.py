@@ -14,23 +14,31 @@ from ..dataset import DataSet
 from ..errors import KeeprateError
 from ..plugins.nested_data import owner_name
 from ..plugins.registry import registry
-from ..reduction.plan import make_plan
+from ..reduction.plan import Plan, make_plan
 from ..reduction.suitability import refuse_unsuited
-from .pairs import NamedModel, Pair
+from .calibration import calibration_data, can_calibrate
+from .grid import GridRun
+from .pairs import NamedData, NamedModel, Pair
 from .problems import Problems
 from .schema import StudySpec
 from .yaml_lines import KeyPath
 
 
 def check_pairs(
-    content: StudySpec, pairs: Sequence[Pair], ledger: Problems, *, ask_hub: bool
+    content: StudySpec,
+    pairs: Sequence[Pair],
+    calibration: NamedData | None,
+    ledger: Problems,
+    *,
+    ask_hub: bool,
 ) -> None:
-    """Note every run that its model, its data set or its cost makes impossible.
+    """Note every run that its model, its data set, its cost or its calibration makes impossible.
 
     With `ask_hub`, note also weights that the hub does not have.
     """
     several = len({pair.model.path for pair in pairs}) > 1
-    checking = _Checking(content, ledger, several, ask_hub)
+    calibrating = None if calibration is None else calibration.make()
+    checking = _Checking(content, ledger, several, ask_hub, calibrating)
     for pair in pairs:
         checking.pair(pair)
 
@@ -41,8 +49,9 @@ class _Checking:
     ledger: Problems
     has_several_models: bool
     ask_hub: bool
+    calibration: DataSet | None
     _outlines: dict[KeyPath, LoadedModel | None] = field(default_factory=dict)
-    _seen: set[object] = field(default_factory=set)
+    _plans: dict[object, Plan | None] = field(default_factory=dict)
 
     def pair(self, pair: Pair) -> None:
         """Check a model on a data set, then its runs."""
@@ -57,7 +66,7 @@ class _Checking:
                 classes = classes_of(loaded)
                 with self.ledger.at(pair.data.path):
                     data.bind(*classes)
-            self._check_plans(pair, loaded.name, backbone)
+            self._check_plans(pair, loaded.name, backbone, data)
 
     def _load(self, model: NamedModel, data: DataSet | None) -> LoadedModel | None:
         """Return the model without weights, or the data set's classifier if none is named."""
@@ -79,35 +88,50 @@ class _Checking:
             return None
         return shipped(classifier, owner_name(data))
 
-    def _check_plans(self, pair: Pair, name: str, backbone: Backbone) -> None:
+    def _check_plans(self, pair: Pair, name: str, backbone: Backbone, data: DataSet | None) -> None:
         """Make the plan of every run; this solves its budget and notes what is impossible."""
         empty_last_mlp = self.content.empty_last_mlp and self._can_empty(backbone)
         for point in pair.points:
-            run = (name, backbone.image_size, point.key)
             # another data set at the same image size has the same plans
-            if run in self._seen:
-                continue
-            self._seen.add(run)
-            try:
-                refuse_unsuited(backbone, point.method)
-            except KeeprateError as error:
-                # who names no methods asks for those that suit the model
-                if self.content.methods is not None:
-                    self.ledger.add(point.entry, self._message(name, error))
-                continue
-            cost = point.spec.cost
-            try:
-                make_plan(
-                    backbone,
-                    point.method,
-                    cost.schedule,
-                    cost.budget,
-                    empty_last_mlp=empty_last_mlp,
-                )
-            except KeeprateError as error:
-                is_schedule = cost.budget is None or str(error).startswith("Schedule")
-                path = point.schedule if is_schedule else point.budget
-                self.ledger.add(path, self._message(name, error))
+            run = (name, backbone.image_size, point.key)
+            if run not in self._plans:
+                self._plans[run] = self._plan(point, name, backbone, empty_last_mlp=empty_last_mlp)
+            plan = self._plans[run]
+            if plan is not None and plan.awaits_calibration and data is not None:
+                self._check_calibration(point, plan, data)
+
+    def _plan(
+        self, point: GridRun, name: str, backbone: Backbone, *, empty_last_mlp: bool
+    ) -> Plan | None:
+        """Return the plan of a run; note the problem and return None if there can be none."""
+        try:
+            refuse_unsuited(backbone, point.method)
+        except KeeprateError as error:
+            # who names no methods asks for those that suit the model
+            if self.content.methods is not None:
+                self.ledger.add(point.entry, self._message(name, error))
+            return None
+        cost = point.spec.cost
+        try:
+            return make_plan(
+                backbone,
+                point.method,
+                cost.schedule,
+                cost.budget,
+                empty_last_mlp=empty_last_mlp,
+            )
+        except KeeprateError as error:
+            is_schedule = cost.budget is None or str(error).startswith("Schedule")
+            path = point.schedule if is_schedule else point.budget
+            self.ledger.add(path, self._message(name, error))
+            return None
+
+    def _check_calibration(self, point: GridRun, plan: Plan, data: DataSet) -> None:
+        # who names no methods asks for those that can be run
+        if self.content.methods is None and not can_calibrate(self.calibration, data):
+            return
+        with self.ledger.at(("calibration",) if self.calibration else point.budget):
+            calibration_data(self.calibration, data, plan.method)
 
     def _can_empty(self, backbone: Backbone) -> bool:
         offers = registry().methods.values()

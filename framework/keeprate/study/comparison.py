@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..backbones.loading.loaded import LoadedModel, classes_of
 from ..backbones.lookup import adapt
 from ..costs import TOLERANCE
+from ..data.named import build_data
 from ..data.preprocessing import ImagePreparation, Preprocessed, TextPreparation, preparation
 from ..dataset import DataSet
 from ..errors import KeeprateError, escaped
@@ -20,7 +21,8 @@ from ..reduction.macs import count
 from ..reduction.plan import Plan, make_plan
 from ..reduction.reduced_model import ReducedModel
 from ..request import Cost, Options, Request
-from ..results.records import RunInfo
+from ..results.records import CalibrationInfo, RunInfo
+from .calibration import CalibrationSample, calibration_data, draw_sample
 from .describe import describe, label_of, unknown_code
 
 
@@ -81,6 +83,7 @@ class Comparison:
         self.prepared, self.skipped = self._prepared(prepares, bad, sizes)
         self.samples = self.prepared.samples
         self.fingerprint = data.fingerprint()
+        self.calibration = self._drawn([plan for plan in plans if plan.awaits_calibration])
         self.input_notes = [*loaded.adapted, *filter(None, [prepares.note])]
         methods = [method for plan in plans for method in (plan.asked, plan.method)]
         self.unknown_code = unknown_code(self, dict.fromkeys(methods))
@@ -90,6 +93,7 @@ class Comparison:
         self.jobs = list({job.id: job for job in jobs}.values())
         budget_notes = [self._budget_note(job) for job in self.jobs]
         notes = [*self.input_notes, *data.notes(), self.prepared.note, *budget_notes]
+        notes.append(self._calibration_note())
         notes += self.unknown_code
         self.notes = [note for note in dict.fromkeys(notes) if note is not None]
 
@@ -102,6 +106,16 @@ class Comparison:
     def unpruned(self) -> Run:
         """The unpruned run, with which all others are compared."""
         return self.jobs[0]
+
+    def settle(self, run_id: str, calibration: CalibrationInfo | None) -> Run:
+        """Return a run, with its budget solved if it has a calibration whose result is known."""
+        position = next(at for at, job in enumerate(self.jobs) if job.id == run_id)
+        job = self.jobs[position]
+        if calibration is not None and calibration.scale is not None:
+            job.model.plan.settle(calibration.scale)
+            info = describe(self, job.model.plan, calibration)
+            self.jobs[position] = replace(job, info=info)
+        return self.jobs[position]
 
     def sample_ids(self) -> list[str]:
         """Return the id of every sample, in their order."""
@@ -123,10 +137,12 @@ class Comparison:
     def _budget_note(self, job: Run) -> str | None:
         """Return which run misses its budget and how, None if it does not."""
         plan = job.model.plan
+        if plan.awaits_calibration:
+            return None
         notes = [plan.note(size) for size in self.prepared.sizes]
         if not self.backbone.text_inputs:  # all images have one size
             return notes[0] and f"Run '{job.label}': {notes[0]}"
-        if plan.budget is None or plan.budget.share is None or plan.method.keeps_per_image:
+        if plan.budget is None or plan.budget.share is None:
             return None
         # texts have many lengths: only their mean has to meet the budget
         spent = self.prepared.mean(lambda size: plan.costs(size).total)
@@ -174,8 +190,30 @@ class Comparison:
 
     def _make_run(self, plan: Plan) -> Run:
         model = ReducedModel(plan.backbone, plan)
-        info = describe(self, plan)
+        sample = self.calibration if plan.awaits_calibration else None
+        info = describe(self, plan, None if sample is None else sample.info(plan))
         return Run(model, info, label_of(plan.asked, info))
+
+    def _drawn(self, plans: Sequence[Plan]) -> CalibrationSample | None:
+        """Return the sample on which these plans are solved; None without a plan."""
+        if not plans:
+            return None
+        spec = self.options.calibration
+        given = None if spec.data is None else build_data(spec.data)
+        data = calibration_data(given, self.data, plans[0].method)
+        sizes = {plan.backbone.image_size for plan in plans}
+        return draw_sample(spec, data, self.data, (self.loaded, self.backbone), sizes)
+
+    def _calibration_note(self) -> str | None:
+        """Return which budgets are solved on which images, None if there are none."""
+        names = [job.label for job in self.jobs if job.model.plan.awaits_calibration]
+        if self.calibration is None:
+            return None
+        data, images = self.calibration.data.title, len(self.calibration.prepared.samples)
+        return (
+            f"Solved on {images} samples of {data}, which are not tested, so that the "
+            f"mean cost is the budget: {', '.join(names)}."
+        )
 
 
 def unpruned_method() -> Method:

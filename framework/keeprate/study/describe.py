@@ -17,14 +17,16 @@ from ..plugins.nested_data import data_source, parameters_and_places, with_inner
 from ..plugins.parameters import changed_parameters, values_of
 from ..plugins.registry import registry
 from ..reduction.plan import Plan
-from ..results.records import BackboneInfo, DataInfo, InputInfo, RunInfo, StageInfo
+from ..results.records import BackboneInfo, CalibrationInfo, DataInfo, InputInfo, RunInfo, StageInfo
 
 if TYPE_CHECKING:
     from .comparison import Comparison
 
 
-def describe(comparison: Comparison, plan: Plan) -> RunInfo:
-    """Return the description of the run that follows `plan`."""
+def describe(
+    comparison: Comparison, plan: Plan, calibration: CalibrationInfo | None = None
+) -> RunInfo:
+    """Return the description of the run that follows `plan`, and of how its budget is solved."""
     method, schedule = plan.asked, plan.schedule
     sources, values = _sources(comparison, plan), values_of(method)
     return RunInfo(
@@ -39,10 +41,11 @@ def describe(comparison: Comparison, plan: Plan) -> RunInfo:
         budget=None if plan.budget is None else plan.budget.text,
         stages=tuple(
             StageInfo(block=stage.block, keep=stage.keep)
-            for stage in plan.stages(comparison.backbone.image_size)
+            for stage in plan.most(comparison.backbone.image_size)
         ),
         stages_sha256=_stages_sha256(plan, comparison.prepared.sizes),
         input=_input_info(plan),
+        calibration=calibration,
         backbone=_backbone_info(comparison.loaded, comparison.backbone),
         data=_data_info(comparison),
         seed=getattr(method, "seed", comparison.options.seed),
@@ -119,7 +122,7 @@ def _stages_sha256(plan: Plan, sizes: Mapping[tuple[int, int], int]) -> str:
     if len(sizes) == 1:
         return ""
     # sorted, so that the order of the samples does not count
-    text = repr([(size, plan.stages(size)) for size in sorted(sizes)])
+    text = repr([(size, plan.most(size)) for size in sorted(sizes)])
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from ..plugins.parameters import build, parse_spec
 from ..plugins.registry import registry
-from ..request import LoopOptions, Options, Request
+from ..request import CalibrationSpec, LoopOptions, Options, Request
 from .grid import points_of
-from .pairs import NamedData, Pair, pairs_of
+from .pairs import NamedData, Pair, calibration_of, pairs_of
 from .problems import Problems
 from .schema import StudySpec
 from .validate import validated
@@ -52,11 +52,12 @@ def expand(
     # before data sets are looked up, which import torch
     ledger.raise_early()
     pairs = pairs_of(spec, points, ledger)
+    calibration = calibration_of(spec, ledger)
     ledger.raise_early()
     # imported here, as it imports timm
     from .checks import check_pairs
 
-    check_pairs(spec, pairs, ledger, ask_hub=ask_hub)
+    check_pairs(spec, pairs, calibration, ledger, ask_hub=ask_hub)
     # built only to check it: the engine that runs is built from its name again
     if spec.engine is not None:
         with ledger.at(("engine",)):
@@ -65,23 +66,27 @@ def expand(
     if ledger.problems:
         raise ledger.error()
     requests = tuple(
-        _request(spec, pair, pair.data, force=force) for pair in pairs if pair.data is not None
+        _request(spec, pair, pair.data, _options(spec, pair.data, calibration, force=force))
+        for pair in pairs
+        if pair.data is not None
     )
     return Study(spec, spec.name or default_name or _name(pairs[0]), requests)
 
 
-def _request(spec: StudySpec, pair: Pair, data: NamedData, *, force: bool) -> Request:
+def _request(spec: StudySpec, pair: Pair, data: NamedData, options: Options) -> Request:
     return Request(
         model=pair.model.spec,
         data=data.spec,
         runs=tuple(point.spec for point in pair.points),
-        options=_options(spec, data, force=force),
+        options=options,
         # "all methods" means all that suit the model; a method that is named must suit it
         only_fitting=spec.methods is None,
     )
 
 
-def _options(spec: StudySpec, data: NamedData, *, force: bool) -> Options:
+def _options(
+    spec: StudySpec, data: NamedData, calibration: NamedData | None, *, force: bool
+) -> Options:
     from ..data.samples import default_workers
 
     loop = LoopOptions(
@@ -103,6 +108,11 @@ def _options(spec: StudySpec, data: NamedData, *, force: bool) -> Options:
         throughput=spec.throughput,
         cache_decoded=spec.cache_decoded,
         runs_per_pass=spec.runs_per_pass,
+        calibration=CalibrationSpec(
+            data=None if calibration is None else calibration.spec,
+            images=spec.calibration_images,
+            seed=spec.calibration_seed,
+        ),
     )
 
 

@@ -12,7 +12,7 @@ from ..errors import KeeprateError
 from ..method import Method
 from ..plugins.parameters import parse_spec, values_of
 from ..plugins.registry import registry
-from ..reduction.plan import preset_of
+from ..reduction.named_schedules import preset_of
 from ..reduction.schedule import parse_schedule
 from ..reduction.schedule_file import PREFIX
 from ..request import DEFAULT_BUDGETS, Cost, RunSpec

@@ -8,7 +8,7 @@ from typing import Final
 from ..method import Method
 from ..plugins.parameters import build, parameters_of
 from ..plugins.registry import registry
-from ..reduction.plan import preset_of
+from ..reduction.named_schedules import preset_of
 from ..request import RunSpec
 
 SEED: Final = "seed"

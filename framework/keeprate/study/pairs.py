@@ -115,6 +115,17 @@ def _data_sets(content: StudySpec, ledger: Problems) -> list[NamedData | None]:
     return named_data
 
 
+def calibration_of(content: StudySpec, ledger: Problems) -> NamedData | None:
+    """Return the data set that budgets are to be solved on; None without one, or if it is wrong."""
+    if content.calibration is None:
+        return None
+    path = ("calibration",)
+    found = _look_up_data(content.calibration, path, ledger)
+    if len(found) > 1:
+        ledger.add(path, "is one data set: give each of its parameters one value.")
+    return found[0] if len(found) == 1 else None
+
+
 def _look_up_data(entry: DataEntry, path: KeyPath, ledger: Problems) -> list[NamedData]:
     """Look up the data sets that an entry stands for: one for each combination of its axes.
 

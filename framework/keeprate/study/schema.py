@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ..errors import KeeprateError
 from ..method import Method
-from ..request import DEFAULT_SEEDS, InputChanges, LoopOptions, Options
+from ..request import DEFAULT_SEEDS, CalibrationSpec, InputChanges, LoopOptions, Options
 from .value_types import (
     Accelerator,
     Channels,
@@ -187,10 +187,11 @@ class StudySpec(StudyEntry):
         "data": DataEntry,
         "methods": MethodEntry,
         "exclude": Exclusion,
+        "calibration": DataEntry,
     }
-    """The types of the items of these keys."""
+    """The types of these keys, or of their items."""
     lists: ClassVar[frozenset[str]] = frozenset(
-        {*entries, "budgets", "schedules", "seeds", "logger"}
+        {*entries, "budgets", "schedules", "seeds", "logger"} - {"calibration"}
     )
 
     name: FolderName | None = None
@@ -201,6 +202,9 @@ class StudySpec(StudyEntry):
     budgets: Items[Text] | None = None
     schedules: Items[Text] | None = None
     seeds: Items[Seed] = DEFAULT_SEEDS
+    calibration: DataEntry | None = None
+    calibration_images: Count = CalibrationSpec.images
+    calibration_seed: Seed = CalibrationSpec.seed
     exclude: Some[Exclusion] = ()
     limit: Count | None = None
     part: PartOfSamples | None = None

@@ -14,6 +14,7 @@ from ..backbones.lookup import adapt
 from ..errors import KeeprateError
 from ..method import Method
 from ..plugins.author_errors import package_of, raise_place
+from ..reduction.patch_count import PatchCount
 from ..reduction.plan import make_plan
 from ..reduction.reduced_model import ReducedModel
 from ..reduction.suitability import UnfitError, refuse_unsuited, suits
@@ -214,14 +215,15 @@ def backbone_of(case: Case) -> Backbone:
 def scheduled(method: Method, case: Case, rates: Mapping[int, float] = RATES) -> Case:
     """Return the case with a schedule of counts; no stage removes more than the method can."""
     refuse_unsuited(backbone_of(case), method)  # what it appends is counted below
-    left, stages = case.patches, []
+    counted, stages = PatchCount(method, case.patches), []
     for block, rate in rates.items():
+        left = counted.entering(block)
         most = method.most_removed(left)
         if isinstance(most, bool) or not isinstance(most, int) or most < 0:
             raise Broken(f"most_removed({left}) returned {most!r}, not a number of tokens")
         keep = max(int(left * rate), left - most, 1)
         stages.append(f"{keep}@{block}")
-        left = method.left_after(left, keep)
+        counted.reduce(keep)
     return replace(case, schedule=",".join(stages) if method.reduces else None)
 
 

@@ -18,6 +18,7 @@ from .promises.declared import DECLARED, PICKLES
 from .promises.edges import EDGES
 from .promises.invariance import INVARIANCE, REPEATS
 from .promises.precision import PRECISION
+from .promises.skipping import SKIPPING
 from .promises.tokens import TOKENS
 
 S = TypeVar("S")
@@ -25,6 +26,7 @@ S = TypeVar("S")
 CHECKS: tuple[Check[Bench], ...] = (
     *DECLARED,
     READS,
+    *SKIPPING,
     *TOKENS,
     REPEATS,
     *EDGES,

@@ -32,18 +32,20 @@ def end_pictures(trace: ImageTrace) -> tuple[str, list[bytes]]:
 
 def end_owners(trace: ImageTrace, track: MethodTrace) -> Owners:
     """Return the token that each patch lives in after the last stage of a run."""
-    if track.moments:
-        return track.moments[-1].owners
+    stages = [moment for moment in track.moments if not moment.came_back]
+    if stages:
+        return stages[-1].owners
     rows, columns = track.grid or trace.grid
     return np.arange(rows * columns).reshape(rows, columns)
 
 
 def described_end(owners: Owners, file: str) -> PicturedEnd:
-    """Return how many patches were dropped and merged, and how many tokens they live in."""
+    """Return how many patches were dropped, set aside and merged, and in how many tokens."""
     return PicturedEnd(
         patches=int(owners.size),
         tokens=tokens_left(owners),
-        dropped=int((owners < 0).sum()),
+        dropped=int((owners == -1).sum()),
+        aside=int((owners < -1).sum()),
         merged=int(np.isin(owners, merged_groups(owners)).sum()),
         file=file,
     )

@@ -33,9 +33,10 @@ def enlarged(crop: Pixels, side: int) -> Pixels:
 def survivors_picture(pixels: Pixels, owners: Owners) -> Pixels:
     """Return an image whose dropped patches are dimmed and whose merged groups are outlined.
 
-    `owners` (rows, columns) are the tokens the patches live in, -1 for dropped patches. Patches of
-    one token are outlined together in a colour that differs from their neighbours', with a black
-    or white edge inside the line. A token of one patch has no outline.
+    `owners` (rows, columns) are the tokens the patches live in, below 0 for patches that were
+    dropped or are aside. Patches of one token are outlined together in a colour that differs from
+    their neighbours', with a black or white edge inside the line. A token of one patch has no
+    outline.
     """
     drawn = pixels.copy()
     for row, column, box in _boxes(pixels, owners.shape):

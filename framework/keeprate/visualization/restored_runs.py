@@ -9,6 +9,7 @@ from pathlib import Path
 from ..analysis.rerun import changes_of, model_spec_of, request_of
 from ..backbone import Backbone
 from ..backbones.loading.loaded import LoadedModel
+from ..data.named import build_data
 from ..dataset import DataSet
 from ..errors import KeeprateError
 from ..plugins.nested_data import paths_of
@@ -17,7 +18,7 @@ from ..plugins.registry import registry
 from ..reduction.plan import Plan, make_plan
 from ..request import PREFIX, DataSpec, ModelSpec
 from ..results.records import BackboneInfo, RunInfo
-from ..study.build import build_data, build_model, build_run
+from ..study.build import build_model, build_run
 from ..study.comparison import Comparison
 from ..study.describe import describe
 from .image_selection import ImageSource
@@ -66,7 +67,8 @@ def restore_runs(runs: Sequence[RunInfo], places: RunFiles) -> RestoredRuns:
     # samples skipped then are skipped now: which samples are spread over, and the id, depend on it
     comparison = Comparison(loaded, data, [], options, bad=first.data.skipped)
     plans = {run.id: _restore_plan(run, comparison.backbone) for run in runs}
-    changes = [_describe_changes(run, describe(comparison, plans[run.id])) for run in runs]
+    now = [describe(comparison, plans[run.id], run.calibration) for run in runs]
+    changes = [_describe_changes(*both) for both in zip(runs, now, strict=True)]
     source = ImageSource(loaded, comparison.backbone, data)
     return RestoredRuns(source, plans, tuple(line for line in changes if line))
 
@@ -134,13 +136,16 @@ def _restore_plan(run: RunInfo, backbone: Backbone) -> Plan:
     request = request_of(run)
     (spec,), options = request.runs, request.options
     method = build_run(spec, options.seed).method
-    return make_plan(
+    plan = make_plan(
         backbone,
         method,
         spec.cost.schedule,
         spec.cost.budget,
         empty_last_mlp=options.empty_last_mlp,
     )
+    if run.calibration is not None and run.calibration.scale is not None:
+        plan.settle(run.calibration.scale)
+    return plan
 
 
 def _describe_changes(run: RunInfo, now: RunInfo) -> str:

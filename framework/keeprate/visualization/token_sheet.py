@@ -20,6 +20,7 @@ MOST_COLUMNS: Final = 6
 """How many blocks a sheet shows if none are named."""
 PANEL_PIXELS: Final = 224
 _DROPPED: Final = "Dimmed: dropped."
+_ASIDE: Final = "Dimmed: set aside, to come back."
 _MERGED: Final = "Outlined in one colour: merged into one token."
 _RANK: Final = "rank of importance, from the least to the most important patch"
 
@@ -116,9 +117,8 @@ def _importance_row(method_trace: MethodTrace, columns: Sequence[int], pixels: P
 
 def _importance_panel(method_trace: MethodTrace, blocks: range, pixels: Pixels) -> Panel:
     """Return the map of the last stage in `blocks`; an empty panel if there is no map."""
-    maps = {
-        stage.block: stage.importance for stage in method_trace.moments if stage.block in blocks
-    }
+    stages = [stage for stage in method_trace.moments if not stage.came_back]
+    maps = {stage.block: stage.importance for stage in stages if stage.block in blocks}
     last_block = max(maps, default=None)
     importance = None if last_block is None else maps[last_block]
     if importance is None:
@@ -127,9 +127,13 @@ def _importance_panel(method_trace: MethodTrace, blocks: range, pixels: Pixels) 
 
 
 def owners_after(track: MethodTrace, block: int, every: Owners) -> Owners:
-    """Return the owners of the patches after a block; before the first stage these are `every`."""
-    owners_by_stage = [stage.owners for stage in track.moments if stage.block <= block]
-    return owners_by_stage[-1] if owners_by_stage else every
+    """Return the owners of the patches after a block; before the first stage these are `every`.
+
+    Where a stage is at the block, they are those after it, before any tokens come back.
+    """
+    before = [stage for stage in track.moments if stage.block <= block]
+    acting = [stage for stage in before if stage.block == block and not stage.came_back]
+    return (acting or before)[-1].owners if before else every
 
 
 def tokens_left(owners: Owners) -> int:
@@ -140,9 +144,10 @@ def tokens_left(owners: Owners) -> int:
 def _legend(trace: ImageTrace) -> tuple[str, ...]:
     """Return the legend; it explains only what the pictures show."""
     stage_owners = [stage.owners for method_trace in trace.tracks for stage in method_trace.moments]
-    dropped = any((owners < 0).any() for owners in stage_owners)
+    dropped = any((owners == -1).any() for owners in stage_owners)
+    aside = any((owners < -1).any() for owners in stage_owners)
     merged = any(merged_groups(owners) for owners in stage_owners)
-    sentences = [_DROPPED] * dropped + [_MERGED] * merged
+    sentences = [_DROPPED] * dropped + [_ASIDE] * aside + [_MERGED] * merged
     return (" ".join(sentences),) if sentences else ()
 
 

@@ -9,12 +9,16 @@ import torch
 from torch import Tensor
 
 from ..attention import Attention
+from ..data.samples import ImageSamples
 from ..errors import KeeprateError
 from ..method import Method, Stage
+from ..reduction.calibration import calibrate
 from ..reduction.macs import count
 from ..reduction.plan import Plan, make_plan
 from ..reduction.proof import require_proof
 from ..reduction.reduced_model import ReducedModel
+from ..request import CalibrationSpec
+from ..study.calibration import calibration_data, draw_sample
 from ..study.comparison import MethodAtCost
 from ..tokens import Tokens, at_least_float32
 from .class_names import class_names
@@ -34,11 +38,15 @@ class Prediction:
 
 @dataclass(frozen=True)
 class StageTrace:
-    """One stage: the `owners` after it, and the `importance` before it if the method has one."""
+    """One stage: the `owners` after it, and the `importance` before it if the method has one.
+
+    If `came_back`, it is no stage: tokens that were set aside were among the others again.
+    """
 
     block: int
     owners: Owners
     importance: Importance | None
+    came_back: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,6 +104,9 @@ class TokenTracer:
         self.models = {label: self._build_model(method) for label, method in wanted.items()}
         # after the plans: they are cheap to check, a proof takes several forward passes
         require_proof(self.backbone)
+        for model in self.models.values():
+            if model.plan.awaits_calibration:
+                self._calibrate(model)
         self.unpruned_macs = count(self.backbone, self.backbone.image_size).total
 
     @torch.inference_mode()
@@ -130,8 +141,10 @@ class TokenTracer:
         _, maps = _run(model, inputs, index)
         rows, columns = self.grid
         kept = torch.arange(rows * columns).expand(len(index), -1)
-        owners = model.survivors[-1].owner if model.survivors else kept
-        return Reductions(owners, next((maps[block] for block in sorted(maps)), None))
+        stages = [stage for stage in model.survivors if not stage.came_back]
+        owners = stages[-1].owner if stages else kept
+        # what is aside at the end was not kept there
+        return Reductions(owners.clamp(min=-1), next((maps[block] for block in sorted(maps)), None))
 
     def _build_model(self, method: MethodAtCost | Plan) -> ReducedModel:
         if isinstance(method, Plan):
@@ -139,6 +152,18 @@ class TokenTracer:
         cost = method.cost
         plan = make_plan(self.backbone, method.method, cost.schedule, cost.budget)
         return ReducedModel(plan.backbone, plan, trace=True)
+
+    def _calibrate(self, model: ReducedModel) -> None:
+        """Solve the budget of a model on what the data set offers for that."""
+        source, size = self.source, model.backbone.image_size
+        data = calibration_data(None, source.data, model.method)
+        drawn = draw_sample(
+            CalibrationSpec(), data, source.data, (source.loaded, self.backbone), [size]
+        )
+        samples = drawn.prepared.samples
+        assert isinstance(samples, ImageSamples)
+        samples = samples.at({size})
+        calibrate(model, [samples.collate([samples[place] for place in range(len(samples))])])
 
     def _trace_method(self, label: str, model: ReducedModel, picked: SelectedImage) -> MethodTrace:
         seen = model.backbone.image_size
@@ -151,9 +176,11 @@ class TokenTracer:
             StageTrace(
                 stage.block,
                 on_grid(stage.owner[0], grid),
-                on_grid(maps[stage.block][0], grid) if stage.block in maps else None,
+                None if stage.came_back or importance is None else on_grid(importance[0], grid),
+                stage.came_back,
             )
             for stage in model.survivors
+            for importance in [maps.get(stage.block)]
         ]
         macs = int(model.macs_per_image.total[0])
         share = macs / self.unpruned_macs

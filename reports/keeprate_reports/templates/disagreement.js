@@ -45,7 +45,7 @@ function disagreementPictures(found) {
     ? make("p", { class: "caption" }, `${plural(found.missing, "picture")} left out: too large, or not to be read.`)
     : null;
   return [make("h4", {}, "What each run did to them"),
-    make("p", { class: "caption" }, "Dimmed: dropped. Outlined in one colour: merged into one token. "
+    make("p", { class: "caption" }, "Dimmed: dropped, or set aside. Outlined in one colour: merged into one token. "
       + "In red: another prediction than the unpruned model's."),
     ...shown, missing].filter(Boolean);
 }

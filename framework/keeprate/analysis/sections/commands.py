@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from ...plugins.parameters import spec_text
-from ...request import ModelSpec, Request, RunSpec
+from ...request import CalibrationSpec, ModelSpec, Request, RunSpec
 from ...results.records import Environment, RunInfo
 from ..rerun import request_of
 from ..runs import ScoredRun
@@ -86,8 +86,19 @@ def _options(request: Request) -> list[str]:
     if (part := options.part) is not None:
         words += ["--part", f"{part.start!r}..{part.end!r}"]
     words += ["--batch-size", str(options.loop.batch_size)]
+    words += _calibration(options.calibration)
     words += ["--skip-bad"] * options.skip_bad + ["--empty-last-mlp"] * options.empty_last_mlp
     return [*words, "--seed", str(options.seed)] if options.seed else words
+
+
+def _calibration(spec: CalibrationSpec) -> list[str]:
+    """Return the options of a calibration that is not the default one."""
+    words = []
+    if spec.data is not None:
+        words += ["--calibration", spec_text(spec.data.name or "", spec.data.values)]
+    if spec.images != CalibrationSpec.images:
+        words += ["--calibration-images", str(spec.images)]
+    return [*words, "--calibration-seed", str(spec.seed)] if spec.seed else words
 
 
 def _model(spec: ModelSpec) -> list[str]:

@@ -186,7 +186,7 @@ def _as_pictured(folder: Path, guess: PredictedClass, pictured: PicturedGuess) -
 
 def _end_picture(folder: Path, end: PicturedEnd) -> EndPicture:
     return EndPicture(
-        end.patches, end.tokens, end.dropped, end.merged, _path_text(folder, end.file)
+        end.patches, end.tokens, end.dropped, end.merged, _path_text(folder, end.file), end.aside
     )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
-from ...request import DEFAULT_SEEDS, LoopOptions, Options
+from ...request import DEFAULT_SEEDS, CalibrationSpec, LoopOptions, Options
 from ..options import INPUT_OPTIONS, Number, pictures_option, plugin_options
 
 if TYPE_CHECKING:
@@ -103,6 +103,26 @@ OPTIONS = (
         multiple=True,
         metavar="COST",
         help="GMACs (0.8) or a share (65%); repeatable; default: 80%, 65%, 50%.",
+    ),
+    click.option(
+        "--calibration",
+        metavar="NAME[:PARAMETERS]",
+        help="Data set, not the tested one, to solve budgets on that need images; default: what "
+        "the tested data set offers.",
+    ),
+    click.option(
+        "--calibration-images",
+        type=Number(),
+        default=CalibrationSpec.images,
+        show_default=True,
+        help="How many of them.",
+    ),
+    click.option(
+        "--calibration-seed",
+        type=Number(),
+        default=CalibrationSpec.seed,
+        show_default=True,
+        help="Draws them.",
     ),
     *FOLDER_OPTIONS,
     click.option(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from ...reduction.macs import Costs
-    from ...reduction.reduced_model import ReducedModel
+    from ...reduction.plan import Plan
 
 
 @click.command()
@@ -47,14 +47,16 @@ def macs(
     plain, size = _without_weights(model, image_size)
     columns = {"unpruned": costs(plain, size)}
     if method is not None:
-        reduced = _reduced(plain, method, schedule, budget, empty_last_mlp)
-        columns[method] = reduced.costs(size)
-        note = reduced.plan.note(size or reduced.backbone.image_size)
-        if note:
+        plan = _plan(plain, method, schedule, budget, empty_last_mlp)
+        seen = size or plan.backbone.image_size
+        columns[method] = plan.most_costs(seen)
+        if note := _note(plan, seen):
             click.echo(f"Note: {note}", err=True)
     click.echo("\n".join(table(columns)))
-    if method is not None and reduced.stages(size):
-        click.echo(f"Patch tokens kept: {stages_text(reduced, size)}")
+    if method is not None and (stages := plan.most(seen)):
+        at_most = "at most " * plan.method.keeps_per_image
+        counts = ",".join(f"{stage.keep}@{stage.block}" for stage in stages)
+        click.echo(f"Patch tokens kept: {at_most}{counts}")
 
 
 def table(columns: dict[str, Costs]) -> list[str]:
@@ -83,20 +85,28 @@ def _cell(costs: Costs, part: str) -> str:
     return f"{macs / 1e6:.3f}{macs / costs.total:8.1%}"
 
 
-def stages_text(reduced: ReducedModel, image_size: tuple[int, int] | None = None) -> str:
-    """Return the schedule as explicit counts, in the form that `--schedule` takes."""
-    return ",".join(f"{stage.keep}@{stage.block}" for stage in reduced.stages(image_size))
+def _note(plan: Plan, size: tuple[int, int]) -> str | None:
+    """Return a sentence on how the costs are to be read, None if they are those of every image."""
+    if not plan.method.keeps_per_image:
+        return plan.note(size)
+    solved = "" if plan.budget is None else " A run solves the budget for their mean, on images."
+    return (
+        f"Method '{plan.method.name}' keeps a different number of tokens in every image: these are "
+        f"the most that an image can cost.{solved}"
+    )
 
 
-def _reduced(
+def _plan(
     plain: nn.Module, method: str, schedule: str | None, budget: str | None, empty: bool
-) -> ReducedModel:
+) -> Plan:
+    from ...backbones.lookup import adapt
     from ...plugins.parameters import parse_spec
-    from ...reduction.reduce import reduce
+    from ...reduction.plan import make_plan
+    from ...reduction.reduce import resolve_method
 
     name, texts = parse_spec(method)
-    values: dict[str, Any] = dict(texts)
-    return reduce(plain, name, schedule, budget=budget, empty_last_mlp=empty, **values)
+    resolved = resolve_method(name, schedule, texts)
+    return make_plan(adapt(plain), resolved, schedule, budget, empty_last_mlp=empty)
 
 
 def _without_weights(

@@ -12,6 +12,7 @@ from ..image_options import Numbers, ShowOptions, check_blocks, file_name, sourc
 from ..options import plugin_options
 
 if TYPE_CHECKING:
+    from ...request import Cost
     from ...study.comparison import MethodAtCost
     from ...visualization.image_selection import ImageSource
 
@@ -117,23 +118,26 @@ def runs_of(asked: ShowOptions, found: ImageSource) -> dict[str, MethodAtCost]:
     cost = Cost(asked.schedule, budget)
     suffix = " ".join(filter(None, [cost.schedule, cost.budget]))
     runs = {}
-    for spec in asked.methods or _fitting_methods(found):
+    for spec in asked.methods or _fitting_methods(found, cost):
         runs[f"{spec} {suffix}"] = build_run(RunSpec(*parse_spec(spec), cost), seed=0)
     return runs
 
 
-def _fitting_methods(image_source: ImageSource) -> list[str]:
-    """Return the names of the registered methods that reduce tokens of the model."""
+def _fitting_methods(image_source: ImageSource, cost: Cost) -> list[str]:
+    """Return the names of the registered methods that reduce tokens of the model at a cost."""
     from ...plugins.parameters import build
     from ...plugins.registry import registry
-    from ...reduction.suitability import suits
+    from ...request import CalibrationSpec
+    from ...study.build import fitting
+    from ...study.comparison import MethodAtCost
 
-    names = []
+    wanted = []
     for offer in registry().methods.values():
         try:
             method = build("method", offer.cls, {})
         except KeeprateError:  # one that cannot be made must not keep the others from being drawn
             continue
-        if method.reduces and suits(image_source.backbone, method):
-            names.append(offer.name)
-    return names
+        if method.reduces:
+            wanted.append(MethodAtCost(method, cost))
+    runs = fitting(wanted, image_source.loaded, image_source.data, CalibrationSpec())
+    return [run.method.name for run in runs]

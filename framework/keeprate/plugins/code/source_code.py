@@ -96,7 +96,7 @@ class SourceCode:
             return name in ("__file__", "__name__", "__package__")
         (statement,) = statements
         if isinstance(statement, ast.ClassDef | _FUNCTIONS):
-            made = unwrapped(value)
+            made = unwrapped(_compiled_by_triton(value))
             if isinstance(made, FunctionType):
                 return self.has(made, name)
             return isinstance(value, type) and value.__qualname__ == name
@@ -157,6 +157,15 @@ def unwrapped(value: object) -> object:
             break  # the user's own decorator has code that counts
         value = value.__wrapped__
     return value
+
+
+def _compiled_by_triton(value: Any) -> object:
+    """Return the function of a kernel; anything else as it is.
+
+    A kernel is not looked into: it reads numbers and tensors it is given, and what else it calls is
+    of its file or imported there.
+    """
+    return value.fn if type(value).__module__.startswith("triton.") else value
 
 
 def _nested(code: CodeType) -> Iterator[CodeType]:

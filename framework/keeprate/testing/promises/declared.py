@@ -114,7 +114,7 @@ def _schedules(bench: Bench) -> str:
     backbone = next((b for b in map(_full_size_backbone, WHOLE) if suits(b, method)), None)
     if backbone is None:
         return "no budget solved: it acts on neither of the models this is tried with"
-    stages = make_plan(backbone, method, None, "85%").stages(backbone.image_size)
+    stages = make_plan(backbone, method, None, "85%").most(backbone.image_size)
     if not stages or stages[-1].keep >= backbone.num_patches(backbone.image_size):
         raise Broken(f"for a budget of 85% its schedule removes nothing: {stages}")
     return ""

@@ -241,7 +241,7 @@ def _owner_error(tokens: Tokens) -> str:
         return "owner is None, so that no picture can show where the patches are"
     if bool((owner >= tokens.count).any()):
         return f"a patch lives in token {int(owner.max())} of {tokens.count}"
-    if bool(((owner < prefix) & (owner != -1)).any()):
+    if bool(((owner < prefix) & (owner >= 0)).any()):
         return "a patch lives in a prefix token"
     return ""
 
