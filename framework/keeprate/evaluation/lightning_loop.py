@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import traceback
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,10 +19,9 @@ from ..analysis.metrics import compared_metric
 from ..data.samples import ImageSamples
 from ..data.texts import TextSamples
 from ..engine import RowBatch, RowSink, RunError
-from ..errors import KeeprateError
 from ..metric import Targets
 from ..reduction.reduced_model import ReducedModel
-from ..reduction.shared_forward import SharedForward
+from ..reduction.shared_forward import SharedForward, run_error
 from ..request import LoopOptions
 from ..tokens import at_least_float32
 from .batch_splitting import BatchSplitter
@@ -180,12 +178,11 @@ class PassLoop(lightning.LightningModule):
     ) -> Columns | None:
         """Return the columns of a run's rows, None where a metric fails and the run with it."""
         model = self.work.models[name]
-        macs = model.macs_per_image
         try:
+            macs = model.macs_per_image
             judged = columns_of(logits, reference, targets, self.metrics)
-        except KeeprateError as error:
-            trace = "".join(traceback.format_exception(error))
-            self._give_up({name: RunError(str(error), trace)})
+        except Exception as error:
+            self._give_up({name: run_error(error)})
             return None
         columns = {
             "tokens": model.token_counts,
@@ -249,20 +246,18 @@ class PassLoop(lightning.LightningModule):
 
     def _give_up(self, failed: Mapping[str, RunError]) -> None:
         """Leave out these runs from now on, or all runs if the unpruned one is among them."""
-        for name, run_error in failed.items():
+        for name, failure in failed.items():
             if name not in self.names:
                 continue
             self.names.remove(name)
-            self.failed[name] = run_error
+            self.failed[name] = failure
             if self.trainer.is_global_zero:
-                self.sink.fail(name, run_error)
+                self.sink.fail(name, failure)
             if name == self.work.unpruned:
                 message = (
-                    f"The unpruned model, which all are compared with, failed: {run_error.error}"
+                    f"The unpruned model, which all are compared with, failed: {failure.error}"
                 )
-                self._give_up(
-                    dict.fromkeys(list(self.names), RunError(message, run_error.traceback))
-                )
+                self._give_up(dict.fromkeys(list(self.names), RunError(message, failure.traceback)))
 
     def _not_finite(self, name: str, logits: Tensor, index: Tensor) -> RunError:
         method = self.work.models[name].method
