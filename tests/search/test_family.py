@@ -139,11 +139,7 @@ def test_a_method_that_halves_at_most_is_asked_for_no_more(vit: nn.Module) -> No
 
 
 def test_where_tokens_come_back_each_stretch_reduces_all_of_them_anew(vit: nn.Module) -> None:
-    class Skipping(RandomDrop):
-        skips = True
-        back = (2,)
-
-    found = family(vit, Skipping(), budget="70%")
+    found = family(vit, RandomDrop(on_drop="skip", back=(2,)), budget="70%")
     solved = found.solve(Candidate((1.0, 0.0, 1.0, 0.0)))
     assert solved is not None
     (first, kept), (second, again) = solved.stages

@@ -22,7 +22,7 @@ LEVEL: Final = 0.95
 
 
 @dataclass(frozen=True)
-class Contender:
+class ConfirmedSchedule:
     """A schedule and the metric, in the unit shown, on either half of the images.
 
     `searched` is the figure on the images of the search, which flatters what was found there;
@@ -40,7 +40,7 @@ class Contender:
 
 def confirmed(
     evaluator: Evaluator, runs: Mapping[str, RunSpec], losses: Mapping[str, float], part: Part
-) -> tuple[Contender, ...]:
+) -> tuple[ConfirmedSchedule, ...]:
     """Run the contenders on the images of a part, and compare the first with each of the others.
 
     `runs` and `losses`, those of the search, are by label. The differences are one family (Holm).
@@ -57,7 +57,7 @@ def confirmed(
     metric = evaluator.metric
     sign = -1.0 if metric.higher_is_better else 1.0
     return tuple(
-        Contender(
+        ConfirmedSchedule(
             label=label,
             spec=spec,
             macs=evaluator.macs(spec),

@@ -19,7 +19,7 @@ from ..results.lock import locked
 from ..strategy import Judged, Solved, Space
 from ..study.build import build_run, prepare
 from ..study.comparison import Comparison
-from .confirmation import Contender, best_of, confirmed
+from .confirmation import ConfirmedSchedule, best_of, confirmed
 from .evaluator import Evaluator, Spent
 from .family import ScheduleFamily, counts_text
 from .question import SearchQuestion
@@ -39,7 +39,7 @@ class SearchResult:
 
     base: Comparison
     found: Solved
-    contenders: tuple[Contender, ...]
+    contenders: tuple[ConfirmedSchedule, ...]
     images: tuple[int, int]
     history: tuple[Judged, ...]
     spent: Spent
@@ -131,7 +131,7 @@ def _best(history: Sequence[Judged], question: SearchQuestion) -> Judged:
 
 def _contenders(
     question: SearchQuestion, evaluator: Evaluator, found: Judged, part: Part
-) -> tuple[Contender, ...]:
+) -> tuple[ConfirmedSchedule, ...]:
     """Confirm the found schedule beside the default one and the best of those made by hand."""
     others = [*question.others, *_presets(question, evaluator.base)]
     by_hand = [(spec, question.share) for spec in (question.own, *others)]
