@@ -16,7 +16,10 @@ from .parameters import check_defaults, parameters_of
 T_co = TypeVar("T_co", covariant=True)
 
 RESERVED = frozenset(
-    {"model", "method", "schedule", "budget", "image_size", "empty_last_mlp", "trace"}
+    {
+        *("model", "method", "schedule", "budget", "calibration", "image_size"),
+        *("empty_last_mlp", "trace"),
+    }
 )
 """Arguments of `keeprate.reduce`: a method's parameters stand beside them under other names."""
 
