@@ -18,7 +18,7 @@ T_co = TypeVar("T_co", covariant=True)
 RESERVED = frozenset(
     {
         *("model", "method", "schedule", "budget", "calibration", "image_size"),
-        *("empty_last_mlp", "trace"),
+        *("empty_last_mlp", "trace", "check_values"),
     }
 )
 """Arguments of `keeprate.reduce`: a method's parameters stand beside them under other names."""
