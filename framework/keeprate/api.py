@@ -21,7 +21,7 @@ from .evaluation.interrupts import StopSwitch
 from .evaluation.runner import execute
 from .method import Method
 from .reduction.reduce import copied
-from .request import DEFAULT_SEEDS, CalibrationSpec, LoopOptions, Options
+from .request import DEFAULT_SEEDS, MOST_RUNS, CalibrationSpec, LoopOptions, Options
 from .results.store import Store
 from .results.weights_origin import WeightsKind, WeightsOrigin
 from .study import Arguments, Problems, Study, expand
@@ -65,6 +65,7 @@ def compare(  # noqa: PLR0913  the options of `keeprate compare`
     checkpoint_seconds: float = LoopOptions.checkpoint_seconds,
     checkpoint_batches: int | None = LoopOptions.checkpoint_batches,
     runs_per_pass: int = Options.runs_per_pass,
+    most_runs: int = MOST_RUNS,
     cache_decoded: Path | str | None = None,
     engine: str | None = None,
     logger: str | Sequence[str] | None = None,

@@ -201,11 +201,12 @@ SAME = {
             "checkpoint_seconds": 5.5,
             "checkpoint_batches": 7,
             "runs_per_pass": 9,
+            "most_runs": 99,
         },
         "name: mine\nlimit: 5\nskip_bad: true\nempty_last_mlp: true\nthroughput: true\n"
         "precision: bf16-mixed\nbatch_size: 3\nworkers: 2\naccelerator: cpu\ncache_decoded: kept\n"
         "engine: sequential\nlogger: csv\ncheckpoint_seconds: 5.5\ncheckpoint_batches: 7\n"
-        "runs_per_pass: 9",
+        "runs_per_pass: 9\nmost_runs: 99",
     ),
 }
 

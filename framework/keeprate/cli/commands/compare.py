@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ...request import DEFAULT_SEEDS, CalibrationSpec, LoopOptions, Options
+from ...request import DEFAULT_SEEDS, MOST_RUNS, CalibrationSpec, LoopOptions, Options
 from ..options import INPUT_OPTIONS, Number, pictures_option, plugin_options
 
 if TYPE_CHECKING:
@@ -130,6 +130,13 @@ OPTIONS = (
         default=Options.runs_per_pass,
         show_default=True,
         help="The most runs that share one pass over the data.",
+    ),
+    click.option(
+        "--most-runs",
+        type=Number(),
+        default=MOST_RUNS,
+        show_default=True,
+        help="A grid of more is refused.",
     ),
     click.option(
         "--cache-decoded",
