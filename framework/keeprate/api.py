@@ -135,7 +135,6 @@ def _loaded(model: nn.Module) -> LoadedModel:
 def _execute(study: Study, location: Path, *, shown: bool) -> StudyOutcome:
     from .evaluation.event_log import LOG
     from .evaluation.progress.plain import progress
-    from .evaluation.progress.wording import not_begun
 
     # Lightning starts the script again for each further device: these processes tell nothing
     first = is_first_process()
@@ -150,8 +149,9 @@ def _execute(study: Study, location: Path, *, shown: bool) -> StudyOutcome:
     # the first process stores the runs, and knows how each of them ended
     outcome = broadcast_from_first(outcome)
     if stop.is_set:
-        left = ", ".join([f"{len(outcome.left):,} runs left", *not_begun(len(outcome.not_begun))])
-        raise KeyboardInterrupt(f"{left}; the same call goes on from here.")
+        raise KeyboardInterrupt(
+            f"{outcome.runs_left:,} runs left; the same call goes on from here."
+        )
     return outcome
 
 

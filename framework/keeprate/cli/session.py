@@ -67,7 +67,7 @@ def _report(drawn: Sequence[Request], folder: Path, tally: StudyOutcome) -> None
     if not (tally.finished or tally.reused):
         return
     found = findings_of_folder(folder)
-    print_table(found)
+    print_table(found, told=tally.failed)
     if draw_pictures(drawn, folder, tally):
         found = findings_of_folder(folder)
     written = write_reports(folder, found=found)
@@ -82,12 +82,9 @@ def _report(drawn: Sequence[Request], folder: Path, tally: StudyOutcome) -> None
 
 
 def _status(folder: Path, tally: StudyOutcome, *, stopped: bool) -> int:
-    from ..evaluation.progress.wording import not_begun
-
     if stopped:
-        left = ", ".join([f"{len(tally.left):,} left", *not_begun(len(tally.not_begun))])
-        goes_on = " The same command goes on from here." * bool(tally.left or tally.not_begun)
-        _print(f"Stopped: {left}.{goes_on}")
+        goes_on = " The same command goes on from here." * bool(tally.runs_left)
+        _print(f"Stopped: {tally.runs_left:,} left.{goes_on}")
         return INTERRUPTED
     if tally.failed:
         arguments = f"{shlex.quote(str(folder))} {tally.failed[0]}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -27,9 +27,10 @@ _WORDS = 20
 """Characters to which a column of words is wrapped if there is no room for more."""
 
 
-def print_table(findings: Findings) -> None:
+def print_table(findings: Findings, told: Collection[str] = ()) -> None:
     """Print the table of each group and who is ahead at each budget; problems go to stderr.
 
+    That the runs with the ids `told` failed is not said again.
     On a terminal, columns that do not fit are left out; elsewhere the table has all columns.
     """
     from ..analysis.run_table import table
@@ -41,7 +42,10 @@ def print_table(findings: Findings) -> None:
             leaders = leaders_of_group(group, findings.options.level)
             for sentence in [*leaders, *speed_of_group(group)]:
                 click.echo(wrapped(sentence))
+    again = tuple(f"{run_id} failed: " for run_id in told)
     for problem in findings.problems:
+        if problem.startswith(again):
+            continue
         click.echo(f"Warning: {problem}", err=True)
 
 

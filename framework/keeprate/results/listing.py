@@ -6,8 +6,10 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from ..errors import KeeprateError
 from .labels import labels_of
 from .manage import images_done
+from .plausibility import ALTERED, has_figures_of
 from .records import Failure, Result, RunInfo
 from .store import Store
 
@@ -36,7 +38,7 @@ class Listed:
 
 def listed(store: Store) -> tuple[list[Listed], list[str]]:
     """Return all runs of a store, sorted by id, and a line for each file that cannot be read."""
-    results, problems = store.results()
+    results, problems = _true_results(store)
     failures, failure_problems = store.failures()
     image_counts = images_done(store)
     finished = {result.id: result for result in results}
@@ -59,6 +61,23 @@ def listed(store: Store) -> tuple[list[Listed], list[str]]:
         if name not in described
     ]
     return sorted(lines, key=lambda line: line.id), problems + failure_problems
+
+
+def _true_results(store: Store) -> tuple[list[Result], list[str]]:
+    """Return the results that have the figures of their rows, and a line for each other file."""
+    readable, problems = store.results()
+    results = []
+    for result in readable:
+        try:
+            is_true = has_figures_of(result.measured, store.rows(result.id))
+        except KeeprateError as error:
+            problems.append(str(error))
+            continue
+        if is_true:
+            results.append(result)
+        else:
+            problems.append(f"{result.id}.json: {ALTERED}")
+    return results, problems
 
 
 def compared_with(store: Store, ids: Collection[str]) -> dict[str, int]:
