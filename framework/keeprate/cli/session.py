@@ -117,4 +117,4 @@ def _raise_failed(written: WrittenReports) -> None:
     if settings().traceback:
         for failure in written.failures:
             print_exception(failure.error)
-    raise click.ClickException("\n".join(str(failure) for failure in written.failures))
+    raise click.ClickException("\n".join(written.failure_lines()))
