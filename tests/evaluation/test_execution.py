@@ -23,6 +23,7 @@ from keeprate.plugins.registry import activate, load
 from keeprate.reduction.reduced_model import ReducedModel
 from keeprate.reduction.trace import ForwardTrace
 from keeprate.request import DataSpec, ModelSpec, Request
+from keeprate.results.listing import listed
 from keeprate.results.store import Store
 from keeprate.study.comparison import Comparison
 from keeprate.tokens import Tokens
@@ -336,6 +337,21 @@ def test_one_signal_ends_the_preparation_of_a_comparison(
             outcome = run(tmp_path / "store", *requests, stopping=stop)
         assert outcome.runs_left == sum(len(each.runs) + 1 for each in requests)
         assert heard == []
+
+
+def test_runs_that_a_stopped_study_left_are_listed_by_name(tmp_path: Path) -> None:
+    calls, asked = iter(range(1000)), request(RUNS[:1], limit=12)
+    outcome = run(tmp_path, asked, stopping=lambda: next(calls) > 3)
+    runs, problems = listed(Store(tmp_path))
+    assert problems == []
+    assert sorted(each.id for each in runs) == sorted(outcome.left)
+    assert {(each.state, each.label) for each in runs} == {
+        ("partial", "full"),
+        ("partial", "random keep=0.7@3,6"),
+    }
+    assert all(0 < each.images < 12 and each.model and each.data == "digits" for each in runs)
+    run(tmp_path, asked)
+    assert not (tmp_path / "partial").exists()
 
 
 def test_a_stopped_study_and_its_progress_count_the_same(tmp_path: Path) -> None:

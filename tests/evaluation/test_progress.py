@@ -106,7 +106,7 @@ def test_nothing_is_said_of_no_event() -> None:
 
 def test_an_event_is_one_line_that_cannot_steer_a_terminal() -> None:
     lines = plain(Note("two\nlines\x1b[2J\r"), failed(RUNS[1], "Error: a\nb"))
-    assert lines[:2] == ["Note: two lines [2J ", "tome [red]20@3[/red]: FAILED: Error: a b"]
+    assert lines[:2] == ["Note: two lines\\x1b[2J", "tome [red]20@3[/red]: FAILED: Error: a b"]
 
 
 def test_a_stream_that_is_no_terminal_gets_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,7 +78,7 @@ def test_a_hook_that_would_never_run_is_refused() -> None:
 
 @pytest.mark.parametrize("part", ["attn.qkv", "mlp.fc1"])
 def test_products_nobody_would_count_are_refused(part: str) -> None:
-    model = tiny_vit()
+    reduced = keeprate.reduce(tiny_vit(), "tome", schedule="r=2")
     parent, _, last = part.partition(".")
     owner = model.blocks[1].get_submodule(parent)
     setattr(owner, last, Foreign(getattr(owner, last)))
@@ -89,7 +89,7 @@ def test_products_nobody_would_count_are_refused(part: str) -> None:
 
 
 def test_quantised_layers_are_refused_for_what_they_are() -> None:
-    model = tiny_vit()
+    reduced = keeprate.reduce(tiny_vit(), "tome", schedule="r=2")
     model.blocks[0].mlp.fc1 = type("Linear", (nn.Module,), {"__module__": "torch.ao.nn.dynamic"})()
     with pytest.raises(KeeprateError, match=r"torch\.ao\.nn\.dynamic\.Linear, whose cost is not"):
         keeprate.reduce(model, "tome", "r=2")
@@ -117,7 +117,32 @@ def test_an_empty_batch_gives_no_logits(method: str) -> None:
 
 
 def test_a_model_that_cannot_be_copied_is_refused_with_the_remedy() -> None:
-    model = tiny_vit()
+    reduced = keeprate.reduce(tiny_vit(), "tome", schedule="r=2")
     prune.random_unstructured(model.blocks[0].mlp.fc1, "weight", 0.5)
     with pytest.raises(KeeprateError, match="must be made permanent first"):
         keeprate.reduce(model, "tome", "r=2")
+
+
+@pytest.mark.parametrize("size", [(32, 32), (48, 80)])
+def test_images_of_a_wrong_size_are_refused_in_our_words(size: tuple[int, int]) -> None:
+    reduced = keeprate.reduce(tiny_vit(), "tome", schedule="r=2")
+    own = "{} x {}".format(*reduced.backbone.image_size)
+    with pytest.raises(KeeprateError) as caught:
+        reduced(torch.zeros(1, 3, *size))
+    assert str(caught.value) == (
+        f"The model takes images of {own} pixels, not {size[0]} x {size[1]}: resize them, or make "
+        "the model for this size."
+    )
+
+
+def test_gradient_checkpointing_is_refused_where_it_would_not_happen() -> None:
+    reduced = keeprate.reduce(tiny_vit(), "tome", schedule="r=2")
+    images = torch.zeros(1, 3, *reduced.backbone.image_size)
+    reduced.model.set_grad_checkpointing(True)
+    assert reduced.eval()(images).isfinite().all()
+    with torch.no_grad():
+        assert reduced.train()(images).isfinite().all()
+    with pytest.raises(KeeprateError, match=r"Gradient checkpointing is switched on, .* Switch it"):
+        reduced(images)
+    reduced.model.set_grad_checkpointing(False)
+    assert reduced(images).requires_grad

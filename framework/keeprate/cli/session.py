@@ -11,6 +11,7 @@ import click
 
 from ..evaluation.event_log import LOG
 from .options import settings
+from .printing import echo
 
 if TYPE_CHECKING:
     from ..analysis.write import WrittenReports
@@ -77,7 +78,7 @@ def _report(drawn: Sequence[Request], folder: Path, tally: StudyOutcome) -> None
         click.echo(f"Report: {link(page)}")
     others = [path.name for path in written.files if path not in pages]
     if others:
-        click.echo(wrapped(f"Beside it in {folder}: {', '.join(others)}"))
+        echo(wrapped(f"Beside it in {folder}: {', '.join(others)}"))
     _raise_failed(written)
 
 
@@ -95,7 +96,7 @@ def _status(folder: Path, tally: StudyOutcome, *, stopped: bool) -> int:
 
 
 def _print(line: str) -> None:
-    click.echo(line, err=True)
+    echo(line, err=True)
 
 
 def print_written(written: WrittenReports) -> None:
@@ -105,7 +106,7 @@ def print_written(written: WrittenReports) -> None:
     1. With --traceback, the tracebacks of these reports are printed first.
     """
     for path in written.files:
-        click.echo(f"Wrote {path}")
+        echo(f"Wrote {path}")
     _raise_failed(written)
 
 

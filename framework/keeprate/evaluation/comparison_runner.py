@@ -83,6 +83,8 @@ class ComparisonRunner:
         """Pass over the data until every run has ended: the unpruned run first, then the others."""
         if self.comparison.options.force and is_first_process():
             self.partial.forget(self.pending)
+        if is_first_process():
+            self.partial.keep_runs([job.info for job in self.pending.values()])
         self._solve_budgets()
         self._finish_together()  # an attempt may have ended between the last rows and the result
         first = self.comparison.unpruned.id

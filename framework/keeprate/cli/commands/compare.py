@@ -12,6 +12,7 @@ import click
 
 from ...request import DEFAULT_SEEDS, MOST_RUNS, CalibrationSpec, LoopOptions, Options
 from ..options import INPUT_OPTIONS, Number, pictures_option, plugin_options
+from ..printing import echo
 
 if TYPE_CHECKING:
     from ...study import Study
@@ -179,7 +180,7 @@ def compare(runs: Path, force: bool, **options: Any) -> None:
     folder = runs / study.name
     status = run_and_report(study.requests, folder, engine=study.spec.engine, loggers=study.loggers)
     if status == 0 and not (options["model"] or options["data"]):
-        click.echo(_next_step())
+        echo(_next_step())
     raise click.exceptions.Exit(status)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...analysis.metrics import MetricInfo, measured_metrics
+from ...errors import printable
 from ...results.records import Result
 from ..events import (
     ComparisonLeft,
@@ -22,7 +23,7 @@ from .state import PassProgress, ProgressState, State
 def line_of(event: Event, folder: Path) -> str | None:
     """Return one line that tells an event, or None for an event that is not told by itself.
 
-    `folder` holds the study's own results. Every character that is not printable becomes a space.
+    `folder` holds the study's own results. Characters that could steer a terminal are escaped.
     """
     match event:
         case Note(text):
@@ -40,7 +41,7 @@ def line_of(event: Event, folder: Path) -> str | None:
             line = f"{label}: FAILED: {failure.error}"
         case _:
             return None
-    return printable(line)
+    return printable(" ".join(line.splitlines()))
 
 
 def begin_line(current: PassProgress) -> str:
@@ -103,11 +104,6 @@ def duration(seconds: float) -> str:
     if whole < 24 * 3600:
         return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
     return f"{whole // 86400:,} d {whole % 86400 // 3600} h"
-
-
-def printable(text: str) -> str:
-    """Return `text` as one line, without characters that could steer a terminal."""
-    return "".join(character if character.isprintable() else " " for character in text)
 
 
 def shortened(text: str, width: int) -> str:
