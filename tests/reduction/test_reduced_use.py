@@ -78,7 +78,7 @@ def test_a_hook_that_would_never_run_is_refused() -> None:
 
 @pytest.mark.parametrize("part", ["attn.qkv", "mlp.fc1"])
 def test_products_nobody_would_count_are_refused(part: str) -> None:
-    reduced = keeprate.reduce(tiny_vit(), "tome", schedule="r=2")
+    model = tiny_vit()
     parent, _, last = part.partition(".")
     owner = model.blocks[1].get_submodule(parent)
     setattr(owner, last, Foreign(getattr(owner, last)))
@@ -89,7 +89,7 @@ def test_products_nobody_would_count_are_refused(part: str) -> None:
 
 
 def test_quantised_layers_are_refused_for_what_they_are() -> None:
-    reduced = keeprate.reduce(tiny_vit(), "tome", schedule="r=2")
+    model = tiny_vit()
     model.blocks[0].mlp.fc1 = type("Linear", (nn.Module,), {"__module__": "torch.ao.nn.dynamic"})()
     with pytest.raises(KeeprateError, match=r"torch\.ao\.nn\.dynamic\.Linear, whose cost is not"):
         keeprate.reduce(model, "tome", "r=2")
@@ -117,7 +117,7 @@ def test_an_empty_batch_gives_no_logits(method: str) -> None:
 
 
 def test_a_model_that_cannot_be_copied_is_refused_with_the_remedy() -> None:
-    reduced = keeprate.reduce(tiny_vit(), "tome", schedule="r=2")
+    model = tiny_vit()
     prune.random_unstructured(model.blocks[0].mlp.fc1, "weight", 0.5)
     with pytest.raises(KeeprateError, match="must be made permanent first"):
         keeprate.reduce(model, "tome", "r=2")
