@@ -14,22 +14,26 @@ T = TypeVar("T")
 
 def printable_content(content: T) -> T:
     """Return content with every text in it printable; what has none to change stays the same."""
-    value: Any = content
-    if isinstance(value, str):
-        return printable(value)  # type: ignore[return-value]
-    if type(value) is tuple:
-        items = tuple(map(printable_content, value))
-        return value if all(map(is_, items, value)) else items  # type: ignore[return-value]
-    if type(value) is dict:
-        flat = tuple(chain.from_iterable(value.items()))
-        shown = printable_content(flat)
-        return value if shown is flat else dict(zip(shown[::2], shown[1::2], strict=True))  # type: ignore[return-value]
-    if not is_dataclass(value) or isinstance(value, type):
+    shown: T = _shown(content)
+    return shown
+
+
+def _shown(content: Any) -> Any:
+    if isinstance(content, str):
+        return printable(content)
+    if type(content) is tuple:
+        items = tuple(map(_shown, content))
+        return content if all(map(is_, items, content)) else items
+    if type(content) is dict:
+        flat = tuple(chain.from_iterable(content.items()))
+        shown = _shown(flat)
+        return content if shown is flat else dict(zip(shown[::2], shown[1::2], strict=True))
+    if not is_dataclass(content) or isinstance(content, type):
         return content
     changes = {}
-    for field in fields(value):
-        old = getattr(value, field.name)
-        new = printable_content(old)
+    for field in fields(content):
+        old = getattr(content, field.name)
+        new = _shown(old)
         if field.init and new is not old:
             changes[field.name] = new
-    return replace(value, **changes) if changes else content  # type: ignore[type-var]
+    return replace(content, **changes) if changes else content
