@@ -42,7 +42,7 @@ def execute(
     when a single request cannot be prepared.
     """
     first = is_first_process()
-    _read_sources()
+    read_sources()
     context = RunContext(store, engine, listen if first else _ignore, stopping)
     alone = None
     if len(requests) == 1:
@@ -158,7 +158,7 @@ def _untimed(results: Iterable[Result | None]) -> int:
     return sum(result.measured.throughput is None for result in reduced)
 
 
-def _read_sources() -> None:
+def read_sources() -> None:
     """Read the code of all plugins now, because files may change while a study runs."""
     plugins = registry()
     for offers in (plugins.methods, plugins.backbones, plugins.datasets, plugins.metrics):
