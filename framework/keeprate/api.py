@@ -21,7 +21,7 @@ from .evaluation.interrupts import StopSwitch
 from .evaluation.runner import execute
 from .method import Method
 from .reduction.reduce import copied
-from .request import DEFAULT_SEEDS, CalibrationSpec, LoopOptions, Options
+from .request import DEFAULT_SEEDS, MOST_RUNS, CalibrationSpec, LoopOptions, Options
 from .results.store import Store
 from .results.weights_origin import WeightsKind, WeightsOrigin
 from .study import Arguments, Problems, Study, expand
@@ -66,6 +66,7 @@ def compare(  # noqa: PLR0913  the options of `keeprate compare`
     checkpoint_seconds: float = LoopOptions.checkpoint_seconds,
     checkpoint_batches: int | None = LoopOptions.checkpoint_batches,
     runs_per_pass: int = Options.runs_per_pass,
+    most_runs: int = MOST_RUNS,
     cache_decoded: Path | str | None = None,
     engine: str | None = None,
     logger: str | Sequence[str] | None = None,
@@ -135,7 +136,6 @@ def _loaded(model: nn.Module) -> LoadedModel:
 def _execute(study: Study, location: Path, *, shown: bool) -> StudyOutcome:
     from .evaluation.event_log import LOG
     from .evaluation.progress.plain import progress
-    from .evaluation.progress.wording import not_begun
 
     # Lightning starts the script again for each further device: these processes tell nothing
     first = is_first_process()
@@ -150,8 +150,9 @@ def _execute(study: Study, location: Path, *, shown: bool) -> StudyOutcome:
     # the first process stores the runs, and knows how each of them ended
     outcome = broadcast_from_first(outcome)
     if stop.is_set:
-        left = ", ".join([f"{len(outcome.left):,} runs left", *not_begun(len(outcome.not_begun))])
-        raise KeyboardInterrupt(f"{left}; the same call goes on from here.")
+        raise KeyboardInterrupt(
+            f"{outcome.runs_left:,} runs left; the same call goes on from here."
+        )
     return outcome
 
 

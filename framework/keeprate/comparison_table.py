@@ -107,8 +107,7 @@ class ComparisonTable:
         output = None if folder is None else Path(folder)
         written = write_reports(self.folder, formats, output=output, found=self.findings)
         if written.failures:
-            lines = "\n".join(str(failure) for failure in written.failures)
-            raise KeeprateError(lines) from written.failures[0].error
+            raise KeeprateError("\n".join(written.failure_lines())) from written.failures[0].error
         return list(written.files)
 
     def __len__(self) -> int:

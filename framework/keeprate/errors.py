@@ -5,6 +5,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
+from unicodedata import category
+
+_DIRECTIONS: Final = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 class KeeprateError(Exception):
@@ -30,6 +34,26 @@ class SampleError(KeeprateError):
 def escaped(text: str) -> str:
     r"""Return a name from the system as text that can be written, as `caf\xe9` if not UTF-8."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def printable(text: str, keep: str = "") -> str:
+    r"""Return text without characters that steer a terminal or a program: escaped, as `\x1b`.
+
+    Those in `keep` stay, as line ends of a text of several lines.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        letter
+        if letter in keep or not _steers(letter)
+        else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
+
+
+def _steers(letter: str) -> bool:
+    # controls, half characters, line ends, and what turns the direction of writing round
+    return category(letter) in ("Cc", "Cs", "Zl", "Zp") or letter in _DIRECTIONS
 
 
 def refuse_unwritable(names: Iterable[object]) -> None:

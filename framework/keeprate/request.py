@@ -23,6 +23,8 @@ MOST_PROCESSES: Final = 1024
 """More workers or devices than this are a mistake, which would stop the machine."""
 ACCELERATORS: Final = ("auto", "cpu", "gpu", "cuda", "mps", "tpu", "hpu")
 INTERPOLATIONS: Final = ("nearest", "bilinear", "bicubic")
+MOST_RUNS: Final = 10_000
+"""The most runs of a study whose user allows no more: a larger grid is mostly a slip."""
 PREFIX: Final = "hf:"
 """Prefix of the names of transformers' models; names without a prefix are timm's."""
 TORCHVISION: Final = "torchvision:"

@@ -78,7 +78,7 @@ HUGGINGFACE = {
 SAME_RUN = {
     *("name", "runs", "force", "throughput", "batch_size", "workers", "accelerator", "devices"),
     *("cache_decoded", "engine", "logger", "pictures"),
-    *("checkpoint_seconds", "checkpoint_batches", "runs_per_pass"),
+    *("checkpoint_seconds", "checkpoint_batches", "runs_per_pass", "most_runs"),
 }
 """Options that change where and how a run is computed, not which run it is."""
 

@@ -175,7 +175,9 @@ def test_figures_that_are_not_those_of_the_rows_are_left_out(store: Store) -> No
     store.write(result, make_rows(run, accuracy=0.5))
     found = findings_of(store)
     assert [point.method for point in found.groups[0].points] == ["full"]
-    assert found.problems == (f"{run.id}.json: its figures are not those of its rows",)
+    assert found.problems == (
+        f"{run.id}.json: its figures are not those of its rows: run it again with --force",
+    )
 
 
 def test_what_the_store_cannot_read_is_a_problem(store: Store) -> None:

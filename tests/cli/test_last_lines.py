@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from keeprate.analysis.write import findings_of_folder
 from keeprate.cli import keeprate, session
-from keeprate.cli.tables import link, wrapped
+from keeprate.cli.tables import link, print_table, wrapped
 from keeprate.evaluation.comparison_runner import StudyOutcome
 from keeprate_reports.accuracy_plot import AccuracyPlot
 from results_factory import fill, make_run, put
+from store_factory import fail
 
 pytestmark = pytest.mark.usefixtures("own_folder")
 
@@ -78,6 +80,14 @@ def test_a_stopped_study_goes_on_only_where_something_is_left(
 ) -> None:
     assert session._status(Path("runs"), StudyOutcome(left=left), stopped=True) == 130
     assert capsys.readouterr().err == line
+
+
+def test_a_failed_run_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    store = fill(Path("runs/mine"), {})
+    put(store, make_run("tome"))
+    failed = sorted(fail(store, make_run(method)).id for method in ("random", "dct"))
+    print_table(findings_of_folder(store.folder), told=failed[:1])
+    assert capsys.readouterr().err == f"Warning: {failed[1]} failed: ValueError: no\n"
 
 
 def test_a_path_can_be_clicked_and_sentences_break_between_words_on_a_terminal_alone() -> None:

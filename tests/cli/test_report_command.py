@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -162,6 +164,25 @@ def test_reports_can_be_written_without_the_command_line(tmp_path: Path) -> None
             write_reports(tmp_path, ["cont"])
     finally:
         activate(load())
+
+
+def test_reports_that_a_full_disk_left_unwritten_are_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, *_: object, **__: object) -> None:
+        path.write_bytes(b"half of")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    fill(tmp_path)
+    before = write_reports(tmp_path, ["markdown"]).files[0].read_text()
+    monkeypatch.setattr(Path, "write_text", full)
+    written = write_reports(tmp_path, ["markdown", "latex"])
+    assert written.failure_lines() == [
+        f"Reports markdown, latex failed: Cannot write to {tmp_path}: No space left on device. "
+        "Free some space there, or choose another folder."
+    ]
+    assert (tmp_path / "table.md").read_text() == before
+    assert not list(tmp_path.glob("*.tex"))
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 120, 160, 400])

@@ -75,7 +75,7 @@ def test_every_event_and_field_is_documented(tmp_path: Path) -> None:
         tmp_path / "log.jsonl",
         Note("text"),
         ComparisonStarted("title", {}, 1),
-        ComparisonLeft("title"),
+        ComparisonLeft("title", 3),
         RunReused("id", "label", "source"),
         PassStarted((), 1, 0),
         PassEnded(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,12 +17,15 @@ from torch import Tensor
 from keeprate.errors import KeeprateError
 from keeprate.evaluation import comparison_runner as comparing
 from keeprate.evaluation.events import Event, Note, PassStarted, RunFailed, RunReused
+from keeprate.evaluation.interrupts import StopSwitch
 from keeprate.evaluation.progress.state import ProgressState, State
 from keeprate.plugins.registry import activate, load
 from keeprate.reduction.reduced_model import ReducedModel
 from keeprate.reduction.trace import ForwardTrace
 from keeprate.request import DataSpec, ModelSpec, Request
+from keeprate.results.listing import listed
 from keeprate.results.store import Store
+from keeprate.study.comparison import Comparison
 from keeprate.tokens import Tokens
 from run_factory import RUNS, request, rows_of, run, same
 
@@ -317,6 +321,39 @@ def test_runs_added_to_a_stopped_study_begin_from_the_start(
     assert same(rows_of(tmp_path / "store"), undisturbed)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_one_signal_ends_the_preparation_of_a_comparison(
+    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def endless(wanted: Request) -> Comparison:
+        signal.raise_signal(number)
+        raise AssertionError("the preparation went on")
+
+    monkeypatch.setattr("keeprate.evaluation.runner.prepare", endless)
+    for requests in ([request()], [request(), request(RUNS[:1])]):
+        heard: list[str] = []
+        stop = StopSwitch()
+        with stop.on_signals(heard.append):
+            outcome = run(tmp_path / "store", *requests, stopping=stop)
+        assert outcome.runs_left == sum(len(each.runs) + 1 for each in requests)
+        assert heard == []
+
+
+def test_runs_that_a_stopped_study_left_are_listed_by_name(tmp_path: Path) -> None:
+    calls, asked = iter(range(1000)), request(RUNS[:1], limit=12)
+    outcome = run(tmp_path, asked, stopping=lambda: next(calls) > 3)
+    runs, problems = listed(Store(tmp_path))
+    assert problems == []
+    assert sorted(each.id for each in runs) == sorted(outcome.left)
+    assert {(each.state, each.label) for each in runs} == {
+        ("partial", "full"),
+        ("partial", "random keep=0.7@3,6"),
+    }
+    assert all(0 < each.images < 12 and each.model and each.data == "digits" for each in runs)
+    run(tmp_path, asked)
+    assert not (tmp_path / "partial").exists()
+
+
 def test_a_stopped_study_and_its_progress_count_the_same(tmp_path: Path) -> None:
     """Stopped after each number of questions, by the events and by the outcome."""
     for most in (0, 3):
@@ -329,6 +366,7 @@ def test_a_stopped_study_and_its_progress_count_the_same(tmp_path: Path) -> None
             stopping=lambda calls=calls, most=most: next(calls) >= most,
         )
         counts = state.counts()
-        assert (counts[State.LEFT], state.not_begun) == (len(outcome.left), len(outcome.not_begun))
+        # two comparisons of the unpruned model and one method, whether or not they began
+        assert counts[State.LEFT] == outcome.runs_left == 4 - len(outcome.finished)
+        assert state.not_begun == outcome.not_begun
         assert counts[State.DONE] == len(outcome.finished)
-        assert outcome.left or outcome.not_begun

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -23,8 +24,8 @@ from keeprate.evaluation.events import (
 )
 from keeprate.evaluation.progress.live import LiveProgress
 from keeprate.evaluation.progress.plain import PlainProgress, progress
-from keeprate.evaluation.progress.state import SmoothedSpeed
-from keeprate.evaluation.progress.wording import duration, packed, shortened
+from keeprate.evaluation.progress.state import PassProgress, SmoothedSpeed
+from keeprate.evaluation.progress.wording import duration, packed, pass_parts, shortened
 
 
 def plain(*events: Event) -> list[str]:
@@ -105,7 +106,7 @@ def test_nothing_is_said_of_no_event() -> None:
 
 def test_an_event_is_one_line_that_cannot_steer_a_terminal() -> None:
     lines = plain(Note("two\nlines\x1b[2J\r"), failed(RUNS[1], "Error: a\nb"))
-    assert lines[:2] == ["Note: two lines [2J ", "tome [red]20@3[/red]: FAILED: Error: a b"]
+    assert lines[:2] == ["Note: two lines\\x1b[2J", "tome [red]20@3[/red]: FAILED: Error: a b"]
 
 
 def test_a_stream_that_is_no_terminal_gets_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -361,6 +362,14 @@ def test_long_labels_are_cut_in_the_middle() -> None:
     assert [len(shortened("abcdefgh", width)) for width in range(8)] == list(range(8))
 
 
-def test_comparisons_that_did_not_begin_are_counted_apart_from_runs() -> None:
-    lines = plain(started(1), finished(RUNS[0]), ComparisonLeft("deit on digits"))
-    assert lines[-2:] == ["deit on digits: not begun", "1 done, 0 left, 1 comparison not begun"]
+def test_runs_of_comparisons_that_did_not_begin_are_left() -> None:
+    lines = plain(started(3), finished(RUNS[0]), ComparisonLeft("deit on digits", 16))
+    assert lines[-2:] == ["deit on digits: not begun", "1 done, 18 left, 1 comparison not begun"]
+
+
+def test_texts_are_called_texts() -> None:
+    begun = replace(started(2), samples="texts", images=1)
+    lines = plain(begun, PassStarted([RUNS[0].id], 872, 0))
+    assert lines[0].endswith("2 runs, 1 text each")
+    assert lines[1] == "One pass for 1 run: 872 texts"
+    assert pass_parts(PassProgress((), 872, 5, 0.0, "texts"))[0] == "5 of 872 texts"

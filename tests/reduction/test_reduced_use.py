@@ -121,3 +121,28 @@ def test_a_model_that_cannot_be_copied_is_refused_with_the_remedy() -> None:
     prune.random_unstructured(model.blocks[0].mlp.fc1, "weight", 0.5)
     with pytest.raises(KeeprateError, match="must be made permanent first"):
         keeprate.reduce(model, "tome", "r=2")
+
+
+@pytest.mark.parametrize("size", [(32, 32), (48, 80)])
+def test_images_of_a_wrong_size_are_refused_in_our_words(size: tuple[int, int]) -> None:
+    reduced = keeprate.reduce(tiny_vit(), "tome", schedule="r=2")
+    own = "{} x {}".format(*reduced.backbone.image_size)
+    with pytest.raises(KeeprateError) as caught:
+        reduced(torch.zeros(1, 3, *size))
+    assert str(caught.value) == (
+        f"The model takes images of {own} pixels, not {size[0]} x {size[1]}: resize them, or make "
+        "the model for this size."
+    )
+
+
+def test_gradient_checkpointing_is_refused_where_it_would_not_happen() -> None:
+    reduced = keeprate.reduce(tiny_vit(), "tome", schedule="r=2")
+    images = torch.zeros(1, 3, *reduced.backbone.image_size)
+    reduced.model.set_grad_checkpointing(True)
+    assert reduced.eval()(images).isfinite().all()
+    with torch.no_grad():
+        assert reduced.train()(images).isfinite().all()
+    with pytest.raises(KeeprateError, match=r"Gradient checkpointing is switched on, .* Switch it"):
+        reduced(images)
+    reduced.model.set_grad_checkpointing(False)
+    assert reduced(images).requires_grad

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from keeprate.errors import KeeprateError
-from keeprate.results.atomic_files import write_together
+from keeprate.results.atomic_files import staged, write_together
 from keeprate.results.store import Store
 from paths import SUPPORT
 from results_factory import make_result, make_rows, make_run, put
@@ -194,3 +194,43 @@ def test_files_can_be_read_by_whom_the_user_lets_read(tmp_path: Path) -> None:
     plain.write_bytes(b"")
     write_together({tmp_path / "x.json": b"{}"})
     assert (tmp_path / "x.json").stat().st_mode == plain.stat().st_mode
+
+
+def full_disk(path: Path) -> None:
+    path.write_text("half of")
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_staged_files_appear_together(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("old")
+    with staged(tmp_path) as folder:
+        (folder / "a").write_text("new")
+        (folder / "inside").mkdir()
+        (folder / "inside" / "b").write_text("b")
+        assert (tmp_path / "a").read_text() == "old"
+    assert (tmp_path / "a").read_text() == "new"
+    assert (tmp_path / "inside" / "b").read_text() == "b"
+    assert {path.name for path in tmp_path.iterdir()} == {"a", "inside"}
+
+
+def test_staged_files_of_a_full_disk_leave_those_of_before(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("old")
+
+    def write() -> None:
+        with staged(tmp_path) as folder:
+            (folder / "b").write_text("b")
+            full_disk(folder / "a")
+
+    with pytest.raises(KeeprateError) as caught:
+        write()
+    assert str(caught.value) == (
+        f"Cannot write to {tmp_path}: No space left on device. Free some space there, or choose "
+        "another folder."
+    )
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a": "old"}
+
+
+def test_an_error_of_whoever_writes_stays_as_it_is(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), staged(tmp_path) as folder:
+        (folder / "missing").read_text()
+    assert list(tmp_path.iterdir()) == []

@@ -203,11 +203,13 @@ SAME = {
             "checkpoint_seconds": 5.5,
             "checkpoint_batches": 7,
             "runs_per_pass": 9,
+            "most_runs": 99,
         },
         "name: mine\nlimit: 5\npart: [0, 0.9]\nskip_bad: true\nempty_last_mlp: true\n"
         "throughput: true\nprecision: bf16-mixed\nbatch_size: 3\nworkers: 2\naccelerator: cpu\n"
         "cache_decoded: kept\nengine: sequential\nlogger: csv\n"
-        "checkpoint_seconds: 5.5\ncheckpoint_batches: 7\nruns_per_pass: 9",
+        "checkpoint_seconds: 5.5\ncheckpoint_batches: 7\nruns_per_pass: 9\n"
+        "most_runs: 99",
     ),
 }
 

@@ -139,3 +139,57 @@ methods:
 budgets: [65%]
 """
     assert [line.split(":")[1] for line in grid_problems(text)] == ["5", "6", "7", "8", "9", "11"]
+
+
+TOO_MANY = {
+    "parameters": (
+        "methods: [plain, {name: shape, parameters: {seed: [1, 2, 3, 4], limit: [1, 2]}}]"
+        "\nbudgets: 65%",
+        "s.yaml:1: methods.1: asks for 9 runs (seed 4, limit 2), more than the 8 that a study may "
+        "have. Shorten seed, or allow more: --most-runs COUNT.",
+    ),
+    "zip": (
+        "methods: {name: shape, parameters: {kind: [a, b, none], limit: [4, 5, 6]}, "
+        "zip: [kind, limit]}\nbudgets: [50%, 65%, 80%]",
+        "s.yaml:1: methods: asks for 9 runs (kind 3, limit 3, budgets 3), more than the 8 that a "
+        "study may have. Shorten kind, or allow more: --most-runs COUNT.",
+    ),
+    "budgets": (
+        "methods: plain\nbudgets: [1%, 2%, 3%, 4%, 5%, 6%, 7%, 8%, 9%]",
+        "s.yaml:1: methods: asks for 9 runs (budgets 9), more than the 8 that a study may have. "
+        "Shorten budgets, or allow more: --most-runs COUNT.",
+    ),
+    "models": (
+        "models: [a, b, c, d, e]\nmethods: plain\nbudgets: [50%, 65%]",
+        "s.yaml:1: models: asks for 10 runs (models 5, methods 2), more than the 8 that a study "
+        "may have. Shorten models, or allow more: --most-runs COUNT.",
+    ),
+    "data": (
+        "data: {name: corrupted, parameters: {data: digits, severity: [1, 2, 3, 4, 5], "
+        "kind: [blur, noise]}}\nmethods: plain\nbudgets: 65%",
+        "s.yaml:1: data: asks for 10 runs (severity 5, kind 2), more than the 8 that a study may "
+        "have. Shorten severity, or allow more: --most-runs COUNT.",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), TOO_MANY.values(), ids=TOO_MANY)
+def test_a_grid_of_too_many_runs_is_refused_with_the_axis_at_fault(text: str, message: str) -> None:
+    message = message.replace("--most-runs COUNT", "most_runs: COUNT")
+    assert grid_problems(text + "\nmost_runs: 8") == [message]
+
+
+def test_a_grid_of_a_million_runs_is_refused_before_one_is_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("keeprate.study.grid.build_method", None)
+    axes = ", ".join(map(str, range(1000)))
+    budgets = ", ".join(f"{number / 2000}" for number in range(1, 1001))
+    text = f"methods: {{name: shape, parameters: {{seed: [{axes}]}}}}\nbudgets: [{budgets}]"
+    (problem,) = grid_problems(text)
+    assert "asks for 1,000,000 runs (seed 1,000, budgets 1,000), more than the 10,000" in problem
+
+
+def test_as_many_runs_as_a_study_may_have_are_made() -> None:
+    text = "methods: {name: shape, parameters: {seed: [1, 2, 3, 4]}}\nbudgets: [50%, 65%]"
+    assert grid_problems(text + "\nmost_runs: 8") == []

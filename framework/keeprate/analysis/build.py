@@ -13,6 +13,7 @@ from .disagreement import Disagreement
 from .model import Findings, GroupFindings, ReportOptions
 from .other_models import OtherModel
 from .points import group_points
+from .printable_findings import printable_content
 from .provenance import FailedRun, SkippedSample
 from .runs import LoadedRuns, RunGroup, gather
 from .sections import TABLE_SECTIONS
@@ -62,7 +63,7 @@ def findings(evidence: LoadedRuns, options: ReportOptions) -> Findings:
         for group, finding in zip(groups, disagreements, strict=True)
     )
     failures, problems = _failures(evidence), (*evidence.problems, *unread_index, *unread)
-    return Findings(
+    found = Findings(
         options=options,
         overview=overview(groups, failures, problems),
         methods=methods_in_words(options),
@@ -70,6 +71,7 @@ def findings(evidence: LoadedRuns, options: ReportOptions) -> Findings:
         failures=failures,
         problems=problems,
     )
+    return printable_content(found)
 
 
 def _disagreements(

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ..errors import KeeprateError
 from ..results.labels import labels_of
+from ..results.plausibility import ALTERED
 from ..results.records import Failure, Result, RunInfo
 from ..results.store import Store
 from .chance import chance_notes
@@ -225,7 +226,7 @@ def _scored_run(
     if not len(scores):
         raise KeeprateError(f"{run_id}: metric '{metric.name}' has no value for any image")
     if rows.height != measured.images or not abs(scores.sum() - mean * len(scores)) <= tolerance:
-        raise KeeprateError(f"{run_id}.json: its figures are not those of its rows")
+        raise KeeprateError(f"{run_id}.json: {ALTERED}")
     # polars makes a number of each id first, which is faster than to hash the texts here
     samples = hashlib.sha256(ordered["sample"].hash().to_numpy().tobytes()).hexdigest()
     spread = cost_spread(result, rows["macs"])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..errors import KeeprateError, unknown_name
 from ..plugins.kinds import Registered
 from ..plugins.registry import registry
-from ..results.atomic_files import explained
+from ..results.atomic_files import explained, staged
 from ..results.store import Store, run_files
 from .build import findings
 from .model import Findings, ReportOptions
@@ -29,8 +29,13 @@ class ReportFailure:
     error: Exception
 
     def __str__(self) -> str:
-        cause = " ".join(f"{type(self.error).__name__}: {self.error}".split())
-        return f"Report '{self.name}' of {self.origin} failed: {cause}"
+        return f"Report '{self.name}' of {self.origin} failed: {self.cause}"
+
+    @property
+    def cause(self) -> str:
+        """The error in one line."""
+        kind = "" if isinstance(self.error, KeeprateError) else f"{type(self.error).__name__}: "
+        return " ".join(f"{kind}{self.error}".split())
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,18 @@ class WrittenReports:
 
     files: tuple[Path, ...]
     failures: tuple[ReportFailure, ...]
+
+    def failure_lines(self) -> list[str]:
+        """Return a line for each cause, with the reports that it left unwritten."""
+        by_cause: dict[str, list[ReportFailure]] = {}
+        for failure in self.failures:
+            by_cause.setdefault(failure.cause, []).append(failure)
+        return [
+            str(failures[0])
+            if len(failures) == 1
+            else f"Reports {', '.join(failure.name for failure in failures)} failed: {cause}"
+            for cause, failures in by_cause.items()
+        ]
 
 
 def findings_of_folder(folder: Path, options: ReportOptions | None = None) -> Findings:
@@ -93,17 +110,27 @@ def write_each(
     output: Path,
     write: Callable[[Report, Path], Sequence[Path]],
 ) -> WrittenReports:
-    """Make the folder `output`, and call `write` with every report to fill it."""
+    """Make the folder `output`, and call `write` with every report to fill it.
+
+    The files of a report appear together, or not at all: then those of before are still there.
+    """
     with explained(output):
         output.mkdir(parents=True, exist_ok=True)
     files: list[Path] = []
     failures: list[ReportFailure] = []
     for offer in reports:
         try:
-            files += [Path(path) for path in write(offer.cls(), output)]
+            with staged(output) as temporary:
+                written = [Path(path) for path in write(offer.cls(), temporary)]
+            files += [_moved(path, temporary, output) for path in written]
         except Exception as error:  # a report is foreign code, which may raise anything
             failures.append(ReportFailure(offer.name, offer.origin, error))
     return WrittenReports(tuple(files), tuple(failures))
+
+
+def _moved(path: Path, temporary: Path, output: Path) -> Path:
+    """Return where a file is now; a report may have written it elsewhere."""
+    return output / path.relative_to(temporary) if path.is_relative_to(temporary) else path
 
 
 def chosen_reports(names: Sequence[str] | None) -> list[Registered[Report]]:

@@ -10,8 +10,9 @@ from typing import Any
 import click
 
 from .. import __version__
-from ..errors import KeeprateError, escaped, refuse_unwritable
+from ..errors import KeeprateError, refuse_unwritable
 from .options import settings, shared_options
+from .printing import echo
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class LazyGroup(click.Group):
         try:
             refuse_unwritable(args)
         except KeeprateError as error:
-            click.echo(f"Error: {error}", err=True)
+            echo(f"Error: {error}", err=True)
             raise click.exceptions.Exit(2) from error
         return super().parse_args(ctx, args)
 
@@ -111,7 +112,7 @@ def _fail(message: str, status: int, error: Exception) -> None:
     """Print a message of one line, after the traceback if --traceback asks for it, and exit."""
     if settings().traceback:
         print_exception(error)
-    click.echo(escaped(message), err=True)
+    echo(message, err=True)
     raise click.exceptions.Exit(status)
 
 

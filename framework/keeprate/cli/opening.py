@@ -7,9 +7,8 @@ from pathlib import Path
 from traceback import print_exception
 from typing import TYPE_CHECKING
 
-import click
-
 from .options import settings
+from .printing import echo
 
 if TYPE_CHECKING:
     from ..evaluation.comparison_runner import StudyOutcome
@@ -34,12 +33,12 @@ def draw_pictures(requests: Sequence[Request], folder: Path, tally: StudyOutcome
         if settings().traceback:
             print_exception(error)
         reason = " ".join(str(error).split()) or type(error).__name__
-        click.echo(f"No pictures: {reason}", err=True)
+        echo(f"No pictures: {reason}", err=True)
         return False
     if drawn is None:
         return False
     for line in drawn.warnings:
-        click.echo(f"Warning: {line}.", err=True)
+        echo(f"Warning: {line}.", err=True)
     if drawn.group.samples:
-        click.echo(f"Drew {len(drawn.group.samples)} images into {folder / FOLDER}")
+        echo(f"Drew {len(drawn.group.samples)} images into {folder / FOLDER}")
     return True

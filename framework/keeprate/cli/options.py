@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 import click
 
 from ..request import MOST_PIXELS
+from .printing import echo
 
 if TYPE_CHECKING:
     from ..plugins.discovery import BrokenPlugin
@@ -152,7 +153,7 @@ INPUT_OPTIONS: Final = (
 
 
 def _warn(broken: BrokenPlugin) -> None:
-    click.echo(f"Warning: plugin {broken}", err=True)
+    echo(f"Warning: plugin {broken}", err=True)
     if settings().traceback:
         print_exception(broken.error)
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
+from .printing import echo
 from .session import INTERRUPTED
 
 if TYPE_CHECKING:
@@ -68,8 +67,8 @@ def _report(question: SearchQuestion, result: SearchResult, folder: Path) -> Non
         f"trials on {searched} images, confirmed on {confirmed} others"
     )
     print_columns(title, table(question, result))
-    click.echo(wrapped(cost_sentence(result)))
-    click.echo(f"Schedule: {path} (--schedule @{path}); all trials: {folder / TRIALS_FILE}")
+    echo(wrapped(cost_sentence(result)))
+    echo(f"Schedule: {path} (--schedule @{path}); all trials: {folder / TRIALS_FILE}")
 
 
 def _telling_once(listen: Listener) -> Listener:
@@ -88,4 +87,4 @@ def _telling_once(listen: Listener) -> Listener:
 
 
 def _print(line: str) -> None:
-    click.echo(line, err=True)
+    echo(line, err=True)

@@ -11,6 +11,7 @@ import click
 
 from ..evaluation.event_log import LOG
 from .options import settings
+from .printing import echo
 
 if TYPE_CHECKING:
     from ..analysis.write import WrittenReports
@@ -67,7 +68,7 @@ def _report(drawn: Sequence[Request], folder: Path, tally: StudyOutcome) -> None
     if not (tally.finished or tally.reused):
         return
     found = findings_of_folder(folder)
-    print_table(found)
+    print_table(found, told=tally.failed)
     if draw_pictures(drawn, folder, tally):
         found = findings_of_folder(folder)
     written = write_reports(folder, found=found)
@@ -77,17 +78,14 @@ def _report(drawn: Sequence[Request], folder: Path, tally: StudyOutcome) -> None
         click.echo(f"Report: {link(page)}")
     others = [path.name for path in written.files if path not in pages]
     if others:
-        click.echo(wrapped(f"Beside it in {folder}: {', '.join(others)}"))
+        echo(wrapped(f"Beside it in {folder}: {', '.join(others)}"))
     _raise_failed(written)
 
 
 def _status(folder: Path, tally: StudyOutcome, *, stopped: bool) -> int:
-    from ..evaluation.progress.wording import not_begun
-
     if stopped:
-        left = ", ".join([f"{len(tally.left):,} left", *not_begun(len(tally.not_begun))])
-        goes_on = " The same command goes on from here." * bool(tally.left or tally.not_begun)
-        _print(f"Stopped: {left}.{goes_on}")
+        goes_on = " The same command goes on from here." * bool(tally.runs_left)
+        _print(f"Stopped: {tally.runs_left:,} left.{goes_on}")
         return INTERRUPTED
     if tally.failed:
         arguments = f"{shlex.quote(str(folder))} {tally.failed[0]}"
@@ -98,7 +96,7 @@ def _status(folder: Path, tally: StudyOutcome, *, stopped: bool) -> int:
 
 
 def _print(line: str) -> None:
-    click.echo(line, err=True)
+    echo(line, err=True)
 
 
 def print_written(written: WrittenReports) -> None:
@@ -108,7 +106,7 @@ def print_written(written: WrittenReports) -> None:
     1. With --traceback, the tracebacks of these reports are printed first.
     """
     for path in written.files:
-        click.echo(f"Wrote {path}")
+        echo(f"Wrote {path}")
     _raise_failed(written)
 
 
@@ -120,4 +118,4 @@ def _raise_failed(written: WrittenReports) -> None:
     if settings().traceback:
         for failure in written.failures:
             print_exception(failure.error)
-    raise click.ClickException("\n".join(str(failure) for failure in written.failures))
+    raise click.ClickException("\n".join(written.failure_lines()))

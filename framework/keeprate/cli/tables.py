@@ -5,11 +5,12 @@ from __future__ import annotations
 import shutil
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import click
+from ..errors import printable
+from .printing import echo
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -27,9 +28,10 @@ _WORDS = 20
 """Characters to which a column of words is wrapped if there is no room for more."""
 
 
-def print_table(findings: Findings) -> None:
+def print_table(findings: Findings, told: Collection[str] = ()) -> None:
     """Print the table of each group and who is ahead at each budget; problems go to stderr.
 
+    That the runs with the ids `told` failed is not said again.
     On a terminal, columns that do not fit are left out; elsewhere the table has all columns.
     """
     from ..analysis.run_table import table
@@ -40,9 +42,12 @@ def print_table(findings: Findings) -> None:
         if len(findings.groups) <= _MOST_GROUPS:
             leaders = leaders_of_group(group, findings.options.level)
             for sentence in [*leaders, *speed_of_group(group)]:
-                click.echo(wrapped(sentence))
+                echo(wrapped(sentence))
+    again = tuple(f"{run_id} failed: " for run_id in told)
     for problem in findings.problems:
-        click.echo(f"Warning: {problem}", err=True)
+        if problem.startswith(again):
+            continue
+        echo(f"Warning: {problem}", err=True)
 
 
 def wrapped(sentence: str) -> str:
@@ -76,7 +81,7 @@ def print_columns(title: str, columns: Sequence[Column]) -> None:
     # Rich fills each line up with spaces; and an encoding may lack the signs of the table
     text = "\n".join(line.rstrip() for line in captured.get().splitlines())
     encoding = sys.stdout.encoding or "utf-8"
-    click.echo(text.encode(encoding, "replace").decode(encoding))
+    echo(text.encode(encoding, "replace").decode(encoding))
 
 
 def _grid(title: str, columns: Sequence[Column], width: int) -> Table:
@@ -86,12 +91,12 @@ def _grid(title: str, columns: Sequence[Column], width: int) -> Table:
     from rich.text import Text
 
     kept = _fitting(columns, width)
-    grid = Table(title=Text(title), title_justify="left", box=box.SIMPLE)
+    grid = Table(title=Text(printable(title)), title_justify="left", box=box.SIMPLE)
     for column, characters in zip(kept, _widths(kept, width), strict=True):
         side: Literal["left", "right"] = "right" if column.figures else "left"
-        grid.add_column(Text(column.heading), justify=side, width=characters)
+        grid.add_column(Text(printable(column.heading)), justify=side, width=characters)
     for row in zip(*(column.texts for column in kept), strict=True):
-        grid.add_row(*map(Text, row))
+        grid.add_row(*(Text(printable(text)) for text in row))
     return grid
 
 

@@ -19,6 +19,7 @@ from .calibration import calibration_note, solve_budgets
 from .classification import metric_sources
 from .distributed import broadcast_from_first, is_first_process, wait_for_all
 from .events import (
+    ComparisonLeft,
     Listener,
     Note,
     PassEnded,
@@ -38,15 +39,20 @@ class StudyOutcome:
     """How a study ended: the ids of its runs, and the `problems` of comparisons that did not run.
 
     When a study is stopped, `left` are the ids of the runs of comparisons that began, `not_begun`
-    the titles of the others, whose runs are not known yet.
+    the other comparisons.
     """
 
     finished: list[str] = field(default_factory=list)
     reused: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
-    not_begun: list[str] = field(default_factory=list)
+    not_begun: list[ComparisonLeft] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+
+    @property
+    def runs_left(self) -> int:
+        """How many runs a stopped study has left, those of comparisons that did not begin too."""
+        return len(self.left) + sum(comparison.runs for comparison in self.not_begun)
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,8 @@ class ComparisonRunner:
         """Pass over the data until every run has ended: the unpruned run first, then the others."""
         if self.comparison.options.force and is_first_process():
             self.partial.forget(self.pending)
+        if is_first_process():
+            self.partial.keep_runs([job.info for job in self.pending.values()])
         self._solve_budgets()
         self._finish_together()  # an attempt may have ended between the last rows and the result
         first = self.comparison.unpruned.id

@@ -107,8 +107,8 @@ def _describe_general(
             return "note", {"text": text}
         case ComparisonStarted(title, labels, images):
             return "comparison-started", {"title": title, "labels": labels, "images": images}
-        case ComparisonLeft(title):
-            return "comparison-left", {"title": title}
+        case ComparisonLeft(title, runs):
+            return "comparison-left", {"title": title, "runs": runs}
         case PassStarted(ids, images, images_before):
             fields: Fields = {"ids": ids, "images": images, "images_before": images_before}
             return "pass-started", fields

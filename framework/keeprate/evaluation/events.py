@@ -21,6 +21,8 @@ class Note:
 class ComparisonStarted:
     """A model and a data set are ready. `labels` names the runs by id; `images` are per run.
 
+    `samples` says what the model classifies, "images" or "texts".
+
     `budgets` has the budget of each run that was given one, by id; measuring speed takes about
     `speed_seconds` after a pass, none where it is not asked for.
     """
@@ -30,13 +32,19 @@ class ComparisonStarted:
     images: int
     budgets: Mapping[str, str] = field(default_factory=dict)
     speed_seconds: float = 0.0
+    samples: str = "images"
 
 
 @dataclass(frozen=True)
 class ComparisonLeft:
-    """The study was stopped before this comparison began; how many runs it has is not known yet."""
+    """The study was stopped before this comparison began.
+
+    `runs` counts those that were asked for, the unpruned model's included: with methods that nobody
+    named, a few of them may turn out not to suit the model.
+    """
 
     title: str
+    runs: int
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,10 @@ from ..study.comparison import Comparison, Run
 from .comparison_runner import ComparisonRunner, RunContext, StudyOutcome
 from .distributed import broadcast_from_first, is_first_process
 from .events import ComparisonLeft, ComparisonStarted, Event, Listener, Note, RunReused
+from .interrupts import StopSwitch
 from .throughput import MOST_SECONDS, speed_unknown
 
-_PATIENCE_SECONDS: Final = 10.0
+_PATIENCE_SECONDS: Final = 2.0
 
 
 def execute(
@@ -42,14 +43,18 @@ def execute(
     """
     first = is_first_process()
     read_sources()
-    # before the store is made: a single request with a mistake leaves no folder behind
-    alone = _prepare(requests[0], listen if first else _ignore) if len(requests) == 1 else None
+    context = RunContext(store, engine, listen if first else _ignore, stopping)
+    alone = None
+    if len(requests) == 1:
+        # before the store is made: a single request with a mistake leaves no folder behind
+        alone = _prepare(requests[0], context)
+        if alone is None:
+            return context.tally
     # one process writes a store: another study in the same folder is refused
     lock: AbstractContextManager[object] = locked(store.folder) if first else nullcontext()
     with lock:
         if first:
             store.prepare()
-        context = RunContext(store, engine, listen if first else _ignore, stopping)
         try:
             if alone is not None:
                 run(alone, context)
@@ -63,34 +68,42 @@ def execute(
 
 def _add(request: Request, context: RunContext) -> None:
     """Run one comparison of several; if it cannot be prepared, record a problem and go on."""
-    if context.stopping():
-        names = (request.model.name or "the model", request.data.name or "the data")
-        title = " on ".join(names)
-        context.tally.not_begun.append(title)
-        context.listen(ComparisonLeft(title))
-        return
     try:
-        comparison = _prepare(request, context.listen)
+        comparison = _prepare(request, context)
     except KeeprateError as error:
         context.tally.problems.append(str(error))
         context.listen(Note(f"Left out: {error}"))
         return
-    run(comparison, context)
+    if comparison is not None:
+        run(comparison, context)
 
 
-def _prepare(request: Request, listen: Listener) -> Comparison:
-    """Prepare a comparison, and say why where that takes long."""
+def _prepare(request: Request, context: RunContext) -> Comparison | None:
+    """Prepare a comparison, and say why where that takes long; None if the study is stopped."""
+    stop = context.stopping
+    at_once = stop.at_once() if isinstance(stop, StopSwitch) else nullcontext()
     reason = Note(
-        "Still getting ready. Files of the data that are new or changed are read once, to know "
-        "them by their content and to find damaged ones: the next time is quicker."
+        "Still getting ready. The files of the data are listed; those that are new or changed are "
+        "read once, to know them by their content and to find damaged ones: the next time is "
+        "quicker."
     )
-    timer = Timer(_PATIENCE_SECONDS, listen, [reason])
+    timer = Timer(_PATIENCE_SECONDS, context.listen, [reason])
     timer.daemon = True
     timer.start()
     try:
-        return prepare(request)
+        if not stop():
+            with at_once:
+                return prepare(request)
+    except KeyboardInterrupt:
+        if not stop():
+            raise
     finally:
         timer.cancel()
+    names = (request.model.name or "the model", request.data.name or "the data")
+    left = ComparisonLeft(" on ".join(names), len(request.runs) + 1)
+    context.tally.not_begun.append(left)
+    context.listen(left)
+    return None
 
 
 def run(comparison: Comparison, context: RunContext) -> None:
@@ -99,7 +112,10 @@ def run(comparison: Comparison, context: RunContext) -> None:
     budgets = {job.id: job.info.budget for job in comparison.jobs if job.info.budget}
     speed_seconds = MOST_SECONDS if comparison.options.throughput else 0.0
     images = len(comparison.samples)
-    context.listen(ComparisonStarted(comparison.title, labels, images, budgets, speed_seconds))
+    samples = comparison.unpruned.info.backbone.samples
+    context.listen(
+        ComparisonStarted(comparison.title, labels, images, budgets, speed_seconds, samples)
+    )
     for note in comparison.notes:
         context.listen(Note(note))
     reused = {job.id: _reused(job, comparison, context) for job in list(comparison.jobs)}

@@ -49,6 +49,21 @@ class Resized:
         )
 
 
+def embedded(backbone: Backbone, inputs: Inputs, image_size: tuple[int, int]) -> Tensor:
+    """Return the tokens (B, N, C) of inputs; KeeprateError for images that the model cannot take.
+
+    `image_size` (height, width) is theirs, in pixels.
+    """
+    try:
+        return backbone.embed(inputs)
+    except AssertionError as error:  # with which libraries refuse sizes that their model has not
+        own, given = (f"{height} x {width}" for height, width in (backbone.image_size, image_size))
+        raise KeeprateError(
+            f"The model takes images of {own} pixels, not {given}: resize them, or make the model "
+            "for this size."
+        ) from error
+
+
 def resized_at(backbone: Backbone, method: InputMethod) -> tuple[Backbone, Resized]:
     """Return the backbone on the grid that the method was given.
 

@@ -37,6 +37,18 @@ def refuse_hooked(backbone: Backbone) -> None:
             )
 
 
+def refuse_checkpointing(model: nn.Module) -> None:
+    """Raise KeeprateError for gradient checkpointing, which the model's own forward does alone."""
+    # timm's name, and that of transformers
+    flags = ("grad_checkpointing", "gradient_checkpointing")
+    if any(getattr(module, flag, False) for module in model.modules() for flag in flags):
+        raise KeeprateError(
+            "Gradient checkpointing is switched on, and a reduced model cannot do it: its blocks "
+            "are called one by one. Switch it off: reduced.model.set_grad_checkpointing(False), or "
+            "reduced.model.gradient_checkpointing_disable() for transformers."
+        )
+
+
 def _has_foreign_hooks(module: nn.Module) -> bool:
     """Tell whether a module has hooks other than those that transformers registers itself."""
     hooks = [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]

@@ -26,9 +26,9 @@ from .attention_reader import AttentionReader, LookedAhead
 from .batches import batch_size, in_order
 from .described_model import DescribedModel
 from .export import refuse_to_export, refuse_torchscript
-from .input_sizes import fitted
+from .input_sizes import embedded, fitted
 from .macs import shape_of
-from .method_calls import checked_reduce, refuse_hooked, score_in_chunks
+from .method_calls import checked_reduce, refuse_checkpointing, refuse_hooked, score_in_chunks
 from .model_code import CodeWatch
 from .plan import Plan
 from .state_calls import (
@@ -120,6 +120,8 @@ class ReducedModel(DescribedModel):
         all_rows = torch.arange(batch)
         # at every call, because a hook may be registered at any time
         refuse_hooked(self.backbone)
+        if self.training and torch.is_grad_enabled():
+            refuse_checkpointing(self.model)
         self._prove_again()
         if index is not None and index.shape[0] != batch:
             raise KeeprateError(f"index names {len(index)} images of a batch of {batch}.")
@@ -140,7 +142,7 @@ class ReducedModel(DescribedModel):
         """Embed inputs of one size, the `rows` of the batch, and start their trace."""
         image_size = self.backbone.input_size(inputs)
         self.plan.stages(image_size)  # refuses an impossible size before it is embedded
-        x = self.backbone.embed(inputs)
+        x = embedded(self.backbone, inputs, image_size)
         row = 1, x.shape[1] - self.backbone.num_prefix
         tokens = Tokens.of(
             x,

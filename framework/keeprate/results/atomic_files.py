@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
@@ -52,6 +53,42 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
 
 
 @contextmanager
+def staged(folder: Path) -> Iterator[Path]:
+    """Give an empty folder to write into; without an error, its files move to `folder` at the end.
+
+    All are on the disk before any of them gets its place, where it replaces one of its name; after
+    an error none does. Raises KeeprateError as `write_together` does; other errors of whoever
+    writes stay as they are.
+    """
+    temporary = _temporary_path(folder / "files")
+    with explained(folder):
+        temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        with explained(folder):
+            _remove_leftovers(folder, ())
+            _move(temporary, folder)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):  # who writes may read other files, too
+            raise
+        with explained(folder):
+            raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _move(temporary: Path, folder: Path) -> None:
+    files = [path for path in temporary.rglob("*") if path.is_file()]
+    for path in files:
+        _sync(path)
+    for path in files:
+        target = folder / path.relative_to(temporary)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(path, target)
+    _sync_folder(folder)
+
+
+@contextmanager
 def explained(folder: Path) -> Iterator[None]:
     """Turn the system's errors in writing to `folder` into a KeeprateError that says what to do."""
     try:
@@ -74,7 +111,7 @@ def _remove_leftovers(folder: Path, targets: Iterable[Path]) -> None:
     for path in folder.glob(".*.tmp"):
         with suppress(OSError):  # two processes may be clearing up at a time
             if path.name.startswith(prefixes) or path.stat().st_mtime < oldest:
-                path.unlink()
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _write_through(path: Path, content: bytes) -> None:
@@ -87,9 +124,13 @@ def _write_through(path: Path, content: bytes) -> None:
 
 def _sync_folder(folder: Path) -> None:
     """Make the new names survive a power cut; only POSIX systems can open folders for this."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
+    if os.name == "posix":
+        _sync(folder)
+
+
+def _sync(path: Path) -> None:
+    # Windows syncs only what is open for writing
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
         os.fsync(descriptor)
     finally:

@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from ..errors import printable
+
 if TYPE_CHECKING:
     from .records import RunInfo
 
@@ -50,4 +52,4 @@ def _label(run: RunInfo, differing: Collection[tuple[str, str]]) -> str:
 def _value_text(value: object) -> str:
     if isinstance(value, list | tuple):
         return ",".join(_value_text(item) for item in value)
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return str(value).lower() if isinstance(value, bool) else printable(str(value))

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from ..errors import KeeprateError
 from .labels import labels_of
 from .manage import images_done
-from .records import Failure, Result, RunInfo
+from .partial_rows import PartialRows
+from .plausibility import ALTERED, has_figures_of
+from .records import Result, RunInfo
 from .store import Store
 
 
@@ -36,29 +39,55 @@ class Listed:
 
 def listed(store: Store) -> tuple[list[Listed], list[str]]:
     """Return all runs of a store, sorted by id, and a line for each file that cannot be read."""
-    results, problems = store.results()
+    results, problems = _true_results(store)
     failures, failure_problems = store.failures()
     image_counts = images_done(store)
+    begun = PartialRows(store.folder).runs()
     finished = {result.id: result for result in results}
     # a run that failed once and was finished later counts as finished
     failed = {failure.id: failure for failure in failures if failure.id not in finished}
+    described = finished.keys() | failed.keys()
+    # rows of an earlier version may have nothing beside them that says whose they are
+    partial = {name: begun.get(name) for name in image_counts if name not in described}
     runs = [
         *(result.run for result in finished.values()),
         *(failure.run for failure in failed.values()),
+        *(run for run in partial.values() if run is not None),
     ]
     labels = labels_of(runs)  # of all at once: a label names what differs from the others
     lines = [_list_finished(result, labels[name]) for name, result in finished.items()]
     lines += [
-        _list_failed(failure, labels[name], image_counts.get(name, 0))
+        replace(
+            _list_unfinished(failure.run, labels[name], "failed", image_counts.get(name, 0)),
+            started=failure.environment.started,
+            error=failure.error,
+        )
         for name, failure in failed.items()
     ]
-    described = finished.keys() | failed.keys()
     lines += [
-        Listed(name, "partial", count)
-        for name, count in image_counts.items()
-        if name not in described
+        Listed(name, "partial", image_counts[name])
+        if run is None
+        else _list_unfinished(run, labels[name], "partial", image_counts[name])
+        for name, run in partial.items()
     ]
     return sorted(lines, key=lambda line: line.id), problems + failure_problems
+
+
+def _true_results(store: Store) -> tuple[list[Result], list[str]]:
+    """Return the results that have the figures of their rows, and a line for each other file."""
+    readable, problems = store.results()
+    results = []
+    for result in readable:
+        try:
+            is_true = has_figures_of(result.measured, store.rows(result.id))
+        except KeeprateError as error:
+            problems.append(str(error))
+            continue
+        if is_true:
+            results.append(result)
+        else:
+            problems.append(f"{result.id}.json: {ALTERED}")
+    return results, problems
 
 
 def compared_with(store: Store, ids: Collection[str]) -> dict[str, int]:
@@ -90,15 +119,12 @@ def _list_finished(result: Result, label: str) -> Listed:
     )
 
 
-def _list_failed(failure: Failure, label: str, images: int) -> Listed:
-    run = failure.run
+def _list_unfinished(run: RunInfo, label: str, state: str, images: int) -> Listed:
     return Listed(
-        id=failure.id,
-        state="failed",
+        id=run.id,
+        state=state,
         images=images,
         label=_label(run, label),
         model=run.backbone.name,
         data=run.data.title,
-        started=failure.environment.started,
-        error=failure.error,
     )

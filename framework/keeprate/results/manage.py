@@ -17,6 +17,7 @@ from ..errors import KeeprateError, unknown_name
 from .atomic_files import explained, write_together
 from .lock import locked
 from .partial_rows import PartialRows
+from .plausibility import ALTERED, has_figures_of
 from .records import Result
 from .store import Store, run_files
 
@@ -195,8 +196,8 @@ def _read_run(source: Store, result: Result) -> tuple[dict[str, bytes], pl.DataF
         reread = source.read(result.id)
     except (OSError, KeeprateError) as error:
         raise _Unreadable(str(error)) from error
-    if rows.height != result.measured.images or reread != result:
-        raise _Unreadable(f"{paths['.json']}: its figures are not those of its rows")
+    if reread != result or not has_figures_of(result.measured, rows):
+        raise _Unreadable(f"{paths['.json']}: {ALTERED}")
     return files, rows
 
 

@@ -12,18 +12,20 @@ import polars as pl
 
 from ..engine import RowBatch
 from .atomic_files import write_together
-from .records import CalibrationInfo
+from .records import CalibrationInfo, RunInfo
 from .row_schemas import PARTIAL_ROW_SCHEMA
 
-_ROWS, _LOGITS, _CALIBRATION = ".rows.parquet", ".logits.parquet", ".calibration.json"
+_ROWS, _LOGITS = ".rows.parquet", ".logits.parquet"
+_CALIBRATION, _RUN = ".calibration.json", ".run.json"
 
 
 class PartialRows:
     """The folder `partial` of a store: a file for each batch of rows, and one for its logits.
 
     Batches of several processes and of interrupted attempts lie beside each other; a row that two
-    of them have counts once. A file that cannot be read is ignored. Beside them lies how the budget
-    of a run was solved, where that was done on images: all its rows are to have one schedule.
+    of them have counts once. A file that cannot be read is ignored. Beside them lies what was asked
+    of each run, and how its budget was solved, where that was done on images: all its rows are to
+    have one schedule.
     """
 
     def __init__(self, store: Path) -> None:
@@ -81,12 +83,25 @@ class PartialRows:
         """Keep how the budget of a run was solved. Raises KeeprateError as `take` does."""
         write_together({self._calibration(run_id): found.model_dump_json().encode()})
 
+    def keep_runs(self, runs: Sequence[RunInfo]) -> None:
+        """Keep what was asked for, until the runs are over. Raises KeeprateError as `take` does."""
+        texts = {self.folder / f"{run.id}{_RUN}": run.model_dump_json() for run in runs}
+        write_together({path: text.encode() for path, text in texts.items()})
+
+    def runs(self) -> dict[str, RunInfo]:
+        """Return, by id, what was asked for of the unfinished runs; what is unreadable is not."""
+        found = {}
+        for path in self.folder.glob(f"*{_RUN}"):
+            with suppress(OSError, ValueError):  # another process may be removing the file
+                found[path.name.removesuffix(_RUN)] = RunInfo.model_validate_json(path.read_bytes())
+        return found
+
     def _calibration(self, run_id: str) -> Path:
         return self.folder / f"{run_id}{_CALIBRATION}"
 
     def forget(self, ids: Collection[str]) -> None:
         """Remove the rows of these runs, which then start from the beginning."""
-        self._forget_calibrations(ids)
+        self._forget_runs(ids)
         for path, rows in self._row_batches(None):
             kept = rows.filter(~pl.col("run").is_in(list(ids)))
             if kept.height < rows.height:
@@ -97,16 +112,17 @@ class PartialRows:
 
     def tidy(self, is_over: Collection[str]) -> None:
         """Remove the files in which every run is over."""
-        self._forget_calibrations(is_over)
+        self._forget_runs(is_over)
         for path, rows in self._row_batches(["run"]):
             if set(rows["run"].unique()) <= set(is_over):
                 self._remove(path)
         with suppress(OSError):  # the folder may hold files of runs that go on
             self.folder.rmdir()
 
-    def _forget_calibrations(self, ids: Collection[str]) -> None:
+    def _forget_runs(self, ids: Collection[str]) -> None:
         for run_id in ids:
             self._calibration(run_id).unlink(missing_ok=True)
+            (self.folder / f"{run_id}{_RUN}").unlink(missing_ok=True)
 
     def _row_batches(
         self, columns: Sequence[str] | None, run_id: str | None = None

@@ -15,6 +15,7 @@ from pydantic_core import from_json
 
 from ..errors import KeeprateError, unknown_name
 from .atomic_files import write_together
+from .plausibility import refuse_impossible
 from .records import FORMAT_VERSION, OLDEST_FORMAT_VERSION, Failure, Result
 from .row_schemas import METRIC_TYPES, ROW_SCHEMA
 
@@ -171,6 +172,7 @@ class Store:
         # a file that somebody renamed or edited
         if result.id != run_id:
             raise ValueError(f"holds the run {result.id}, not the one it is named after")
+        refuse_impossible(result.measured)
         rows = self.path_of(run_id, ".parquet")
         try:
             # the schema alone: reading all rows of all runs would take long

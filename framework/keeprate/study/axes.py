@@ -69,6 +69,21 @@ def combinations(
 ) -> list[dict[str, object]]:
     """Return every combination of the axes' values; the axes of a zip advance together.
 
+    Raises KeeprateError as `choices` does.
+    """
+    # the parameters stay in the order of the file, whatever is zipped
+    order = list(axes)
+    return [
+        dict(sorted(chain.from_iterable(row), key=lambda pair: order.index(pair[0])))
+        for row in product(*choices(axes, zips))
+    ]
+
+
+def choices(
+    axes: Mapping[str, Sequence[object]], zips: Sequence[Sequence[str]]
+) -> list[list[list[tuple[str, object]]]]:
+    """Return the rows of each zip, and of each other axis, that are combined with one another.
+
     Raises KeeprateError for a zip that names no axis, one twice, or axes of different lengths.
     """
     zipped = list(chain.from_iterable(zips))
@@ -82,13 +97,18 @@ def combinations(
         if zipped.count(name) > 1:
             raise KeeprateError(f"names '{name}' twice. An axis advances with one zip.")
     groups = [*zips, *([name] for name in axes if name not in zipped)]
-    choices = [_zip_rows(names, axes) for names in groups]
-    # the parameters stay in the order of the file, whatever is zipped
-    order = list(axes)
-    return [
-        dict(sorted(chain.from_iterable(row), key=lambda pair: order.index(pair[0])))
-        for row in product(*choices)
-    ]
+    return [_zip_rows(names, axes) for names in groups]
+
+
+def too_many_runs(count: int, lengths: Mapping[str, int], most: int) -> str:
+    """Say that a grid of axes of these lengths is too large, and which axis is at fault."""
+    long_axes = {name: length for name, length in lengths.items() if length > 1}
+    listed = ", ".join(f"{name} {length:,}" for name, length in long_axes.items())
+    longest = max(lengths, key=lambda name: lengths[name])
+    return (
+        f"asks for {count:,} runs ({listed}), more than the {most:,} that a study may have. "
+        f"Shorten {longest}, or allow more: --most-runs COUNT."
+    )
 
 
 def _zip_rows(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from math import prod
 from typing import TYPE_CHECKING, TypeAlias
 
 from ..costs import parse_budget
@@ -17,7 +19,7 @@ from ..reduction.schedule import parse_schedule
 from ..reduction.schedule_file import PREFIX
 from ..request import DEFAULT_BUDGETS, Cost, RunSpec
 from ..resizing import InputMethod
-from .axes import axes_of, combinations, takes
+from .axes import axes_of, choices, combinations, takes, too_many_runs
 from .methods import SEED, build_method, lacks_seed
 from .problems import Problems
 from .schema import MethodEntry, StudySpec
@@ -63,7 +65,23 @@ def points_of(content: StudySpec, ledger: Problems) -> list[GridRun]:
     Impossible runs are noted in the ledger and left out.
     """
     runs_by_key: dict[str, GridRun] = {}
+    expansions = _expansions(content, ledger)
+    # counted before the first run is made
+    count = sum(expansion.count for expansion in expansions)
+    if count > content.most_runs:
+        largest = max(expansions, key=lambda expansion: expansion.count)
+        ledger.add(largest.path, too_many_runs(count, largest.axis_lengths, content.most_runs))
+        raise ledger.error()
+    for expansion in expansions:
+        with ledger.at((*expansion.path, "name")):
+            for point in expansion.points():
+                runs_by_key.setdefault(point.key, point)
+    return list(runs_by_key.values())
+
+
+def _expansions(content: StudySpec, ledger: Problems) -> list[_Expansion]:
     classes = {name: offer.cls for name, offer in registry().methods.items()}
+    expansions = []
     for path, entry in _entries(content):
         with ledger.at((*path, "name")):
             expansion = _Expansion(*_named(entry), entry, path, content, ledger)
@@ -73,9 +91,8 @@ def points_of(content: StudySpec, ledger: Problems) -> list[GridRun]:
                 raise KeeprateError(
                     f"Two methods are named '{cls.name}': give {cls.__name__} another name."
                 )
-            for point in expansion.points():
-                runs_by_key.setdefault(point.key, point)
-    return list(runs_by_key.values())
+            expansions.append(expansion)
+    return expansions
 
 
 def _named(entry: MethodEntry) -> tuple[type[Method], Mapping[str, str], _Given]:
@@ -116,13 +133,28 @@ class _Expansion:
     content: StudySpec
     ledger: Problems
 
+    @property
+    def axis_lengths(self) -> dict[str, int]:
+        """How many values each parameter lists, and how many costs the entry has."""
+        lengths = {name: len(values) for name, values in self.axes.items()}
+        for axis in ("schedules", "budgets"):
+            lengths[axis] = len({getattr(costed, axis[:-1]) for costed in self.costs})
+        return lengths
+
+    @cached_property
+    def count(self) -> int:
+        """How many runs the entry stands for, the impossible ones included."""
+        rows = 1
+        with self.ledger.at((*self.path, "zip")):
+            rows = prod(map(len, choices(self.axes, self.entry.zip)))
+        return rows * len(self.costs)
+
     def points(self) -> list[GridRun]:
         """Return a run for every combination of parameters and seeds at every cost."""
-        costs = self._costs()
         return [
             point
             for values in self._settings()
-            for costed in costs
+            for costed in self.costs
             if (point := self._make_run(values, costed)) is not None
         ]
 
@@ -145,27 +177,31 @@ class _Expansion:
 
     def _settings(self) -> list[dict[str, object]]:
         """Return every combination of parameter values that the method takes."""
-        if isinstance(self.given, Method):  # it has its values, seed included
+        if isinstance(self.given, Method):
             return [{}]
-        axes = self._axes()
         with self.ledger.at((*self.path, "zip")):
-            settings = combinations(axes, self.entry.zip)
+            settings = combinations(self.axes, self.entry.zip)
             return [
                 values
                 for values in settings
-                if takes("method", self.cls, values, axes, self.ledger, self.path)
+                if takes("method", self.cls, values, self.axes, self.ledger, self.path)
             ]
         return []
 
-    def _axes(self) -> dict[str, list[object]]:
+    @cached_property
+    def axes(self) -> dict[str, list[object]]:
+        """The values of each parameter that is given, and of the seed."""
+        if isinstance(self.given, Method):  # it has its values, seed included
+            return {}
         values = named_values("method", self.cls, self.texts, self.entry, self.ledger, self.path)
         axes = axes_of(self.cls, values, self.ledger, self.path)
         if lacks_seed(self.cls, values):
             axes[SEED] = [seed for seed in self.content.seeds if seed is not None]
         return axes
 
-    def _costs(self) -> list[_Costed]:
-        """Return every schedule at every budget: those of the entry, or else of the study."""
+    @cached_property
+    def costs(self) -> list[_Costed]:
+        """Every schedule at every budget: those of the entry, or else of the study."""
         has_own = self.entry.budgets is not None or self.entry.schedules is not None
         if not self.cls.reduces:
             if has_own:

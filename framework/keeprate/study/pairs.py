@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from ..errors import KeeprateError
@@ -11,7 +12,7 @@ from ..plugins.nested_data import paths_of
 from ..plugins.parameters import Parameter, build, parameters_of, parse_spec, values_of
 from ..plugins.registry import registry
 from ..request import DataSpec, ModelSpec
-from .axes import axes_of, combinations, takes
+from .axes import axes_of, combinations, takes, too_many_runs
 from .grid import GridRun
 from .methods import SEED
 from .problems import Problems
@@ -59,6 +60,12 @@ class Pair:
 def pairs_of(content: StudySpec, points: Sequence[GridRun], ledger: Problems) -> list[Pair]:
     """Return every model on every data set. Note impossible ones and idle exclusions."""
     models, datas = _models(content), _data_sets(content, ledger) or [None]
+    lengths = {"models": len(models), "data": len(datas), "methods": len(points)}
+    if prod(lengths.values()) > content.most_runs:
+        longest = max(lengths, key=lambda name: lengths[name])
+        message = too_many_runs(prod(lengths.values()), lengths, content.most_runs)
+        ledger.add((longest,), message)
+        raise ledger.error()
     exclusions = [
         (index, exclusion)
         for index, exclusion in enumerate(content.exclude)
@@ -108,8 +115,9 @@ def _data_sets(content: StudySpec, ledger: Problems) -> list[NamedData | None]:
             return [NamedData(DataSpec(), registry().default_dataset(), ("data",))]
         return []
     named_data: list[NamedData | None] = []
+    most = content.most_runs
     for index, entry in enumerate(content.data):
-        for data in () if entry is None else _look_up_data(entry, ("data", index), ledger):
+        for data in () if entry is None else _look_up_data(entry, ("data", index), ledger, most):
             if data.spec not in [other.spec for other in named_data if other]:
                 named_data.append(data)
     return named_data
@@ -120,13 +128,13 @@ def calibration_of(content: StudySpec, ledger: Problems) -> NamedData | None:
     if content.calibration is None:
         return None
     path = ("calibration",)
-    found = _look_up_data(content.calibration, path, ledger)
+    found = _look_up_data(content.calibration, path, ledger, content.most_runs)
     if len(found) > 1:
         ledger.add(path, "is one data set: give each of its parameters one value.")
     return found[0] if len(found) == 1 else None
 
 
-def _look_up_data(entry: DataEntry, path: KeyPath, ledger: Problems) -> list[NamedData]:
+def _look_up_data(entry: DataEntry, path: KeyPath, ledger: Problems, most: int) -> list[NamedData]:
     """Look up the data sets that an entry stands for: one for each combination of its axes.
 
     Their parameters are checked, and that the files that they need exist.
@@ -141,6 +149,10 @@ def _look_up_data(entry: DataEntry, path: KeyPath, ledger: Problems) -> list[Nam
             ledger.add(path, _explain_lacking(cls, lacking_names, ledger, path, alone=not values))
             return []
         axes = axes_of(cls, values, ledger, path)
+        lengths = {name: len(axis) for name, axis in axes.items()}
+        if prod(lengths.values()) > most:
+            ledger.add(path, too_many_runs(prod(lengths.values()), lengths, most))
+            return []
         found = (NamedData(DataSpec(name, each), cls, path) for each in combinations(axes, ()))
         return [
             data

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ..errors import KeeprateError
 from ..method import Method
-from ..request import DEFAULT_SEEDS, CalibrationSpec, InputChanges, LoopOptions, Options
+from ..request import DEFAULT_SEEDS, MOST_RUNS, CalibrationSpec, InputChanges, LoopOptions, Options
 from .value_types import (
     Accelerator,
     Channels,
@@ -222,3 +222,4 @@ class StudySpec(StudyEntry):
     checkpoint_seconds: Annotated[float, Field(strict=True, gt=0)] = LoopOptions.checkpoint_seconds
     checkpoint_batches: Count | None = LoopOptions.checkpoint_batches
     runs_per_pass: Count = Options.runs_per_pass
+    most_runs: Count = MOST_RUNS

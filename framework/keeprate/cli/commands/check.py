@@ -10,6 +10,7 @@ import click
 
 from ...errors import KeeprateError
 from ..options import plugin_options
+from ..printing import echo
 
 if TYPE_CHECKING:
     from ...testing import Outcome
@@ -55,7 +56,7 @@ def _subjects(what: str, only: Sequence[str]) -> Iterator[tuple[str, Iterator[Ou
         raise KeeprateError(f"'{what}' offers several: give parameters with a name, NAME:...")
     for kind, classes in classes_by_kind.items():
         if kind not in _CHECKED:
-            click.echo(_unchecked_kind_text(kind, what), err=True)
+            echo(_unchecked_kind_text(kind, what), err=True)
             continue
         for cls in classes:
             yield _CHECKED[kind](cls, parameters, only)
@@ -131,7 +132,7 @@ def _print_outcomes(title: str, outcomes: Iterator[Outcome]) -> bool:
     """
     from ...testing.outcome import indented, totals
 
-    click.echo(title)
+    echo(title)
     all_outcomes: list[Outcome] = []
     untried: dict[str, list[str]] = {}
     for outcome in outcomes:
@@ -141,13 +142,13 @@ def _print_outcomes(title: str, outcomes: Iterator[Outcome]) -> bool:
             continue
         note = outcome.said if outcome.status != "broken" else ""
         line = f"  {_MARKS[outcome.status]}  {outcome.check:12} {outcome.seconds:5.2f} s  {note}"
-        click.echo(line.rstrip())
+        echo(line.rstrip())
         if outcome.status == "broken":
-            click.echo(indented(outcome.text, 8))
+            echo(indented(outcome.text, 8))
     for reason, checks in untried.items():
-        click.echo(_join_untried(checks, reason))
+        echo(_join_untried(checks, reason))
     seconds = sum(outcome.seconds for outcome in all_outcomes)
-    click.echo(f"{totals(tuple(all_outcomes))}; {seconds:.1f} s")
+    echo(f"{totals(tuple(all_outcomes))}; {seconds:.1f} s")
     return all(outcome.holds for outcome in all_outcomes)
 
 
@@ -171,6 +172,6 @@ def _list() -> None:
         ("Of a metric", METRIC_CHECKS),
         ("Of a report", REPORT_CHECKS),
     ):
-        click.echo(title)
+        echo(title)
         for check in checks:
-            click.echo(f"  {check.name:12}  {check.promise}")
+            echo(f"  {check.name:12}  {check.promise}")

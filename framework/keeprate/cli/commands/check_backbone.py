@@ -12,6 +12,7 @@ import click
 
 from ...errors import KeeprateError
 from ..options import ImageSize, plugin_options, settings
+from ..printing import echo
 
 if TYPE_CHECKING:
     from torch import nn
@@ -52,7 +53,7 @@ def check_backbone(
     for name, build in _models(what, weights, image_size):
         failed += _print_proof(name, build())
     if failed:
-        click.echo(f"{failed} checks failed.", err=True)
+        echo(f"{failed} checks failed.", err=True)
         raise click.exceptions.Exit(1)
 
 
@@ -104,13 +105,13 @@ def _print_proof(name: str, model: nn.Module) -> int:
 
     backbone = adapt(model)
     patches = backbone.num_patches(backbone.image_size)
-    click.echo(
+    echo(
         f"{name}: {type(model).__name__}, run by backbone '{backbone.name}': {backbone.depth} "
         f"blocks, {patches} patch and {backbone.num_prefix} prefix tokens"
     )
     failed = 0
     for finding in examine(model):
-        click.echo(line(finding))
+        echo(line(finding))
         failed += not finding.holds
     return failed
 
@@ -134,20 +135,20 @@ def sweep(path: Path | None) -> int:
     for trial in try_names(names):
         trials.append(trial)
         outcome_text = trial.failure or ("refused" if trial.refusal else trial.family)
-        click.echo(f"{len(trials)}/{len(names)} {trial.name}: {outcome_text}", err=True)
+        echo(f"{len(trials)}/{len(names)} {trial.name}: {outcome_text}", err=True)
     for proof in chain(prove_kinds(trials), prove_examples()):
         proofs.append(proof)
         result = "right" if proof.holds else "WRONG"
-        click.echo(f"{proof.family} {proof.name}: {result}, {proof.seconds:.1f} s", err=True)
+        echo(f"{proof.family} {proof.name}: {result}, {proof.seconds:.1f} s", err=True)
     text = page(trials, proofs)
     if path is None:
-        click.echo(text)
+        echo(text)
     else:
         path.write_text(text, encoding="utf-8")
-    click.echo(totals(trials, proofs).strip())
+    echo(totals(trials, proofs).strip())
     slowest = max(proofs, key=lambda proof: proof.seconds)
     largest = max(trials, key=lambda trial: trial.num_parameters if trial.family else 0)
-    click.echo(
+    echo(
         f"Slowest proof: {slowest.name}, {slowest.seconds:.0f} s. Largest model, on shapes alone: "
         f"{largest.name}, {largest.num_parameters / 1e6:,.0f} M parameters. "
         f"In all {time.perf_counter() - started:.0f} s."

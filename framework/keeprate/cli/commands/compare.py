@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
-from ...request import DEFAULT_SEEDS, CalibrationSpec, LoopOptions, Options
+from ...request import DEFAULT_SEEDS, MOST_RUNS, CalibrationSpec, LoopOptions, Options
 from ..options import INPUT_OPTIONS, Number, pictures_option, plugin_options
+from ..printing import echo
 
 if TYPE_CHECKING:
     from ...study import Study
@@ -153,6 +154,13 @@ OPTIONS = (
         help="How many, or auto.",
     ),
     click.option(
+        "--most-runs",
+        type=Number(),
+        default=MOST_RUNS,
+        show_default=True,
+        help="A grid of more is refused.",
+    ),
+    click.option(
         "--logger",
         multiple=True,
         metavar="NAME",
@@ -192,7 +200,7 @@ def compare(runs: Path, force: bool, **options: Any) -> None:
     folder = runs / study.name
     status = run_and_report(study.requests, folder, engine=study.spec.engine, loggers=study.loggers)
     if status == 0 and not (options["model"] or options["data"]):
-        click.echo(_next_step())
+        echo(_next_step())
     raise click.exceptions.Exit(status)
 
 

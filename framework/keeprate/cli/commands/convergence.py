@@ -13,6 +13,7 @@ import click
 from ...errors import KeeprateError
 from ..image_options import Numbers, Picking, check_blocks, file_name, picking_options, source
 from ..options import plugin_options
+from ..printing import echo
 
 if TYPE_CHECKING:
     import altair as alt
@@ -96,7 +97,7 @@ def convergence(**options: Any) -> None:
     files = {**map_files(looks, question.iterations), **files_of(looks, question.iterations, title)}
     write_together({typed.output / name: content for name, content in files.items()})
     for name in files:
-        click.echo(typed.output / name)
+        echo(typed.output / name)
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,14 @@ from dataclasses import asdict, dataclass
 
 import click
 
+from ...errors import printable
 from ...method import Preset
 from ...plugins.kinds import KINDS, PluginKind, Registered
 from ...plugins.parameters import Parameter, parameters_of
 from ...plugins.registry import Registry, registry
 from ..options import plugin_options
 from ..plugin_rows import plugin_rows
+from ..printing import echo
 
 STUDIES = "studies"
 PLUGINS = "plugins"
@@ -50,11 +52,11 @@ def list_(kind: str | None, as_json: bool) -> None:
     if as_json:
         records = {name: [_record(row) for row in rows] for name, rows in tables.items()}
         # defaults of parameters may be of any type: those that JSON lacks are written as text
-        click.echo(json.dumps(records, indent=2, default=str))
+        echo(json.dumps(records, indent=2, default=str))
     elif _is_terminal():
         _print_tables(tables)
     else:
-        click.echo("\n\n".join(_text(name, rows) for name, rows in tables.items()))
+        echo("\n\n".join(_text(name, rows) for name, rows in tables.items()))
 
 
 def _rows(plugins: Registry, kind: str) -> list[ListRow]:
@@ -148,5 +150,6 @@ def _print_tables(tables: Mapping[str, Iterable[ListRow]]) -> None:
         for row in rows:
             parameters = ["\n".join(map(_parameter_line, row.parameters))] * with_parameters
             # texts of plugins may have brackets, which Rich would take for markup
-            table.add_row(*map(escape, (row.name, row.description, *parameters, row.source)))
+            texts = (row.name, row.description, *parameters, row.source)
+            table.add_row(*(escape(printable(text, keep="\n")) for text in texts))
         console.print(table)

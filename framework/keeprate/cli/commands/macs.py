@@ -8,6 +8,7 @@ import click
 
 from ...errors import KeeprateError
 from ..options import ImageSize, plugin_options
+from ..printing import echo
 
 if TYPE_CHECKING:
     from torch import nn
@@ -51,12 +52,12 @@ def macs(
         seen = size or plan.backbone.image_size
         columns[method] = plan.most_costs(seen)
         if note := _note(plan, seen):
-            click.echo(f"Note: {note}", err=True)
-    click.echo("\n".join(table(columns)))
+            echo(f"Note: {note}", err=True)
+    echo("\n".join(table(columns)))
     if method is not None and (stages := plan.most(seen)):
         at_most = "at most " * plan.method.keeps_per_image
         counts = ",".join(f"{stage.keep}@{stage.block}" for stage in stages)
-        click.echo(f"Patch tokens kept: {at_most}{counts}")
+        echo(f"Patch tokens kept: {at_most}{counts}")
 
 
 def table(columns: dict[str, Costs]) -> list[str]:

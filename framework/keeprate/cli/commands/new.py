@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from ..options import plugin_options
+from ..printing import echo
 
 
 @click.command("new")
@@ -34,6 +35,6 @@ def new(kind: str, name: str, package: bool, output: Path) -> None:
     scaffolded = scaffold(kind, name, output, registry(), package=package)
     paths = write_new(scaffolded)
     names = [f"{path}/" if path.is_dir() else str(path) for path in paths]
-    click.echo(f'Wrote {" and ".join(names)}; what to change is marked "Change this". Next:\n')
+    echo(f'Wrote {" and ".join(names)}; what to change is marked "Change this". Next:\n')
     for command in scaffolded.commands:
-        click.echo(f"  {command}")
+        echo(f"  {command}")

@@ -15,6 +15,7 @@ from ...hookspecs import API_VERSION
 from ...plugins.author_errors import sentence
 from ..options import plugin_options, settings, shared_options
 from ..plugin_rows import PluginRow, plugin_rows
+from ..printing import echo
 
 if TYPE_CHECKING:
     from ...plugins.doctor import Diagnosis
@@ -38,12 +39,12 @@ def _show(as_json: bool) -> None:
 
     rows = plugin_rows(registry())
     if as_json:
-        click.echo(json.dumps([row.record() for row in rows], indent=2))
+        echo(json.dumps([row.record() for row in rows], indent=2))
         return
     for row in rows:
-        click.echo(f"{row.name}  ({row.source})")
+        echo(f"{row.name}  ({row.source})")
         for line in _details(row):
-            click.echo(f"    {line}")
+            echo(f"    {line}")
 
 
 def _details(row: PluginRow) -> list[str]:
@@ -74,7 +75,7 @@ def doctor(runs: Path, as_json: bool) -> None:
 
     diagnosis = diagnose(settings().files, os.environ, Path.cwd(), runs)
     if as_json:
-        click.echo(json.dumps(_record(diagnosis), indent=2))
+        echo(json.dumps(_record(diagnosis), indent=2))
     else:
         _print(diagnosis)
     if diagnosis.problems:
@@ -95,17 +96,17 @@ def _record(diagnosis: Diagnosis) -> dict[str, object]:
 
 def _print(diagnosis: Diagnosis) -> None:
     versions = (f"{name} {version}" for name, version in diagnosis.machine.versions.items())
-    click.echo(f"{', '.join(versions)}; API version {API_VERSION}")
-    click.echo(f"device: {diagnosis.machine.device}")
+    echo(f"{', '.join(versions)}; API version {API_VERSION}")
+    echo(f"device: {diagnosis.machine.device}")
     offers = ", ".join(f"{count} {kind}" for kind, count in diagnosis.offered().items())
-    click.echo(f"{_plural(len(diagnosis.registry.plugins), 'plugin')} loaded: {offers}")
+    echo(f"{_plural(len(diagnosis.registry.plugins), 'plugin')} loaded: {offers}")
     for finding in diagnosis.findings:
         kind = "Problem" if finding.is_problem else "Note"
         text = sentence(finding.said, finding.place, finding.remedy)
-        click.echo(f"{kind}: {finding.subject}: {text}")
+        echo(f"{kind}: {finding.subject}: {text}")
     problems = len(diagnosis.problems)
     notes = len(diagnosis.findings) - problems
-    click.echo(f"{_plural(problems, 'problem')}, {_plural(notes, 'note')}.")
+    echo(f"{_plural(problems, 'problem')}, {_plural(notes, 'note')}.")
 
 
 def _plural(count: int, word: str) -> str:

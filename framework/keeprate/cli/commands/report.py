@@ -10,6 +10,7 @@ import click
 
 from ...errors import KeeprateError
 from ..options import plugin_options
+from ..printing import echo
 from ..session import print_written
 from ..tables import print_columns, print_table
 
@@ -96,24 +97,25 @@ def report_changes(
     holds no finished run.
     """
     from ...analysis.changes import changes
+    from ...analysis.printable_findings import printable_content
     from ...analysis.tables import changes_tables
     from ...analysis.write import check_folder, chosen_reports, write_each
     from ...results.store import Store
 
     for folder in (before, after):
         check_folder(folder)
-    differences = changes(Store(before), Store(after))
+    differences = printable_content(changes(Store(before), Store(after)))
     for folder, num_runs in (
         (before, differences.runs_before),
         (after, differences.runs_after),
     ):
         if not num_runs:
             raise KeeprateError(f"No finished run in {folder}: there is nothing to compare.")
-    click.echo(f"{differences.unchanged} runs are in both with the same rows.")
+    echo(f"{differences.unchanged} runs are in both with the same rows.")
     for table in changes_tables(differences):
         print_columns(table.title, table.columns)
     for problem in differences.problems:
-        click.echo(f"Warning: {problem}", err=True)
+        echo(f"Warning: {problem}", err=True)
     return write_each(
         chosen_reports(names),
         output or after,

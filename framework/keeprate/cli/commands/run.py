@@ -10,6 +10,7 @@ import click
 
 from ...errors import KeeprateError
 from ..options import pictures_option, plugin_options
+from ..printing import echo
 
 if TYPE_CHECKING:
     from ...evaluation.estimate import Estimate
@@ -89,16 +90,16 @@ def _show(study: Study) -> None:
     """Print every run of a study with its cost, then an estimate for the whole study."""
     from ...evaluation.estimate import calibrate, estimate_cost, without_weights
 
-    click.echo(f"{study.name}: {study.description}".removesuffix(": "))
+    echo(f"{study.name}: {study.description}".removesuffix(": "))
     estimates = []
     for request in study.requests:
         # random weights cost the same as real ones
         comparison = without_weights(request)
         for note in comparison.notes:
-            click.echo(f"Note: {note}", err=True)
-        click.echo("\n" + "\n".join(_table(comparison)))
+            echo(f"Note: {note}", err=True)
+        echo("\n" + "\n".join(_table(comparison)))
         estimates.append(estimate_cost(comparison, calibrate(comparison)))
-    click.echo("\n" + "\n".join(_totals(estimates)))
+    echo("\n" + "\n".join(_totals(estimates)))
 
 
 def _table(comparison: Comparison) -> list[str]:

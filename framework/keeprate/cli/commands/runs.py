@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ...errors import KeeprateError
+from ...errors import KeeprateError, printable
 from ..options import shared_options
+from ..printing import echo
 
 if TYPE_CHECKING:
     from ...results.listing import Listed
@@ -156,7 +157,7 @@ def _print_table(rows: Sequence[Sequence[str]]) -> None:
     for heading in _HEADINGS:
         table.add_column(heading, justify="right" if heading in _FIGURES else "left")
     for row in rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*(Text(printable(text)) for text in row))
     Console(highlight=False).print(table)
 
 
@@ -239,10 +240,10 @@ def _plural_runs(count: int) -> str:
 
 def _warn(problems: Iterable[str]) -> None:
     for problem in problems:
-        click.echo(f"Warning: {problem}", err=True)
+        echo(f"Warning: {problem}", err=True)
 
 
 def _print(line: str) -> None:
     """Print a line; a character that the terminal cannot show becomes a question mark."""
     encoding = sys.stdout.encoding or "utf-8"
-    click.echo(line.encode(encoding, "replace").decode(encoding))
+    echo(line.encode(encoding, "replace").decode(encoding))

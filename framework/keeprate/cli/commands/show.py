@@ -10,6 +10,7 @@ import click
 from ...errors import KeeprateError
 from ..image_options import Numbers, ShowOptions, check_blocks, file_name, source, source_options
 from ..options import plugin_options
+from ..printing import echo
 
 if TYPE_CHECKING:
     from ...request import Cost
@@ -102,7 +103,7 @@ def show_images(asked: ShowOptions) -> None:
         path = (asked.output or DEFAULT_OUTPUT) / file_name(image.stem, taken)
         sheet = sheet_of(tracer.trace(image), asked.blocks, overlay=asked.overlay)
         write_together({path: png(sheet)})
-        click.echo(path)
+        echo(path)
 
 
 def runs_of(asked: ShowOptions, found: ImageSource) -> dict[str, MethodAtCost]:

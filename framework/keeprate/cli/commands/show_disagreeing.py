@@ -6,9 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
 from ...errors import KeeprateError, unknown_name
+from ..printing import echo
 
 if TYPE_CHECKING:
     from ...analysis.run_selection import SelectedRuns
@@ -45,7 +44,7 @@ def show_disagreeing(asked: ShowOptions, folder: Path) -> None:
     sheets = {sample.file for pictures in drawn for sample in pictures.group.samples}
     for path in paths:
         if path.name in {*sheets, INDEX}:
-            click.echo(path)
+            echo(path)
 
 
 def _check(options: ShowOptions) -> None:
@@ -121,7 +120,7 @@ def _draw_groups(
     if failed and not drawn:
         raise KeeprateError(failed[0])
     for line in failed:
-        click.echo(f"Warning: {line}", err=True)
+        echo(f"Warning: {line}", err=True)
     return drawn
 
 
@@ -135,7 +134,7 @@ def _run_files(options: ShowOptions) -> RunFiles:
 
 def _print_pictures(pictures: Drawn) -> None:
     count = len(pictures.group.samples)
-    click.echo(f"{pictures.group.title}: {count} {'picture' if count == 1 else 'pictures'}.")
-    click.echo(pictures.group.text)
+    echo(f"{pictures.group.title}: {count} {'picture' if count == 1 else 'pictures'}.")
+    echo(pictures.group.text)
     for line in pictures.warnings:
-        click.echo(f"Warning: {line}.", err=True)
+        echo(f"Warning: {line}.", err=True)

@@ -16,6 +16,7 @@ from ...errors import KeeprateError, unknown_name
 from ...request import ACCELERATORS, MOST_IMAGES, PRECISIONS
 from ..image_options import Numbers
 from ..options import ImageSize, plugin_options
+from ..printing import echo
 from ..speed_tables import record, shares_table, table, title
 
 if TYPE_CHECKING:
@@ -113,15 +114,15 @@ def speed(**options: Any) -> None:
         with _progress(f"Batches of {treatment.batch_size}") as watch:
             rounds = Rounds(asked.rounds, max(asked.rounds, 10_000), asked.seconds)
             found = measure_speed(models, treatment, rounds, watch=watch)
-        click.echo("\n".join(["", title(asked.model, treatment, found), "", *table(found), ""]))
+        echo("\n".join(["", title(asked.model, treatment, found), "", *table(found), ""]))
         if asked.profile:
-            click.echo("\n".join([*shares_table(_shares(models, found, treatment)), ""]))
+            echo("\n".join([*shares_table(_shares(models, found, treatment)), ""]))
         tables.append(record(found, treatment))
     if asked.output is not None:
         from ...results.atomic_files import write_together
 
         write_together({asked.output: json.dumps(tables, indent=1).encode()})
-        click.echo(asked.output)
+        echo(asked.output)
 
 
 def refuse_mistakes(asked: SpeedOptions) -> None:

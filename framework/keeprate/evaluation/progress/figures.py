@@ -8,8 +8,9 @@ from typing import Final
 from rich.table import Table
 from rich.text import Text
 
+from ...errors import printable
 from .state import ProgressState, State
-from .wording import printable, shortened
+from .wording import shortened
 
 GAP: Final = 2
 """Characters between two columns."""

@@ -20,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ...analysis.metrics import MetricInfo, measured_metrics
+from ...errors import printable
 from ..events import Event, Note, PassAdvanced, RunFailed, RunFinished
 from .figures import GAP, run_figures
 from .state import ProgressState, State
@@ -31,7 +32,6 @@ from .wording import (
     line_of,
     packed,
     pass_parts,
-    printable,
 )
 
 _MOST_ROWS: Final = 12

@@ -62,10 +62,15 @@ class SmoothedSpeed:
 
 
 class PassProgress:
-    """The current pass over the data: `done` of `images` images, for the runs with these `ids`."""
+    """The current pass over the data: `done` of `images` images, for the runs with these `ids`.
 
-    def __init__(self, ids: Sequence[str], images: int, done: int, now: float) -> None:
-        self.ids, self.images, self.done = tuple(ids), images, done
+    `samples` says what is counted as images, "images" or "texts".
+    """
+
+    def __init__(
+        self, ids: Sequence[str], images: int, done: int, now: float, samples: str = "images"
+    ) -> None:
+        self.ids, self.images, self.done, self.samples = tuple(ids), images, done, samples
         self.speed = SmoothedSpeed(now)
 
     def advance(self, images: int, now: float) -> None:
@@ -95,7 +100,9 @@ class ProgressState:
         self.began = clock()
         self.title = ""
         self.states: dict[str, State] = {}
-        self.not_begun = 0
+        self.samples = "images"
+        """What the current comparison's model classifies."""
+        self.not_begun: list[ComparisonLeft] = []
         """The comparisons that a stopped study did not begin."""
         self.current: PassProgress | None = None
         self.shown: tuple[str, ...] = ()
@@ -113,10 +120,10 @@ class ProgressState:
             case ComparisonStarted():
                 self._begin(event)
             case ComparisonLeft():
-                self.not_begun += 1
+                self.not_begun.append(event)
             case PassStarted(ids, images, images_before):
                 self.current = PassProgress(
-                    ids, images + images_before, images_before, self.clock()
+                    ids, images + images_before, images_before, self.clock(), self.samples
                 )
                 self.shown = self.current.ids
             case PassAdvanced(images):
@@ -133,6 +140,7 @@ class ProgressState:
 
     def _begin(self, event: ComparisonStarted) -> None:
         self.title, self.shown, self._furthest = event.title, (), 0.0
+        self.samples = event.samples
         self._labels.update(event.labels)
         self.budgets.update(event.budgets)
         self._speed_seconds = event.speed_seconds
@@ -152,7 +160,8 @@ class ProgressState:
 
     def counts(self) -> Counter[State]:
         """Return how many runs are in each state."""
-        return Counter(self.states.values())
+        left = sum(comparison.runs for comparison in self.not_begun)
+        return Counter(self.states.values()) + Counter({State.LEFT: left})
 
     def seconds_left(self) -> float | None:
         """Estimate the seconds for all announced runs, at the mean cost of a run of this pass.

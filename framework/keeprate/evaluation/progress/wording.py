@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...analysis.metrics import MetricInfo, measured_metrics
+from ...errors import printable
 from ...results.records import Result
 from ..events import (
     ComparisonLeft,
@@ -22,13 +23,14 @@ from .state import PassProgress, ProgressState, State
 def line_of(event: Event, folder: Path) -> str | None:
     """Return one line that tells an event, or None for an event that is not told by itself.
 
-    `folder` holds the study's own results. Every character that is not printable becomes a space.
+    `folder` holds the study's own results. Characters that could steer a terminal are escaped.
     """
     match event:
         case Note(text):
             line = f"Note: {text}"
         case ComparisonStarted(title, labels, images):
-            line = f"{title}: {_plural(len(labels), 'run')}, {_plural(images, 'image')} each"
+            each = _plural(images, event.samples.removesuffix("s"))
+            line = f"{title}: {_plural(len(labels), 'run')}, {each} each"
         case ComparisonLeft(title):
             line = f"{title}: not begun"
         case RunReused(_, label, source):
@@ -39,23 +41,26 @@ def line_of(event: Event, folder: Path) -> str | None:
             line = f"{label}: FAILED: {failure.error}"
         case _:
             return None
-    return printable(line)
+    return printable(" ".join(line.splitlines()))
 
 
 def begin_line(current: PassProgress) -> str:
     """Return the line that tells the start of a pass."""
-    line = f"One pass for {_plural(len(current.ids), 'run')}: {_plural(current.images, 'image')}"
+    samples = _plural(current.images, current.samples.removesuffix("s"))
+    line = f"One pass for {_plural(len(current.ids), 'run')}: {samples}"
     return f"{line}, {current.done:,} done before" if current.done else line
 
 
 def pass_parts(current: PassProgress) -> list[str]:
     """Return how far a pass has come: images, runs and, once it is known, the speed."""
     parts = [
-        f"{current.done:,} of {_plural(current.images, 'image')}",
+        f"{current.done:,} of {_plural(current.images, current.samples.removesuffix('s'))}",
         _plural(len(current.ids), "run"),
     ]
     speed = current.speed.images_per_second
-    return parts if speed is None else [*parts, f"{speed:,.{0 if speed >= 10 else 1}f} images/s"]
+    if speed is not None:
+        parts.append(f"{speed:,.{0 if speed >= 10 else 1}f} {current.samples}/s")
+    return parts
 
 
 def left_parts(seconds: float | None) -> list[str]:
@@ -72,12 +77,9 @@ def count_parts(tally: ProgressState) -> list[str]:
         for state in State
         if counts[state] or state in always_shown
     ]
-    return shown + not_begun(tally.not_begun)
-
-
-def not_begun(comparisons: int) -> list[str]:
-    """Return how many comparisons a stopped study did not begin, nothing for none."""
-    return [f"{_plural(comparisons, 'comparison')} not begun"] if comparisons else []
+    if tally.not_begun:
+        shown.append(f"{_plural(len(tally.not_begun), 'comparison')} not begun")
+    return shown
 
 
 def packed(parts: Sequence[str], width: int) -> list[str]:
@@ -102,11 +104,6 @@ def duration(seconds: float) -> str:
     if whole < 24 * 3600:
         return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
     return f"{whole // 86400:,} d {whole % 86400 // 3600} h"
-
-
-def printable(text: str) -> str:
-    """Return `text` as one line, without characters that could steer a terminal."""
-    return "".join(character if character.isprintable() else " " for character in text)
 
 
 def shortened(text: str, width: int) -> str:
