@@ -220,12 +220,16 @@ def _method_key(model: ReducedModel) -> tuple[type, str]:
 
 
 def _record_failure(names: Iterable[str], error: Exception, failed: dict[str, RunError]) -> None:
-    message = " ".join(str(error).split())  # in one line, as it is shown
-    kind = "" if isinstance(error, KeeprateError) else f"{type(error).__name__}: "
-    trace = "".join(traceback.format_exception(error))
     for name in names:
         # the first error is the cause
-        failed.setdefault(name, RunError(f"{kind}{message}", trace))
+        failed.setdefault(name, run_error(error))
+
+
+def run_error(error: Exception) -> RunError:
+    """Return an error as that of a run, its message in one line, as it is shown."""
+    message = " ".join(str(error).split())
+    kind = "" if isinstance(error, KeeprateError) else f"{type(error).__name__}: "
+    return RunError(f"{kind}{message}", "".join(traceback.format_exception(error)))
 
 
 def refuse_out_of_memory(error: Exception) -> None:
