@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import lightning
-import polars as pl
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -21,7 +20,6 @@ from .distributed import gathered
 from .events import PassAdvanced
 from .judging import Columns, Judge, Pass
 from .positioned_samples import PositionedSamples
-from .rows import frame, logits_frame
 
 
 class Stopped(Exception):
@@ -44,7 +42,7 @@ class PassLoop(lightning.LightningModule):
         self._shown = compared_metric(None)
         self._places = torch.empty(0, dtype=torch.int64)
         self._rows: dict[str, list[Columns]] = defaultdict(list)
-        self._logits: list[pl.DataFrame] = []
+        self._logits: list[tuple[Tensor, Tensor]] = []
         self._sums: dict[str, Tensor] = {}
         self._batches, self._saved = 0, time.monotonic()
 
@@ -103,7 +101,7 @@ class PassLoop(lightning.LightningModule):
         if name not in self.names:
             return
         if "logits" in columns:
-            self._logits.append(logits_frame(columns["place"], columns.pop("logits")))
+            self._logits.append((columns["place"], columns.pop("logits")))
         self._rows[name].append(columns)
         values = columns[self._shown.column].float()  # (B,)
         totals = torch.stack([values.nansum(), (~values.isnan()).sum()])
@@ -130,8 +128,16 @@ class PassLoop(lightning.LightningModule):
         logits, self._logits, self._rows = self._logits, [], defaultdict(list)
         if not count:
             return
+        # imported when there are rows: the loop itself needs no library of tables
+        import polars as pl
+
+        from .rows import frame, logits_frame
+
         frames = [frame(name, _joined(parts), seconds / count) for name, parts in rows.items()]
-        self.sink.take(RowBatch(pl.concat(frames), pl.concat(logits) if logits else None))
+        logits_frames = [logits_frame(*part) for part in logits]
+        self.sink.take(
+            RowBatch(pl.concat(frames), pl.concat(logits_frames) if logits_frames else None)
+        )
 
 
 def _joined(parts: Sequence[Columns]) -> Columns:
