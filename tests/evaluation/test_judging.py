@@ -93,7 +93,7 @@ def judge(models: dict[str, ReducedModel], told: list[tuple[str, str]]) -> Judge
 def change_outputs(
     monkeypatch: pytest.MonkeyPatch, change: Callable[[SharedForward, Outputs], None]
 ) -> None:
-    original = SharedForward.__call__
+    original = SharedForward.provisional
 
     def changed(
         forward: SharedForward, inputs: Tensor, index: Tensor, names: Sequence[str]
@@ -102,7 +102,7 @@ def change_outputs(
         change(forward, outputs)
         return outputs
 
-    monkeypatch.setattr(judging.SharedForward, "__call__", changed)
+    monkeypatch.setattr(judging.SharedForward, "provisional", changed)
 
 
 @pytest.fixture
@@ -112,6 +112,8 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def away(forward: SharedForward, outputs: Outputs) -> None:
         outputs.logits = {name: FarTensor(each, seen) for name, each in outputs.logits.items()}
+        if outputs.doubts is not None:
+            outputs.doubts = FarTensor(outputs.doubts, seen)
         for model in forward.models.values():
             model.records = [
                 record.changed(lambda each: FarTensor(each, seen)) for record in model.records

@@ -11,12 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import OutOfMemoryError, Tensor
 
+from ..backbone import Inputs
 from ..data.samples import ImageSamples
 from ..data.texts import TextSamples
 from ..engine import RunError
 from ..metric import Targets
 from ..reduction.reduced_model import ReducedModel
-from ..reduction.shared_forward import SharedForward, refuse_out_of_memory, run_error
+from ..reduction.shared_forward import Outputs, SharedForward, refuse_out_of_memory, run_error
 from ..request import LoopOptions
 from ..tokens import at_least_float32
 from .batch_splitting import BatchSplitter
@@ -24,7 +25,8 @@ from .classification import columns_of, metrics, targets_of
 from .host_copy import HostCopy
 
 Columns = dict[str, Tensor]
-Logits = Mapping[str, Tensor]
+Compute = Callable[[Inputs, Tensor, Sequence[str]], Outputs]
+"""What returns the outputs of runs for inputs, the numbers of their images, and the runs' ids."""
 
 
 class ReferenceLogits(Protocol):
@@ -46,6 +48,16 @@ class Pass:
     positions: Sequence[int]
     unpruned: str | None = None
     reference: ReferenceLogits | None = None
+
+
+@dataclass
+class _Part:
+    """Some images of a batch, and the unpruned model's logits (B, K) as soon as they are known."""
+
+    inputs: Inputs
+    index: Tensor
+    targets: Targets
+    reference: Tensor | None
 
 
 class Judge:
@@ -93,82 +105,100 @@ class Judge:
             numbers = [self.work.samples.indices[position] for position in place.tolist()]
             targets = targets_of((self._samples[i] for i in numbers), index.device)
             reference = self._stored(place, index.device)
+            part = _Part(_rows_of(inputs, rows), index[rows], targets, reference)
             for names in self.room.groups(self.names):
-                logits = self._logits_of(_rows_of(inputs, rows), index[rows], names)
-                if self.work.unpruned in logits:
-                    reference = logits[self.work.unpruned]
-                if reference is not None:
-                    for name, columns in self._rows(logits, reference, targets):
-                        yield name, {"place": place, **columns}
+                for name, columns in self._rows(part, names, self.forward_all.provisional):
+                    yield name, {"place": place, **columns}
 
-    def _logits_of(self, inputs: Any, index: Tensor, names: Sequence[str]) -> Logits:
-        """Return each run's logits (B, K), the unpruned model's first; give up runs that fail."""
+    def _rows(
+        self, part: _Part, names: Sequence[str], compute: Compute
+    ) -> Iterator[tuple[str, Columns]]:
+        """Yield the columns of each run's rows on the host; give up the runs that have none."""
         # an earlier part of this batch may have made runs fail
         names = [name for name in names if name in self.names]
         if not names:
-            return {}
-        try:
-            outputs = self.forward_all(inputs, index, names)
-        except OutOfMemoryError as error:
-            if not self.room.is_smallest(len(index), len(names)):
-                raise
-            trace = f"OutOfMemoryError: {error}"
-            self.give_up({names[0]: RunError(f"Out of memory with one image: {error}", trace)})
-            return {}
-        for name, logits in outputs.logits.items():
-            if len(logits) != len(index):
-                message = f"gave {len(logits)} rows of logits for {len(index)} images."
-                outputs.failed[name] = self._error(name, message)
+            return
+        outputs = self._outputs(part, names, compute)
+        judged, unjudged = self._judged(part, outputs)
+        finite = {name: each.isfinite().all() for name, each in outputs.logits.items()}
+        copy = self._on_host(names, outputs, [finite, *judged.values()])
+        if outputs.doubts is not None and copy(outputs.doubts):
+            yield from self._rows(part, names, self.forward_all.exactly)
+            return
         self.give_up(outputs.failed)
-        # asked again: giving up the unpruned run gives up all
-        return {name: outputs.logits[name] for name in names if name in self.names}
-
-    def _rows(
-        self, logits: Logits, reference: Tensor, targets: Targets
-    ) -> Iterator[tuple[str, Columns]]:
-        """Yield the columns of each run's rows on the host; give up the runs that have none."""
-        judged = {name: self._judged(name, logits, reference, targets) for name in logits}
-        finite = {name: each.isfinite().all() for name, each in logits.items()}
-        copy = HostCopy()
+        bad = [name for name in finite if not copy(finite[name])]
+        self.give_up({name: self._not_finite(name, outputs.logits[name], part) for name in bad})
+        # last: a metric may fail because of logits that are no numbers
+        self.give_up(unjudged)
         for name, columns in judged.items():
-            for tensor in (finite[name], *columns.values()):
-                copy.add(tensor)
-            for record in self.work.models[name].records:
-                record.changed(copy.add)
-        copy.fetch()
-        bad = [name for name in logits if not copy(finite[name])]
-        self.give_up({name: self._not_finite(name, logits[name], targets) for name in bad})
-        for name, columns in judged.items():
-            spent = self._spent(name, copy)
-            # asked last: any of these steps may have given up the run
-            if name in self.names:
+            spent = self._spent(name, copy) if name in self.names else None
+            if spent is not None:
                 yield name, {**spent, **{key: copy(column) for key, column in columns.items()}}
 
-    def _judged(self, name: str, logits: Logits, reference: Tensor, targets: Targets) -> Columns:
-        """Return what the metrics say of a run; none where one fails, and the run with it."""
-        own = logits[name]
+    def _outputs(self, part: _Part, names: Sequence[str], compute: Compute) -> Outputs:
+        """Return the logits (B, K) of runs, which later ones are compared with if unpruned."""
+        images = len(part.index)
         try:
-            columns = columns_of(own, reference, targets, self.metrics)
-        except Exception as error:
-            refuse_out_of_memory(error)
-            # read at once here, for a metric may fail because of logits that are no numbers
-            bad = [other for other, each in logits.items() if not each.isfinite().all()]
-            self.give_up({other: self._not_finite(other, logits[other], targets) for other in bad})
-            self.give_up({name: run_error(error)})
-            return {}
-        if name == self.work.unpruned:
-            columns["logits"] = own.to(at_least_float32(own.dtype))
-        return columns
+            outputs = compute(part.inputs, part.index, names)
+        except OutOfMemoryError as error:
+            if not self.room.is_smallest(images, len(names)):
+                raise
+            trace = f"OutOfMemoryError: {error}"
+            failure = RunError(f"Out of memory with one image: {error}", trace)
+            return Outputs(failed={names[0]: failure})
+        for name in [name for name in names if name in outputs.logits]:
+            if len(outputs.logits[name]) != images:
+                count = len(outputs.logits.pop(name))
+                what = f"gave {count} rows of logits for {images} images."
+                outputs.failed[name] = self._error(name, what)
+        if self.work.unpruned in outputs.logits:
+            part.reference = outputs.logits[self.work.unpruned]
+        return outputs
 
-    def _spent(self, name: str, on_host: Callable[[Tensor], Tensor]) -> Columns:
-        """Return what a run spent on each image; nothing where that fails, and the run with it."""
+    def _judged(
+        self, part: _Part, outputs: Outputs
+    ) -> tuple[dict[str, Columns], dict[str, RunError]]:
+        """Return what the metrics say of each run, and the errors of runs where one fails."""
+        judged: dict[str, Columns] = {}
+        failed: dict[str, RunError] = {}
+        if part.reference is None:  # the unpruned model failed
+            return judged, failed
+        for name, logits in outputs.logits.items():
+            try:
+                judged[name] = columns_of(logits, part.reference, part.targets, self.metrics)
+            except Exception as error:
+                refuse_out_of_memory(error)
+                failed[name] = run_error(error)
+            else:
+                if name == self.work.unpruned:
+                    judged[name]["logits"] = logits.to(at_least_float32(logits.dtype))
+        return judged, failed
+
+    def _on_host(
+        self, names: Sequence[str], outputs: Outputs, wanted: Sequence[Columns]
+    ) -> HostCopy:
+        """Return the copy of `wanted`, of the runs' counts and of the doubts."""
+        copy = HostCopy()
+        for name in names:
+            for record in self.work.models[name].records:
+                record.changed(copy.add)
+        for columns in wanted:
+            for tensor in columns.values():
+                copy.add(tensor)
+        if outputs.doubts is not None:
+            copy.add(outputs.doubts)
+        copy.fetch()
+        return copy
+
+    def _spent(self, name: str, on_host: Callable[[Tensor], Tensor]) -> Columns | None:
+        """Return what a run spent on each image; None where that fails, and the run with it."""
         model = self.work.models[name]
         model.records = [record.changed(on_host) for record in model.records]
         try:
             macs = model.macs_per_image
         except Exception as error:
             self.give_up({name: run_error(error)})
-            return {}
+            return None
         return {"tokens": model.token_counts, "macs": macs.total, "overhead": macs.overhead}
 
     def _stored(self, place: Tensor, device: torch.device) -> Tensor | None:
@@ -192,12 +222,12 @@ class Judge:
                 )
                 self.give_up(dict.fromkeys(list(self.names), RunError(message, failure.traceback)))
 
-    def _not_finite(self, name: str, logits: Tensor, targets: Targets) -> RunError:
+    def _not_finite(self, name: str, logits: Tensor, part: _Part) -> RunError:
         first = int((~logits.isfinite()).any(dim=1).nonzero()[0])
         return self._error(
             name,
             f"gave logits that are not finite (precision {self.precision}), the first for sample "
-            f"'{targets.ids[first]}'.",
+            f"'{part.targets.ids[first]}'.",
         )
 
     def _error(self, name: str, what: str) -> RunError:

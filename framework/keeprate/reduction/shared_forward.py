@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from torch import OutOfMemoryError, Tensor
 
+from .._value_checks import AT_ONCE, ValueChecks, checks_of_pass, not_found_again
 from ..backbone import Inputs
 from ..engine import RunError
 from ..errors import KeeprateError
@@ -35,10 +36,14 @@ _NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
 @dataclass
 class Outputs:
-    """Results of a batch: `logits` (B, K) by run, and the error of each run that failed."""
+    """Results of a batch: `logits` (B, K) by run, and the error of each run that failed.
+
+    `doubts` is whether a check of values failed, bool () on the device, None if none can have.
+    """
 
     logits: dict[str, Tensor] = field(default_factory=dict)
     failed: dict[str, RunError] = field(default_factory=dict)
+    doubts: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -66,15 +71,45 @@ class SharedForward:
     def __call__(self, inputs: Inputs, index: Tensor, names: Sequence[str]) -> Outputs:
         """Return the logits of the runs `names` for one batch, or the errors of those that failed.
 
-        `index` (B,) are the images' numbers in their data set. Raises OutOfMemoryError when memory
-        runs out; any other error belongs to the runs in which it happened.
+        `index` (B,) are the images' numbers in their data set. What the checks found is read once,
+        after all runs; if there is anything, the batch is computed again with a look at each value,
+        which tells whose fault it is. Raises OutOfMemoryError when memory runs out; any other error
+        belongs to the runs in which it happened.
         """
+        outputs = self.provisional(inputs, index, names)
+        doubtful = outputs.doubts is not None and bool(outputs.doubts)
+        return self.exactly(inputs, index, names) if doubtful else outputs
+
+    def provisional(self, inputs: Inputs, index: Tensor, names: Sequence[str]) -> Outputs:
+        """Return the outputs for a batch without reading what the checks found.
+
+        Where `doubts` turn out to be True, neither logits nor errors count: call `exactly`.
+        """
+        checks = checks_of_pass(wanted=True)
+        outputs = self._compute(inputs, index, names, checks)
+        outputs.doubts = checks.found()
+        return outputs
+
+    def exactly(self, inputs: Inputs, index: Tensor, names: Sequence[str]) -> Outputs:
+        """Return the outputs for a batch with a failed check: a look at each value finds the run.
+
+        All runs fail where none does.
+        """
+        outputs = self._compute(inputs, index, names, AT_ONCE)
+        if not outputs.failed:
+            outputs = Outputs()
+            _record_failure(names, not_found_again(), outputs.failed)
+        return outputs
+
+    def _compute(
+        self, inputs: Inputs, index: Tensor, names: Sequence[str], checks: ValueChecks
+    ) -> Outputs:
         outputs = Outputs()
         for name in names:
             self.models[name].records = []
         for group in self._by_backbone(names):
             try:
-                self._run(inputs, index, group, outputs)
+                self._run(inputs, index, group, outputs, checks)
             except Exception as error:
                 refuse_out_of_memory(error)
                 _record_failure(group, error, outputs.failed)
@@ -91,11 +126,18 @@ class SharedForward:
             groups.setdefault(id(self.models[name].backbone), []).append(name)
         return list(groups.values())
 
-    def _run(self, inputs: Inputs, index: Tensor, names: Sequence[str], outputs: Outputs) -> None:
+    def _run(
+        self,
+        inputs: Inputs,
+        index: Tensor,
+        names: Sequence[str],
+        outputs: Outputs,
+        checks: ValueChecks,
+    ) -> None:
         first = self.models[names[0]]
         parts, part_logits = first.parts(fitted(inputs, first.plan), index), []
         for rows, part, images in parts:
-            tokens, record = first.begin(part, rows, images)
+            tokens, record = first.begin(part, rows, images, checks)
             stages = {name: self.models[name].stages_by_block(record) for name in names}
             shared_pass = _SharedPass(stages, {}, outputs.failed)
             self._descend(names, 0, tokens, record, shared_pass)
