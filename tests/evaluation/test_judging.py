@@ -17,6 +17,7 @@ import keeprate
 from far_tensors import FarTensor
 from keeprate.data.samples import ImageSamples
 from keeprate.dataset import DataSet, Sample
+from keeprate.engine import RunError
 from keeprate.evaluation import judging
 from keeprate.evaluation.host_copy import HostCopy
 from keeprate.evaluation.judging import Columns, Judge, Pass
@@ -216,3 +217,31 @@ def test_a_metric_that_is_out_of_memory_gets_fewer_samples_at_a_time(
     found = judge("full", "tome", metric=Greedy)
     assert told == [("", "Out of memory: from here on 3 images are computed at a time.")]
     assert [part["place"].tolist() for part in found["tome"]] == [[0, 1, 2], [3, 4]]
+
+
+def test_a_failed_check_is_looked_into_before_anything_else_is_blamed(
+    judge: Judged, told: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def doubt(forward: SharedForward, outputs: Outputs) -> None:
+        outputs.doubts = torch.tensor(True)
+        outputs.failed["random"] = RunError("A wrong place.", "")
+        outputs.logits["tome"].fill_(torch.nan)  # the metric fails because of it
+
+    original, compute = SharedForward.exactly, SharedForward.provisional
+
+    def exactly(
+        forward: SharedForward, inputs: Tensor, index: Tensor, names: Sequence[str]
+    ) -> Outputs:
+        logits = compute(forward, inputs, index, names).logits
+        failed = {"tome": RunError("The score is NaN.", "")}
+        return Outputs({name: logits[name] for name in logits if name != "tome"}, failed)
+
+    monkeypatch.setattr(SharedForward, "exactly", exactly)
+    change_outputs(monkeypatch, doubt)
+    assert judge("full", "random", "tome", metric=Picky).keys() == {"full", "random"}
+    assert told == [("tome", "The score is NaN.")]
+    told.clear()
+    monkeypatch.setattr(SharedForward, "exactly", original)
+    assert judge("full", "random", "tome") == {}
+    assert told[0][0] == "full"
+    assert told[0][1].startswith("A check of this batch failed, and none did when the batch was")

@@ -25,7 +25,7 @@ class DevicePrefetch:
 
     def __iter__(self) -> Iterator[Any]:
         """Yield the batches in order; what reading one raises comes a batch early."""
-        stream = torch.cuda.Stream(self.device)
+        stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
         started = (self._start(batch, stream) for batch in self.loader)
         ahead = next(started, None)
         while ahead is not None:

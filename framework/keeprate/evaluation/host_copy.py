@@ -32,7 +32,8 @@ class HostCopy:
             return
         packed = torch.cat([_bytes_of(away[key]) for key in order]).cpu()
         lengths = [away[key].nbytes for key in order]
-        for key, part in zip(order, packed.split(lengths), strict=True):
+        parts = packed.split(lengths)  # type: ignore[no-untyped-call]
+        for key, part in zip(order, parts, strict=True):
             self._on_host[key] = part.view(away[key].dtype).view(away[key].shape)
 
     def __call__(self, tensor: Tensor) -> Tensor:
