@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Iterable, Mapping, Sequence
 
 import torch
+from lightning.fabric.utilities import move_data_to_device
 from torch import OutOfMemoryError, Tensor
 
 from ..dataset import Sample
@@ -22,8 +23,7 @@ def targets_of(samples: Iterable[Sample], device: torch.device) -> Targets:
     chosen = list(samples)
     classes = [torch.as_tensor(sample.label).reshape(-1) for sample in chosen]
     labels = torch.nn.utils.rnn.pad_sequence(classes, batch_first=True, padding_value=-1)
-    # from memory that is not pinned the copy is staged: the host may go on, and let go of it
-    return Targets(tuple(sample.id for sample in chosen), labels.to(device, non_blocking=True))
+    return Targets(tuple(sample.id for sample in chosen), move_data_to_device(labels, device))
 
 
 def metrics() -> dict[str, Metric]:

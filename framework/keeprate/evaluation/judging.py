@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from lightning.fabric.utilities import move_data_to_device
 from numpy.typing import NDArray
 from torch import OutOfMemoryError, Tensor
 
@@ -206,7 +207,8 @@ class Judge:
         if self.work.reference is None:
             return None
         logits = np.ascontiguousarray(self.work.reference[place.numpy()])
-        return torch.from_numpy(logits).to(device, non_blocking=True)
+        stored: Tensor = move_data_to_device(torch.from_numpy(logits), device)
+        return stored
 
     def give_up(self, failed: Mapping[str, RunError]) -> None:
         """Leave out these runs from now on, or all runs if the unpruned one is among them."""
