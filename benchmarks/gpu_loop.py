@@ -21,7 +21,8 @@ from keeprate.backbones.lookup import adapt
 from keeprate.data.preprocessing import preparation
 from keeprate.engine import RowSink
 from keeprate.evaluation import passes
-from keeprate.evaluation.lightning_loop import Pass, PassLoop
+from keeprate.evaluation.judging import Pass
+from keeprate.evaluation.lightning_loop import PassLoop
 from keeprate.evaluation.speed import reduced_by
 from keeprate.plugins.registry import registry
 from keeprate.request import LoopOptions

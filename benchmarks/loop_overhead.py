@@ -22,6 +22,7 @@ import torch
 from grid import request, runs
 from torch.utils.data import DataLoader
 
+from keeprate.evaluation import judging
 from keeprate.evaluation import lightning_loop as loop
 from keeprate.evaluation.comparison_runner import RunContext
 from keeprate.evaluation.runner import run
@@ -55,7 +56,7 @@ def bare(comparison: Comparison) -> float:
     batches = list(DataLoader(comparison.samples, size))
     began = time.perf_counter()
     with torch.inference_mode():
-        for images, _, index in batches:
+        for images, index in batches:
             for job in comparison.jobs:
                 job.model(images, index)
     return time.perf_counter() - began
@@ -63,11 +64,11 @@ def bare(comparison: Comparison) -> float:
 
 def in_the_loop(comparison: Comparison) -> tuple[float, float]:
     """Time a pass: what its steps take but for the forward passes, and these."""
-    forward = Clock(loop.SharedForward.__call__)
+    forward = Clock(judging.SharedForward.provisional)
     steps = Clock(loop.PassLoop.test_step)
     end = Clock(loop.PassLoop.on_test_epoch_end)
-    originals = (loop.SharedForward.__call__, loop.PassLoop.test_step)
-    loop.SharedForward.__call__ = forward.timed()  # type: ignore[method-assign]
+    originals = (judging.SharedForward.provisional, loop.PassLoop.test_step)
+    judging.SharedForward.provisional = forward.timed()  # type: ignore[method-assign]
     loop.PassLoop.test_step = steps.timed()  # type: ignore[method-assign]
     loop.PassLoop.on_test_epoch_end = end.timed()  # type: ignore[method-assign]
     try:
@@ -78,7 +79,7 @@ def in_the_loop(comparison: Comparison) -> tuple[float, float]:
             position.store.prepare()
             run(comparison, position)
     finally:
-        loop.SharedForward.__call__, loop.PassLoop.test_step = originals  # type: ignore[method-assign]
+        judging.SharedForward.provisional, loop.PassLoop.test_step = originals  # type: ignore[method-assign]
         loop.PassLoop.on_test_epoch_end = end.function  # type: ignore[method-assign]
     return steps.seconds + end.seconds - forward.seconds, forward.seconds
 

@@ -35,9 +35,14 @@ class ValueChecks:
         """Tell whether any of `sizes` is 0."""
         return self.fails(lambda: sizes == 0)
 
+    def found(self) -> Tensor | None:
+        """Return whether a check failed of which `fails` has said nothing, bool (), if any may."""
+        return None
+
     def any_failed(self) -> bool:
-        """Tell whether a check failed of which `fails` has said nothing."""
-        return False
+        """Read what `found` returns; waits for the device, once."""
+        found = self.found()
+        return found is not None and bool(found)
 
 
 class DeferredChecks(ValueChecks):
@@ -49,12 +54,12 @@ class DeferredChecks(ValueChecks):
         self._sizes: list[Tensor] = []
 
     def fails(self, look: Callable[[], Tensor]) -> bool:
-        """Return False, and keep what `look` returns for `any_failed`."""
+        """Return False, and keep what `look` returns for `found`."""
         self._found.append(look().flatten())
         return False
 
     def has_nan(self, numbers: Tensor) -> bool:
-        """Return False, and keep `numbers` as they are for `any_failed`.
+        """Return False, and keep `numbers` as they are for `found`.
 
         All of a pass are looked at in one operation, so that none is needed at each stage.
         """
@@ -66,17 +71,17 @@ class DeferredChecks(ValueChecks):
         self._sizes.append(sizes.flatten())
         return False
 
-    def any_failed(self) -> bool:
-        """Tell whether a check failed since the last call; waits for the device, once."""
+    def found(self) -> Tensor | None:
+        """Return whether a check failed since the last call, on the device; None without checks."""
         found, numbers, sizes = self._found, self._numbers, self._sizes
         self._found, self._numbers, self._sizes = [], [], []
         if any(without_values(each) for each in (*found, *numbers, *sizes)):
-            return False
+            return None
         if numbers:
             found.append(torch.cat(numbers).isnan())
         if sizes:
             found.append(torch.cat(sizes) == 0)
-        return bool(found) and bool(torch.cat(found).any())
+        return torch.cat(found).any() if found else None
 
 
 class NoChecks(ValueChecks):

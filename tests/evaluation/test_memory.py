@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import OutOfMemoryError, Tensor
 
-from keeprate.evaluation import lightning_loop as loop
+from keeprate.evaluation import judging
 from keeprate.evaluation.batch_splitting import BatchSplitter
 from keeprate.results.store import Store
 from run_factory import rows_of, run
@@ -49,7 +49,7 @@ class Small:
             raise OutOfMemoryError("CUDA out of memory.")
         return self.original(forward, inputs, index, names)
 
-    original = staticmethod(loop.SharedForward.__call__)
+    original = staticmethod(judging.SharedForward.provisional)
 
 
 @pytest.mark.slow
@@ -62,7 +62,7 @@ def test_out_of_memory_halves_what_is_computed_at_a_time_and_says_so(
     runs: int,
 ) -> None:
     small = Small(images, runs)
-    monkeypatch.setattr(loop.SharedForward, "__call__", lambda *given: small(*given))
+    monkeypatch.setattr(judging.SharedForward, "provisional", lambda *given: small(*given))
     tally = run(tmp_path / "store")
     assert tally.failed == []
     found = rows_of(tmp_path / "store")
@@ -81,14 +81,14 @@ def test_out_of_memory_halves_what_is_computed_at_a_time_and_says_so(
 def test_a_run_for_which_there_is_never_enough_memory_fails_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = loop.SharedForward.__call__
+    original = judging.SharedForward.provisional
 
     def starving(forward: object, inputs: Tensor, index: Tensor, names: Sequence[str]) -> object:
         if any(name.startswith("zero-tprune") for name in names):
             raise OutOfMemoryError("CUDA out of memory.")
         return original(forward, inputs, index, names)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(loop.SharedForward, "__call__", starving)
+    monkeypatch.setattr(judging.SharedForward, "provisional", starving)
     tally = run(tmp_path / "store")
     assert [name.rsplit("-", 1)[0] for name in tally.failed] == ["zero-tprune"]
     assert len(tally.finished) == 5

@@ -6,18 +6,35 @@ import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
+import torch
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
 from ..dataset import DataSet, TextDataSet
 
+MOST_WORKERS: Final = 16
+"""More would keep too many batches in memory, two each, before a model is fast enough for them."""
 
-def default_workers(cls: type[DataSet]) -> int:
-    """Return how many processes decode images: none where there is nothing to decode."""
-    nothing_to_decode = cls.embedded or issubclass(cls, TextDataSet)
-    return 0 if nothing_to_decode else min(8, os.cpu_count() or 1)
+
+def default_workers(cls: type[DataSet], devices: int | str = 1) -> int:
+    """Return how many processes decode images: none where there is nothing to decode.
+
+    Otherwise all processors that this process may use, shared between the processes that compute,
+    of which each of the `devices` has one with workers of its own.
+    """
+    if cls.embedded or issubclass(cls, TextDataSet):
+        return 0
+    processes = devices if isinstance(devices, int) and devices > 0 else torch.cuda.device_count()
+    return max(1, min(MOST_WORKERS, usable_processors() // max(1, processes)))
+
+
+def usable_processors() -> int:
+    """Return how many processors the system lets this process use."""
+    if hasattr(os, "sched_getaffinity"):  # Linux: those of a job or a container may be fewer
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @dataclass(frozen=True)

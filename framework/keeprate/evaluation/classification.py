@@ -6,7 +6,8 @@ import traceback
 from collections.abc import Iterable, Mapping, Sequence
 
 import torch
-from torch import Tensor
+from lightning.fabric.utilities import move_data_to_device
+from torch import OutOfMemoryError, Tensor
 
 from ..dataset import Sample
 from ..errors import KeeprateError
@@ -22,7 +23,7 @@ def targets_of(samples: Iterable[Sample], device: torch.device) -> Targets:
     chosen = list(samples)
     classes = [torch.as_tensor(sample.label).reshape(-1) for sample in chosen]
     labels = torch.nn.utils.rnn.pad_sequence(classes, batch_first=True, padding_value=-1)
-    return Targets(tuple(sample.id for sample in chosen), labels.to(device))
+    return Targets(tuple(sample.id for sample in chosen), move_data_to_device(labels, device))
 
 
 def metrics() -> dict[str, Metric]:
@@ -79,6 +80,8 @@ def figures(columns: Mapping[str, Tensor], chosen: Mapping[str, Metric]) -> dict
 def _values(name: str, metric: ImageMetric, predictions: Predictions, targets: Targets) -> Tensor:
     try:
         values = metric.per_image(predictions, targets)
+    except OutOfMemoryError:
+        raise  # fewer samples at a time may fit
     except Exception as error:
         raise _failed(name, metric, error) from error
     shape: Sequence[int] | str = getattr(values, "shape", type(values).__name__)

@@ -19,14 +19,15 @@ from ..errors import KeeprateError
 from ..reduction.reduced_model import ReducedModel
 from ..request import LoopOptions
 from .distributed import gathered
-from .lightning_loop import Logits, Pass, PassLoop, Stopped
+from .judging import Pass, ReferenceLogits
+from .lightning_loop import PassLoop, Stopped
 
 if TYPE_CHECKING:
     from ..study.comparison import Comparison
     from .rows import RunRows
 
 
-def pass_of(comparison: Comparison, task: Task, reference: Logits | None) -> Pass:
+def pass_of(comparison: Comparison, task: Task, reference: ReferenceLogits | None) -> Pass:
     """Return the pass that computes a task; `reference` are the unpruned model's logits."""
     models = {job.id: job.model for job in comparison.jobs if job.id in task.ids}
     unpruned, samples = comparison.unpruned.id, comparison.samples

@@ -36,10 +36,14 @@ _NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
 @dataclass
 class Outputs:
-    """Results of a batch: `logits` (B, K) by run, and the error of each run that failed."""
+    """Results of a batch: `logits` (B, K) by run, and the error of each run that failed.
+
+    `doubts` is whether a check of values failed, bool () on the device, None if none can have.
+    """
 
     logits: dict[str, Tensor] = field(default_factory=dict)
     failed: dict[str, RunError] = field(default_factory=dict)
+    doubts: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -72,13 +76,29 @@ class SharedForward:
         which tells whose fault it is. Raises OutOfMemoryError when memory runs out; any other error
         belongs to the runs in which it happened.
         """
+        outputs = self.provisional(inputs, index, names)
+        doubtful = outputs.doubts is not None and bool(outputs.doubts)
+        return self.exactly(inputs, index, names) if doubtful else outputs
+
+    def provisional(self, inputs: Inputs, index: Tensor, names: Sequence[str]) -> Outputs:
+        """Return the outputs for a batch without reading what the checks found.
+
+        Where `doubts` turn out to be True, neither logits nor errors count: call `exactly`.
+        """
         checks = checks_of_pass(wanted=True)
         outputs = self._compute(inputs, index, names, checks)
-        if checks.any_failed():
-            outputs = self._compute(inputs, index, names, AT_ONCE)
-            if not outputs.failed:
-                outputs = Outputs()
-                _record_failure(names, not_found_again(), outputs.failed)
+        outputs.doubts = checks.found()
+        return outputs
+
+    def exactly(self, inputs: Inputs, index: Tensor, names: Sequence[str]) -> Outputs:
+        """Return the outputs for a batch with a failed check: a look at each value finds the run.
+
+        All runs fail where none does.
+        """
+        outputs = self._compute(inputs, index, names, AT_ONCE)
+        if not outputs.failed:
+            outputs = Outputs()
+            _record_failure(names, not_found_again(), outputs.failed)
         return outputs
 
     def _compute(

@@ -94,6 +94,23 @@ class ForwardTrace:
             survivors=list(self.survivors),
         )
 
+    def changed(self, change: Callable[[Tensor], Tensor]) -> ForwardTrace:
+        """Return a copy with `change` applied to the counts that are tensors."""
+
+        def each(counts: list[int | Tensor]) -> list[int | Tensor]:
+            return [change(count) if isinstance(count, Tensor) else count for count in counts]
+
+        return replace(
+            self,
+            attention=each(self.attention),
+            feed_forward=each(self.feed_forward),
+            after=each(self.after),
+            reductions=[
+                Reduction(reduction.stage, *each([reduction.entering, reduction.left]))
+                for reduction in self.reductions
+            ],
+        )
+
     def note(self, block: int, tokens: Tokens, *, came_back: bool = False) -> None:
         """Record where the patches are in tokens that leave a stage, if they are traced."""
         if tokens.owner is not None:

@@ -91,7 +91,7 @@ def _options(
 
     loop = LoopOptions(
         batch_size=spec.batch_size,
-        workers=default_workers(data.cls) if spec.workers is None else spec.workers,
+        workers=default_workers(data.cls, spec.devices) if spec.workers is None else spec.workers,
         precision=spec.precision,
         accelerator=spec.accelerator,
         devices=spec.devices,
