@@ -19,6 +19,8 @@ class Report(ABC):
     """
 
     name: ClassVar[str]
+    shows_places: ClassVar[bool] = False
+    """Whether it gets texts with whole paths, as files for programs may; others get last parts."""
 
     @abstractmethod
     def write(self, findings: Findings, folder: Path) -> list[Path]:

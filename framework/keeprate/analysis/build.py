@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from ..errors import KeeprateError
 from ..results.labels import labels_of
 from ..results.picture_index import FOLDER, PictureIndex, read_index
+from ..results.records import RunInfo
 from ..results.store import Store
 from .disagreement import Disagreement
 from .model import Findings, GroupFindings, ReportOptions
 from .other_models import OtherModel
+from .places import places_of
 from .points import group_points
 from .provenance import FailedRun, SkippedSample
 from .runs import LoadedRuns, RunGroup, gather
@@ -69,7 +71,13 @@ def findings(evidence: LoadedRuns, options: ReportOptions) -> Findings:
         groups=groups,
         failures=failures,
         problems=problems,
+        places=places_of(_described(evidence)),
     )
+
+
+def _described(evidence: LoadedRuns) -> Iterator[RunInfo]:
+    yield from (scored_run.run for group in evidence.groups for scored_run in group.runs)
+    yield from (failure.run for failure in evidence.failures)
 
 
 def _disagreements(

@@ -33,13 +33,15 @@ class ReportOptions:
     `reference` is the series, or the method, that others are compared with at every budget. The
     most accurate series takes its part where it is None or was not run. `budgets` are spelled as
     on the command line (0.8, 800M, 65%); if there are none, the budgets of the runs count.
-    `metric` is what runs are compared by, None for the default one (top-1).
+    `metric` is what runs are compared by, None for the default one (top-1). With `places` texts
+    have whole paths, else the last part of each.
     """
 
     reference: str | None = None
     budgets: tuple[str, ...] = ()
     level: float = 0.95
     metric: str | None = None
+    places: bool = False
 
 
 @dataclass(frozen=True)
@@ -277,6 +279,7 @@ class Findings:
 
     `problems` are lines about files and runs that could not be read or compared. `methods` are
     sentences on how intervals, tests and corrections were computed, for a caption or a footnote.
+    `places` are the absolute paths in the descriptions of the runs.
     """
 
     options: ReportOptions
@@ -285,4 +288,5 @@ class Findings:
     groups: tuple[GroupFindings, ...]
     failures: tuple[FailedRun, ...]
     problems: tuple[str, ...]
+    places: tuple[str, ...] = ()
     version: int = FINDINGS_VERSION

@@ -14,6 +14,7 @@ from ..results.atomic_files import explained
 from ..results.store import Store, run_files
 from .build import findings
 from .model import Findings, ReportOptions
+from .places import without_places
 from .runs import LoadedRuns, gather
 
 if TYPE_CHECKING:
@@ -80,12 +81,18 @@ def write_reports(
     """Write the registered reports, or those in `names`, of the runs in `folder`.
 
     The files go into `output`, `folder` itself by default. Pass `found` if you have the findings.
+    Texts have the last part alone of every path, unless `found` has the option `places`.
     A report that raises is listed in the failures, and the other reports are still written. Raises
     KeeprateError, before anything is computed, for a name that no report has.
     """
     reports = chosen_reports(names)
     shown = found or findings_of_folder(folder)
-    return write_each(reports, output or folder, lambda report, into: report.write(shown, into))
+    short = shown if shown.options.places else without_places(shown, [str(folder.absolute())])
+    return write_each(
+        reports,
+        output or folder,
+        lambda report, into: report.write(shown if report.shows_places else short, into),
+    )
 
 
 def write_each(

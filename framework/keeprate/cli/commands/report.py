@@ -56,6 +56,11 @@ if TYPE_CHECKING:
     metavar="FOLDER",
     help="Tell instead what changed from FOLDER to this other one.",
 )
+@click.option(
+    "--places",
+    is_flag=True,
+    help="Write whole paths, which name you and your machine; default: the last part of each.",
+)
 @plugin_options
 def report(
     folder: Path,
@@ -65,6 +70,7 @@ def report(
     budgets: tuple[str, ...],
     metric: str | None,
     other: Path | None,
+    places: bool,
 ) -> None:
     """Write reports of the runs in FOLDER (such as runs/first), and print the table."""
     from ...analysis.write import chosen_reports, findings_of_folder, write_reports
@@ -76,26 +82,34 @@ def report(
             raise KeeprateError(
                 "--compare goes with none of --against, --budget and --metric: drop them."
             )
-        print_written(report_changes(folder, other, names or None, output=output))
+        print_written(report_changes(folder, other, names or None, output=output, places=places))
         return
 
     from ...analysis.model import ReportOptions
 
     # computed once: the table and all reports show the same numbers
-    found = findings_of_folder(folder, ReportOptions(against, budgets, metric=metric))
+    found = findings_of_folder(
+        folder, ReportOptions(against, budgets, metric=metric, places=places)
+    )
     print_table(found)
     print_written(write_reports(folder, names or None, output=output, found=found))
 
 
 def report_changes(
-    before: Path, after: Path, names: Sequence[str] | None = None, *, output: Path | None = None
+    before: Path,
+    after: Path,
+    names: Sequence[str] | None = None,
+    *,
+    output: Path | None = None,
+    places: bool = False,
 ) -> WrittenReports:
     """Print what changed between two folders of results; return the files written into `output`.
 
-    The default of `output` is `after`. Raises KeeprateError for a folder that does not exist or
-    holds no finished run.
+    The default of `output` is `after`. Paths are whole with `places`, else their last parts. Raises
+    KeeprateError for a folder that does not exist or holds no finished run.
     """
     from ...analysis.changes import changes
+    from ...analysis.places import without_places
     from ...analysis.tables import changes_tables
     from ...analysis.write import check_folder, chosen_reports, write_each
     from ...results.store import Store
@@ -114,8 +128,11 @@ def report_changes(
         print_columns(table.title, table.columns)
     for problem in differences.problems:
         click.echo(f"Warning: {problem}", err=True)
+    short = differences if places else without_places(differences)
     return write_each(
         chosen_reports(names),
         output or after,
-        lambda report_kind, into: report_kind.write_changes(differences, into),
+        lambda report_kind, into: report_kind.write_changes(
+            differences if report_kind.shows_places else short, into
+        ),
     )
