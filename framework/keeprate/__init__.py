@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .attention import Attention
     from .backbone import Backbone
     from .backbones.loading.load import load_model
-    from .comparison_table import ComparisonTable
+    from .comparison_table import ComparisonTable, load
     from .dataset import DataSet, Sample, TextDataSet
     from .engine import Engine
     from .errors import KeeprateError
@@ -56,6 +56,7 @@ __all__ = [
     "as_method",
     "compare",
     "hookimpl",
+    "load",
     "load_model",
     "macs",
     "reduce",
@@ -88,6 +89,7 @@ _HOME = {
     "as_method": "reduction.function_method",
     "compare": "api",
     "hookimpl": "hookspecs",
+    "load": "comparison_table",
     "load_model": "backbones.loading.load",
     "macs": "reduction.macs",
     "reduce": "reduction.reduce",
