@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Final
 
 from ..errors import KeeprateError
 from ..results.labels import labels_of
@@ -14,7 +15,7 @@ from .disagreement import Disagreement
 from .model import Findings, GroupFindings, ReportOptions
 from .other_models import OtherModel
 from .places import places_of
-from .points import group_points
+from .points import group_points, points_of
 from .provenance import FailedRun, SkippedSample
 from .runs import LoadedRuns, RunGroup, gather
 from .sections import TABLE_SECTIONS
@@ -28,7 +29,13 @@ from .sections.overview import methods_in_words, overview, overview_of_group
 from .sections.provenance import provenance
 from .sections.published import published
 from .sections.smaller_models import smaller_models
-from .series import SeriesTable, arrange
+from .series import SeriesTable
+from .shown_runs import arranged
+
+_COMPARISONS: Final = (
+    *("published", "equal_cost", "curves", "area_differences"),
+    *("ablations", "skipped", "provenance", "commands"),
+)
 
 
 def findings_of(store: Store, options: ReportOptions | None = None) -> Findings:
@@ -50,12 +57,12 @@ def findings(evidence: LoadedRuns, options: ReportOptions) -> Findings:
     if not 0 < options.level < 1:
         raise KeeprateError(f"Level {options.level} must lie between 0 and 1: give 0.95.")
     store = evidence.store
-    series_tables = [arrange(group, options.budgets) for group in evidence.groups]
-    _check_reference(evidence, series_tables, options)
-    pairs = list(zip(evidence.groups, series_tables, strict=True))
+    pairs = arranged(evidence.groups, options.budgets, options.shown)
+    _check_reference(pairs, options)
     index, unread_index = read_index(store.folder / FOLDER)
+    shown = [group for group, _ in pairs]
     groups = tuple(
-        _group(group, table, options, index, smaller_models(group, evidence.groups, options.level))
+        _group(group, table, options, index, smaller_models(group, shown, options.level))
         for group, table in pairs
     )
     disagreements, unread = _disagreements(store, pairs, index)
@@ -73,6 +80,16 @@ def findings(evidence: LoadedRuns, options: ReportOptions) -> Findings:
         problems=problems,
         places=places_of(_described(evidence)),
     )
+
+
+def points_alone(evidence: LoadedRuns, options: ReportOptions) -> Findings:
+    """Return findings with the points of the runs and nothing else, which a figure needs."""
+    groups = tuple(
+        GroupFindings(**vars(group), **dict.fromkeys(_COMPARISONS, ()))
+        for group in points_of(evidence, options)
+    )
+    places = places_of(_described(evidence))
+    return Findings(options, (), (), groups, (), evidence.problems, places)
 
 
 def _described(evidence: LoadedRuns) -> Iterator[RunInfo]:
@@ -95,13 +112,11 @@ def _disagreements(
     return disagreements, problems
 
 
-def _check_reference(
-    evidence: LoadedRuns, series_tables: list[SeriesTable], options: ReportOptions
-) -> None:
+def _check_reference(pairs: Sequence[tuple[RunGroup, SeriesTable]], options: ReportOptions) -> None:
     if options.reference is None:
         return
-    names = {scored_run.run.method for group in evidence.groups for scored_run in group.runs}
-    names |= {name for table in series_tables for name in table.series}
+    names = {scored_run.run.method for group, _ in pairs for scored_run in group.runs}
+    names |= {name for _, table in pairs for name in table.series}
     if options.reference not in names:
         listing = ", ".join(sorted(names)[:20])
         raise KeeprateError(f"No method or series '{options.reference}' here: there are {listing}.")
@@ -114,7 +129,7 @@ def _group(
     index: PictureIndex,
     others: tuple[OtherModel, ...],
 ) -> GroupFindings:
-    shared = group_points(group, series_table, options.level)
+    shared = group_points(group, series_table, options)
     curves, areas = curve_findings(series_table, options)
     findings_of_group = GroupFindings(
         **vars(shared),

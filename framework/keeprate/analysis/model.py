@@ -10,7 +10,7 @@ runs, methods and parameters come from plugins and people, so a report must esca
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from .alike import Alike
@@ -20,6 +20,7 @@ from .other_models import OtherModel
 from .provenance import FailedRun, Provenance, SkippedSample
 from .published_point import PublishedPoint as PublishedPoint
 from .run_table import FindingsTable
+from .shown_series import ShownSeries
 from .spread import CostSpread
 
 FINDINGS_VERSION: Final = 2
@@ -34,7 +35,8 @@ class ReportOptions:
     most accurate series takes its part where it is None or was not run. `budgets` are spelled as
     on the command line (0.8, 800M, 65%); if there are none, the budgets of the runs count.
     `metric` is what runs are compared by, None for the default one (top-1). With `places` texts
-    have whole paths, else the last part of each.
+    have whole paths, else the last part of each. `shown` says which series there are, and under
+    which names; `axis` is the cost of the Pareto front, "macs" or "throughput".
     """
 
     reference: str | None = None
@@ -42,6 +44,8 @@ class ReportOptions:
     level: float = 0.95
     metric: str | None = None
     places: bool = False
+    shown: ShownSeries = field(default_factory=ShownSeries)
+    axis: str = "macs"
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from .build import findings
 from .model import Findings, ReportOptions
 from .places import without_places
 from .runs import LoadedRuns, gather
+from .shown_series import ShownSeries
 
 if TYPE_CHECKING:
     from ..report import Report
@@ -48,16 +49,19 @@ def findings_of_folder(folder: Path, options: ReportOptions | None = None) -> Fi
     Raises KeeprateError as `runs_in` does, and for a mistake in `options`.
     """
     options = options or ReportOptions()
-    return findings(runs_in(folder, options.metric), options)
+    return findings(runs_in(folder, options.metric, options.shown), options)
 
 
-def runs_in(folder: Path, metric: str | None = None) -> LoadedRuns:
+def runs_in(
+    folder: Path, metric: str | None = None, shown: ShownSeries | None = None
+) -> LoadedRuns:
     """Read the runs in `folder` with their scores by `metric`, or by the default one.
 
-    Raises KeeprateError if it is missing or holds no finished run, and for an unknown metric.
+    Raises KeeprateError if it is missing or holds no finished run, for an unknown metric, and for a
+    model or a method in `shown` that no run has.
     """
     check_folder(folder)
-    evidence = gather(Store(folder), metric)
+    evidence = gather(Store(folder), metric, shown)
     if not evidence.groups:
         raise _empty(folder, evidence)
     return evidence
