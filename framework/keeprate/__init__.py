@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ._lazy import lazy_names
 
 if TYPE_CHECKING:
+    from .analysis.figure import Figure
     from .api import compare
     from .attention import Attention
     from .backbone import Backbone
@@ -36,6 +37,7 @@ __all__ = [
     "ComparisonTable",
     "DataSet",
     "Engine",
+    "Figure",
     "ImageMetric",
     "KeeprateError",
     "Method",
@@ -70,6 +72,7 @@ _HOME = {
     "ComparisonTable": "comparison_table",
     "DataSet": "dataset",
     "Engine": "engine",
+    "Figure": "analysis.figure",
     "ImageMetric": "metric",
     "KeeprateError": "errors",
     "Method": "method",

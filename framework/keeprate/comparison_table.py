@@ -12,12 +12,13 @@ from typing import Any, Final
 import polars as pl
 
 from .analysis.build import findings
+from .analysis.figure import Figure
 from .analysis.model import Findings, GroupPoints, ReportOptions
 from .analysis.places import places_of, without_places
 from .analysis.points import points_of
 from .analysis.run_table import Column, records, table
 from .analysis.runs import gather
-from .analysis.write import check_folder, write_reports
+from .analysis.write import check_folder, figure_of, write_reports
 from .errors import KeeprateError, unknown_name
 from .plugins.registry import registry
 from .results.joined_stores import JoinedStores
@@ -79,11 +80,13 @@ class ComparisonTable:
             raise unknown_name("run", run, [point.run_id for point in points])
         return self._store.rows(ids[0])
 
-    def plot(self, report: str | None = None) -> Any:
+    def plot(self, report: str | None = None, figure: Figure | None = None) -> Any:
         """Return the chart of the report named `report`, or of the first report that has a chart.
 
+        With a `figure` it is one for a paper, of these series, labels and sizes.
+
         A notebook shows it; `.save("chart.png")` writes it. Raises KeeprateError for an unknown
-        report, and if no report draws a chart.
+        report, for names in the figure that no run has, and if no report draws a chart.
         """
         plugins = registry()
         classes = (
@@ -91,8 +94,10 @@ class ComparisonTable:
             if report
             else [offered.cls for offered in plugins.reports.values()]
         )
+        shown = figure_of(self._store, figure) if figure else without_places(self.findings)
         for cls in classes:
-            chart = cls().chart(without_places(self.findings))
+            # a report that draws no figures need not take one
+            chart = cls().chart(shown, figure) if figure else cls().chart(shown)
             if chart is not None:
                 return chart
         what = f"Report '{report}' draws" if report else "The reports here draw"

@@ -11,10 +11,10 @@ class Frame:
     """Sizes of a chart in pixels (of a figure for a paper: in points), and what it has.
 
     `mark` scales marks and lines. `columns` are those of panels, `legend_columns` those of the
-    legend, which stands beside the panels if there are none and below them otherwise. `told` says
+    legend, which stands beside the panels in a report and below them in a figure. `told` says
     whether panels have titles, notes and published points; `apart`, whether points of nearly equal
-    cost are drawn side by side. `several` says whether there is more than one panel. `x_domain` and `y_domain` are the ends of the axes where they are
-    asked for.
+    cost are drawn side by side; `several`, whether there is more than one panel. `x_domain` and
+    `y_domain` are the ends of the axes where they are asked for.
     """
 
     width: float = 560

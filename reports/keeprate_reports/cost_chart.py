@@ -35,8 +35,8 @@ class Sources:
 class Manner:
     """What differs between a file and the page: colours of text and background, and additions.
 
-    `bars` is the opacity of intervals, `metric` the title of the axis of scores. `mark` scales marks
-    and lines, `y_domain` is None for the scores' own.
+    `bars` is the opacity of intervals, `metric` the title of the axis of scores. `mark` scales
+    marks and lines, `y_domain` is None for the scores' own.
     """
 
     metric: str

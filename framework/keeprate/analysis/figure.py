@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from ..errors import KeeprateError, unknown_name
 from .model import ReportOptions
@@ -22,14 +22,12 @@ def _names(value: object) -> object:
 
 def _length(value: object) -> object:
     """Return "3.25in" in points; a number is one of points."""
-    found = (
-        re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*([a-z]+)\s*", value) if type(value) is str else None
-    )
-    if found and found[2] in _POINTS:
-        return float(found[1]) * _POINTS[found[2]]
-    if isinstance(value, str):
+    if not isinstance(value, str):
+        return value
+    found = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*([a-z]+)\s*", value)
+    if not found or found[2] not in _POINTS:
         raise ValueError(f"'{value}' is no length: write 3.25in ({', '.join(_POINTS)}).")
-    return value
+    return float(found[1]) * _POINTS[found[2]]
 
 
 def _range(value: object) -> object:
@@ -42,6 +40,14 @@ def _range(value: object) -> object:
     if not low < high:
         raise ValueError(f"'{value}' is no range: write LOW:HIGH, as 0.6:1.1.")
     return low, high
+
+
+def _colours(value: Mapping[str, str]) -> Mapping[str, str]:
+    for name, colour in value.items():
+        # other names would be drawn as black
+        if not re.fullmatch(r"#[0-9A-Fa-f]{6}", colour):
+            raise ValueError(f"'{colour}' of {name} is no colour: write #RRGGBB, as #0072B2.")
+    return value
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
@@ -73,7 +79,7 @@ class Figure(BaseModel):
     models: Names = ()
     labels: Mapping[str, str] = {}
     order: Names = ()
-    colours: Mapping[str, str] = {}
+    colours: Annotated[Mapping[str, str], AfterValidator(_colours)] = {}
     metric: str | None = None
     axis: Literal["macs", "throughput"] = "macs"
     log_x: bool = False
@@ -88,7 +94,7 @@ class Figure(BaseModel):
 
     @classmethod
     def of(cls, values: Mapping[str, Any], where: str) -> Self:
-        """Return the figure with these values; KeeprateError, which names `where`, for a mistake."""
+        """Return the figure with these values; KeeprateError, with `where`, for a mistake."""
         for key in values:
             if key not in cls.model_fields:
                 raise KeeprateError(f"{where}: {unknown_name('key', str(key), cls.model_fields)}")

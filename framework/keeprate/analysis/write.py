@@ -11,8 +11,9 @@ from ..errors import KeeprateError, unknown_name
 from ..plugins.kinds import Registered
 from ..plugins.registry import registry
 from ..results.atomic_files import explained
+from ..results.joined_stores import JoinedStores
 from ..results.store import Store, run_files
-from .build import findings
+from .build import findings, points_alone
 from .model import Findings, ReportOptions
 from .places import without_places
 from .runs import LoadedRuns, gather
@@ -20,6 +21,7 @@ from .shown_series import ShownSeries
 
 if TYPE_CHECKING:
     from ..report import Report
+    from .figure import Figure
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,26 @@ def runs_in(
     if not evidence.groups:
         raise _empty(folder, evidence)
     return evidence
+
+
+def figure_findings(folders: Sequence[Path], figure: Figure) -> Findings:
+    """Return what a figure shows of the runs in folders, without whole paths.
+
+    Raises KeeprateError for a folder that is missing, for names that no run has, and if no finished
+    run is left.
+    """
+    for folder in folders:
+        check_folder(folder)
+    return figure_of(JoinedStores(folders), figure)
+
+
+def figure_of(store: Store, figure: Figure) -> Findings:
+    """Return what a figure shows of the runs in a store; see `figure_findings`."""
+    options = figure.options
+    evidence = gather(store, options.metric, options.shown)
+    if not evidence.groups:
+        raise _empty(store.folder, evidence)
+    return without_places(points_alone(evidence, options), [str(store.folder.absolute())])
 
 
 def check_folder(folder: Path) -> None:

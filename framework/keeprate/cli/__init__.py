@@ -29,6 +29,7 @@ COMMANDS = {
     ),
     "run": CommandEntry("run", "run", "Run a study: a grid of methods, models and data sets."),
     "report": CommandEntry("report", "report", "Write reports of results already there."),
+    "figure": CommandEntry("figure", "figure", "Draw a figure for a paper from finished runs."),
     "runs": CommandEntry("runs", "runs", "List, show, remove and merge finished runs."),
     "show": CommandEntry("show", "show", "Draw which patches survive, stage by stage."),
     "convergence": CommandEntry(

@@ -11,9 +11,11 @@ import click
 from ...errors import KeeprateError
 from ..options import plugin_options
 from ..session import print_written
+from ..shown_options import shown_options
 from ..tables import print_columns, print_table
 
 if TYPE_CHECKING:
+    from ...analysis.shown_series import ShownSeries
     from ...analysis.write import WrittenReports
 
 
@@ -61,6 +63,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Write whole paths, which name you and your machine; default: the last part of each.",
 )
+@shown_options
 @plugin_options
 def report(
     folder: Path,
@@ -71,6 +74,7 @@ def report(
     metric: str | None,
     other: Path | None,
     places: bool,
+    shown: ShownSeries,
 ) -> None:
     """Write reports of the runs in FOLDER (such as runs/first), and print the table."""
     from ...analysis.write import chosen_reports, findings_of_folder, write_reports
@@ -89,7 +93,7 @@ def report(
 
     # computed once: the table and all reports show the same numbers
     found = findings_of_folder(
-        folder, ReportOptions(against, budgets, metric=metric, places=places)
+        folder, ReportOptions(against, budgets, metric=metric, places=places, shown=shown)
     )
     print_table(found)
     print_written(write_reports(folder, names or None, output=output, found=found))
