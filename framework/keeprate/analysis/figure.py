@@ -103,7 +103,8 @@ class Figure(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(str(part) for part in first["loc"])
-            message = first["msg"].removeprefix("Value error, ")
+            unknown = first["type"] == "extra_forbidden"
+            message = "no such key." if unknown else first["msg"].removeprefix("Value error, ")
             raise KeeprateError(f"{where}: {key}: {message}") from error
 
     @property

@@ -65,7 +65,7 @@ if TYPE_CHECKING:
 )
 @shown_options
 @plugin_options
-def report(
+def report(  # noqa: PLR0913  the options of the command
     folder: Path,
     names: tuple[str, ...],
     output: Path | None,
@@ -82,9 +82,10 @@ def report(
     # first, so that a wrong name is told before the runs are read
     chosen_reports(names)
     if other is not None:
-        if against or budgets or metric:
+        if against or budgets or metric or shown != type(shown)():
             raise KeeprateError(
-                "--compare goes with none of --against, --budget and --metric: drop them."
+                "--compare goes with none of --against, --budget, --metric, --method, --model, "
+                "--label, --order and --colour: drop them."
             )
         print_written(report_changes(folder, other, names or None, output=output, places=places))
         return
