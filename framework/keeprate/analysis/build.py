@@ -73,7 +73,7 @@ def findings(evidence: LoadedRuns, options: ReportOptions) -> Findings:
     failures, problems = _failures(evidence), (*evidence.problems, *unread_index, *unread)
     return Findings(
         options=options,
-        overview=overview(groups, failures, problems),
+        overview=overview(groups, failures, problems, options),
         methods=methods_in_words(options),
         groups=groups,
         failures=failures,
@@ -137,7 +137,10 @@ def _group(
         equal_cost=equal_cost(series_table, options),
         curves=curves,
         area_differences=areas,
-        ablations=ablations(series_table, options),
+        ablations=tuple(
+            replace(ablation, method=options.shown.label(ablation.method))
+            for ablation in ablations(series_table, options)
+        ),
         skipped=tuple(
             SkippedSample(*item) for item in sorted(group.runs[0].run.data.skipped.items())
         ),
@@ -151,7 +154,7 @@ def _group(
     tables = tuple(filter(None, (section(findings_of_group) for section in TABLE_SECTIONS)))
     return replace(
         findings_of_group,
-        overview=overview_of_group(findings_of_group, options.level),
+        overview=overview_of_group(findings_of_group, options),
         tables=tables,
     )
 

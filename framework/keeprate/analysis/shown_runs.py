@@ -17,7 +17,8 @@ def arranged(
     """Return the shown groups with their shown series, which have their labels.
 
     Series get their names before any is left out, so that a name does not depend on the choice.
-    Raises KeeprateError for a series that no group has, and if two would have one label.
+    Raises KeeprateError for a series that no group has, if two would have one label, and if nothing
+    is left.
     """
     chosen = [
         group
@@ -31,7 +32,11 @@ def arranged(
         if name not in names | methods | set(shown.labels.values()):
             raise unknown_name("series", name, names)
     _refuse_namesakes(shown, names)
-    return [_shown(group, table, shown) for group, table in pairs]
+    kept = [_shown(group, table, shown) for group, table in pairs]
+    left = [(group, table) for group, table in kept if group.runs]
+    if groups and not left:
+        raise KeeprateError("No run is both of the chosen models and of the chosen methods.")
+    return left
 
 
 def _refuse_namesakes(shown: ShownSeries, names: Iterable[str]) -> None:

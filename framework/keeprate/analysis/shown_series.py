@@ -19,8 +19,8 @@ class ShownSeries:
     `methods` are names of methods or of series; all are shown where there are none, and the
     unpruned model always. `models` are those of the panels and tables. `labels` name methods or
     series anew; what a method's series have behind its name stays. `order` and `colours` (as
-    "#0072B2") go by methods, series or labels; whatever `order` names keeps its
-    place, and so its colour, also where it is not shown.
+    "#0072B2") go by methods, series or labels. A series that `order` names keeps its place, and so
+    its colour, also where it is not shown.
     """
 
     methods: tuple[str, ...] = ()
