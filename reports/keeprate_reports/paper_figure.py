@@ -88,10 +88,11 @@ def _fitted(findings: Findings, frame: Frame, figure: Figure) -> alt.ConcatChart
 
 
 def _svg(picture: alt.ConcatChart) -> str:
-    # altair takes long to import the converter, which only figures need
+    # the converter takes long to import, and only figures need it
     from vl_convert import vegalite_to_svg
 
-    return str(vegalite_to_svg(picture.to_dict()))
+    # validation takes most of the time, so a test does it
+    return str(vegalite_to_svg(picture.to_dict(validate=False)))
 
 
 def _width(svg: str) -> float:

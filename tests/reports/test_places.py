@@ -17,6 +17,7 @@ from keeprate.analysis.places import without_places
 from keeprate.analysis.write import findings_of_folder, write_reports
 from keeprate.results.store import Store
 from keeprate.results.weights_origin import WeightsKind, WeightsOrigin
+from keeprate_reports.html_payload import payload
 from keeprate_reports.markdown_table import MarkdownTable
 from results_factory import make_backbone, make_data, make_run, put
 from store_factory import fail
@@ -67,17 +68,25 @@ def text_in(path: Path) -> str:
     return b"\n".join([content, *unpacked]).decode("latin-1")
 
 
+@pytest.mark.parametrize(
+    "formats",
+    [
+        ["markdown", "latex", "csv", "comparisons", "alike", "findings"],
+        pytest.param(None, marks=pytest.mark.slow, id="all"),
+    ],
+)
 def test_no_written_file_names_the_folders_of_data_weights_and_plugins(
-    store: Store, tmp_path: Path
+    formats: list[str] | None, store: Store, tmp_path: Path
 ) -> None:
     found = findings_of_folder(store.folder)
     assert str(asdict(found)).count("quokka") > 50
-    written = write_reports(store.folder, output=tmp_path / "paper", found=found)
+    written = write_reports(store.folder, formats, output=tmp_path / "paper", found=found)
     assert not written.failures
     telling = {path.name for path in written.files if "quokka" in text_in(path)}
     assert telling == {"findings.report.json"}
     table = (tmp_path / "paper" / "table.md").read_text(encoding="utf-8")
     assert "imagenet root=photographs" in table
+    assert "quokka" not in str(payload(without_places(found, [str(store.folder)])))
     assert "--plugin 'tome.py'" in table
 
 
