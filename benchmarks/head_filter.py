@@ -39,9 +39,7 @@ class Watcher(Method):
         """Return the column means; keep which heads pass for the block's iterations."""
         iterations = self.settings.iterations_at(stage.block, stage.depth)
         signal = page_rank(attention.weights, iterations=iterations, emphasis="every")
-        patches = torch.ones_like(signal[:, 0], dtype=torch.bool)
-        patches[:, : tokens.num_prefix] = False
-        variance = head_variance(signal, patches)  # (B, H)
+        variance = head_variance(signal[..., tokens.num_prefix :])  # (B, H)
         passes = (variance >= self.settings.v_min) & (variance <= self.settings.v_max)
         self.passes[stage.block].append(passes)
         return attention.weights.mean(dim=(1, 2))

@@ -29,7 +29,7 @@ def set_aside(
     # where images differ the rows of all tokens are taken: to count would wait for the device
     number = tokens.count - (0 if kept is None else kept)
     order = leaves.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :number]
-    taken = tokens._at(order, names)
+    taken = tokens._at(lambda: order, names)
     valid = leaves.gather(1, order)
     taken["valid"] = None if kept is not None and tokens.valid is None else valid
     added = replace(

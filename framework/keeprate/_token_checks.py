@@ -1,8 +1,7 @@
-"""Checks the positions, scores and state that a method passes to its tokens.
+"""Checks the scores, features and state that a method passes to its tokens.
 
-Comparing shapes, types and devices costs nothing. Values are checked once per call, for all faults
-together, because reading them from a GPU waits until the method's own work is done. Scores that
-were checked before are not checked again.
+Comparing shapes, types and devices costs nothing. Scores are looked at when the tokens'
+`ValueChecks` say so; those that were checked before are not looked at again.
 """
 
 from __future__ import annotations
@@ -10,145 +9,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ._token_rows import others
+from ._value_checks import ValueChecks
 from .errors import KeeprateError
 
 _CHECKED_VERSION = "keeprate_numbers_in_version"
 """The attribute of a tensor of scores that holds the version in which it had no NaN."""
-
-
-def check_positions(what: str, index: object, batch: int, device: torch.device) -> None:
-    """Raise KeeprateError unless `index` is an int64 tensor (B, K) on `device`.
-
-    The values are not read.
-    """
-    if not isinstance(index, Tensor):
-        raise KeeprateError(
-            f"{what} must be a tensor of positions, int64 (B, K), not a {type(index).__name__}."
-        )
-    if index.dtype == torch.bool:
-        raise KeeprateError(
-            f"{what} must be positions, int64 (B, K), not a mask (torch.bool): rank by it instead, "
-            "tokens.keep_top(mask.float(), k)."
-        )
-    if index.dtype != torch.int64:
-        raise KeeprateError(
-            f"{what} must be positions, int64 (B, K), not {index.dtype}: write index.long()."
-        )
-    if index.dim() != 2 or index.shape[0] != batch:
-        raise KeeprateError(
-            f"{what} must have one row for each of {batch} images, (B, K), not the shape "
-            f"{tuple(index.shape)}: index.expand({batch}, -1) repeats one row."
-        )
-    _check_device(what, index, device)
-
-
-def check_kept(index: Tensor, count: int, counted: Tensor | None) -> None:
-    """Raise KeeprateError unless `index` (B, K) names tokens of `count`, each at most once.
-
-    Where `counted` (B, K) is False the same token may be named again.
-    """
-    if not _has_values(index):
-        return
-    inside, times = _count_positions(index, count, counted)
-    # one conversion to bool for all faults: each waits for the device
-    if bool((inside != index).any() | (times > 1).any()):
-        _refuse_outside("tokens.keep: index", index, count)
-        image, position = _find_first(times > 1)
-        raise KeeprateError(
-            f"tokens.keep: index names position {position} of image {image} more than once: a "
-            "token can be kept once. Where that is padding, say so: keep(index, valid=...)."
-        )
-
-
-def check_merged(source: Tensor, into: Tensor, order: Tensor, count: int) -> None:
-    """Raise KeeprateError unless a merge names every token of `count` once.
-
-    Each token must be in `source` (B, R) or in `order` (B, N - R), and `into` (B, R) must name only
-    tokens of `order`.
-    """
-    if not _has_values(source) and not _has_values(order):
-        return
-    positions = torch.cat([source, order], dim=1)
-    inside, times = _count_positions(positions, count, None)
-    is_source = torch.zeros_like(times).scatter(1, inside[:, : source.shape[1]], 1)
-    # positions outside would be an error of the device, after which CUDA answers nothing more
-    target = into.clamp(0, count - 1)
-    wrong = (inside != positions).any() | (target != into).any() | (times > 1).any()
-    if bool(wrong | is_source.gather(1, target).any()):
-        for what, index in (("source", source), ("into", into), ("order", order)):
-            _refuse_outside(f"tokens.merge: {what}", index, count)
-        _refuse_twice(times, source)
-        image, column = _find_first(is_source.gather(1, target) > 0)
-        raise KeeprateError(
-            f"tokens.merge: into names position {int(into[image, column])} of image {image}, which "
-            "is in source itself: merge into tokens that stay."
-        )
-
-
-def check_absorbed(into: object, x: Tensor) -> None:
-    """Raise KeeprateError unless `into` (B, N) names, for each token of x, one that stays."""
-    check_positions("tokens.absorb: into", into, x.shape[0], x.device)
-    assert isinstance(into, Tensor)
-    if into.shape != x.shape[:2]:
-        shape = tuple(x.shape[:2])
-        raise KeeprateError(
-            f"tokens.absorb: into names a position for every token, {shape}, not "
-            f"{tuple(into.shape)}; a token that stays names itself."
-        )
-    if not _has_values(into):
-        return
-    inside = into.clamp(0, x.shape[1] - 1)
-    merges = inside.gather(1, inside) != inside
-    if bool((inside != into).any() | merges.any()):
-        _refuse_outside("tokens.absorb: into", into, x.shape[1])
-        image, position = _find_first(merges)
-        raise KeeprateError(
-            f"tokens.absorb: token {position} of image {image} merges into token "
-            f"{int(into[image, position])}, which merges itself: name the one that stays."
-        )
-
-
-def checked_order(source: Tensor, into: Tensor, order: Tensor | None, x: Tensor) -> Tensor:
-    """Return the positions (B, N - R) of x (B, N, C) that stay; KeeprateError for a wrong merge."""
-    batch, count = x.shape[:2]
-    for name, index in (("source", source), ("into", into), ("order", order)):
-        if index is not None:
-            check_positions(f"tokens.merge: {name}", index, batch, x.device)
-    if into.shape != source.shape:
-        raise KeeprateError(
-            f"tokens.merge: into must be like source, {tuple(source.shape)}, not "
-            f"{tuple(into.shape)}."
-        )
-    if order is None:
-        check_source("tokens.merge", source, count)
-        order = others(source, count)
-    if order.shape[1] + source.shape[1] != count:
-        raise KeeprateError(
-            f"tokens.merge: order lists {order.shape[1]} tokens that stay and source "
-            f"{source.shape[1]} that merge, of {count}."
-        )
-    check_merged(source, into, order, count)
-    return order
-
-
-def check_source(verb: str, source: Tensor, count: int) -> None:
-    """Raise KeeprateError unless `source` (B, R) names tokens of `count`, each at most once.
-
-    The message begins with the `verb` that was given it.
-    """
-    if not _has_values(source):
-        return
-    inside, times = _count_positions(source, count, None)
-    if bool((inside != source).any() | (times > 1).any()):
-        _refuse_outside(f"{verb}: source", source, count)
-        _refuse_twice(times, source, verb)
-
-
-def check_some(what: str, source: Tensor) -> None:
-    """Raise KeeprateError if `source` (B, R) names no token."""
-    if source.shape[1] == 0:
-        raise KeeprateError(f"{what} names no token: what is appended holds what at least one had.")
 
 
 def check_features(what: str, x: object, like: Tensor) -> None:
@@ -159,7 +24,7 @@ def check_features(what: str, x: object, like: Tensor) -> None:
             f"{what} must be the features of one token of each image, {like.dtype} "
             f"{tuple(like.shape)}, not {actual}."
         )
-    _check_device(what, x, like.device)
+    check_device(what, x, like.device)
 
 
 def check_scores(score: object, shape: tuple[int, int], device: torch.device) -> Tensor:
@@ -174,7 +39,7 @@ def check_scores(score: object, shape: tuple[int, int], device: torch.device) ->
         raise KeeprateError(
             f"{what} must be floating-point, not {score.dtype}: write score.float()."
         )
-    _check_device(what, score, device)
+    check_device(what, score, device)
     return score
 
 
@@ -184,11 +49,14 @@ def check_amount(k: int, patches: int) -> None:
         raise KeeprateError(f"tokens.top: k = {k} of {patches} patch tokens cannot be kept.")
 
 
-def check_numbers(score: Tensor, ranked: Tensor) -> None:
-    """Raise KeeprateError if `ranked`, the part of `score` that counts, has a NaN."""
-    if not _has_values(ranked) or getattr(score, _CHECKED_VERSION, None) == _version(score):
+def check_numbers(
+    checks: ValueChecks, score: Tensor, valid: Tensor | None, num_prefix: int
+) -> None:
+    """Raise KeeprateError if the part of `score` (B, N) that is ranked has a NaN."""
+    if not checks.looks or getattr(score, _CHECKED_VERSION, None) == _version(score):
         return
-    if bool(ranked.isnan().any()):
+    patches = (score if valid is None else score.masked_fill(~valid, 0))[:, num_prefix:]
+    if checks.has_nan(patches):
         raise KeeprateError(
             "tokens.top: score is not a number (NaN) for some tokens, which cannot be ranked."
         )
@@ -210,7 +78,7 @@ def check_state(what: str, value: object, x: Tensor, rows: int) -> Tensor:
             f"{what} must have one row for each {of_each}: a shape that begins with "
             f"{tuple(x.shape[:rows])}, not {tuple(value.shape)}."
         )
-    _check_device(what, value, x.device)
+    check_device(what, value, x.device)
     return value
 
 
@@ -227,56 +95,9 @@ def _version(tensor: Tensor) -> int:
     return 0 if tensor.is_inference() else tensor._version
 
 
-def _check_device(what: str, tensor: Tensor, device: torch.device) -> None:
+def check_device(what: str, tensor: Tensor, device: torch.device) -> None:
     if tensor.device != device:
         raise KeeprateError(
             f"{what} is on {tensor.device}, the tokens are on {device}: make it with "
             "device=tokens.x.device."
         )
-
-
-def _has_values(index: Tensor) -> bool:
-    return not without_values(index) and index.numel() > 0
-
-
-def _count_positions(index: Tensor, count: int, counted: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Return the positions (B, K), clamped to those that exist, and how often each is named."""
-    if not count:
-        raise KeeprateError("There are no tokens left to keep or merge.")
-    inside = index.clamp(0, count - 1)
-    once = torch.ones_like(index) if counted is None else counted.to(index.dtype)
-    return inside, index.new_zeros(index.shape[0], count).scatter_add(1, inside, once)
-
-
-def _refuse_outside(what: str, index: Tensor, count: int) -> None:
-    outside = (index < 0) | (index >= count)
-    if bool(outside.any()):
-        image, column = _find_first(outside)
-        raise KeeprateError(
-            f"{what} names position {int(index[image, column])} of image {image}, which has "
-            f"{count} tokens: positions are 0 to {count - 1}, prefix tokens first."
-        )
-
-
-def _refuse_twice(times: Tensor, source: Tensor, verb: str = "tokens.merge") -> None:
-    if bool((times > 1).any()):
-        image, position = _find_first(times > 1)
-        times_in_source = int((source[image] == position).sum())
-        where = ("twice in order", "in source and in order", "twice in source")[
-            min(times_in_source, 2)
-        ]
-        raise KeeprateError(
-            f"{verb}: position {position} of image {image} is {where}: a token stays or "
-            "merges, once."
-        )
-
-
-def _find_first(wrong: Tensor) -> tuple[int, int]:
-    """Return row and column of the first True of `wrong` (B, K)."""
-    image, column = wrong.nonzero()[0].tolist()
-    return image, column
-
-
-def without_values(x: Tensor) -> bool:
-    """Tell whether the numbers of `x` cannot be read: on the meta device, or during an export."""
-    return x.is_meta or torch.compiler.is_exporting()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -59,7 +59,9 @@ class Attention:
         if self.given_weights is not None or self.reweighing is not None:
             return self.all_weights()[:, :, 0]
         mask = None if self.bias is None else self.bias.first_query().dense()
-        return explicit_weights(self.q[:, :, :1], self.k, self.scale, mask)[:, :, 0]
+        # in one piece, so that a product of matrices copies neither
+        both = torch.cat([self.q[:, :, :1], self.k], dim=2)
+        return explicit_weights(both[:, :, :1], both[:, :, 1:], self.scale, mask)[:, :, 0]
 
     @property
     def score(self) -> Tensor:
@@ -79,6 +81,16 @@ class Attention:
             reweighing = self.reweighing
             self.given_weights = weights if reweighing is None else reweighing(weights)
         return self.given_weights
+
+    def in_one_piece(self) -> Attention:
+        """Return the same with queries, keys and values in memory as products of matrices read it.
+
+        Each product would otherwise copy what it reads.
+        """
+        if self.q.shape != self.v.shape:
+            return self
+        q, k, v = torch.stack([self.q, self.k, self.v]).unbind()
+        return replace(self, q=q, k=k, v=v)
 
     def rows(self, images: slice) -> Attention:
         """Return the attention of some images of the batch."""
@@ -120,8 +132,10 @@ class Reweighing:
 
 def explicit_weights(q: Tensor, k: Tensor, scale: float, mask: Tensor | None) -> Tensor:
     """Return softmax(scale q k^T + mask), (B, H, M, N), for q (B, H, M, d) and k (B, H, N, d)."""
-    # q is scaled, not the logits, so that products in float16 stay finite
-    logits = (q * scale) @ k.transpose(-2, -1)
+    # scaled inside the product, whose sums are wider than float16, so that all stays finite
+    ignored = q.new_empty(1, 1, 1)
+    flat = torch.baddbmm(ignored, q.flatten(0, 1), k.flatten(0, 1).mT, beta=0, alpha=scale)
+    logits = flat.view(*q.shape[:3], k.shape[2])
     if mask is not None and mask.dtype == torch.bool:
         logits = logits.masked_fill(~mask, -torch.inf)
     elif mask is not None:
@@ -140,6 +154,11 @@ def chunks(q: Tensor) -> Iterator[slice]:
     step = max(1, limit // (heads * count * count * q.element_size()))
     for start in range(0, max(batch, 1), step):  # one chunk for an empty batch, too
         yield slice(start, start + step)
+
+
+def joined(parts: Sequence[Tensor]) -> Tensor:
+    """Return the parts that `chunks` made, one after the other; a single one is not copied."""
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
 
 
 @dataclass(frozen=True)

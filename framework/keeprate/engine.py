@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar, Self
 
-import polars as pl
-
 from .errors import KeeprateError, SampleError
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from .evaluation.events import Event, Listener
     from .request import LoopOptions
 
@@ -77,6 +77,8 @@ class Reply:
 
     def rows(self) -> pl.DataFrame | None:
         """Return the rows of all batches in one table, None if there are none."""
+        import polars as pl
+
         return pl.concat([batch.rows for batch in self.row_batches]) if self.row_batches else None
 
     def collect(self, stopping: Callable[[], bool] = _never) -> RowSink:

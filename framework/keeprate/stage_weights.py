@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from .backbones.loading.checkpoints import Shapes, differences, list_few, read_weights
@@ -22,6 +23,9 @@ class StageWeights:
     file: Path
     tensors: tuple[Mapping[str, Tensor], ...]
     sizes: tuple[Mapping[str, int], ...]
+    _placed: dict[tuple[int, torch.device, torch.dtype], dict[str, Tensor]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     @property
     def count(self) -> int:
@@ -31,7 +35,17 @@ class StageWeights:
     def of(self, layer: int, x: Tensor) -> dict[str, Tensor]:
         """Return the tensors of a layer on the device of `x`, in its type or at least float32."""
         exact = at_least_float32(x.dtype)
-        return {name: tensor.to(x.device, exact) for name, tensor in self.tensors[layer].items()}
+        if torch.compiler.is_compiling():  # tensors of a program that is traced hold no values
+            return self._on(layer, x.device, exact)
+        key = layer, x.device, exact
+        if key not in self._placed:
+            # tensors made in inference mode would be refused wherever gradients are computed
+            with torch.inference_mode(False):
+                self._placed[key] = self._on(*key)
+        return dict(self._placed[key])
+
+    def _on(self, layer: int, device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
+        return {name: tensor.to(device, dtype) for name, tensor in self.tensors[layer].items()}
 
 
 def read_stage_weights(path: Path, prefix: str, shapes: Mapping[str, str]) -> StageWeights:

@@ -9,13 +9,14 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from . import _position_checks as places
 from . import _token_checks as checks
 from ._set_aside import in_order, set_aside
-from ._token_rows import absorbed, averaged, others, positions
 from ._token_rows import at_least_float32 as at_least_float32
+from ._token_rows import follow, means, merged_places, others, positions, ranked, sums
 from ._token_rows import take_rows as take_rows
 from ._token_state import MethodState, Reused, no_state
-from .errors import KeeprateError
+from ._value_checks import ValueChecks, at_once
 
 _PER_IMAGE: Final = {"rows": "images"}
 _PER_TOKEN: Final = {"rows": "tokens"}
@@ -59,6 +60,8 @@ class Tokens:
     token_state: MethodState = field(default_factory=no_state, metadata=_PER_TOKEN)
     reused: Reused | None = None
     """What the next block attends with, from `reuse`; gone once it has."""
+    value_checks: ValueChecks = field(default_factory=at_once, repr=False)
+    """When the values that the verbs check are read; a forward pass reads them at its end."""
     sets_aside: bool = False
     """Whether `keep` and `keep_top` set the others aside, for `bring_back`, and drop none."""
     aside: Tokens | None = field(default=None, metadata=_PER_IMAGE)
@@ -79,14 +82,14 @@ class Tokens:
     ) -> Tokens:
         """Wrap fresh embeddings `x` (B, N, C): every token stands for one patch."""
         batch, count = x.shape[:2]
-        position = torch.arange(num_prefix, count, device=x.device)
+        position = torch.arange(num_prefix, count, device=x.device) if trace else None
         return cls(
             x=x,
-            size=torch.ones(batch, count, device=x.device, dtype=at_least_float32(x.dtype)),
+            size=x.new_ones(1, 1, dtype=at_least_float32(x.dtype)).expand(batch, count),
             num_prefix=num_prefix,
             has_class_token=has_class_token,
             image=torch.arange(batch, device=x.device) if image is None else image,
-            owner=position.expand(batch, -1) if trace else None,
+            owner=None if position is None else position.expand(batch, -1),
             follows_positions=follows_positions,
             context=context,
             grid=grid,
@@ -151,14 +154,7 @@ class Tokens:
         If images keep different numbers, `valid` (B, K) bool is False for padding, which may name
         any token. Raises KeeprateError for positions that do not exist or are named twice.
         """
-        checks.check_positions("tokens.keep: index", index, self.x.shape[0], self.x.device)
-        if valid is not None and (valid.shape != index.shape or valid.dtype != torch.bool):
-            raise KeeprateError(
-                f"tokens.keep: valid must be boolean and like index, {tuple(index.shape)}, not "
-                f"{valid.dtype} {tuple(valid.shape)}."
-            )
-        checks.check_kept(index, self.count, valid)
-        return self._kept(index, valid)
+        return self._kept(places.check_kept(self.value_checks, index, valid, self.x), valid)
 
     def keep_top(self, score: Tensor, k: int) -> Tokens:
         """Keep prefix tokens and the `k` patch tokens of highest `score` (B, N), in their order.
@@ -166,7 +162,7 @@ class Tokens:
         Ties go to the earlier token, on every device and in every batch. Raises KeeprateError as
         `top` does.
         """
-        return self._kept(self.top(score, k)[0])
+        return self._kept(self._ranked(score, k)[:, : self.num_prefix + k].sort(dim=1).values)
 
     def top(self, score: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """Split positions by `score` (B, N): prefix and the `k` best patch tokens, then the rest.
@@ -175,19 +171,14 @@ class Tokens:
         prefix tokens are ignored, and padding comes last, whatever its scores. Raises
         KeeprateError for scores of another shape or type, for NaN, and for an impossible `k`.
         """
+        order, left = self._ranked(score, k), self.num_prefix + k
+        return order[:, :left].sort(dim=1).values, order[:, left:].sort(dim=1).values
+
+    def _ranked(self, score: Tensor, k: int) -> Tensor:
         score = checks.check_scores(score, (self.x.shape[0], self.count), self.x.device)
         checks.check_amount(k, self.num_patch_tokens)
-        ranked = score if self.valid is None else score.masked_fill(~self.valid, -torch.inf)
-        ranked = ranked[:, self.num_prefix :]
-        checks.check_numbers(score, ranked)
-        # stable, so that ties have one order on every device
-        order = ranked.argsort(dim=1, descending=True, stable=True) + self.num_prefix
-        if self.valid is not None:  # padding goes behind tokens whose own score is -inf
-            padded = (~self.valid).gather(1, order).to(torch.uint8)
-            order = order.gather(1, padded.argsort(dim=1, stable=True))
-        kept, rest = order[:, :k].sort(dim=1).values, order[:, k:].sort(dim=1).values
-        prefix = torch.arange(self.num_prefix, device=kept.device).expand(len(kept), -1)
-        return torch.cat([prefix, kept], dim=1), rest
+        checks.check_numbers(self.value_checks, score, self.valid, self.num_prefix)
+        return ranked(score, self.valid, self.num_prefix)
 
     def merge(
         self, source: Tensor, into: Tensor, order: Tensor | None = None, *, average: bool = True
@@ -200,19 +191,30 @@ class Tokens:
         positions that do not exist, a token that neither stays nor merges once, and a target that
         merges.
         """
-        order = checks.checked_order(source, into, order, self.x)
-        return self._merged(source, into, order, average)
+        place, order = places.checked_merge(self.value_checks, source, into, order, self.x)
+        return self._merged(place, order.shape[1], lambda: order, average)
 
-    def _merged(self, source: Tensor, into: Tensor, order: Tensor, average: bool) -> Tokens:
-        position = positions(order, self.count)
-        position = position.scatter(1, source, position.gather(1, into))
-        size = torch.zeros_like(self.size).scatter_add(1, position, self.size)
-        computed = ("size", "x") if average else ("size",)
-        stay = self._at(order, [name for name in TOKEN_FIELDS if name not in computed])
-        stay |= {"size": size[:, : order.shape[1]], "owner": self._follow(position)}
+    def merge_to(self, place: Tensor, count: int, order: Callable[[], Tensor]) -> Tokens:
+        """Merge the tokens that have the same new `place` (B, N) int64, from 0 to `count` - 1.
+
+        As `merge`, in fewer operations. `order` returns the positions (B, count) of the tokens
+        whose `position`, state and padding the new ones keep, and is called only where there are
+        any. Raises KeeprateError for a place that does not exist or to which no token goes.
+        """
+        place = places.check_places(self.value_checks, place, count, self.x)
+        merged = self._merged(place, count, order)
+        places.check_filled(self.value_checks, merged.size, merged.valid)
+        return merged
+
+    def _merged(
+        self, place: Tensor, count: int, order: Callable[[], Tensor], average: bool = True
+    ) -> Tokens:
+        size, padded = sums(self.size, place, count), self.valid is not None
+        computed = {"size": size, "owner": follow(self.owner, place)}
         if average:
-            stay["x"] = averaged(self.x, self.size, source, order, position, size)
-        return replace(self, **stay, has_merged=True)
+            computed["x"] = means(self.x, self.size, size, place, padded=padded)
+        stay = self._at(order, [name for name in TOKEN_FIELDS if name not in computed])
+        return replace(self, **stay | computed, has_merged=True)
 
     def absorb(self, into: Tensor) -> Tokens:
         """Merge each token into the one at `into` (B, N) int64, and remove none; `keep` the rest.
@@ -220,9 +222,10 @@ class Tokens:
         For methods that merge other numbers of tokens in each image. A token that stays names
         itself. Raises KeeprateError for positions that do not exist, and for a target that merges.
         """
-        checks.check_absorbed(into, self.x)
-        x, size = absorbed(self.x, self.size, into)
-        return replace(self, x=x, size=size, owner=self._follow(into), has_merged=True)
+        into = places.check_absorbed(self.value_checks, into, self.x)
+        size = sums(self.size, into, self.count)
+        x = means(self.x, self.size, size, into, padded=self.valid is not None)
+        return replace(self, x=x, size=size, owner=follow(self.owner, into), has_merged=True)
 
     def append(self, source: Tensor, x: Tensor) -> Tokens:
         """Put one token with the features `x` (B, C) behind the others, in place of `source`.
@@ -232,13 +235,12 @@ class Tokens:
         it `appends`. Raises KeeprateError for positions that do not exist or are named twice, no
         position at all, and other features than those of one token.
         """
-        checks.check_positions("tokens.append: source", source, self.x.shape[0], self.x.device)
-        checks.check_source("tokens.append", source, self.count)
-        checks.check_some("tokens.append: source", source)
+        source = places.check_appended(self.value_checks, source, self.x)
         checks.check_features("tokens.append: x", x, self.x[:, 0])
         first, rest = source[:, :1], source[:, 1:]
         order = torch.cat([others(source, self.count), first], dim=1)
-        moved = self._merged(rest, first.expand_as(rest), order, False)
+        place = merged_places(rest, first.expand_as(rest), order)
+        moved = self._merged(place.clamp_min(0), order.shape[1], lambda: order, False)
         return moved.with_x(torch.cat([moved.x[:, :-1], x[:, None]], dim=1))
 
     def bring_back(self) -> Tokens:
@@ -266,7 +268,7 @@ class Tokens:
         return changed
 
     def _kept(self, index: Tensor, valid: Tensor | None = None) -> Tokens:
-        kept = self._at(index, TOKEN_FIELDS)
+        kept = self._at(lambda: index, TOKEN_FIELDS)
         if self.valid is not None:
             valid = kept["valid"] if valid is None else kept["valid"] & valid
         kept["valid"] = valid
@@ -276,21 +278,13 @@ class Tokens:
         number = index.shape[1] if valid is None else None  # in each image
         if self.sets_aside and number != self.count:
             kept["aside"], moved = set_aside(self, moved, number, TOKEN_FIELDS)
-        return replace(self, **kept, owner=self._follow(moved))
+        return replace(self, **kept, owner=follow(self.owner, moved))
 
-    def _at(self, order: Tensor, names: Iterable[str]) -> dict[str, Any]:
-        """Return the fields `names` of the tokens at `order` (B, K)."""
-        taken = self._each(names, lambda tensor: take_rows(tensor, order))
+    def _at(self, order: Callable[[], Tensor], names: Iterable[str]) -> dict[str, Any]:
+        """Return the fields `names` of the tokens at `order()` (B, K), asked for only if needed."""
+        taken = self._each(names, lambda tensor: take_rows(tensor, order()))
         first = (self.follows_positions or self.sets_aside) and self.position is None
-        return taken | {"position": order} if first else taken
-
-    def _follow(self, position: Tensor) -> Tensor | None:
-        """Return `owner` after tokens moved to new positions (B, N); -1 = dropped."""
-        if self.owner is None:
-            return None
-        # -1 is no index, so it is replaced here and put back below
-        moved = position.gather(1, self.owner.clamp(min=0))
-        return torch.where(self.owner < 0, self.owner, moved)
+        return taken | {"position": order()} if first else taken
 
 
 TOKEN_FIELDS: Final = tuple(f.name for f in fields(Tokens) if f.metadata == _PER_TOKEN)

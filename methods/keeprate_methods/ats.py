@@ -18,8 +18,9 @@ class ATS(Method):
     Significance is class attention times the norm of the value. `stage.keep` points are laid over
     the cumulative significance, and the token nearest to each is kept, so that images keep
     different numbers: fewer where significance is concentrated. Only the sampled tokens attend, to
-    the keys and values of all. Source: Fayyaz et al., "Adaptive Token Sampling", ECCV 2022
-    (arXiv 2111.15667).
+    the keys and values of all. On a GPU each stage waits for the device once, to learn how many
+    tokens are left at most. Source: Fayyaz et al., "Adaptive Token Sampling", ECCV 2022 (arXiv
+    2111.15667).
 
     Two algorithms bear the name. `sampler=authors` sums in ascending order of significance, with
     values normed over all heads together, and adds 1e-6 to the attention's softmax in every block.

@@ -44,13 +44,13 @@ class DTEM(Trained):
     def reduce(self, tokens: Tokens, attention: Attention, stage: Stage) -> Tokens:
         """Merge until `stage.keep` patch tokens are left; at most half of them go at once."""
         from .layers import linear
-        from .matching import bipartite_match
+        from .matching import bipartite_pairs
 
         layer = self.layer(stage, tokens.x)
         metric = linear(attention.x_pre.to(layer["weight"].dtype), layer, "")  # (B, N, a)
         removed = tokens.num_patch_tokens - stage.keep
-        match = bipartite_match(metric, tokens.num_prefix, removed)
-        return tokens.merge(match.source, match.into, match.order)
+        pairs = bipartite_pairs(metric, tokens.num_prefix, removed)
+        return tokens.merge_to(pairs.place(), tokens.count - removed, pairs.order)
 
     def most_removed(self, patches: int) -> int:
         """Return half of the patch tokens: only set A can merge away."""

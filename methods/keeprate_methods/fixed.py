@@ -47,7 +47,8 @@ class Fixed(Method):
         # the patches that are left are the first of the pattern: nothing else drops any
         left = order[: tokens.num_patch_tokens].sort().values
         score = F.pad(-order.argsort()[left].float(), (tokens.num_prefix, 0))
-        return score.to(tokens.x.device).expand(tokens.x.shape[0], -1)
+        score = score.to(tokens.x.device, non_blocking=True)  # waits for nothing before it
+        return score.expand(tokens.x.shape[0], -1)
 
 
 def pattern_order(pattern: Pattern, rows: int, columns: int) -> Tensor:

@@ -18,11 +18,11 @@ class LTMP(Method):
     Every other token picks its most similar partner, as in ToMe, and merges into it if their cosine
     is above `merge`. A token goes if its importance, the mean attention that it receives, is at
     most `prune`, but for the most important one; a merged token has the largest importance of its
-    tokens. Images keep different
-    numbers of tokens: the schedule says at which blocks (`r=0`: at all) and how many at most, of
-    which the most important stay. Class token, distillation token and registers neither merge nor
-    go. Source: Bonnaerens & Dambre, "Learned Thresholds Token Merging and Pruning", TMLR 2023
-    (arXiv 2307.10780), whose thresholds are learned for each block; here they are constant, and
+    tokens. Images keep different numbers of tokens, to learn which each stage waits for a GPU once:
+    the schedule says at which blocks (`r=0`: at all) and how many at most, of which the most
+    important stay. Class token, distillation token and registers neither merge nor go. Source:
+    Bonnaerens & Dambre, "Learned Thresholds Token Merging and Pruning", TMLR 2023 (arXiv
+    2307.10780), whose thresholds are learned for each block; here they are constant, and
     nothing is trained.
     """
 

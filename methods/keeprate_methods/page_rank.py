@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -13,6 +13,8 @@ from keeprate.tokens import at_least_float32
 MOST_ITERATIONS = 100
 """Where a tolerance alone decides, the iterations stop here at the latest."""
 
+_NEXT_TO_NOTHING = 1e-8
+"""What a head counts beside one that counts 1: its square is lost in the rounding of 1."""
 MOST_FUSED = 2048
 """Tokens up to which a GPU computes a page rank in one launch."""
 
@@ -165,45 +167,48 @@ def _normalised(signal: Tensor) -> Tensor:
     return signal / signal.sum(dim=-1, keepdim=True)
 
 
-def head_filter(signal: Tensor, patches: Tensor, v_min: float, v_max: float) -> Tensor:
-    """Return which heads count, (B, H) bool (the Variance-based Head Filter, VHF).
+def head_weights(signal: Tensor, v_min: float, v_max: float, nodes: int) -> Tensor:
+    """Return how much each head counts (B, H) (the Variance-based Head Filter, VHF).
 
-    A head of `signal` (B, H, N) passes when the variance of its scores over the patch tokens
-    `patches` (B, N) bool, rescaled to mean 1, lies in [v_min, v_max]; where no head passes, all do.
-    Source: Zero-TPrune, section 3.2.
+    A head of `signal` (B, H, n), of patch tokens, counts 1 if the variance of its scores, rescaled
+    to mean 1, lies in [v_min, v_max], and next to nothing if not: where no head passes, all count
+    alike. `nodes` of the patch tokens are in the graph; the scores of the others are 0. Source:
+    Zero-TPrune, section 3.2.
     """
-    variance = head_variance(signal, patches)
-    passes = (variance >= v_min) & (variance <= v_max)
-    return passes | ~passes.any(dim=1, keepdim=True)
+    variance = head_variance(signal)
+    # with zeros among the scores the variance is another; the bounds are moved, which costs nothing
+    share = signal.shape[-1] / nodes
+    low, high = (share * (1 + bound) - 1 for bound in (v_min, v_max))
+    return (variance == variance.clamp(low, high)) + _NEXT_TO_NOTHING
 
 
-def head_variance(signal: Tensor, patches: Tensor) -> Tensor:
-    """Return the variance (B, H) of each head's scores over `patches`, rescaled to mean 1."""
-    inside = patches[:, None].to(signal.dtype)  # (B, 1, N)
-    number = inside.sum(dim=-1, keepdim=True)
-    mean = (signal * inside).sum(dim=-1, keepdim=True) / number
-    spread = (signal / mean - 1).square() * inside
-    return spread.sum(dim=-1) / number[..., 0]
+def head_variance(signal: Tensor) -> Tensor:
+    """Return the variance (B, H) of each head's scores over patch tokens, rescaled to mean 1."""
+    if not signal.shape[0]:  # of nothing there is no variance, and torch would warn
+        return signal[..., 0]
+    variance, mean = torch.var_mean(signal, dim=-1, correction=0)
+    return variance / mean.square()
 
 
-def aggregate(signal: Tensor, heads: Tensor, how: str) -> Tensor:
-    """Return one score per token (B, N) from `signal` (B, H, N) and the `heads` (B, H) that count.
+def aggregate(signal: Tensor, heads: Tensor, how: str, *, scaled: bool = True) -> Tensor:
+    """Return one score per token (B, N) from `signal` (B, H, N); `heads` (B, H) count so much.
 
     `rms` is the paper's Emphasizing Informative Region (EIR), the root mean square; `mean`; `max`.
+    Not `scaled`, each image's scores are a multiple of that, which ranks alike.
     """
-    return AGGREGATIONS[how](signal, heads[..., None].to(signal.dtype))
+    over = AGGREGATIONS[how]
+    score = over(signal * heads[..., None])
+    return score / over(heads[..., None]) if scaled else score
 
 
-def _rms(signal: Tensor, counts: Tensor) -> Tensor:
-    return ((signal.square() * counts).sum(dim=1) / counts.sum(dim=1)).sqrt()
+def _length(values: Tensor) -> Tensor:
+    length: Tensor = torch.linalg.vector_norm(values, dim=1)
+    return length
 
 
-def _mean(signal: Tensor, counts: Tensor) -> Tensor:
-    return (signal * counts).sum(dim=1) / counts.sum(dim=1)
-
-
-def _max(signal: Tensor, counts: Tensor) -> Tensor:
-    return (signal * counts).amax(dim=1)
-
-
-AGGREGATIONS = {"rms": _rms, "mean": _mean, "max": _max}
+AGGREGATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "rms": _length,
+    "mean": lambda values: values.sum(dim=1),
+    "max": lambda values: values.amax(dim=1),
+}
+"""What is taken over heads, (B, H, N) -> (B, N), and divided by the same of what each counts."""

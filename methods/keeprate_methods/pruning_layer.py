@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -12,50 +12,67 @@ from keeprate import Attention, Stage, Tokens, uniform
 from keeprate.tokens import at_least_float32, take_rows
 
 from .layer_settings import LayerSettings
-from .page_rank import aggregate, head_filter, page_rank
+from .page_rank import aggregate, head_weights, page_rank
 from .similarity import cosine, redundant
 
 
 @dataclass
 class Layer:
-    """The state of one pruning layer on a few images: which tokens are alive, and their ranking."""
+    """The state of one pruning layer on a few images: which tokens are alive, and their ranking.
+
+    Positions are those among the patch tokens.
+    """
 
     settings: LayerSettings
     tokens: Tokens
     attention: Attention
     stage: Stage
-    alive: Tensor  # (B, N) bool
-    dropped: int = 0  # how many of each image's tokens are no longer alive
+    alive: Tensor | None = None  # (B, N) bool, None: all
+    gone: list[Tensor] = field(default_factory=list)  # each (B, r), what was dropped
     rank: Tensor | None = None  # (B, N), what the I'-stage found
     signal: Tensor | None = None  # (B, N), what the I-stage found
 
     @property
-    def patches(self) -> Tensor:
-        """Patch tokens still alive (B, N) bool."""
-        return self.alive & all_patches(self.tokens)
+    def left(self) -> int:
+        """How many patch tokens of each image are alive."""
+        return self.tokens.num_patch_tokens - sum(part.shape[1] for part in self.gone)
 
-    def importance(self, iterations: int, tolerance: float | None = None) -> Tensor:
-        """Return the page rank of the tokens alive, heads filtered and aggregated (B, N)."""
+    def of_patches(self, values: Tensor) -> Tensor:
+        """Return the part (B, n) of values (B, N) that is the patch tokens'."""
+        return values[:, self.tokens.num_prefix :]
+
+    def importance(
+        self, iterations: int, tolerance: float | None = None, *, scaled: bool = False
+    ) -> Tensor:
+        """Return the page rank of the tokens alive, heads filtered and aggregated (B, N).
+
+        Not `scaled`, it ranks the tokens of an image and is a multiple of it.
+        """
         signal = page_rank(
             self.attention.weights,
             iterations=iterations,
             emphasis=emphasis_on(self.settings, self.tokens),
-            alive=self.alive if self.dropped else None,
+            alive=self.alive,
             renormalise=self.settings.renormalise,
             tolerance=tolerance,
         )
-        return combined(self.settings, signal, self.patches)
+        prefix = self.tokens.num_prefix
+        return combined(self.settings, signal, prefix, self.left, scaled=scaled)
 
     def ranked(self, score: Tensor) -> Tensor:
-        """Return the positions of the patch tokens alive, best first (B, n)."""
-        patches = self.patches
-        order = score.masked_fill(~patches, -torch.inf).argsort(dim=1, descending=True, stable=True)
-        return order[:, : self.tokens.num_patch_tokens - self.dropped]
+        """Return the positions of the patch tokens alive, best first (B, left)."""
+        patches = self.of_patches(score)
+        if self.alive is not None:
+            patches = patches.masked_fill(~self.of_patches(self.alive), -torch.inf)
+        return patches.argsort(dim=1, descending=True, stable=True)[:, : self.left]
 
     def drop(self, positions: Tensor) -> None:
-        """Take tokens at `positions` (B, r) out of the graph."""
-        self.alive = self.alive.scatter(1, positions, False)
-        self.dropped += positions.shape[1]
+        """Take the patch tokens at `positions` (B, r) out of the graph."""
+        shape, device = self.tokens.x.shape[:2], self.tokens.x.device
+        if self.alive is None:
+            self.alive = torch.ones(shape, dtype=torch.bool, device=device)
+        self.of_patches(self.alive).scatter_(1, positions, False)
+        self.gone.append(positions)
 
 
 def emphasis_on(settings: LayerSettings, tokens: Tokens) -> str:
@@ -63,30 +80,19 @@ def emphasis_on(settings: LayerSettings, tokens: Tokens) -> str:
     return settings.emphasis if tokens.has_class_token else "none"
 
 
-def combined(settings: LayerSettings, signal: Tensor, patches: Tensor) -> Tensor:
+def combined(
+    settings: LayerSettings, signal: Tensor, num_prefix: int, nodes: int, *, scaled: bool = True
+) -> Tensor:
     """Return one score per token (B, N) from `signal` (B, H, N): heads filtered and aggregated.
 
-    The variance of a head is that over `patches` (B, N) bool.
+    The variance of a head is that over the patch tokens, of which `nodes` are in the graph.
     """
-    heads = torch.ones_like(signal[..., 0], dtype=torch.bool)
     if settings.head_filter:
-        heads = head_filter(signal, patches, settings.v_min, settings.v_max)
-    return aggregate(signal, heads, settings.heads)
-
-
-def all_patches(tokens: Tokens) -> Tensor:
-    """Return which of all tokens are patch tokens (B, N) bool."""
-    mask = torch.ones_like(tokens.size, dtype=torch.bool)
-    mask[:, : tokens.num_prefix] = False
-    return mask
-
-
-def whole_layer(
-    settings: LayerSettings, tokens: Tokens, attention: Attention, stage: Stage
-) -> Layer:
-    """Return a layer that has dropped nothing yet."""
-    alive = torch.ones_like(tokens.size, dtype=torch.bool)
-    return Layer(settings, tokens, attention, stage, alive)
+        patches = signal[..., num_prefix:]
+        heads = head_weights(patches, settings.v_min, settings.v_max, nodes)
+    else:
+        heads = torch.ones_like(signal[..., 0])
+    return aggregate(signal, heads, settings.heads, scaled=scaled)
 
 
 @torch.no_grad()
@@ -95,15 +101,21 @@ def layer_score(
 ) -> Tensor:
     """Return a score (B, N) whose best `stage.keep` patch tokens are those the layer keeps.
 
-    Tokens the layer drops score minus infinity, the others their latest importance.
+    Tokens that the S-stage drops score minus infinity, the others a multiple of their latest
+    importance.
     """
-    layer = whole_layer(settings, tokens, attention, stage)
+    layer = Layer(settings, tokens, attention, stage)
     removals = settings.removals(tokens.num_patch_tokens, stage.keep)
-    for part in settings.pattern.split("-"):
+    parts = settings.pattern.split("-")
+    if parts[-1] == "I":
+        removals["I"] = 0  # whoever keeps the best tokens by the score drops what is left to drop
+    for part in parts:
         PARTS[part](layer, removals.get(part, 0))
     score = layer.signal if layer.signal is not None else layer.rank
-    score = torch.zeros_like(tokens.size) if score is None else score
-    return score.masked_fill(~layer.alive, -torch.inf)
+    score = torch.zeros_like(tokens.x[..., 0]) if score is None else score
+    for positions in layer.gone:
+        layer.of_patches(score).scatter_(1, positions, -torch.inf)
+    return score
 
 
 def _pre_rank(layer: Layer, removed: int) -> None:
@@ -119,7 +131,7 @@ def _similarity(layer: Layer, removed: int) -> None:
     if rank is None or settings.partition == "random":
         tokens, stream = layer.tokens, layer.stage.block
         rank = uniform(tokens.image, tokens.count, seed=settings.seed, stream=stream)
-    features = features_of(settings, layer.tokens, layer.attention)
+    features = features_of(settings, layer.tokens, layer.attention)[:, layer.tokens.num_prefix :]
     layer.drop(
         redundant(layer.ranked(rank), features, removed, settings.partition, settings.similarity)
     )
@@ -129,10 +141,9 @@ def _importance(layer: Layer, removed: int) -> None:
     """I: the least important tokens of the graph that is left go."""
     settings, stage = layer.settings, layer.stage
     iterations = settings.iterations_at(stage.block, stage.depth)
-    signal = layer.importance(iterations, settings.tolerance)
-    ranked = layer.ranked(signal)
-    layer.drop(ranked[:, ranked.shape[1] - removed :])
-    layer.signal = signal
+    layer.signal = layer.importance(iterations, settings.tolerance)
+    if removed:
+        layer.drop(layer.ranked(layer.signal)[:, layer.left - removed :])
 
 
 PARTS: dict[str, Callable[[Layer, int], None]] = {

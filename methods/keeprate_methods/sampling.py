@@ -64,7 +64,7 @@ def by_position(score: Tensor, alive: Tensor, points: int) -> Tensor:
     count = points + 1
     # the authors' points are float32
     point = torch.arange(1 / (2 * count), (2 * count - 1) / (2 * count), 1 / count)
-    point = point[None, :points].to(share.dtype).to(share.device)
+    point = point[None, :points].to(share.dtype).to(share.device, non_blocking=True)
     return _nearest(share, point.expand(len(share), -1))
 
 

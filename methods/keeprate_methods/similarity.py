@@ -59,12 +59,14 @@ def redundant(
     order). Tokens of group A are compared with those of group B; those of A in the most similar
     pairs go. Source: Zero-TPrune, section 3.3.
     """
+    features = take_rows(features, ranked)
+    if similarity == "cosine":  # both groups at once
+        features, similarity = F.normalize(features, dim=-1), "dot"
     if partition == "none":
-        group_a, best = ranked, _best_higher_ranked(take_rows(features, ranked), similarity)
+        group_a, best = ranked, _best_higher_ranked(features, similarity)
     else:
-        group_a, group_b = PARTITIONS[partition](ranked)
-        pairs = SIMILARITIES[similarity](take_rows(features, group_a), take_rows(features, group_b))
-        best = pairs.amax(dim=2)  # (B, |A|)
+        group_a = PARTITIONS[partition](ranked)[0]
+        best = SIMILARITIES[similarity](*PARTITIONS[partition](features)).amax(dim=2)  # (B, |A|)
     worst = best.argsort(dim=1, descending=True, stable=True)[:, :removed]
     return group_a.gather(1, worst)
 

@@ -27,6 +27,8 @@ def by_stretches(tokens: Tokens, x: Tensor) -> Tokens:
         for position in range(start, end)
         if position != (start + end - 1) // 2
     ]
-    gone = torch.tensor(pairs, device=tokens.x.device).expand(x.shape[0], -1, -1)  # (B, R, 2)
+    # a copy of this kind waits for nothing that the device does
+    gone = torch.tensor(pairs).to(tokens.x.device, non_blocking=True)
+    gone = gone.expand(x.shape[0], -1, -1)  # (B, R, 2)
     kept = tokens.merge(gone[..., 0], gone[..., 1], average=False)
     return kept.with_x(torch.cat([kept.x[:, :prefix], x.to(kept.x.dtype)], dim=1))

@@ -110,12 +110,13 @@ class ZeroTPrune(LayerSettings, Method):
 
         None where the S-stage is alone: it ranks at random and looks at no graph.
         """
-        from .pruning_layer import whole_layer
+        from .pruning_layer import Layer
 
         if self.pattern == "S":
             return None
         iterations = self.iterations_at(stage.block, stage.depth)
-        return whole_layer(self, tokens, attention, stage).importance(iterations, self.tolerance)
+        layer = Layer(self, tokens, attention, stage)
+        return layer.importance(iterations, self.tolerance, scaled=True)
 
     def signals(
         self, tokens: Tokens, attention: Attention, stage: Stage, iterations: Sequence[int]
@@ -131,9 +132,9 @@ class ZeroTPrune(LayerSettings, Method):
 
     def combined(self, tokens: Tokens, signal: Tensor) -> Tensor:
         """Return one score per token (B, N) from the heads' `signal` (B, H, N)."""
-        from .pruning_layer import all_patches, combined
+        from .pruning_layer import combined
 
-        return combined(self, signal, all_patches(tokens))
+        return combined(self, signal, tokens.num_prefix, tokens.num_patch_tokens)
 
     def most_removed(self, patches: int) -> int:
         """Return all but one, or group A where the S-stage alone removes."""

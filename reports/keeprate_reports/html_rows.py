@@ -40,6 +40,7 @@ def point_row(point: Point, group: GroupFindings, unit: Unit, key: str) -> Row:
         **_figures(point.metrics, group),
         "speed": point.images_per_second,
         "ratio": point.throughput_ratio,
+        "kept": point.promise_kept,
         "front": point.on_front,
         "reduces": point.reduces,
         "tokens": point.tokens,

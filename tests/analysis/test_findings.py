@@ -225,7 +225,7 @@ def test_provenance_has_a_command_that_the_command_line_takes(store: Store) -> N
     assert given["methods"] == ("zt:pattern=I'-S,steps=3",)
     assert (given["budgets"], given["schedules"]) == (("65%",), ("r",))
     assert (given["limit"], given["skip_bad"]) == (200, True)
-    assert str(given["weights"]) == "vit.safetensors"
+    assert given["weights"] == (Path("vit.safetensors"),)
     assert given["image_size"] == "224"
     assert group.commands == (origin.command,)
 

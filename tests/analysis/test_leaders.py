@@ -11,6 +11,7 @@ import pytest
 from keeprate.analysis.build import findings_of
 from keeprate.analysis.model import GroupFindings, ReportOptions
 from keeprate.analysis.sections.overview import leaders_of_group
+from keeprate.analysis.tables import equal_cost_table
 from keeprate.results.store import Store
 from results_factory import make_backbone, make_data, make_result, make_rows, make_run
 
@@ -23,9 +24,11 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path)
 
 
-def put(store: Store, right: Mapping[str, Collection[int]], budget: str = "65%") -> None:
+def put(
+    store: Store, right: Mapping[str, Collection[int]], budget: str = "65%", keep: int | None = None
+) -> None:
     """Store a run of each method at a budget that is right on the images named, and no others."""
-    keeps = {"": 64, "80%": 50, "65%": 40}
+    keeps = {"": 64, "80%": 50, "65%": 40, **({} if keep is None else {budget: keep})}
     for method, images in right.items():
         data = make_data(images=IMAGES)
         run = make_run(method, keeps[budget], budget=budget or None, schedule="r", data=data)
@@ -59,6 +62,18 @@ def test_the_best_is_ahead_of_what_is_level_and_of_what_is_worse(store: Store) -
         "Distinguishable: by paired tests on the same images, at 95 %, corrected for 2 comparisons "
         "(Holm).",
     ]
+
+
+def test_who_costs_clearly_less_than_the_budget_is_named(store: Store) -> None:
+    put(store, {"a": range(90)})
+    put(store, {"b": range(89)}, keep=20)
+    group = group_of(store)
+    (table,) = group.equal_cost
+    share = next(rival.share_percent for rival in table.rivals if rival.series == "b")
+    assert share < 0.97 * 65
+    said_so = f"Not as costly: b ({share:.1f}%)."
+    assert said(store)[0].endswith(f"not distinguishable from it: b. {said_so}")
+    assert equal_cost_table(group, table, 0.95).caption.endswith(said_so)
 
 
 def test_a_lead_counts_less_the_more_is_compared(store: Store) -> None:

@@ -54,6 +54,8 @@ def test_quiet_speeds_have_intervals_and_no_warning(tmp_path: Path) -> None:
     assert speed_of_group(group) == []
     (shown,) = [column.texts for column in table(group, 0.95) if column.heading == "Speed-up"]
     assert shown == ("1.40 [1.38, 1.42]",)
+    (kept,) = [each.texts for each in table(group, 0.95) if each.heading == "Of MACs' promise"]
+    assert kept == (f"{1.4 * group.points[0].share_percent / 100:.3f}",)
 
 
 def test_noisy_speeds_are_called_so_in_every_report(tmp_path: Path) -> None:

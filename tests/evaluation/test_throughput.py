@@ -11,7 +11,9 @@ import pytest
 
 from keeprate.evaluation import comparison_runner
 from keeprate.evaluation.events import Event, Note, SpeedAdvanced
-from keeprate.evaluation.throughput import _in_turns, _throughput
+from keeprate.evaluation.speed import ModelSpeed, SpeedUp
+from keeprate.evaluation.throughput import _throughput
+from keeprate.evaluation.timing import Rounds, Treatment, in_turns
 from keeprate.results.records import Throughput
 from keeprate.results.store import Store
 from results_factory import make_throughput
@@ -41,7 +43,8 @@ class Turns:
 
     def rounds(self, rounds: int, most_seconds: float, **how: Any) -> list[list[float]]:
         how = {"watch": self.watch, **how}
-        return _in_turns(self.timers, rounds, most_seconds, clock=lambda: self.now, **how)
+        asked = Rounds(3, rounds, most_seconds)
+        return in_turns(self.timers, asked, clock=lambda: self.now, **how)
 
 
 def test_every_other_round_goes_backwards_and_the_first_does_not_count() -> None:
@@ -74,7 +77,10 @@ def test_what_was_timed_before_it_is_ended_counts_by_whole_rounds() -> None:
 
 
 def test_the_speed_up_is_the_median_of_the_ratios_of_rounds() -> None:
-    found = _throughput((2.0, 2.0, 8.0), (1.0, 0.5, 8.0), "cpu", "32-true", 16)
+    unpruned, reduced = (
+        ModelSpeed(seconds, 16, 1e9) for seconds in ((2.0, 2.0, 8.0), (1.0, 0.5, 8.0))
+    )
+    found = _throughput(SpeedUp(reduced, unpruned), Treatment("32-true", "cpu", 16))
     assert (found.ratio, found.ratios, found.rounds) == (2, (2, 4, 1), 3)
     assert (found.images_per_second, found.unpruned_images_per_second) == (16, 8)
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from keeprate_methods.page_rank import MOST_ITERATIONS, aggregate, head_filter, page_rank
+from keeprate_methods.page_rank import MOST_ITERATIONS, aggregate, head_weights, page_rank
 from references.page_rank import heads_that_count, one_score_per_token, page_rank_of_head
 
 BY_HAND = torch.tensor([[0.1, 0.2, 0.7], [0.6, 0.3, 0.1], [0.2, 0.5, 0.3]], dtype=torch.float64)
@@ -189,33 +189,35 @@ def test_a_row_that_attends_to_removed_tokens_alone_sends_nothing(emphasis: str)
 @pytest.mark.parametrize(("v_min", "v_max"), [(0.01, 0.7), (0.0, 0.05), (0.05, 0.5), (9.0, 10.0)])
 def test_the_head_filter_equals_the_reference(weights: Tensor, v_min: float, v_max: float) -> None:
     signal = page_rank(weights, iterations=2)
-    patches = torch.ones(2, 9, dtype=torch.bool)
-    patches[:, 0] = False
-    patches[:, 5] = False
-    passing = head_filter(signal, patches, v_min, v_max)
+    signal[..., 5] = 0  # not in the graph
+    counting = passing(signal[..., 1:], v_min, v_max, nodes=7)
     positions = [1, 2, 3, 4, 6, 7, 8]
     expected = [heads_that_count(image, positions, v_min, v_max) for image in signal.tolist()]
-    assert passing.tolist() == expected
+    assert counting == expected
+
+
+def passing(signal: Tensor, v_min: float, v_max: float, nodes: int) -> list[list[bool]]:
+    """Tell which heads count as much as any."""
+    heads = head_weights(signal, v_min, v_max, nodes)
+    return (heads == heads.amax(dim=1, keepdim=True)).tolist()
 
 
 def test_the_head_filter_looks_at_patch_tokens_alone_and_at_scores_of_mean_one() -> None:
     sixteenths = [[8, 1, 1, 2, 4], [8, 0, 0, 0, 8]]  # of which everything below is exact
-    signal = torch.tensor([sixteenths], dtype=torch.float64) / 16
-    patches = torch.tensor([[False, True, True, True, True]])
+    signal = torch.tensor([sixteenths], dtype=torch.float64)[..., 1:] / 16
     variances = [(2 * 0.5**2 + 0.0 + 1.0) / 4, (3 * 1.0 + 9.0) / 4]
     low, high = variances[0] - 1e-9, variances[0] + 1e-9
-    assert head_filter(signal, patches, low, high).tolist() == [[True, False]]
+    assert passing(signal, low, high, 4) == [[True, False]]
     low, high = variances[1] - 1e-9, variances[1] + 1e-9
-    assert head_filter(signal, patches, low, high).tolist() == [[False, True]]
-    assert head_filter(signal, patches, variances[0], variances[1]).tolist() == [[True, True]]
+    assert passing(signal, low, high, 4) == [[False, True]]
+    assert passing(signal, variances[0], variances[1], 4) == [[True, True]]
 
 
 def test_where_every_head_is_filtered_out_all_heads_of_that_image_count() -> None:
     even = torch.full((4,), 0.25, dtype=torch.float64)
     uneven = torch.tensor([0.25, 0.05, 0.3, 0.4], dtype=torch.float64)
     signal = torch.stack([torch.stack([even, even]), torch.stack([even, uneven])])
-    patches = torch.tensor([[False, True, True, True]]).expand(2, -1)
-    assert head_filter(signal, patches, 0.01, 0.7).tolist() == [[True, True], [False, True]]
+    assert passing(signal[..., 1:], 0.01, 0.7, 3) == [[True, True], [False, True]]
 
 
 @pytest.mark.parametrize("how", ["rms", "mean", "max"])
@@ -227,7 +229,7 @@ def test_aggregation_equals_the_reference(weights: Tensor, how: str) -> None:
         for image, counting in zip(signal.tolist(), heads.tolist(), strict=True)
     ]
     torch.testing.assert_close(
-        aggregate(signal, heads, how),
+        aggregate(signal, heads.double(), how),
         torch.tensor(expected, dtype=torch.float64),
         rtol=0,
         atol=1e-14,
@@ -238,4 +240,4 @@ def test_root_mean_square_by_hand() -> None:
     signal = torch.tensor([[[0.3, 0.7], [0.1, 0.9], [0.5, 0.5]]], dtype=torch.float64)
     heads = torch.tensor([[True, True, False]])
     expected = torch.tensor([[0.05, 0.65]], dtype=torch.float64).sqrt()
-    torch.testing.assert_close(aggregate(signal, heads, "rms"), expected)
+    torch.testing.assert_close(aggregate(signal, heads.double(), "rms"), expected)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+
 import pytest
 import torch
 from scipy.stats import chisquare, kstest
 
 from keeprate.errors import KeeprateError
 from keeprate.reduction.random_numbers import uniform
+from operations import Operations
 
 WORD = 2**64
 STEP = 0x9E3779B97F4A7C15
@@ -97,3 +103,34 @@ def test_seeds_beyond_an_int64_are_refused(seed: int) -> None:
     with pytest.raises(KeeprateError, match=r"^seed must be from -9223372036854775808 to "):
         uniform(torch.arange(2), 3, seed=seed)
     uniform(torch.arange(2), 3, seed=-(2**63))
+
+
+IN_INTERPRETER = """
+import torch
+from keeprate.reduction.random_kernel import drawn_at_once
+from keeprate.reduction.random_numbers import FACTORS, STEP, _by_operations
+for first in (0, 5, 2**40, 2**63 - 1, -(2**63), -12345):
+    for images, count in (([0, 1, 49_999, 1_281_166], 3), ([7], 256), ([3, 2**40], 300)):
+        image = torch.tensor(images)
+        drawn = drawn_at_once(image, count, first, STEP, FACTORS)
+        assert torch.equal(drawn, _by_operations(image, count, first))
+print("equal")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed")
+def test_a_gpu_draws_the_same_numbers_in_one_launch() -> None:
+    # the interpreter is chosen before Triton is imported, so the kernel has a process of its own
+    environment = os.environ | {"TRITON_INTERPRET": "1"}
+    ran = subprocess.run(
+        [sys.executable, "-c", IN_INTERPRETER], env=environment, capture_output=True, text=True
+    )
+    assert ran.stdout == "equal\n", ran.stderr
+
+
+def test_drawing_is_one_operation() -> None:
+    image = torch.arange(3, device="meta")
+    with Operations() as operations:
+        uniform(image, 5, seed=1)
+    assert operations.launches == {"keeprate::uniform": 1}

@@ -117,6 +117,11 @@ class Point:
     throughput_interval: Interval | None = None
     spread: CostSpread | None = None
 
+    @property
+    def promise_kept(self) -> float | None:
+        """The speed-up's part of what the multiply-accumulates promise, None without one."""
+        return self.throughput_ratio and self.throughput_ratio * self.share_percent / 100
+
 
 @dataclass(frozen=True)
 class SeriesAtCost:

@@ -99,6 +99,9 @@ def table(group: GroupPoints, level: float) -> tuple[Column, ...]:
             if other.name != metric.name
         ),
         column("Speed-up", points, _speed_up, rank=2),
+        column(
+            "Of MACs' promise", points, lambda point: _number(point.promise_kept, ".3f"), rank=6
+        ),
         column("Images/s", points, lambda point: _number(point.images_per_second, ".0f"), rank=9),
     )
     return filled(columns)

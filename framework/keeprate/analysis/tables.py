@@ -27,7 +27,7 @@ from .run_table import (
     p_text,
     unit_of,
 )
-from .sections.overview import names_in_words
+from .sections.overview import cheaper_in_words, names_in_words
 
 Row = TypeVar("Row")
 
@@ -94,6 +94,8 @@ def _equal_cost_caption(group: GroupFindings, table: EqualCost, level: float) ->
             f"comparison{'' if family == 1 else 's'}. Marked: the best and what is not "
             "distinguishable from it."
         )
+    if cheaper := cheaper_in_words(table):
+        caption += f" {cheaper}"
     if table.absent:
         caption += f" Not run at this cost: {names_in_words(table.absent)}."
     return caption

@@ -36,6 +36,9 @@ COMMANDS = {
         "convergence", "convergence", "Study how a method's ranking converges as it iterates."
     ),
     "macs": CommandEntry("macs", "macs", "Count a model's multiply-accumulates, part by part."),
+    "speed": CommandEntry(
+        "speed", "speed", "Measure how fast methods run beside the unpruned model."
+    ),
     "check": CommandEntry("check", "check", "Try what is promised of every method on yours."),
     "check-backbone": CommandEntry(
         "check_backbone", "check_backbone", "Prove that a model is reduced right."

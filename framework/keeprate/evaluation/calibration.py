@@ -21,7 +21,7 @@ from ..results.records import CalibrationInfo
 from ..study.comparison import Comparison, Run
 from .distributed import broadcast_from_first, is_first_process
 from .positioned_samples import PositionedSamples
-from .throughput import placed
+from .timing import Treatment
 
 _AT_ONCE = 16
 """Images computed at a time: fewer than in a pass, so that what a pass can hold fits."""
@@ -60,9 +60,11 @@ class _Calibrator:
         asked, model = job.info.calibration, job.model
         assert asked is not None
         try:
-            device, dtype, mixed = placed([model], self.loop.precision, self.loop.accelerator)
-            batches = self._batches(model.backbone.image_size, device, dtype)
-            with mixed:
+            treatment = Treatment(self.loop.precision, self.loop.accelerator)
+            treatment.place([model])
+            size, dtype = model.backbone.image_size, treatment.weights_dtype
+            batches = self._batches(size, treatment.device, dtype)
+            with treatment.autocast():
                 found = calibrate(model, batches)
         except Exception as error:  # it belongs to this run: the others go on
             name = "" if isinstance(error, KeeprateError) else f"{type(error).__name__}: "

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from ..results.records import Failure, Result
+if TYPE_CHECKING:
+    from ..results.records import Failure, Result
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import traceback
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,6 @@ from typing import Any, Protocol
 
 import lightning
 import numpy as np
-import polars as pl
 import torch
 from numpy.typing import NDArray
 from torch import OutOfMemoryError, Tensor, nn
@@ -21,10 +19,9 @@ from ..analysis.metrics import compared_metric
 from ..data.samples import ImageSamples
 from ..data.texts import TextSamples
 from ..engine import RowBatch, RowSink, RunError
-from ..errors import KeeprateError
 from ..metric import Targets
 from ..reduction.reduced_model import ReducedModel
-from ..reduction.shared_forward import SharedForward
+from ..reduction.shared_forward import SharedForward, run_error
 from ..request import LoopOptions
 from ..tokens import at_least_float32
 from .batch_splitting import BatchSplitter
@@ -32,7 +29,6 @@ from .classification import columns_of, metrics, targets_of
 from .distributed import gathered
 from .events import PassAdvanced
 from .positioned_samples import PositionedSamples
-from .rows import frame, logits_frame
 
 Columns = dict[str, Tensor]
 
@@ -82,7 +78,7 @@ class PassLoop(lightning.LightningModule):
         self.metrics, self._shown = metrics(), compared_metric(None)
         self._samples = work.samples.data.samples()
         self._rows: dict[str, list[Columns]] = defaultdict(list)
-        self._logits: list[pl.DataFrame] = []
+        self._logits: list[tuple[Tensor, Tensor]] = []
         self._sums: dict[str, Tensor] = {}
         self._batches, self._saved = 0, time.monotonic()
         # batches carry indices into the data set; rows are kept by position among the samples
@@ -182,12 +178,11 @@ class PassLoop(lightning.LightningModule):
     ) -> Columns | None:
         """Return the columns of a run's rows, None where a metric fails and the run with it."""
         model = self.work.models[name]
-        macs = model.macs_per_image
         try:
+            macs = model.macs_per_image
             judged = columns_of(logits, reference, targets, self.metrics)
-        except KeeprateError as error:
-            trace = "".join(traceback.format_exception(error))
-            self._give_up({name: RunError(str(error), trace)})
+        except Exception as error:
+            self._give_up({name: run_error(error)})
             return None
         columns = {
             "tokens": model.token_counts,
@@ -211,7 +206,7 @@ class PassLoop(lightning.LightningModule):
         if name not in self.names:
             return
         if "logits" in columns:
-            self._logits.append(logits_frame(columns["place"], columns.pop("logits")))
+            self._logits.append((columns["place"], columns.pop("logits")))
         self._rows[name].append(columns)
         values = columns[self._shown.column].float()  # (B,)
         totals = torch.stack([values.nansum(), (~values.isnan()).sum()])
@@ -238,25 +233,31 @@ class PassLoop(lightning.LightningModule):
         logits, self._logits, self._rows = self._logits, [], defaultdict(list)
         if not count:
             return
+        # imported when there are rows: the loop itself needs no library of tables
+        import polars as pl
+
+        from .rows import frame, logits_frame
+
         frames = [frame(name, _joined(parts), seconds / count) for name, parts in rows.items()]
-        self.sink.take(RowBatch(pl.concat(frames), pl.concat(logits) if logits else None))
+        logits_frames = [logits_frame(*part) for part in logits]
+        self.sink.take(
+            RowBatch(pl.concat(frames), pl.concat(logits_frames) if logits_frames else None)
+        )
 
     def _give_up(self, failed: Mapping[str, RunError]) -> None:
         """Leave out these runs from now on, or all runs if the unpruned one is among them."""
-        for name, run_error in failed.items():
+        for name, failure in failed.items():
             if name not in self.names:
                 continue
             self.names.remove(name)
-            self.failed[name] = run_error
+            self.failed[name] = failure
             if self.trainer.is_global_zero:
-                self.sink.fail(name, run_error)
+                self.sink.fail(name, failure)
             if name == self.work.unpruned:
                 message = (
-                    f"The unpruned model, which all are compared with, failed: {run_error.error}"
+                    f"The unpruned model, which all are compared with, failed: {failure.error}"
                 )
-                self._give_up(
-                    dict.fromkeys(list(self.names), RunError(message, run_error.traceback))
-                )
+                self._give_up(dict.fromkeys(list(self.names), RunError(message, failure.traceback)))
 
     def _not_finite(self, name: str, logits: Tensor, index: Tensor) -> RunError:
         method = self.work.models[name].method

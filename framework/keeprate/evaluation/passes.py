@@ -6,9 +6,9 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import lightning
-import polars as pl
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
@@ -18,10 +18,12 @@ from ..engine import Reply, RowSink, Task
 from ..errors import KeeprateError
 from ..reduction.reduced_model import ReducedModel
 from ..request import LoopOptions
-from ..study.comparison import Comparison
 from .distributed import gathered
 from .lightning_loop import Logits, Pass, PassLoop, Stopped
-from .rows import RunRows, outcome_of
+
+if TYPE_CHECKING:
+    from ..study.comparison import Comparison
+    from .rows import RunRows
 
 
 def pass_of(comparison: Comparison, task: Task, reference: Logits | None) -> Pass:
@@ -64,6 +66,10 @@ def evaluate(
     `model` itself is the unpruned one; only then the outcome has logits. Each of several processes
     returns the whole outcome. Raises KeeprateError if the model gives logits that are not finite.
     """
+    import polars as pl
+
+    from .rows import outcome_of
+
     own, name = Reply(), model.method.name
     reference_logits = None if reference is None else reference.numpy()
     unpruned = name if reference is None else None

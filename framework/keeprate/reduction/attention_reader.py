@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .._token_state import Reused
-from ..attention import Attention, AttentionBias, Reweighing, chunks
+from ..attention import Attention, AttentionBias, Reweighing, chunks, joined
 from ..backbones.fused_attention import FusedCalls, switched_on
 from ..errors import KeeprateError
 from ..method import Method, Needs, Stage, has_score
@@ -112,7 +112,7 @@ class AttentionReader:
         if has_score(method) and (method.needs is Needs.WEIGHTS or self.reweighing is not None):
             return self._attend_in_chunks(seen, dropout_p, method, stage)
         if method.needs is Needs.WEIGHTS:
-            return _weighted(seen.weights, None, seen.v, dropout_p)
+            return _explicit(seen, dropout_p)
         out = self._output(seen, dropout_p)
         if has_score(method):
             seen.given_score = checked_score(method, self.tokens, seen, stage)
@@ -122,7 +122,7 @@ class AttentionReader:
         """Return the output (B, H, N, d); the fused kernel is faster than explicit weights."""
         if self.reweighing is None:
             return _run_fused(seen, dropout_p)
-        return torch.cat([_explicit(seen.rows(images), dropout_p) for images in chunks(seen.q)])
+        return joined([_explicit(seen.rows(images), dropout_p) for images in chunks(seen.q)])
 
     def _attend_in_chunks(
         self, attention: Attention, dropout_p: float, method: Method, stage: Stage
@@ -133,8 +133,8 @@ class AttentionReader:
             part = attention.rows(images)
             outputs.append(_explicit(part, dropout_p))
             scores.append(checked_score(method, self.tokens.rows(images), part, stage))
-        attention.given_score = torch.cat(scores)
-        return torch.cat(outputs)
+        attention.given_score = joined(scores)
+        return joined(outputs)
 
 
 class _FusedCalls(FusedCalls):
@@ -179,7 +179,7 @@ def _run_fused(attention: Attention, dropout_p: float) -> Tensor:
     if attention.bias is not None and attention.bias.is_looked_up:
         # the tables of a whole batch, (B, H, N, N), would fill memory
         parts = [attention.rows(images) for images in chunks(attention.q)]
-        return torch.cat([_run_kernel(part, dropout_p) for part in parts])
+        return joined([_run_kernel(part, dropout_p) for part in parts])
     return _run_kernel(attention, dropout_p)
 
 
@@ -190,7 +190,9 @@ def _run_kernel(attention: Attention, dropout_p: float) -> Tensor:
 
 
 def _explicit(attention: Attention, dropout_p: float) -> Tensor:
-    return _weighted(attention.all_weights(), None, attention.v, dropout_p)
+    whole = attention if attention.given_weights is not None else attention.in_one_piece()
+    attention.given_weights = whole.all_weights()
+    return _weighted(attention.given_weights, None, whole.v, dropout_p)
 
 
 def _weighted(weights: Tensor, v: Tensor | None, own: Tensor, dropout_p: float) -> Tensor:

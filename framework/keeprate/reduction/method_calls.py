@@ -9,8 +9,8 @@ from typing import NoReturn
 import torch
 from torch import OutOfMemoryError, Tensor, nn
 
-from .._token_checks import without_values
-from ..attention import Attention, chunks
+from .._value_checks import without_values
+from ..attention import Attention, chunks, joined
 from ..backbone import Backbone
 from ..errors import KeeprateError
 from ..method import Method, Stage
@@ -64,7 +64,8 @@ def refuse_broken(
     """Raise KeeprateError if a method broke its promise about the tokens it returns."""
     if isinstance(after, Tokens):
         faults = _shape_fault(before, after) or state_fault(after)
-        faults = faults or skip_fault(method, before, after) or _count_fault(method, after, stage)
+        faults = faults or skip_fault(method, before, after)
+        faults = faults or _count_fault(method, before, after, stage)
         fault, remedy = faults or reuse_fault(method, after, attention) or ("", "")
     else:
         fault = f"returned a {type(after).__name__}, not Tokens."
@@ -110,19 +111,24 @@ def _shape_fault(before: Tokens, after: Tokens) -> tuple[str, str] | None:
         fault = "changed the channels, the type or the device of its tokens."
         return fault, f"Tokens stay {before.x.dtype} on {before.x.device}."
     prefix = slice(after.num_prefix)
-    if not without_values(after.x) and not after.x[:, prefix].equal(before.x[:, prefix]):
+    if before.value_checks.fails(lambda: after.x[:, prefix] != before.x[:, prefix]):
         remedy = f"They are the first {before.num_prefix} of the tokens, and stay there."
         return "dropped, moved or changed prefix tokens.", remedy
     return None
 
 
-def _count_fault(method: Method, after: Tokens, stage: Stage) -> tuple[str, str] | None:
+def _count_fault(
+    method: Method, before: Tokens, after: Tokens, stage: Stage
+) -> tuple[str, str] | None:
     """Say what is wrong with the number of tokens, and the remedy; None if nothing is."""
+    expected = stage.keep + method.appends
     if method.keeps_per_image and after.valid is not None:
-        kept, at_most = int(after.valid.sum(dim=1).max()) - after.num_prefix, "at most "
+        counts = after.valid.sum(dim=1) - after.num_prefix
+        if not before.value_checks.fails(lambda: counts > expected):
+            return None
+        kept, at_most = int(counts.max()), "at most "
     else:
         kept, at_most = after.num_patch_tokens, ""
-    expected = stage.keep + method.appends
     if kept > expected or (not method.keeps_per_image and kept != expected):
         appended = f" and {method.appends} to append" if method.appends else ""
         fault = f"kept {kept} patch tokens where {at_most}{stage.keep}{appended} were scheduled."
@@ -163,8 +169,7 @@ def checked_score(method: Method, tokens: Tokens, attention: Attention, stage: S
     """Return the method's scores (B, N), computed without autocast.
 
     Raises KeeprateError, with the method's name, file and line, for scores of another shape or
-    type, on another device, or with NaN (this check waits for the device once), and for any
-    exception of the method.
+    type, on another device, or with NaN, and for any exception of the method.
     """
     try:
         with as_written(tokens.x):
@@ -191,7 +196,7 @@ def _score_fault(score: object, tokens: Tokens) -> tuple[str, str]:
     if score.device != device:
         fault = f"is on {score.device}, the tokens are on {device}."
         return fault, "Make its tensors with device=tokens.x.device."
-    if not without_values(score) and bool(score.isnan().any()):
+    if tokens.value_checks.has_nan(score):
         image, token = score.isnan().nonzero()[0].tolist()
         number = int(tokens.image[image])
         fault = f"is not a number (NaN) for some tokens, the first token {token} of image {number}."
@@ -224,7 +229,7 @@ def score_in_chunks(method: Method, tokens: Tokens, attention: Attention, stage:
         checked_score(method, tokens.rows(images), attention.rows(images), stage)
         for images in chunks(attention.q)
     )
-    return torch.cat(list(parts))
+    return joined(list(parts))
 
 
 def raise_explained(

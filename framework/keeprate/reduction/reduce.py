@@ -30,6 +30,7 @@ def reduce(
     budget: str | float | None = None,
     empty_last_mlp: bool = False,
     trace: bool = False,
+    check_values: bool = True,
     calibration: Inputs | Iterable[Inputs] | None = None,
     **parameters: object,
 ) -> ReducedModel:
@@ -44,7 +45,9 @@ def reduce(
     before the last MLP of models whose head reads only the class token; `trace` records where every
     patch goes. For a method that keeps a different number of tokens in every image the budget is
     that of the mean over `calibration`: images (B, C, H, W) that are not tested, or several such
-    batches, on the model's device. Other methods, and schedules, leave them alone.
+    batches, on the model's device. Other methods, and schedules, leave them alone. With
+    `check_values=False` nothing looks at what a method computes (a score that is NaN, a token kept
+    twice), which spares a few operations and, on a GPU, one wait after each call.
 
     Example: `keeprate.reduce(vit, "tome", "r=8", proportional_attention=True)`.
     Raises KeeprateError for unknown names, unsuited models, schedules or budgets, and for a model
@@ -60,7 +63,7 @@ def reduce(
         raise uncalibrated(plan, "calibration=IMAGES")
     # after the plan, whose mistakes are found without running the model
     require_proof(plan.backbone)
-    reduced = ReducedModel(plan.backbone, plan, trace=trace)
+    reduced = ReducedModel(plan.backbone, plan, trace=trace, check_values=check_values)
     if plan.awaits_calibration and batches is not None:
         calibrate(reduced, [(batch, None) for batch in batches])
     return reduced

@@ -6,11 +6,17 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import ClassVar, NoReturn
+from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from .._value_checks import (
+    AT_ONCE,
+    ValueChecks,
+    checks_of_pass,
+    not_found_again,
+)
 from ..attention import Attention, Reweighing
 from ..backbone import Backbone, Inputs
 from ..errors import KeeprateError
@@ -18,9 +24,10 @@ from ..method import Method, Place, Stage
 from ..tokens import Tokens, at_least_float32
 from .attention_reader import AttentionReader, LookedAhead
 from .batches import batch_size, in_order
+from .described_model import DescribedModel
 from .export import refuse_to_export, refuse_torchscript
 from .input_sizes import fitted
-from .macs import Costs, pixels, shape_of
+from .macs import shape_of
 from .method_calls import checked_reduce, refuse_hooked, score_in_chunks
 from .model_code import CodeWatch
 from .plan import Plan
@@ -32,15 +39,11 @@ from .state_calls import (
 )
 from .trace import (
     ForwardTrace,
-    MacsPerImage,
-    Survivors,
-    gathered,
-    gathered_survivors,
-    stage_macs_per_image,
+    Reduction,
 )
 
 
-class ReducedModel(nn.Module):
+class ReducedModel(DescribedModel):
     """A backbone whose tokens a method reduces at the stages of a plan.
 
     Call it with images (B, 3, H, W), or with the output of a tokenizer, to get logits (B, K).
@@ -52,16 +55,12 @@ class ReducedModel(nn.Module):
     prove: ClassVar[Callable[[Backbone], None]]
     """Proves a backbone whose code has changed; `proof` sets it, as it runs reduced models."""
 
-    def __init__(self, backbone: Backbone, plan: Plan, *, trace: bool = False) -> None:
-        super().__init__()
-        assert backbone is plan.backbone, "a plan is for its own backbone"
-        self.model = backbone.model
-        self.backbone = backbone
-        self.method = plan.method
-        self.plan = plan
-        self.trace = trace
-        self.records: list[ForwardTrace] = []
-        """Traces of the last call, one for each size of its inputs."""
+    def __init__(
+        self, backbone: Backbone, plan: Plan, *, trace: bool = False, check_values: bool = True
+    ) -> None:
+        super().__init__(backbone, plan, trace=trace)
+        self.check_values = check_values
+        """Whether the values that a method computes are looked at, after every call."""
         self._code = CodeWatch(backbone.model)
         self.watch: Callable[[Tokens, Attention, Stage], object] | None = None
         """A function called at every stage with the method's arguments, before it reduces."""
@@ -78,15 +77,35 @@ class ReducedModel(nn.Module):
         the schedule for its length. Where the method makes the input smaller, images of the
         model's own size are resized (bicubic, antialiased); those of the smaller size are taken as
         they are.
+
+        Raises KeeprateError for a fault of the method. Its values are looked at when the logits are
+        computed, all together, so that nothing before waits for the device; if one is wrong, the
+        batch is computed again with a look at each. A compiled model looks at none.
         """
         inputs = fitted(named if inputs is None else inputs, self.plan)
         if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
             refuse_torchscript("torch.jit.trace, and torch.onnx.export with dynamo=False,")
         refuse_to_export(self.method)
+        checks = checks_of_pass(wanted=self.check_values)
+        if not checks.looks:
+            return self.compute(inputs, index, checks)
+        try:
+            logits = self.compute(inputs, index, checks)
+        except Exception:
+            if not checks.any_failed():
+                raise
+        else:
+            if not checks.any_failed():
+                return logits
+        self.compute(inputs, index, AT_ONCE)
+        raise not_found_again()
+
+    def compute(self, inputs: Inputs, index: Tensor | None, checks: ValueChecks) -> Tensor:
+        """Return the logits (B, K); what `checks` finds is for the caller to read."""
         self.records = []
         logits, parts = [], self.parts(inputs, index)
         for rows, part, images in parts:
-            tokens, record = self.begin(part, rows, images)
+            tokens, record = self.begin(part, rows, images, checks)
             stages = self.stages_by_block(record)
             for block in range(self.backbone.depth):
                 tokens = self.run_block(block, tokens, stages.get(block), record)
@@ -116,7 +135,7 @@ class ReducedModel(nn.Module):
             self._code.accept()
 
     def begin(
-        self, inputs: Inputs, rows: Tensor, index: Tensor | None
+        self, inputs: Inputs, rows: Tensor, index: Tensor | None, checks: ValueChecks = AT_ONCE
     ) -> tuple[Tokens, ForwardTrace]:
         """Embed inputs of one size, the `rows` of the batch, and start their trace."""
         image_size = self.backbone.input_size(inputs)
@@ -127,12 +146,14 @@ class ReducedModel(nn.Module):
             x,
             num_prefix=self.backbone.num_prefix,
             has_class_token=self.backbone.has_class_token,
-            image=(rows if index is None else index).to(x.device),
+            # a copy of this kind waits for nothing that the device does
+            image=(rows if index is None else index).to(x.device, non_blocking=True),
             trace=self.trace,
             follows_positions=self.backbone.follows_positions,
             context=self.backbone.context(inputs),
             grid=row if self.backbone.text_inputs else self.backbone.grid(image_size),
         )
+        tokens = replace(tokens, value_checks=checks)
         return tokens, ForwardTrace(rows, image_size, tokens.owner)
 
     def stages_by_block(self, record: ForwardTrace) -> dict[int, Stage]:
@@ -144,50 +165,6 @@ class ReducedModel(nn.Module):
         self.records.append(record)
         return self.backbone.classify(tokens, self._mask(tokens))
 
-    def __dir__(self) -> list[str]:
-        # torch.jit.trace reads all that is listed, and these raise where nothing was recorded
-        recorded = {"token_counts", "macs_per_image", "survivors"}
-        names: list[str] = super().__dir__()  # type: ignore[no-untyped-call]
-        return [name for name in names if name not in recorded]
-
-    def __prepare_scriptable__(self) -> NoReturn:
-        """Refuse `torch.jit.script`, which calls this first."""
-        refuse_torchscript("torch.jit.script")
-
-    @property
-    def token_counts(self) -> Tensor:
-        """Tokens after each block in the last call, prefix included: int64 (B, depth), on CPU."""
-        return gathered(self._last(), ForwardTrace.counts)
-
-    @property
-    def macs_per_image(self) -> MacsPerImage:
-        """Multiply-accumulates of each image of the last call, from its real token counts."""
-        records = self._last()
-        return MacsPerImage(
-            gathered(records, lambda record: record.model_macs(self.backbone)),
-            gathered(records, lambda record: record.per_image(record.overhead)),
-        )
-
-    @property
-    def survivors(self) -> list[Survivors]:
-        """Where each patch was after every stage of the last call (only with `trace`)."""
-        if not self.trace:
-            raise KeeprateError("Survivors are recorded only with trace=True.")
-        return gathered_survivors(self._last())
-
-    def stages(self, image_size: int | tuple[int, int] | None = None) -> tuple[Stage, ...]:
-        """Return the stages for images of `image_size` pixels (the model's own by default)."""
-        return self.plan.stages(pixels(self.backbone, image_size))
-
-    def costs(self, image_size: int | tuple[int, int] | None = None) -> Costs:
-        """Return the multiply-accumulates of one image, part by part."""
-        return self.plan.costs(pixels(self.backbone, image_size))
-
-    def _last(self) -> list[ForwardTrace]:
-        if not self.records:
-            raise KeeprateError("The model has not been called yet.")
-        return self.records
-
     def run_block(
         self, block: int, tokens: Tokens, stage: Stage | None, record: ForwardTrace
     ) -> Tokens:
@@ -196,7 +173,7 @@ class ReducedModel(nn.Module):
         if block == 0 and self._defines("prepare"):
             tokens = checked_prepare(self.method, tokens)
             shape = shape_of(self.backbone, tokens.num_patch_tokens)
-            record.overhead = self.method.prepare_macs(shape)
+            record.prepared = self.method.prepare_macs(shape)
         stage = self._stage(block, tokens, stage)
         if stage is not None and place is Place.BEFORE_BLOCK:
             tokens = self._reduce(tokens, self._look_ahead(block, tokens, stage), stage, record)
@@ -292,8 +269,7 @@ class ReducedModel(nn.Module):
                 tokens = replace(tokens, sets_aside=True)
             reduced = checked_reduce(self.method, tokens, attention, stage)
             record.note(stage.block, reduced)
-        spent = stage_macs_per_image(self.backbone, self.method, tokens, reduced, stage)
-        record.overhead = record.overhead + spent
+        record.reductions.append(Reduction(stage, tokens.counts, reduced.counts))
         return reduced
 
     def _mask(self, tokens: Tokens) -> Tensor | None:

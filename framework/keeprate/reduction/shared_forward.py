@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from torch import OutOfMemoryError, Tensor
 
+from .._value_checks import AT_ONCE, ValueChecks, checks_of_pass, not_found_again
 from ..backbone import Inputs
 from ..engine import RunError
 from ..errors import KeeprateError
@@ -66,15 +67,29 @@ class SharedForward:
     def __call__(self, inputs: Inputs, index: Tensor, names: Sequence[str]) -> Outputs:
         """Return the logits of the runs `names` for one batch, or the errors of those that failed.
 
-        `index` (B,) are the images' numbers in their data set. Raises OutOfMemoryError when memory
-        runs out; any other error belongs to the runs in which it happened.
+        `index` (B,) are the images' numbers in their data set. What the checks found is read once,
+        after all runs; if there is anything, the batch is computed again with a look at each value,
+        which tells whose fault it is. Raises OutOfMemoryError when memory runs out; any other error
+        belongs to the runs in which it happened.
         """
+        checks = checks_of_pass(wanted=True)
+        outputs = self._compute(inputs, index, names, checks)
+        if checks.any_failed():
+            outputs = self._compute(inputs, index, names, AT_ONCE)
+            if not outputs.failed:
+                outputs = Outputs()
+                _record_failure(names, not_found_again(), outputs.failed)
+        return outputs
+
+    def _compute(
+        self, inputs: Inputs, index: Tensor, names: Sequence[str], checks: ValueChecks
+    ) -> Outputs:
         outputs = Outputs()
         for name in names:
             self.models[name].records = []
         for group in self._by_backbone(names):
             try:
-                self._run(inputs, index, group, outputs)
+                self._run(inputs, index, group, outputs, checks)
             except Exception as error:
                 refuse_out_of_memory(error)
                 _record_failure(group, error, outputs.failed)
@@ -91,11 +106,18 @@ class SharedForward:
             groups.setdefault(id(self.models[name].backbone), []).append(name)
         return list(groups.values())
 
-    def _run(self, inputs: Inputs, index: Tensor, names: Sequence[str], outputs: Outputs) -> None:
+    def _run(
+        self,
+        inputs: Inputs,
+        index: Tensor,
+        names: Sequence[str],
+        outputs: Outputs,
+        checks: ValueChecks,
+    ) -> None:
         first = self.models[names[0]]
         parts, part_logits = first.parts(fitted(inputs, first.plan), index), []
         for rows, part, images in parts:
-            tokens, record = first.begin(part, rows, images)
+            tokens, record = first.begin(part, rows, images, checks)
             stages = {name: self.models[name].stages_by_block(record) for name in names}
             shared_pass = _SharedPass(stages, {}, outputs.failed)
             self._descend(names, 0, tokens, record, shared_pass)
@@ -220,12 +242,16 @@ def _method_key(model: ReducedModel) -> tuple[type, str]:
 
 
 def _record_failure(names: Iterable[str], error: Exception, failed: dict[str, RunError]) -> None:
-    message = " ".join(str(error).split())  # in one line, as it is shown
-    kind = "" if isinstance(error, KeeprateError) else f"{type(error).__name__}: "
-    trace = "".join(traceback.format_exception(error))
     for name in names:
         # the first error is the cause
-        failed.setdefault(name, RunError(f"{kind}{message}", trace))
+        failed.setdefault(name, run_error(error))
+
+
+def run_error(error: Exception) -> RunError:
+    """Return an error as that of a run, its message in one line, as it is shown."""
+    message = " ".join(str(error).split())
+    kind = "" if isinstance(error, KeeprateError) else f"{type(error).__name__}: "
+    return RunError(f"{kind}{message}", "".join(traceback.format_exception(error)))
 
 
 def refuse_out_of_memory(error: Exception) -> None:

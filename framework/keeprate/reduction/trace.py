@@ -55,6 +55,15 @@ class MacsPerImage:
         return self.model + self.overhead
 
 
+@dataclass(frozen=True)
+class Reduction:
+    """A call of the method at a stage: the tokens that entered and left, prefix included."""
+
+    stage: Stage
+    entering: int | Tensor
+    left: int | Tensor
+
+
 @dataclass
 class ForwardTrace:
     """Token counts of each half block in one part of a forward pass, whose images have one size.
@@ -69,7 +78,9 @@ class ForwardTrace:
     attention: list[int | Tensor] = field(default_factory=list)
     feed_forward: list[int | Tensor] = field(default_factory=list)
     after: list[int | Tensor] = field(default_factory=list)
-    overhead: int | Tensor = 0
+    prepared: int = 0
+    """Multiply-accumulates of the method before the first block."""
+    reductions: list[Reduction] = field(default_factory=list)
     survivors: list[Survivors] = field(default_factory=list)
 
     def fork(self) -> ForwardTrace:
@@ -79,6 +90,7 @@ class ForwardTrace:
             attention=list(self.attention),
             feed_forward=list(self.feed_forward),
             after=list(self.after),
+            reductions=list(self.reductions),
             survivors=list(self.survivors),
         )
 
@@ -109,6 +121,23 @@ class ForwardTrace:
             + fixed_macs(blocks)
             + backbone.embed_macs(self.image_size)
         )
+
+    def overhead_macs(self, backbone: Backbone, method: Method) -> Tensor:
+        """Return the multiply-accumulates of the method for each image, int64 (B,)."""
+        spent = self.per_image(self.prepared)
+        for reduction in self.reductions:
+            spent = spent + self._stage_macs(backbone, method, reduction)
+        return spent
+
+    def _stage_macs(self, backbone: Backbone, method: Method, reduction: Reduction) -> int | Tensor:
+        stage, prefix = reduction.stage, backbone.num_prefix
+        if not method.keeps_per_image:
+            return stage_macs(backbone, method, int(reduction.entering) - prefix, stage)
+        counts = torch.stack([self.per_image(reduction.entering), self.per_image(reduction.left)])
+        entering, left = (counts - prefix).tolist()
+        keeps = [replace(stage, keep=patches - method.appends) for patches in left]
+        pairs = zip(entering, keeps, strict=True)
+        return torch.tensor([stage_macs(backbone, method, *pair) for pair in pairs])
 
 
 def gathered(records: Sequence[ForwardTrace], column: Callable[[ForwardTrace], Tensor]) -> Tensor:
@@ -144,24 +173,3 @@ def _owner_after(record: ForwardTrace, moment: tuple[int, bool]) -> Tensor:
     assert record.owner is not None
     owners = [stage.owner for stage in record.survivors if stage.moment <= moment]
     return owners[-1] if owners else record.owner
-
-
-def stage_macs_per_image(
-    backbone: Backbone, method: Method, before: Tokens, after: Tokens, stage: Stage
-) -> int | Tensor:
-    """Return the MACs of the method at one stage, from the real token counts of each image."""
-    if not method.keeps_per_image:
-        return stage_macs(backbone, method, before.num_patch_tokens, stage)
-    spent = [
-        stage_macs(backbone, method, entering, replace(stage, keep=left - method.appends))
-        for entering, left in zip(_patches(before), _patches(after), strict=True)
-    ]
-    return torch.tensor(spent, device=before.x.device)
-
-
-def _patches(tokens: Tokens) -> list[int]:
-    """Return the patch tokens of each image, without padding."""
-    if tokens.valid is None:
-        return [tokens.num_patch_tokens] * tokens.x.shape[0]
-    patches: list[int] = (tokens.valid.sum(dim=1) - tokens.num_prefix).tolist()
-    return patches

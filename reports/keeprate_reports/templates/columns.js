@@ -62,6 +62,7 @@ function runColumns(group) {
     ...otherMetrics(group, false),
     number("Images/s", "speed", 0),
     number("Speed-up", "ratio", 2),
+    number("Of MACs' promise", "kept", 3),
   ];
 }
 

@@ -14,6 +14,8 @@ _MOST_NAMES: Final = 6
 """Most names that are written out in a sentence; the others are counted."""
 _NOISY: Final = 0.2
 """Intervals of speed-ups wider than this share of them are called noisy."""
+_CLEARLY_LESS: Final = 0.97
+"""Costs below this share of a budget are told: who pays less may well be less accurate."""
 
 
 def overview(
@@ -68,7 +70,10 @@ def leaders_of_group(group: GroupFindings, level: float) -> list[str]:
     intervals.
     """
     tables = [table for table in group.equal_cost if table.rivals]
-    sentences = [_leader_sentence(table, group.metric) for table in tables]
+    sentences = [
+        " ".join(filter(None, [_leader_sentence(table, group.metric), cheaper_in_words(table)]))
+        for table in tables
+    ]
     comparisons = sum(len(table.rivals) - 1 for table in tables)
     if any(_ahead(table) != list(table.rivals) for table in tables):
         sentences.append(
@@ -178,6 +183,15 @@ def _leader_sentence(table: EqualCost, metric: MetricInfo) -> str:
         everyone = "all others are " if len(behind) > 1 and not level else ""
         parts.append(f"{everyone}distinguishably worse: {names_in_words(behind)}")
     return f"{'; '.join(parts)}."
+
+
+def cheaper_in_words(table: EqualCost) -> str:
+    """Say which series cost clearly less than the budget of the table, "" if none does."""
+    cheap = [rival for rival in table.rivals if rival.macs < _CLEARLY_LESS * table.macs]
+    if not cheap:
+        return ""
+    names = names_in_words(f"{rival.series} ({rival.share_percent:.1f}%)" for rival in cheap)
+    return f"Not as costly: {names}."
 
 
 def _ahead(table: EqualCost) -> list[SeriesAtCost]:

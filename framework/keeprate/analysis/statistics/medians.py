@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-from scipy.stats import binom
+from itertools import accumulate, takewhile
+from math import comb
 
 
 def median_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float] | None:
@@ -15,10 +15,8 @@ def median_interval(values: Sequence[float], level: float = 0.95) -> tuple[float
     values. Source: the interval of the sign test, as in Conover 1999, "Practical Nonparametric
     Statistics", section 3.2.
     """
-    ordered = sorted(values)
-    beyond = [k for k in range(1, len(ordered)) if _below(k, len(ordered)) <= (1 - level) / 2]
-    return (ordered[beyond[-1] - 1], ordered[-beyond[-1]]) if beyond else None
-
-
-def _below(k: int, coins: int) -> float:
-    return float(binom.cdf(k - 1, coins, 0.5))
+    ordered, coins = sorted(values), len(values)
+    ways = accumulate(comb(coins, heads) for heads in range(coins - 1))  # of fewer than 1, 2, ...
+    most = (1 - level) / 2
+    k = len(list(takewhile(lambda count: count / 2**coins <= most, ways)))
+    return (ordered[k - 1], ordered[-k]) if k else None
