@@ -9,17 +9,17 @@ from typing import Any, Final
 import altair as alt
 
 from keeprate.analysis.model import Findings, GroupFindings, Point, PublishedPoint
-from keeprate.analysis.run_table import Unit, unit_of
+from keeprate.analysis.run_table import unit_of
 from keeprate.errors import KeeprateError
 from keeprate_reports.chart_choice import OTHERS, Choice, chosen
 from keeprate_reports.chart_frame import Frame
-from keeprate_reports.chart_looks import MUTED, SeriesStyle, shown_looks
+from keeprate_reports.chart_looks import LOOKS, MUTED, SERIES, SeriesStyle, shown_looks
 from keeprate_reports.chart_places import side_by_side
+from keeprate_reports.cost_axis import MARGIN, cost_axis, cost_of, domain_of, scale_of
 from keeprate_reports.cost_chart import (
     PUBLISHED,
     Manner,
     Sources,
-    cost_title,
     published_marks,
     score_axis,
     score_layers,
@@ -29,7 +29,6 @@ from keeprate_reports.published_names import by_training, sides
 
 _LOW_HEIGHT = 220
 _PANELS = 12
-_MARGIN = 0.1
 _NAME_STYLE: dict[str, Any] = {"fontSize": 11, "color": "#555555"}
 _PUBLISHED = "Other training, other code, the papers' own count of costs."
 _SIDE_BY_SIDE = "Points of nearly equal cost are drawn side by side."
@@ -43,8 +42,8 @@ def chart(findings: Findings, frame: Frame = REPORT) -> alt.ConcatChart:
     Raises KeeprateError where no run has a cost on the axis of the frame.
     """
     all_groups, level = _with_costs(findings, frame), findings.options.level
-    groups = _with_most_runs(all_groups)
-    choice = chosen(groups, findings.options.shown)
+    groups = _with_most_runs(all_groups) if frame.told else all_groups
+    choice = chosen(groups, findings.options.shown, SERIES if frame.told else LOOKS)
     keys = _series_styles(groups, choice)
     several = len(groups) > 1
     panels = [
@@ -64,9 +63,15 @@ def chart(findings: Findings, frame: Frame = REPORT) -> alt.ConcatChart:
 
 
 def legend_labels(findings: Findings, frame: Frame) -> list[str]:
-    """Return what the legend of the chart names."""
-    groups = _with_most_runs(_with_costs(findings, frame))
-    return [style.key for style in _series_styles(groups, chosen(groups, findings.options.shown))]
+    """Return what the legend of a figure names; KeeprateError for more than can be drawn."""
+    groups = _with_costs(findings, frame)
+    choice = chosen(groups, findings.options.shown, LOOKS)
+    series = {point.series for group in groups for point in group.points if point.reduces}
+    if len(series) > LOOKS:
+        raise KeeprateError(
+            f"{len(series)} series cannot be told apart: name at most {LOOKS} with --method."
+        )
+    return [style.key for style in _series_styles(groups, choice)]
 
 
 def _with_costs(findings: Findings, frame: Frame) -> Sequence[GroupFindings]:
@@ -118,11 +123,11 @@ def _panel(
     frame: Frame,
 ) -> alt.LayerChart | alt.VConcatChart:
     unit, drawn = unit_of(group), choice.drawn(group)
-    places = {point.run_id: _cost(point, unit, frame) for point in drawn}
+    places = {point.run_id: cost_of(point, unit, frame) for point in drawn}
     others = group.others if frame.axis == "macs" else ()
     costs = [*places.values(), *(other.macs / unit.size for other in others)]
-    x = _cost_axis(group, unit, costs, frame)
-    low, high = _domain(costs)
+    x = cost_axis(group, unit, costs, frame)
+    low, high = domain_of(costs)
     pixel = (high - low) / frame.width if frame.apart else 0.0
     rows = _rows(drawn, choice, places, pixel)
     subtitle = [*_notes(group, level), *_undrawn_note(group, choice)]
@@ -143,7 +148,7 @@ def _panel(
 def _published(points: Sequence[PublishedPoint], training: str) -> alt.LayerChart:
     """Draw what papers print on axes of its own, as papers count costs differently."""
     # names are placed in pixels, so the margin of the scales on both sides is taken off
-    room = [int(size / (1 + 2 * _MARGIN)) for size in (REPORT.width, _LOW_HEIGHT)]
+    room = [int(size / (1 + 2 * MARGIN)) for size in (REPORT.width, _LOW_HEIGHT)]
     rows: list[Row] = [
         {
             "share": point.share_percent,
@@ -153,8 +158,8 @@ def _published(points: Sequence[PublishedPoint], training: str) -> alt.LayerChar
         }
         for point, side in zip(points, sides(points, *room), strict=True)
     ]
-    x = share_axis(_scale([point.share_percent or 0.0 for point in points]))
-    y = score_axis("top1", PUBLISHED).scale(_scale([point.top1_percent for point in points]))
+    x = share_axis(scale_of([point.share_percent or 0.0 for point in points]))
+    y = score_axis("top1", PUBLISHED).scale(scale_of([point.top1_percent for point in points]))
     title = alt.Title(
         f"{points[0].backbone} as published, {training}, not measured here", subtitle=_PUBLISHED
     )
@@ -192,29 +197,6 @@ def _manner(group: GroupFindings, frame: Frame) -> Manner:
 
 def _panel_title(group: GroupFindings, frame: Frame) -> alt.Title | alt.UndefinedType:
     return alt.Title(group.model) if frame.several else alt.Undefined
-
-
-def _cost(point: Point, unit: Unit, frame: Frame) -> float:
-    speed = point.images_per_second
-    return point.macs / unit.size if frame.axis == "macs" or speed is None else speed
-
-
-def _cost_axis(group: GroupFindings, unit: Unit, costs: Sequence[float], frame: Frame) -> alt.X:
-    is_speed = frame.axis != "macs"
-    title = f"{group.samples.capitalize()} per second" if is_speed else None
-    scale = _scale(costs)
-    if frame.log_x:
-        low, high = min(costs), max(costs)
-        room = (high / low) ** _MARGIN if high > low else 1 + _MARGIN
-        scale = alt.Scale(type="log", domain=[low / room, high * room], nice=False)
-    if frame.x_domain:
-        scale.domain = list(frame.x_domain)
-    return alt.X(
-        "cost:Q",
-        title=title or cost_title(group.samples, unit.name),
-        scale=scale,
-        axis=alt.Axis(tickCount=8 if frame.told else 6),
-    )
 
 
 def _sources(group: GroupFindings, rows: Sequence[Row], unit: float, frame: Frame) -> Sources:
@@ -283,14 +265,3 @@ def _undrawn_note(group: GroupFindings, choice: Choice) -> list[str]:
 
 def _inline(rows: Sequence[Mapping[str, object]]) -> alt.InlineData:
     return alt.InlineData(values=[dict(row) for row in rows])
-
-
-def _scale(values: Sequence[float]) -> alt.Scale:
-    return alt.Scale(domain=_domain(values), nice=False)
-
-
-def _domain(costs: Sequence[float]) -> list[float]:
-    low, high = min(costs), max(costs)
-    # equal values, and zero, still need a range of some width
-    margin = _MARGIN * (high - low or high or 1)
-    return [low - margin, high + margin]

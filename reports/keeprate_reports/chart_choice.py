@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from keeprate.analysis.model import GroupFindings, Point
 from keeprate.analysis.shown_series import ShownSeries
-from keeprate_reports.chart_looks import SERIES
+from keeprate_reports.chart_looks import LOOKS, SERIES
 
 OTHERS = "other series, on the front"
 
@@ -41,10 +41,10 @@ class Choice:
         return not point.reduces or point.series in self.series
 
 
-def chosen(groups: Sequence[GroupFindings], shown: ShownSeries) -> Choice:
-    """Choose all series; of more than `SERIES`, those on a front, with most runs, most accurate.
+def chosen(groups: Sequence[GroupFindings], shown: ShownSeries, most: int = SERIES) -> Choice:
+    """Choose all series; of more than `most`, those on a front, with most runs, most accurate.
 
-    Series that were named are all chosen.
+    Of series that were named as many are chosen as have looks of their own.
     """
     runs: dict[str, list[Point]] = {}
     for point in (
@@ -55,7 +55,7 @@ def chosen(groups: Sequence[GroupFindings], shown: ShownSeries) -> Choice:
     ):
         runs.setdefault(point.series, []).append(point)
     ranked = sorted(runs, key=lambda name: (*_rank(runs[name]), name))
-    most = len(ranked) if shown.methods else SERIES
+    most = max(most, LOOKS) if shown.methods else most
     others = [point for name in ranked[most:] for point in runs[name]]
     return Choice(frozenset(ranked[:most]), any(point.on_front for point in others), shown)
 

@@ -12,6 +12,8 @@ from keeprate.analysis.shown_series import ShownSeries
 
 SERIES: Final = 14
 """Most series in one chart that a reader can still tell apart."""
+LOOKS: Final = 42
+"""Different pairs of colour and shape."""
 MUTED: Final = "#8A8A8A"
 """The colour of what was not measured here; no series has it."""
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")

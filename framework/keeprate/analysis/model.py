@@ -24,7 +24,7 @@ from .shown_series import ShownSeries
 from .spread import CostSpread
 
 FINDINGS_VERSION: Final = 2
-"""The version of these names, written into every JSON; it rises when a meaning changes."""
+"""The version of these names, in every JSON; it rises when a meaning changes."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,8 @@ class ReportOptions:
     `reference` is the series, or the method, that others are compared with at every budget. The
     most accurate series takes its part where it is None or was not run. `budgets` are spelled as
     on the command line (0.8, 800M, 65%); if there are none, the budgets of the runs count.
-    `metric` is what runs are compared by, None for the default one (top-1). With `places` texts
-    have whole paths, else the last part of each. `shown` says which series there are, and under
-    which names; `axis` is the cost of the Pareto front, "macs" or "throughput".
+    `metric` is what runs are compared by, None for the default one (top-1). `places` asks for whole
+    paths, `shown` for some series and other names; `axis`, of the front, is macs or throughput.
     """
 
     reference: str | None = None
@@ -82,8 +81,8 @@ class Point:
     the seed; `parameters` are all of them. `budget` is "" without one, and `asked` then the
     schedule. `images` were judged. `macs` is `macs_model` plus the method's own `macs_overhead`,
     `share_percent` its share of the unpruned model's. `difference` and `p_value` (not corrected)
-    are against the unpruned run on the same images, None for that run and where there is no such
-    run. `tokens` are the mean patch and prefix tokens after each block.
+    are against the unpruned run on the same images, None for that run and where there is none.
+    `tokens` are the mean patch and prefix tokens after each block.
     `throughput_interval` holds `throughput_ratio`, the median over rounds; it is None where they
     are too few for it or not known.
     `spread` says how costs differ between images, None where they do not.
@@ -287,8 +286,8 @@ class Findings:
     """Everything that a report shows of a store; `overview` are sentences about the whole store.
 
     `problems` are lines about files and runs that could not be read or compared. `methods` are
-    sentences on how intervals, tests and corrections were computed, for a caption or a footnote.
-    `places` are the absolute paths in the descriptions of the runs.
+    sentences on how intervals, tests and corrections were computed, for a caption or a footnote,
+    `places` the absolute paths in the descriptions of the runs.
     """
 
     options: ReportOptions
