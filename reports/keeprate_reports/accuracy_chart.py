@@ -181,8 +181,16 @@ def _names(rows: Sequence[Row], side: str) -> alt.Chart:
 
 
 def _manner(group: GroupFindings, frame: Frame) -> Manner:
-    symbol = {"symbolOpacity": 1, "symbolSize": 90 * frame.mark**2, "symbolDash": [1, 0]}
-    below = {"title": None, "orient": "bottom", "symbolStrokeWidth": 0.8 * frame.mark}
+    symbol: dict[str, Any] = {
+        "symbolOpacity": 1,
+        "symbolSize": 90 * frame.mark**2,
+        "symbolDash": [1, 0],
+    }
+    below: dict[str, Any] = {
+        "title": None,
+        "orient": "bottom",
+        "symbolStrokeWidth": 0.8 * frame.mark,
+    }
     legend = alt.Legend(**symbol, **({"title": "Method"} if frame.told else below))
     return Manner(
         metric=group.metric.axis,
@@ -192,6 +200,7 @@ def _manner(group: GroupFindings, frame: Frame) -> Manner:
         legend=legend,
         mark=frame.mark,
         y_domain=frame.y_domain,
+        clip=True if frame.x_domain or frame.y_domain else alt.Undefined,
     )
 
 

@@ -36,7 +36,8 @@ class Manner:
     """What differs between a file and the page: colours of text and background, and additions.
 
     `bars` is the opacity of intervals, `metric` the title of the axis of scores. `mark` scales
-    marks and lines, `y_domain` is None for the scores' own.
+    marks and lines, `y_domain` is None for the scores' own; `clip` is True where
+    marks end at the axes.
     """
 
     metric: str
@@ -47,11 +48,7 @@ class Manner:
     tooltip: Any = alt.Undefined
     mark: float = 1.0
     y_domain: tuple[float, float] | None = None
-
-    @property
-    def clip(self) -> Any:
-        """Whether marks end at the axes."""
-        return True if self.y_domain else alt.Undefined
+    clip: Any = alt.Undefined
 
 
 def score_layers(
@@ -72,7 +69,7 @@ def score_layers(
     )
     return [
         alt.Chart(sources.unpruned)
-        .mark_rule(strokeDash=[5, 4], stroke=manner.ink, strokeWidth=mark)
+        .mark_rule(strokeDash=[5, 4], stroke=manner.ink, strokeWidth=mark, clip=manner.clip)
         .encode(y=y),
         points.mark_rule(strokeWidth=1.3 * mark, clip=manner.clip).encode(
             y=_y("low", manner), y2="high:Q", opacity=manner.bars

@@ -15,8 +15,9 @@ from keeprate.analysis.model import Findings
 from keeprate.analysis.write import figure_findings
 from keeprate.cli import keeprate
 from keeprate.results.store import Store
-from keeprate_reports.accuracy_chart import chart
+from keeprate_reports.accuracy_chart import chart, legend_labels
 from keeprate_reports.chart_frame import Frame
+from keeprate_reports.chart_looks import LOOKS
 from keeprate_reports.html_payload import payload
 from keeprate_reports.latex_tables import LatexTables
 from keeprate_reports.paper_figure import paper_figure
@@ -164,7 +165,21 @@ def test_axes_can_be_logarithmic_and_cut(folder: Path) -> None:
     scale = layers[POINTS]["encoding"]["x"]["scale"]
     assert (scale["type"], scale["domain"]) == ("log", [10, 50])
     assert layers[POINTS]["encoding"]["y"]["scale"]["domain"] == [80, 100]
-    assert layers[POINTS]["mark"]["clip"]
+    assert all(layer["mark"]["clip"] for layer in layers)
+
+
+def test_more_series_than_can_be_told_apart_are_refused_and_none_is_left_out(
+    tmp_path: Path,
+) -> None:
+    store = Store(tmp_path)
+    for number in range(LOOKS):
+        put(store, make_run(f"m{number}", 40))
+    found = figure_findings([tmp_path], Figure())
+    assert len(legend_labels(found, PLAIN)) == LOOKS
+    assert len(legend(chart(found, PLAIN).to_dict(validate=False))) == LOOKS
+    put(store, make_run("another", 40))
+    with pytest.raises(KeeprateError, match="43 series cannot be told apart"):
+        legend_labels(figure_findings([tmp_path], Figure()), PLAIN)
 
 
 @pytest.mark.parametrize(
@@ -179,6 +194,7 @@ def test_axes_can_be_logarithmic_and_cut(folder: Path) -> None:
         ({"width": "3 inches"}, "test: width: '3 inches' is no length: write 3.25in"),
         ({"widht": 3}, "test: No key 'widht'. Did you mean 'width'?"),
         ({"zoom": {"x": "1"}}, "test: zoom.x: '1' is no range: write LOW:HIGH"),
+        ({"zoom": {"x": "0:1"}, "log_x": True}, "test: zoom.x must begin above 0"),
         ({"zoom": {"z": "1:2"}}, "test: zoom.z: no such key."),
         ({"colours": {"tome": "blue"}}, "test: colours: 'blue' of tome is no colour"),
         ({"axis": "speed"}, "test: axis: "),

@@ -6,7 +6,15 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from ..errors import KeeprateError, unknown_name
 from .model import ReportOptions
@@ -92,6 +100,12 @@ class Figure(BaseModel):
     front: bool = True
     font_size: float = Field(default=8.0, ge=4, le=24)
 
+    @model_validator(mode="after")
+    def _check_zoom(self) -> Self:
+        if self.log_x and self.zoom.x and self.zoom.x[0] <= 0:
+            raise ValueError("zoom.x must begin above 0 on a logarithmic axis.")
+        return self
+
     @classmethod
     def of(cls, values: Mapping[str, Any], where: str) -> Self:
         """Return the figure with these values; KeeprateError, with `where`, for a mistake."""
@@ -105,7 +119,7 @@ class Figure(BaseModel):
             key = ".".join(str(part) for part in first["loc"])
             unknown = first["type"] == "extra_forbidden"
             message = "no such key." if unknown else first["msg"].removeprefix("Value error, ")
-            raise KeeprateError(f"{where}: {key}: {message}") from error
+            raise KeeprateError(": ".join(filter(None, (where, key, message)))) from error
 
     @property
     def options(self) -> ReportOptions:
