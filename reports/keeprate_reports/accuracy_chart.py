@@ -181,17 +181,10 @@ def _names(rows: Sequence[Row], side: str) -> alt.Chart:
 
 
 def _manner(group: GroupFindings, frame: Frame) -> Manner:
-    symbol: dict[str, Any] = {
-        "symbolOpacity": 1,
-        "symbolSize": 90 * frame.mark**2,
-        "symbolDash": [1, 0],
-    }
-    below: dict[str, Any] = {
-        "title": None,
-        "orient": "bottom",
-        "symbolStrokeWidth": 0.8 * frame.mark,
-    }
-    legend = alt.Legend(**symbol, **({"title": "Method"} if frame.told else below))
+    symbol: dict[str, Any] = {"symbolSize": 90 * frame.mark**2, "symbolOpacity": 1}
+    below: dict[str, Any] = {"orient": "bottom", "symbolStrokeWidth": 0.8 * frame.mark}
+    around: dict[str, Any] = {"title": "Method"} if frame.told else below | {"title": None}
+    legend = alt.Legend(symbolDash=[1, 0], **symbol, **around)
     return Manner(
         metric=group.metric.axis,
         ink="black",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from ..errors import KeeprateError
 from ..results.labels import labels_of
@@ -84,9 +84,9 @@ def findings(evidence: LoadedRuns, options: ReportOptions) -> Findings:
 
 def points_alone(evidence: LoadedRuns, options: ReportOptions) -> Findings:
     """Return findings with the points of the runs and nothing else, which a figure needs."""
+    nothing: dict[str, Any] = dict.fromkeys(_COMPARISONS, ())
     groups = tuple(
-        GroupFindings(**vars(group), **dict.fromkeys(_COMPARISONS, ()))
-        for group in points_of(evidence, options)
+        GroupFindings(**vars(group), **nothing) for group in points_of(evidence, options)
     )
     places = places_of(_described(evidence))
     return Findings(options, (), (), groups, (), evidence.problems, places)
