@@ -63,7 +63,7 @@ def rows(specification: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def test_it_is_exactly_as_wide_as_asked_and_its_type_has_the_size_asked_for(folder: Path) -> None:
-    figure = Figure(methods="tome", width="3.25in", font_size=9)
+    figure = Figure.of({"methods": "tome", "width": "3.25in", "font_size": 9}, "test")
     picture = paper_figure(figure_findings([folder], figure), figure)
     from vl_convert import vegalite_to_svg
 
@@ -114,7 +114,8 @@ def test_the_page_and_latex_have_the_same_names_and_colours(folder: Path, tmp_pa
         "order": ["tome", "random"],
     }
     found = findings_of(Store(folder), Figure.of(keys, "test").options)
-    [group] = payload(found)["groups"]  # type: ignore[misc]
+    groups: Any = payload(found)["groups"]
+    [group] = groups
     looks = {look["key"]: look["colour"] for look in group["looks"]}
     figure = legend(drawn(folder, **keys))
     assert {key: colour for key, colour in looks.items() if colour} == {
@@ -214,7 +215,7 @@ def test_an_unknown_name_is_told_before_any_rows_are_read(
 ) -> None:
     monkeypatch.delattr("keeprate.analysis.runs._outcomes")
     with pytest.raises(KeeprateError, match="Did you mean 'tome'"):
-        figure_findings([folder], Figure(methods="tomee"))
+        figure_findings([folder], Figure(methods=("tomee",)))
 
 
 def test_a_file_says_the_same_and_typed_options_count_more(
@@ -246,5 +247,5 @@ def test_a_file_says_the_same_and_typed_options_count_more(
 
 
 def test_a_table_plots_the_figure_that_it_is_given(folder: Path) -> None:
-    picture = load(folder).plot(figure=Figure(methods="tome", labels={"tome": "ToMe"}))
+    picture = load(folder).plot(figure=Figure(methods=("tome",), labels={"tome": "ToMe"}))
     assert set(legend(picture.to_dict(validate=False))) == {"full (unpruned)", "ToMe"}
