@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 from ._lazy import lazy_names
 
 if TYPE_CHECKING:
+    from .analysis.figure import Figure
     from .api import compare
     from .attention import Attention
     from .backbone import Backbone
     from .backbones.loading.load import load_model
-    from .comparison_table import ComparisonTable
+    from .comparison_table import ComparisonTable, load
     from .dataset import DataSet, Sample, TextDataSet
     from .engine import Engine
     from .errors import KeeprateError
@@ -36,6 +37,7 @@ __all__ = [
     "ComparisonTable",
     "DataSet",
     "Engine",
+    "Figure",
     "ImageMetric",
     "KeeprateError",
     "Method",
@@ -56,6 +58,7 @@ __all__ = [
     "as_method",
     "compare",
     "hookimpl",
+    "load",
     "load_model",
     "macs",
     "reduce",
@@ -69,6 +72,7 @@ _HOME = {
     "ComparisonTable": "comparison_table",
     "DataSet": "dataset",
     "Engine": "engine",
+    "Figure": "analysis.figure",
     "ImageMetric": "metric",
     "KeeprateError": "errors",
     "Method": "method",
@@ -88,6 +92,7 @@ _HOME = {
     "as_method": "reduction.function_method",
     "compare": "api",
     "hookimpl": "hookspecs",
+    "load": "comparison_table",
     "load_model": "backbones.loading.load",
     "macs": "reduction.macs",
     "reduce": "reduction.reduce",

@@ -1,9 +1,10 @@
-"""What `keeprate.compare` returns: the runs as a table, their rows, a chart, reports."""
+"""What `keeprate.compare` and `keeprate.load` return: a table of runs, their rows, reports."""
 
 from __future__ import annotations
 
 import html
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -11,15 +12,16 @@ from typing import Any, Final
 import polars as pl
 
 from .analysis.build import findings
+from .analysis.figure import Figure
 from .analysis.model import Findings, GroupPoints, ReportOptions
+from .analysis.places import places_of, without_places
 from .analysis.points import points_of
 from .analysis.run_table import Column, records, table
 from .analysis.runs import gather
-from .analysis.write import write_reports
+from .analysis.write import check_folder, figure_of, write_reports
 from .errors import KeeprateError, unknown_name
 from .plugins.registry import registry
-from .results.records import Failure, Result
-from .results.store import Store
+from .results.joined_stores import JoinedStores
 
 _TEXTS: Final = ("id", "group", "label", "method", "parameters", "asked", "budget", "schedule")
 _TYPES: Final[dict[str, type[pl.DataType]]] = {
@@ -32,19 +34,20 @@ _OPTIONS: Final = ReportOptions()
 
 
 class ComparisonTable:
-    """The finished runs of one comparison, the unpruned one among them.
+    """Finished runs, of one comparison or of folders, the unpruned one among them.
 
     `frame` has a row for each run, the cheapest first: `macs_*` are multiply-accumulates per image,
     `*_percent` shares in per cent, `difference_*` percentage points against the unpruned model,
     with 95 % intervals; every metric that a run has is a column, its unit in the name.
     docs/python.md explains every column. `groups` are the same runs as objects, `findings` what
-    reports are written from; `folder` is the store that holds the runs.
+    reports are written from; `folder` is the store that holds the runs, the first of several.
     """
 
-    def __init__(self, folder: Path, ids: Sequence[str]) -> None:
-        """Read the runs `ids`; raise KeeprateError if one is missing or cannot be read."""
-        self.folder = Path(folder)
-        self._store = _StorePart(self.folder, ids)
+    def __init__(self, folder: Path | Sequence[Path], ids: Sequence[str] | None = None) -> None:
+        """Read all runs, or the runs `ids`; KeeprateError if one of these cannot be read."""
+        folders = [folder] if isinstance(folder, Path) else list(folder)
+        self.folder = folders[0]
+        self._store = JoinedStores(folders, ids)
         self._evidence = gather(self._store)
         self.groups: tuple[GroupPoints, ...] = points_of(self._evidence, _OPTIONS)
         self.frame = _frame(self.groups)
@@ -59,14 +62,17 @@ class ComparisonTable:
         """One line for each run that failed or cannot be compared, with the reason."""
         return self._evidence.problems
 
-    def rows(self, run: str) -> pl.DataFrame:
+    def rows(self, run: str | None = None) -> pl.DataFrame:
         """Return the rows of one run, one per image; `run` is its id or its label.
 
-        Columns as in docs/runs.md: sample, label, prediction, top5, confidence, tokens after each
-        block, macs (multiply-accumulates), and one for each metric with values, as correct. Raises
-        KeeprateError for a name that no run has, and for a label that several runs have.
+        Without a run, those of all runs, with its id in the column `run`; a metric that a run lacks
+        is null there. docs/python.md explains the columns. Raises KeeprateError for a name
+        that no run has, and for a label that several runs have.
         """
         points = [point for group in self.groups for point in group.points]
+        if run is None:
+            frames = [_named(point.run_id, self._store.rows(point.run_id)) for point in points]
+            return pl.concat(frames, how="diagonal") if frames else pl.DataFrame()
         ids = [point.run_id for point in points if run in (point.run_id, point.label)]
         if len(ids) > 1:
             raise KeeprateError(f"Several runs are '{run}': name one by id, {', '.join(ids)}.")
@@ -74,11 +80,13 @@ class ComparisonTable:
             raise unknown_name("run", run, [point.run_id for point in points])
         return self._store.rows(ids[0])
 
-    def plot(self, report: str | None = None) -> Any:
+    def plot(self, report: str | None = None, figure: Figure | None = None) -> Any:
         """Return the chart of the report named `report`, or of the first report that has a chart.
 
+        With a `figure` it is one for a paper, of these series, labels and sizes.
+
         A notebook shows it; `.save("chart.png")` writes it. Raises KeeprateError for an unknown
-        report, and if no report draws a chart.
+        report, for names in the figure that no run has, and if no report draws a chart.
         """
         plugins = registry()
         classes = (
@@ -86,8 +94,10 @@ class ComparisonTable:
             if report
             else [offered.cls for offered in plugins.reports.values()]
         )
+        shown = figure_of(self._store, figure) if figure else without_places(self.findings)
         for cls in classes:
-            chart = cls().chart(self.findings)
+            # a report that draws no figures need not take one
+            chart = cls().chart(shown, figure) if figure else cls().chart(shown)
             if chart is not None:
                 return chart
         what = f"Report '{report}' draws" if report else "The reports here draw"
@@ -110,6 +120,10 @@ class ComparisonTable:
             raise KeeprateError("\n".join(written.failure_lines())) from written.failures[0].error
         return list(written.files)
 
+    def _places(self) -> tuple[str, ...]:
+        runs = places_of(run.run for group in self._evidence.groups for run in group.runs)
+        return (*runs, str(self.folder.absolute()))
+
     def __len__(self) -> int:
         return self.frame.height
 
@@ -122,29 +136,37 @@ class ComparisonTable:
         return "\n\n".join([*parts, *(f"Warning: {problem}" for problem in self.problems)])
 
     def _repr_html_(self) -> str:
-        """Return the table of the reports as HTML, which a notebook shows."""
-        parts = [_html(group.title, _columns(group)) for group in self.groups]
-        parts += [f"<p>Warning: {html.escape(problem)}</p>" for problem in self.problems]
+        """Return the table of the reports as HTML, which a notebook shows, without whole paths."""
+        short = without_places(_Shown(self.groups, self.problems), self._places())
+        parts = [_html(group.title, _columns(group)) for group in short.groups]
+        parts += [f"<p>Warning: {html.escape(problem)}</p>" for problem in short.problems]
         return "\n".join(parts)
 
 
-class _StorePart(Store):
-    """A store that shows only some of the runs of a folder."""
+@dataclass(frozen=True)
+class _Shown:
+    groups: tuple[GroupPoints, ...]
+    problems: tuple[str, ...]
 
-    def __init__(self, folder: Path, ids: Sequence[str]) -> None:
-        super().__init__(folder)
-        self._ids = frozenset(ids)
 
-    def results(self) -> tuple[list[Result], list[str]]:
-        """Return the finished runs among these ids."""
-        # a failed run has no result that could be read
-        failed = {failure.id for failure in self.failures()[0]}
-        return [self.read(run_id) for run_id in sorted(self._ids - failed)], []
+def load(*folders: Path | str) -> ComparisonTable:
+    """Return the finished runs of one folder, or of several, as `keeprate.compare` returns its own.
 
-    def failures(self) -> tuple[list[Failure], list[str]]:
-        """Return the failed runs among these ids."""
-        failures, _ = super().failures()
-        return [failure for failure in failures if failure.id in self._ids], []
+    Raises KeeprateError for a folder that is missing or holds no finished run.
+    """
+    if not folders:
+        raise KeeprateError("Name a folder of results, as keeprate.load('runs/first').")
+    paths = [Path(folder) for folder in folders]
+    for path in paths:
+        check_folder(path)
+    table = ComparisonTable(paths)
+    if not len(table):
+        raise KeeprateError(f"No finished run in {', '.join(map(str, paths))}.")
+    return table
+
+
+def _named(run_id: str, rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.select(pl.lit(run_id).alias("run"), pl.all())
 
 
 def _columns(group: GroupPoints) -> tuple[Column, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -10,6 +11,7 @@ from keeprate.report import Report
 if TYPE_CHECKING:
     import altair as alt
 
+    from keeprate.analysis.figure import Figure
     from keeprate.analysis.model import Findings
 
 
@@ -32,9 +34,19 @@ class AccuracyPlot(Report):
             picture.save(str(path), scale_factor=_PNG_SCALE if path.suffix == ".png" else 1)
         return paths
 
-    def chart(self, findings: Findings) -> alt.ConcatChart:
+    def chart(self, findings: Findings, figure: Figure | None = None) -> alt.ConcatChart:
         """Return the chart; every file is a rendering of it."""
         # altair takes long to import, and start-up needs the class only
         from keeprate_reports.accuracy_chart import chart
+        from keeprate_reports.paper_figure import paper_figure
 
-        return chart(findings)
+        return paper_figure(findings, figure) if figure else chart(findings)
+
+    def write_figure(self, findings: Findings, figure: Figure, paths: Sequence[Path]) -> bool:
+        """Write the figure as SVG, PDF or PNG, by the endings of the paths."""
+        from keeprate_reports.paper_figure import paper_figure, save
+
+        picture = paper_figure(findings, figure)
+        for path in paths:
+            save(picture, path)
+        return True

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from keeprate.analysis.model import GroupFindings, Point
-from keeprate_reports.chart_looks import SERIES
+from keeprate.analysis.shown_series import ShownSeries
+from keeprate_reports.chart_looks import LOOKS, SERIES
 
 OTHERS = "other series, on the front"
 
@@ -20,6 +21,7 @@ class Choice:
 
     series: frozenset[str]
     strangers: bool
+    shown: ShownSeries = field(default_factory=ShownSeries)
 
     def drawn(self, group: GroupFindings) -> list[Point]:
         """Return the runs of a group that are drawn, the cheapest first."""
@@ -28,7 +30,7 @@ class Choice:
     def key(self, point: Point) -> str:
         """Return the name of a drawn run in the legend."""
         if not point.reduces:
-            return f"{point.series} (unpruned)"
+            return self.shown.unpruned(point.series, point.method)
         return point.series if self._known(point) else OTHERS
 
     def line(self, point: Point) -> str:
@@ -39,8 +41,11 @@ class Choice:
         return not point.reduces or point.series in self.series
 
 
-def chosen(groups: Sequence[GroupFindings]) -> Choice:
-    """Choose all series; of more than `SERIES`, those on a front, with most runs, most accurate."""
+def chosen(groups: Sequence[GroupFindings], shown: ShownSeries, most: int = SERIES) -> Choice:
+    """Choose all series; of more than `most`, those on a front, with most runs, most accurate.
+
+    Of series that were named as many are chosen as have looks of their own.
+    """
     runs: dict[str, list[Point]] = {}
     for point in (
         reducing_point
@@ -50,9 +55,9 @@ def chosen(groups: Sequence[GroupFindings]) -> Choice:
     ):
         runs.setdefault(point.series, []).append(point)
     ranked = sorted(runs, key=lambda name: (*_rank(runs[name]), name))
-    series = frozenset(ranked[:SERIES])
-    others = [point for name in ranked[SERIES:] for point in runs[name]]
-    return Choice(series, any(point.on_front for point in others))
+    most = max(most, LOOKS) if shown.methods else most
+    others = [point for name in ranked[most:] for point in runs[name]]
+    return Choice(frozenset(ranked[:most]), any(point.on_front for point in others), shown)
 
 
 def _rank(points: Sequence[Point]) -> tuple[int, int, float]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import altair as alt
 
+from keeprate.analysis.shown_series import ShownSeries
+
 SERIES: Final = 14
 """Most series in one chart that a reader can still tell apart."""
+LOOKS: Final = 42
+"""Different pairs of colour and shape."""
 MUTED: Final = "#8A8A8A"
 """The colour of what was not measured here; no series has it."""
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -51,6 +55,19 @@ def looks(keys: Sequence[str], unpruned: Sequence[str]) -> list[SeriesStyle]:
         SeriesStyle(key, None, "circle", _SHAPES["circle"], _DASHES[0]) for key in unpruned
     ]
     return unpruned_styles + [_series_style(key, index) for index, key in enumerate(others)]
+
+
+def shown_looks(
+    labels: Iterable[str], unpruned: Sequence[str], shown: ShownSeries
+) -> list[SeriesStyle]:
+    """Return a style for each series, by its label, in the order and colours asked for."""
+    present = set(labels)
+    styles = looks(shown.ordered(present), unpruned)
+    return [
+        replace(style, colour=shown.colour(style.key) or style.colour)
+        for style in styles
+        if style.key in present or style.key in unpruned
+    ]
 
 
 def colour(keys: Sequence[SeriesStyle], ink: object, legend: alt.Legend | None = None) -> alt.Color:

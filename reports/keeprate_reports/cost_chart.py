@@ -35,7 +35,9 @@ class Sources:
 class Manner:
     """What differs between a file and the page: colours of text and background, and additions.
 
-    `bars` is the opacity of intervals, `metric` the title of the axis of scores.
+    `bars` is the opacity of intervals, `metric` the title of the axis of scores. `mark` scales
+    marks and lines, `y_domain` is None for the scores' own; `clip` is True where
+    marks end at the axes.
     """
 
     metric: str
@@ -44,31 +46,38 @@ class Manner:
     bars: Any
     legend: alt.Legend | None = None
     tooltip: Any = alt.Undefined
+    mark: float = 1.0
+    y_domain: tuple[float, float] | None = None
+    clip: Any = alt.Undefined
 
 
 def score_layers(
     cost: alt.X, keys: Sequence[SeriesStyle], sources: Sources, manner: Manner
 ) -> list[alt.Chart]:
     """Return the layers, back to front: unpruned rule, intervals, curves, Pareto front, points."""
-    y, colours = score_axis("score", manner.metric), colour(keys, manner.ink, manner.legend)
+    y, mark = _y("score", manner), manner.mark
+    colours = colour(keys, manner.ink, manner.legend)
     points = alt.Chart(sources.points).encode(x=cost, color=colours)
     marks = points.mark_point(
-        size=75,
+        size=75 * mark**2,
         filled=True,
         opacity=1,
         stroke=manner.paper,
-        strokeWidth=0.8,
+        strokeWidth=0.8 * mark,
         tooltip=manner.tooltip,
+        clip=manner.clip,
     )
     return [
-        alt.Chart(sources.unpruned).mark_rule(strokeDash=[5, 4], stroke=manner.ink).encode(y=y),
-        points.mark_rule(strokeWidth=1.3).encode(
-            y=score_axis("low", manner.metric), y2="high:Q", opacity=manner.bars
+        alt.Chart(sources.unpruned)
+        .mark_rule(strokeDash=[5, 4], stroke=manner.ink, strokeWidth=mark, clip=manner.clip)
+        .encode(y=y),
+        points.mark_rule(strokeWidth=1.3 * mark, clip=manner.clip).encode(
+            y=_y("low", manner), y2="high:Q", opacity=manner.bars
         ),
         alt.Chart(sources.lines)
-        .mark_line(strokeWidth=1.6)
+        .mark_line(strokeWidth=1.6 * mark, clip=manner.clip)
         .encode(x=cost, y=y, color=colours, strokeDash=dash(keys), detail="line:N"),
-        *_front(alt.Chart(sources.front).encode(x=cost, y=y), manner.ink),
+        *_front(alt.Chart(sources.front).encode(x=cost, y=y), manner),
         marks.encode(y=y, shape=shape(keys, manner.legend)),
         *([] if sources.others is None else _others(alt.Chart(sources.others), cost, y, manner)),
     ]
@@ -119,12 +128,25 @@ def _others(others: alt.Chart, cost: alt.X, y: alt.Y, manner: Manner) -> list[al
     return [marks, names]
 
 
-def _front(front: alt.Chart, ink: Any) -> list[alt.Chart]:
+def _y(field: str, manner: Manner) -> alt.Y:
+    axis = score_axis(field, manner.metric)
+    return axis.scale(domain=list(manner.y_domain), nice=False) if manner.y_domain else axis
+
+
+def _front(front: alt.Chart, manner: Manner) -> list[alt.Chart]:
     """Return rings and a line for the Pareto front, in the colour of text."""
+    ink, mark = manner.ink, manner.mark
     # rings and dashes, as colour alone would not reach every reader
     return [
         front.mark_line(
-            interpolate="step-after", strokeDash=[1, 3], strokeWidth=1.6, stroke=ink, opacity=0.8
+            interpolate="step-after",
+            strokeDash=[1, 3],
+            strokeWidth=1.6 * mark,
+            stroke=ink,
+            opacity=0.8,
+            clip=manner.clip,
         ),
-        front.mark_point(size=210, filled=False, strokeWidth=1.4, stroke=ink),
+        front.mark_point(
+            size=210 * mark**2, filled=False, strokeWidth=1.4 * mark, stroke=ink, clip=manner.clip
+        ),
     ]

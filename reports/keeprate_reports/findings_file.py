@@ -23,6 +23,7 @@ class FindingsFile(Report):
     """
 
     name: ClassVar[str] = "findings"
+    shows_places: ClassVar[bool] = True
 
     def write(self, findings: Findings, folder: Path) -> list[Path]:
         """Write findings.report.json."""

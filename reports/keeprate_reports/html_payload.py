@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping
 from keeprate.analysis.metrics import MetricInfo
 from keeprate.analysis.model import Findings, GroupFindings, Point
 from keeprate.analysis.run_table import FindingsTable, Unit, unit_of
+from keeprate.analysis.shown_series import ShownSeries
 from keeprate_reports import html_rows as rows
-from keeprate_reports.chart_looks import SERIES, SeriesStyle, looks
+from keeprate_reports.chart_looks import SERIES, SeriesStyle, shown_looks
 from keeprate_reports.cost_chart import cost_title
 from keeprate_reports.html_alike import alike_part
 from keeprate_reports.html_charts import published_chart, score_chart, token_chart
@@ -22,7 +23,7 @@ def payload(findings: Findings) -> dict[str, object]:
     keys = _keys(findings)
     return {
         "level": findings.options.level,
-        "groups": [_group(group, keys) for group in findings.groups],
+        "groups": [_group(group, keys, findings.options.shown) for group in findings.groups],
         "failures": packed([rows.failure_row(failure) for failure in findings.failures]),
     }
 
@@ -38,26 +39,32 @@ def _points(findings: Findings) -> Iterable[Point]:
 
 def _keys(findings: Findings) -> Mapping[str, str]:
     """Return, by run id, the key a run is drawn as: its series, or its method if there are many."""
-    points = list(_points(findings))
+    points, shown = list(_points(findings)), findings.options.shown
     series = {point.series for point in points}
     return {
-        point.run_id: (point.series if len(series) <= SERIES else point.method)
-        + ("" if point.reduces else " (unpruned)")
+        point.run_id: point.series if len(series) <= SERIES else shown.label(point.method)
         for point in points
+        if point.reduces
+    } | {
+        point.run_id: shown.unpruned(
+            point.series if len(series) <= SERIES else shown.label(point.method), point.method
+        )
+        for point in points
+        if not point.reduces
     }
 
 
-def _styles(group: GroupFindings, keys: Mapping[str, str]) -> list[SeriesStyle]:
+def _styles(group: GroupFindings, keys: Mapping[str, str], shown: ShownSeries) -> list[SeriesStyle]:
     """Return the styles of a group's keys; a method has the same style in every group."""
     unpruned_keys = {keys[point.run_id] for point in group.points if not point.reduces}
     group_keys = {keys[point.run_id] for point in group.points}
     # styles go by the order of all keys, so they are chosen before the group's are picked out
-    styles = looks(sorted({*keys.values()} - unpruned_keys), sorted(unpruned_keys))
+    styles = shown_looks({*keys.values()} - unpruned_keys, sorted(unpruned_keys), shown)
     return [style for style in styles if style.key in group_keys]
 
 
-def _group(group: GroupFindings, keys: Mapping[str, str]) -> dict[str, object]:
-    unit = unit_of(group)
+def _group(group: GroupFindings, keys: Mapping[str, str], shown: ShownSeries) -> dict[str, object]:
+    unit, styles = unit_of(group), _styles(group, keys, shown)
     return {
         "title": group.title,
         "model": group.model,
@@ -71,8 +78,8 @@ def _group(group: GroupFindings, keys: Mapping[str, str]) -> dict[str, object]:
             {"name": other.model, "macs": other.macs / unit.size, "score": other.score.value}
             for other in group.others
         ],
-        "looks": [vars(style) for style in _styles(group, keys)],
-        "charts": _charts(group, unit, _styles(group, keys)),
+        "looks": [vars(style) for style in styles],
+        "charts": _charts(group, unit, styles),
         "points": packed(
             [rows.point_row(point, group, unit, keys[point.run_id]) for point in group.points]
         ),

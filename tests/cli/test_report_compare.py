@@ -102,7 +102,8 @@ def test_the_command_prints_and_writes_it(command: Command, stores: tuple[Store,
         (("--compare", "c"), "No results folder 'c'. Did you mean 'a' or 'b'?"),
         (
             ("--compare", "b", "--against", "tome"),
-            "--compare goes with none of --against, --budget and --metric: drop them.",
+            "--compare goes with none of --against, --budget, --metric, --method, --model, "
+            "--label, --order and --colour: drop them.",
         ),
         (("--against", "nobody"), "No method or series 'nobody' here: there are full, random, "
                                   "tome."),

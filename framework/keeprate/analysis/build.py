@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any, Final
 
 from ..errors import KeeprateError
 from ..results.labels import labels_of
 from ..results.picture_index import FOLDER, PictureIndex, read_index
+from ..results.records import RunInfo
 from ..results.store import Store
 from .disagreement import Disagreement
 from .model import Findings, GroupFindings, ReportOptions
 from .other_models import OtherModel
-from .points import group_points
+from .places import places_of
+from .points import group_points, points_of
 from .printable_findings import printable_content
 from .provenance import FailedRun, SkippedSample
 from .runs import LoadedRuns, RunGroup, gather
@@ -27,7 +30,13 @@ from .sections.overview import methods_in_words, overview, overview_of_group
 from .sections.provenance import provenance
 from .sections.published import published
 from .sections.smaller_models import smaller_models
-from .series import SeriesTable, arrange
+from .series import SeriesTable
+from .shown_runs import arranged
+
+_COMPARISONS: Final = (
+    *("published", "equal_cost", "curves", "area_differences"),
+    *("ablations", "skipped", "provenance", "commands"),
+)
 
 
 def findings_of(store: Store, options: ReportOptions | None = None) -> Findings:
@@ -49,12 +58,12 @@ def findings(evidence: LoadedRuns, options: ReportOptions) -> Findings:
     if not 0 < options.level < 1:
         raise KeeprateError(f"Level {options.level} must lie between 0 and 1: give 0.95.")
     store = evidence.store
-    series_tables = [arrange(group, options.budgets) for group in evidence.groups]
-    _check_reference(evidence, series_tables, options)
-    pairs = list(zip(evidence.groups, series_tables, strict=True))
+    pairs = arranged(evidence.groups, options.budgets, options.shown)
+    _check_reference(pairs, options)
     index, unread_index = read_index(store.folder / FOLDER)
+    shown = [group for group, _ in pairs]
     groups = tuple(
-        _group(group, table, options, index, smaller_models(group, evidence.groups, options.level))
+        _group(group, table, options, index, smaller_models(group, shown, options.level))
         for group, table in pairs
     )
     disagreements, unread = _disagreements(store, pairs, index)
@@ -65,13 +74,30 @@ def findings(evidence: LoadedRuns, options: ReportOptions) -> Findings:
     failures, problems = _failures(evidence), (*evidence.problems, *unread_index, *unread)
     found = Findings(
         options=options,
-        overview=overview(groups, failures, problems),
+        overview=overview(groups, failures, problems, options),
         methods=methods_in_words(options),
         groups=groups,
         failures=failures,
         problems=problems,
+        places=places_of(_described(evidence)),
     )
     return printable_content(found)
+
+
+def points_alone(evidence: LoadedRuns, options: ReportOptions) -> Findings:
+    """Return findings with the points of the runs and nothing else, which a figure needs."""
+    nothing: dict[str, Any] = dict.fromkeys(_COMPARISONS, ())
+    groups = tuple(
+        GroupFindings(**vars(group), **nothing) for group in points_of(evidence, options)
+    )
+    places = places_of(_described(evidence))
+    found = Findings(options, (), (), groups, (), evidence.problems, places)
+    return printable_content(found)
+
+
+def _described(evidence: LoadedRuns) -> Iterator[RunInfo]:
+    yield from (scored_run.run for group in evidence.groups for scored_run in group.runs)
+    yield from (failure.run for failure in evidence.failures)
 
 
 def _disagreements(
@@ -89,13 +115,11 @@ def _disagreements(
     return disagreements, problems
 
 
-def _check_reference(
-    evidence: LoadedRuns, series_tables: list[SeriesTable], options: ReportOptions
-) -> None:
+def _check_reference(pairs: Sequence[tuple[RunGroup, SeriesTable]], options: ReportOptions) -> None:
     if options.reference is None:
         return
-    names = {scored_run.run.method for group in evidence.groups for scored_run in group.runs}
-    names |= {name for table in series_tables for name in table.series}
+    names = {scored_run.run.method for group, _ in pairs for scored_run in group.runs}
+    names |= {name for _, table in pairs for name in table.series}
     if options.reference not in names:
         listing = ", ".join(sorted(names)[:20])
         raise KeeprateError(f"No method or series '{options.reference}' here: there are {listing}.")
@@ -108,7 +132,7 @@ def _group(
     index: PictureIndex,
     others: tuple[OtherModel, ...],
 ) -> GroupFindings:
-    shared = group_points(group, series_table, options.level)
+    shared = group_points(group, series_table, options)
     curves, areas = curve_findings(series_table, options)
     findings_of_group = GroupFindings(
         **vars(shared),
@@ -116,7 +140,10 @@ def _group(
         equal_cost=equal_cost(series_table, options),
         curves=curves,
         area_differences=areas,
-        ablations=ablations(series_table, options),
+        ablations=tuple(
+            replace(ablation, method=options.shown.label(ablation.method))
+            for ablation in ablations(series_table, options)
+        ),
         skipped=tuple(
             SkippedSample(*item) for item in sorted(group.runs[0].run.data.skipped.items())
         ),
@@ -130,7 +157,7 @@ def _group(
     tables = tuple(filter(None, (section(findings_of_group) for section in TABLE_SECTIONS)))
     return replace(
         findings_of_group,
-        overview=overview_of_group(findings_of_group, options.level),
+        overview=overview_of_group(findings_of_group, options),
         tables=tables,
     )
 

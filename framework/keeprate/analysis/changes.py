@@ -13,6 +13,7 @@ from ..results.records import RunInfo
 from ..results.store import Store
 from .metrics import MetricInfo, compared_metric
 from .model import PairedDifference
+from .places import places_of
 from .runs import LoadedRuns, ScoredRun, gather
 from .sections.paired import compared, verdicts
 
@@ -50,7 +51,8 @@ class ChangedRun:
 class Changes:
     """How two stores differ. `unchanged` counts the runs that are in both with the same rows.
 
-    Differences are in scores by `metric`, the default one.
+    Differences are in scores by `metric`, the default one. `places` are the absolute paths in the
+    descriptions of the runs, and the two folders.
     """
 
     before: str
@@ -62,6 +64,7 @@ class Changes:
     other_identity: tuple[ChangedRun, ...]
     problems: tuple[str, ...]
     metric: MetricInfo
+    places: tuple[str, ...] = ()
     version: int = CHANGES_VERSION
 
     @property
@@ -123,6 +126,8 @@ def changes(before: Store, after: Store, level: float = 0.95) -> Changes:
         other_identity=tuple(_changed(pair, differences) for pair in requested_again),
         problems=tuple(problems),
         metric=compared_metric(None),
+        places=tuple(str(store.folder.absolute()) for store in (before, after))
+        + places_of(run.run for run in (*before_by_id.values(), *after_by_id.values())),
     )
 
 

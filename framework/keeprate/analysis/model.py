@@ -10,7 +10,7 @@ runs, methods and parameters come from plugins and people, so a report must esca
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from .alike import Alike
@@ -20,10 +20,11 @@ from .other_models import OtherModel
 from .provenance import FailedRun, Provenance, SkippedSample
 from .published_point import PublishedPoint as PublishedPoint
 from .run_table import FindingsTable
+from .shown_series import ShownSeries
 from .spread import CostSpread
 
 FINDINGS_VERSION: Final = 2
-"""The version of these names, written into every JSON; it rises when a meaning changes."""
+"""The version of these names, in every JSON; it rises when a meaning changes."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +34,17 @@ class ReportOptions:
     `reference` is the series, or the method, that others are compared with at every budget. The
     most accurate series takes its part where it is None or was not run. `budgets` are spelled as
     on the command line (0.8, 800M, 65%); if there are none, the budgets of the runs count.
-    `metric` is what runs are compared by, None for the default one (top-1).
+    `metric` is what runs are compared by, None for the default one (top-1). `places` asks for whole
+    paths, `shown` for some series and other names; `axis`, of the front, is macs or throughput.
     """
 
     reference: str | None = None
     budgets: tuple[str, ...] = ()
     level: float = 0.95
     metric: str | None = None
+    places: bool = False
+    shown: ShownSeries = field(default_factory=ShownSeries)
+    axis: str = "macs"
 
 
 @dataclass(frozen=True)
@@ -76,8 +81,8 @@ class Point:
     the seed; `parameters` are all of them. `budget` is "" without one, and `asked` then the
     schedule. `images` were judged. `macs` is `macs_model` plus the method's own `macs_overhead`,
     `share_percent` its share of the unpruned model's. `difference` and `p_value` (not corrected)
-    are against the unpruned run on the same images, None for that run and where there is no such
-    run. `tokens` are the mean patch and prefix tokens after each block.
+    are against the unpruned run on the same images, None for that run and where there is none.
+    `tokens` are the mean patch and prefix tokens after each block.
     `throughput_interval` holds `throughput_ratio`, the median over rounds; it is None where they
     are too few for it or not known.
     `spread` says how costs differ between images, None where they do not.
@@ -281,7 +286,8 @@ class Findings:
     """Everything that a report shows of a store; `overview` are sentences about the whole store.
 
     `problems` are lines about files and runs that could not be read or compared. `methods` are
-    sentences on how intervals, tests and corrections were computed, for a caption or a footnote.
+    sentences on how intervals, tests and corrections were computed, for a caption or a footnote,
+    `places` the absolute paths in the descriptions of the runs.
     """
 
     options: ReportOptions
@@ -290,4 +296,5 @@ class Findings:
     groups: tuple[GroupFindings, ...]
     failures: tuple[FailedRun, ...]
     problems: tuple[str, ...]
+    places: tuple[str, ...] = ()
     version: int = FINDINGS_VERSION

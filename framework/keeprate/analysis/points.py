@@ -9,25 +9,24 @@ from ..results.records import Throughput
 from .model import GroupPoints, Interval, Point, ReportOptions
 from .runs import LoadedRuns, RunGroup, ScoredRun
 from .sections.paired import all_metrics, compared, scaled, score
-from .series import SeriesTable, arrange
+from .series import SeriesTable
+from .shown_runs import arranged
 from .statistics import median_interval, pareto_front
 
 
 def points_of(evidence: LoadedRuns, options: ReportOptions) -> tuple[GroupPoints, ...]:
     """Return the points of every group, which is all that a table of runs needs."""
-    return tuple(
-        group_points(group, arrange(group, options.budgets), options.level)
-        for group in evidence.groups
-    )
+    pairs = arranged(evidence.groups, options.budgets, options.shown)
+    return tuple(group_points(group, table, options) for group, table in pairs)
 
 
-def group_points(group: RunGroup, series_table: SeriesTable, level: float) -> GroupPoints:
+def group_points(group: RunGroup, series_table: SeriesTable, options: ReportOptions) -> GroupPoints:
     """Return all runs of the group, the cheapest first, with what they have in common."""
     run = group.runs[0].run
     results = [scored_run.result for scored_run in group.runs]
     # runs with the same weights may name the model differently: the unpruned run's name counts
     first = group.unpruned or group.runs[0]
-    points = _points(group, series_table, level)
+    points = _points(group, series_table, options)
     unpruned_id = group.unpruned.id if group.unpruned else None
     speeds = [result.measured.throughput for result in results if result.measured.throughput]
     return GroupPoints(
@@ -58,21 +57,31 @@ def _distinct(texts: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(set(texts)))
 
 
-def _points(group: RunGroup, series_table: SeriesTable, level: float) -> tuple[Point, ...]:
-    front = {group.runs[position].id for position in _front(group)}
-    points = [
-        _point(scored_run, series_table, level, scored_run.id in front) for scored_run in group.runs
-    ]
+def _points(
+    group: RunGroup, series_table: SeriesTable, options: ReportOptions
+) -> tuple[Point, ...]:
+    front = {group.runs[position].id for position in _front(group, options.axis)}
+    points = [_point(run, series_table, options.level, run.id in front) for run in group.runs]
     return tuple(sorted(points, key=lambda point: (point.macs, point.label, point.run_id)))
 
 
-def _front(group: RunGroup) -> list[int]:
+def _front(group: RunGroup, axis: str) -> list[int]:
     """Return the positions of the runs on the front; a run on other images is never on it."""
+    costs = [_cost(scored_run, axis) for scored_run in group.runs]
     comparable = [
-        n for n, scored_run in enumerate(group.runs) if scored_run.samples == group.samples
+        n
+        for n, scored_run in enumerate(group.runs)
+        if scored_run.samples == group.samples and costs[n] is not None
     ]
-    costs = [(group.runs[n].macs, group.runs[n].goodness) for n in comparable]
-    return [comparable[position] for position in pareto_front(costs)]
+    costs_and_scores = [(costs[n] or 0.0, group.runs[n].goodness) for n in comparable]
+    return [comparable[position] for position in pareto_front(costs_and_scores)]
+
+
+def _cost(scored_run: ScoredRun, axis: str) -> float | None:
+    if axis == "macs":
+        return scored_run.macs
+    speed = scored_run.result.measured.throughput
+    return -speed.images_per_second if speed else None
 
 
 def _point(scored_run: ScoredRun, series_table: SeriesTable, level: float, on_front: bool) -> Point:

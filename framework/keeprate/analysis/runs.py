@@ -20,6 +20,7 @@ from ..results.records import Failure, Result, RunInfo
 from ..results.store import Store
 from .chance import chance_notes
 from .metrics import MetricInfo, compared_metric, measured_metrics
+from .shown_series import ShownSeries, check_names
 from .spread import CostSpread, cost_spread
 
 _ROWS_AT_ONCE: Final = 2_000_000
@@ -120,15 +121,18 @@ class LoadedRuns:
     store: Store
 
 
-def gather(store: Store, metric: str | None = None) -> LoadedRuns:
+def gather(store: Store, metric: str | None = None, shown: ShownSeries | None = None) -> LoadedRuns:
     """Read a store: group the runs that can be compared, and load each run's scores by `metric`.
 
     Runs of one group have the same weights, images, transform and precision. Runs that failed,
     cannot be read or cannot be compared are listed in the problems, and none of them is raised.
-    `metric` None stands for the default one. Raises KeeprateError as `compared_metric` does.
+    `metric` None stands for the default one. Raises KeeprateError as `compared_metric` does, and,
+    before any rows are read, for a model or a method in `shown` that no run has.
     """
     info = compared_metric(metric)
     results, problems = store.results()
+    if shown and results:
+        check_names(shown, [result.run for result in results])
     failures, unreadable = store.failures()
     problems += [f"{failure.id} failed: {failure.error}" for failure in failures] + unreadable
     labels = labels_of([result.run for result in results])

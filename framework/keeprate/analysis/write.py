@@ -11,13 +11,17 @@ from ..errors import KeeprateError, unknown_name
 from ..plugins.kinds import Registered
 from ..plugins.registry import registry
 from ..results.atomic_files import explained, staged
+from ..results.joined_stores import JoinedStores
 from ..results.store import Store, run_files
-from .build import findings
+from .build import findings, points_alone
 from .model import Findings, ReportOptions
+from .places import without_places
 from .runs import LoadedRuns, gather
+from .shown_series import ShownSeries
 
 if TYPE_CHECKING:
     from ..report import Report
+    from .figure import Figure
 
 
 @dataclass(frozen=True)
@@ -64,19 +68,42 @@ def findings_of_folder(folder: Path, options: ReportOptions | None = None) -> Fi
     Raises KeeprateError as `runs_in` does, and for a mistake in `options`.
     """
     options = options or ReportOptions()
-    return findings(runs_in(folder, options.metric), options)
+    return findings(runs_in(folder, options.metric, options.shown), options)
 
 
-def runs_in(folder: Path, metric: str | None = None) -> LoadedRuns:
+def runs_in(
+    folder: Path, metric: str | None = None, shown: ShownSeries | None = None
+) -> LoadedRuns:
     """Read the runs in `folder` with their scores by `metric`, or by the default one.
 
-    Raises KeeprateError if it is missing or holds no finished run, and for an unknown metric.
+    Raises KeeprateError if it is missing or holds no finished run, for an unknown metric, and for a
+    model or a method in `shown` that no run has.
     """
     check_folder(folder)
-    evidence = gather(Store(folder), metric)
+    evidence = gather(Store(folder), metric, shown)
     if not evidence.groups:
         raise _empty(folder, evidence)
     return evidence
+
+
+def figure_findings(folders: Sequence[Path], figure: Figure) -> Findings:
+    """Return what a figure shows of the runs in folders, without whole paths.
+
+    Raises KeeprateError for a folder that is missing, for names that no run has, and if no finished
+    run is left.
+    """
+    for folder in folders:
+        check_folder(folder)
+    return figure_of(JoinedStores(folders), figure)
+
+
+def figure_of(store: Store, figure: Figure) -> Findings:
+    """Return what a figure shows of the runs in a store; see `figure_findings`."""
+    options = figure.options
+    evidence = gather(store, options.metric, options.shown)
+    if not evidence.groups:
+        raise _empty(store.folder, evidence)
+    return without_places(points_alone(evidence, options), [str(store.folder.absolute())])
 
 
 def check_folder(folder: Path) -> None:
@@ -97,12 +124,18 @@ def write_reports(
     """Write the registered reports, or those in `names`, of the runs in `folder`.
 
     The files go into `output`, `folder` itself by default. Pass `found` if you have the findings.
+    Texts have the last part alone of every path, unless `found` has the option `places`.
     A report that raises is listed in the failures, and the other reports are still written. Raises
     KeeprateError, before anything is computed, for a name that no report has.
     """
     reports = chosen_reports(names)
     shown = found or findings_of_folder(folder)
-    return write_each(reports, output or folder, lambda report, into: report.write(shown, into))
+    short = shown if shown.options.places else without_places(shown, [str(folder.absolute())])
+    return write_each(
+        reports,
+        output or folder,
+        lambda report, into: report.write(shown if report.shows_places else short, into),
+    )
 
 
 def write_each(

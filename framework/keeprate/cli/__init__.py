@@ -33,6 +33,7 @@ COMMANDS = {
         "search", "search", "Search for a method's best schedule at a cost; confirm it."
     ),
     "report": CommandEntry("report", "report", "Write reports of results already there."),
+    "figure": CommandEntry("figure", "figure", "Draw a figure for a paper from finished runs."),
     "runs": CommandEntry("runs", "runs", "List, show, remove and merge finished runs."),
     "show": CommandEntry("show", "show", "Draw which patches survive, stage by stage."),
     "convergence": CommandEntry(

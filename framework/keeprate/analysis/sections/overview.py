@@ -19,14 +19,17 @@ _CLEARLY_LESS: Final = 0.97
 
 
 def overview(
-    groups: Sequence[GroupFindings], failures: Sequence[FailedRun], problems: Sequence[str]
+    groups: Sequence[GroupFindings],
+    failures: Sequence[FailedRun],
+    problems: Sequence[str],
+    options: ReportOptions,
 ) -> tuple[str, ...]:
     """Return sentences about a whole store."""
     runs = sum(len(group.points) for group in groups)
     if not runs:
         sentences = ["No finished run."]
     else:
-        methods = {point.method for group in groups for point in group.points if point.reduces}
+        methods = {name for group in groups for name in _methods(group, options)}
         of_methods = f" of {names_in_words(methods)}" if methods else ""
         sentences = [
             f"{_count(runs, 'finished run')}{of_methods}, in {_count(len(groups), 'comparison')}."
@@ -40,16 +43,16 @@ def overview(
     return tuple(sentences)
 
 
-def overview_of_group(group: GroupFindings, level: float) -> tuple[str, ...]:
-    """Return sentences about one model on the same images; `level` is that of the intervals."""
-    sentences = [_runs_sentence(group)]
+def overview_of_group(group: GroupFindings, options: ReportOptions) -> tuple[str, ...]:
+    """Return sentences about one model on the same images."""
+    sentences = [_runs_sentence(group, options)]
     if group.unpruned:
         unpruned = group.unpruned
         sentences.append(
             f"The unpruned model costs {gmacs(unpruned.macs)} and reaches "
             f"{_score_text(unpruned.score, group.metric)}."
         )
-    sentences += leaders_of_group(group, level)
+    sentences += leaders_of_group(group, options.level)
     sentences += speed_of_group(group)
     sentences += [line for table in group.equal_cost for line in _level_with_unpruned(table)]
     sentences += [
@@ -144,8 +147,12 @@ def methods_in_words(options: ReportOptions) -> tuple[str, ...]:
     )
 
 
-def _runs_sentence(group: GroupFindings) -> str:
-    methods = {point.method for point in group.points if point.reduces}
+def _methods(group: GroupFindings, options: ReportOptions) -> set[str]:
+    return {options.shown.label(point.method) for point in group.points if point.reduces}
+
+
+def _runs_sentence(group: GroupFindings, options: ReportOptions) -> str:
+    methods = _methods(group, options)
     runs = _count(sum(point.reduces for point in group.points), "run")
     compared = f"{runs} of {names_in_words(methods)}" if methods else "No run that reduces tokens"
     return (

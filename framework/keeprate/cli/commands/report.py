@@ -12,9 +12,11 @@ from ...errors import KeeprateError
 from ..options import plugin_options
 from ..printing import echo
 from ..session import print_written
+from ..shown_options import shown_options
 from ..tables import print_columns, print_table
 
 if TYPE_CHECKING:
+    from ...analysis.shown_series import ShownSeries
     from ...analysis.write import WrittenReports
 
 
@@ -57,8 +59,14 @@ if TYPE_CHECKING:
     metavar="FOLDER",
     help="Tell instead what changed from FOLDER to this other one.",
 )
+@click.option(
+    "--places",
+    is_flag=True,
+    help="Write whole paths, which name you and your machine; default: the last part of each.",
+)
+@shown_options
 @plugin_options
-def report(
+def report(  # noqa: PLR0913  the options of the command
     folder: Path,
     names: tuple[str, ...],
     output: Path | None,
@@ -66,6 +74,8 @@ def report(
     budgets: tuple[str, ...],
     metric: str | None,
     other: Path | None,
+    places: bool,
+    shown: ShownSeries,
 ) -> None:
     """Write reports of the runs in FOLDER (such as runs/first), and print the table."""
     from ...analysis.write import chosen_reports, findings_of_folder, write_reports
@@ -73,30 +83,39 @@ def report(
     # first, so that a wrong name is told before the runs are read
     chosen_reports(names)
     if other is not None:
-        if against or budgets or metric:
+        if against or budgets or metric or shown != type(shown)():
             raise KeeprateError(
-                "--compare goes with none of --against, --budget and --metric: drop them."
+                "--compare goes with none of --against, --budget, --metric, --method, --model, "
+                "--label, --order and --colour: drop them."
             )
-        print_written(report_changes(folder, other, names or None, output=output))
+        print_written(report_changes(folder, other, names or None, output=output, places=places))
         return
 
     from ...analysis.model import ReportOptions
 
     # computed once: the table and all reports show the same numbers
-    found = findings_of_folder(folder, ReportOptions(against, budgets, metric=metric))
+    found = findings_of_folder(
+        folder, ReportOptions(against, budgets, metric=metric, places=places, shown=shown)
+    )
     print_table(found)
     print_written(write_reports(folder, names or None, output=output, found=found))
 
 
 def report_changes(
-    before: Path, after: Path, names: Sequence[str] | None = None, *, output: Path | None = None
+    before: Path,
+    after: Path,
+    names: Sequence[str] | None = None,
+    *,
+    output: Path | None = None,
+    places: bool = False,
 ) -> WrittenReports:
     """Print what changed between two folders of results; return the files written into `output`.
 
-    The default of `output` is `after`. Raises KeeprateError for a folder that does not exist or
-    holds no finished run.
+    The default of `output` is `after`. Paths are whole with `places`, else their last parts. Raises
+    KeeprateError for a folder that does not exist or holds no finished run.
     """
     from ...analysis.changes import changes
+    from ...analysis.places import without_places
     from ...analysis.printable_findings import printable_content
     from ...analysis.tables import changes_tables
     from ...analysis.write import check_folder, chosen_reports, write_each
@@ -116,8 +135,11 @@ def report_changes(
         print_columns(table.title, table.columns)
     for problem in differences.problems:
         echo(f"Warning: {problem}", err=True)
+    short = differences if places else without_places(differences)
     return write_each(
         chosen_reports(names),
         output or after,
-        lambda report_kind, into: report_kind.write_changes(differences, into),
+        lambda report_kind, into: report_kind.write_changes(
+            differences if report_kind.shows_places else short, into
+        ),
     )
