@@ -54,6 +54,7 @@ def compare(  # noqa: PLR0913  the options of `keeprate compare`
     interpolation: str | None = None,
     crop_pct: float | None = None,
     limit: int | None = None,
+    part: tuple[float, float] | None = None,
     skip_bad: bool = Options.skip_bad,
     empty_last_mlp: bool = Options.empty_last_mlp,
     batch_size: int = LoopOptions.batch_size,

@@ -1,6 +1,6 @@
 """Every extension point of keeprate, on one page.
 
-A plugin is a Python module with some of the seven functions below, each marked `@hookimpl`. It is
+A plugin is a Python module with some of the eight functions below, each marked `@hookimpl`. It is
 found as an installed package's entry point of the group `keeprate`, as a file named with
 `--plugin FILE.py`, or as `keeprate_plugins.py` in the working directory. Each example below is a
 complete plugin file.
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .method import Method
     from .metric import Metric
     from .report import Report
+    from .strategy import Strategy
 
 PROJECT = "keeprate"
 """pluggy's name for this project and the group of its entry points."""
@@ -238,6 +239,38 @@ def keeprate_engines() -> Iterable[type[Engine]]:  # type: ignore[empty-body]
         @hookimpl
         def keeprate_engines() -> list[type[Engine]]:
             return [Paced]
+    """
+
+
+@hookspec
+def keeprate_strategies() -> Iterable[type[Strategy]]:  # type: ignore[empty-body]
+    """Offer strategies, which choose what `keeprate search` tries: classes derived from `Strategy`.
+
+    Example, which tries two stages of equal size at all pairs of blocks::
+
+        from collections.abc import Sequence
+        from itertools import combinations
+
+        from keeprate import hookimpl
+        from keeprate.strategy import Candidate, Judged, ScheduleTrial, Space, Strategy
+
+
+        class Pairs(Strategy):
+            \"\"\"Tries every pair of blocks.\"\"\"
+
+            name = "pairs"
+
+            def ask(self, space: Space, history: Sequence[Judged]) -> Sequence[ScheduleTrial]:
+                if history:
+                    return ()
+                pairs = combinations(space.blocks, 2)
+                profiles = [tuple(float(b in pair) for b in range(space.depth)) for pair in pairs]
+                return [ScheduleTrial(Candidate(profile)) for profile in profiles]
+
+
+        @hookimpl
+        def keeprate_strategies() -> list[type[Strategy]]:
+            return [Pairs]
     """
 
 

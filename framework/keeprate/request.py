@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -133,10 +134,28 @@ class LoopOptions:
 
 
 @dataclass(frozen=True)
+class Part:
+    """The samples whose place from 0 to 1 is at least `start` and less than `end`.
+
+    The place is a hash of the sample's id: chance, but the same in every run, and no sample changes
+    its part when others come or go.
+    """
+
+    start: float
+    end: float
+
+    def holds(self, sample_id: str) -> bool:
+        """Tell whether a sample is in this part."""
+        digest = hashlib.sha256(sample_id.encode()).digest()[:6]
+        return self.start <= int.from_bytes(digest) / 2**48 < self.end
+
+
+@dataclass(frozen=True)
 class Options:
     """How to run a comparison.
 
-    `limit` takes that many images, evenly spread over the data set. `seed` is for methods that take
+    `limit` takes that many images, evenly spread over the data set, and `part` keeps those of them
+    that are in it. `seed` is for methods that take
     one and whose run names none; it is recorded for methods that take none. `cache_decoded` is the
     folder that keeps transformed images. One pass over the data serves at most `runs_per_pass`
     runs. `calibration` matters only to budgets of methods that keep a different number of tokens
@@ -146,6 +165,7 @@ class Options:
     loop: LoopOptions = field(default_factory=LoopOptions)
     seed: int = 0
     limit: int | None = None
+    part: Part | None = None
     skip_bad: bool = False
     empty_last_mlp: bool = False
     force: bool = False

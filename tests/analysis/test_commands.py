@@ -41,6 +41,7 @@ PARAMETERS = '"zero-tprune:pattern=I\'-S,iterations=30,5,1,tolerance=0.01"'
 ONE = "--method tome --schedule r=1"
 CASES = {
     "a limit": f"{ONE} --limit 3",
+    "a part of a limit": f"{ONE} --limit 24 --part 0.5..1",
     "nothing but a method": "--method tome",
     "the unpruned model alone": "--method full",
     "budgets": "--data digits --method tome --method random --budget 65% --budget 0.03",

@@ -151,7 +151,7 @@ def test_the_doctor_says_so_when_all_is_well() -> None:
     assert "lightning " in first
     assert first.endswith(f"; API version {API_VERSION}")
     assert device.startswith("device: ")
-    assert loaded.startswith("7 plugins loaded: ")
+    assert loaded.startswith("8 plugins loaded: ")
     assert last == "no problems, no notes."
 
 

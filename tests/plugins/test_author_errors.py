@@ -26,7 +26,7 @@ class Case:
 
 
 HOOKS = "keeprate_methods, keeprate_backbones, keeprate_datasets, keeprate_metrics, "
-HOOKS += "keeprate_reports, keeprate_engines, keeprate_studies"
+HOOKS += "keeprate_reports, keeprate_engines, keeprate_strategies, keeprate_studies"
 
 LOADING = {
     "an import error": Case(

@@ -22,6 +22,7 @@ from keeprate.plugins.parameters import build
 from keeprate.plugins.registry import Registry, load
 from keeprate.request import DataSpec, LoopOptions, ModelSpec, Options, Request
 from keeprate.results.store import Store
+from keeprate.strategy import Judged, Solved, Space
 from keeprate.study.build import build_engine
 from keeprate.study.yaml_lines import description_in
 from paths import DOCS
@@ -133,6 +134,16 @@ def test_the_example_of_an_engine_runs(with_example: Registry, tmp_path: Path) -
         [request], Store(tmp_path / "run"), build_engine(f"{name}:seconds=0"), lambda event: None
     )
     assert len(tally.finished) == 1
+
+
+@pytest.mark.parametrize("with_example", ["keeprate_strategies"], indirect=True)
+def test_the_example_of_a_strategy_asks_once(with_example: Registry) -> None:
+    strategy = with_example.strategy(offered_by_example(with_example, "strategies"))()
+    space = Space(4, (0, 1, 3), 10, 1, lambda candidate, saving: None)
+    trials = strategy.ask(space, ())
+    assert [trial.candidate.free for trial in trials] == [(1, 1, 0, 0), (1, 0, 0, 1), (0, 1, 0, 1)]
+    judged = Judged(trials[0], Solved((), (), 0), 0.0)
+    assert strategy.ask(space, [judged]) == ()
 
 
 def test_the_example_of_studies_offers_the_files_beside_it(tmp_path: Path) -> None:

@@ -136,7 +136,8 @@ def test_installed_plugins_can_be_chosen_by_name(installed: Path) -> None:
     assert "good-one" in chosen.methods
     assert [str(each) for each in chosen.broken] == [
         "none-such (KEEPRATE_PLUGINS) failed: no installed plugin has this name. Known: backbones, "
-        "bad, datasets, engines, good, methods, metrics, reports. A file's name ends in .py."
+        "bad, datasets, engines, good, methods, metrics, reports, strategies. A file's name "
+        "ends in .py."
     ]
 
 

@@ -15,6 +15,7 @@ OTHERS = {
     "weights": {"backbone": make_backbone("other", "00")},
     "image size": {"backbone": make_backbone().model_copy(update={"image_size": (64, 64)})},
     "samples": {"data": make_data(fingerprint="00" * 32)},
+    "part": {"data": make_data(part=(0.0, 0.5, 100))},
     "skipped samples": {"data": make_data(skipped={"a.jpg": "broken"})},
     "transform": {"data": make_data(transform={"crop_pct": 0.9})},
     "precision": {"precision": "bf16-true"},

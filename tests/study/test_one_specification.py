@@ -182,12 +182,14 @@ SAME = {
         "parameters: {difficulty: 1}}\ncalibration_images: 5\ncalibration_seed: 2",
     ),
     "how it runs": Asked(
-        "--name mine --limit 5 --skip-bad --empty-last-mlp --throughput --precision bf16-mixed "
-        "--batch-size 3 --workers 2 --accelerator cpu --cache-decoded kept --engine sequential "
-        "--logger csv --checkpoint-seconds 5.5 --checkpoint-batches 7 --runs-per-pass 9",
+        "--name mine --limit 5 --part 0..0.9 --skip-bad --empty-last-mlp --throughput "
+        "--precision bf16-mixed --batch-size 3 --workers 2 --accelerator cpu "
+        "--cache-decoded kept --engine sequential --logger csv "
+        "--checkpoint-seconds 5.5 --checkpoint-batches 7 --runs-per-pass 9",
         {
             "name": "mine",
             "limit": 5,
+            "part": (0, 0.9),
             "skip_bad": True,
             "empty_last_mlp": True,
             "throughput": True,
@@ -202,10 +204,10 @@ SAME = {
             "checkpoint_batches": 7,
             "runs_per_pass": 9,
         },
-        "name: mine\nlimit: 5\nskip_bad: true\nempty_last_mlp: true\nthroughput: true\n"
-        "precision: bf16-mixed\nbatch_size: 3\nworkers: 2\naccelerator: cpu\ncache_decoded: kept\n"
-        "engine: sequential\nlogger: csv\ncheckpoint_seconds: 5.5\ncheckpoint_batches: 7\n"
-        "runs_per_pass: 9",
+        "name: mine\nlimit: 5\npart: [0, 0.9]\nskip_bad: true\nempty_last_mlp: true\n"
+        "throughput: true\nprecision: bf16-mixed\nbatch_size: 3\nworkers: 2\naccelerator: cpu\n"
+        "cache_decoded: kept\nengine: sequential\nlogger: csv\n"
+        "checkpoint_seconds: 5.5\ncheckpoint_batches: 7\nruns_per_pass: 9",
     ),
 }
 
@@ -342,6 +344,12 @@ WRONG = {
         "Method 'random': seed is given twice. Leave one out.",
     ),
     "seed": Asked("--seed x", {"seeds": "x"}, "seeds: x", "must be a whole number, not 'x'."),
+    "part": Asked(
+        "--part 0.5",
+        {"part": 0.5},
+        "part: 0.5",
+        "must be the start and the end of a part from 0 to 1, as 0.5..1.",
+    ),
     "budget": Asked(
         "--budget lots",
         {"budgets": "lots"},

@@ -31,6 +31,10 @@ SMALL = {
         *("--limit", "2", "--no-throughput", "--no-pictures", "--accelerator", "cpu"),
         *("--workers", "0"),
     ],
+    "search": [
+        *("--limit", "40", "--candidates", "2", "--strategy", "monte-carlo"),
+        *("--accelerator", "cpu", "--workers", "0"),
+    ],
     "run": ["--no-pictures", *(word for change in CHANGES for word in ("--set", change))],
 }
 NOT_RUN = ("make compare", "make test", "pip install .", "pip install 'keeprate[ray]'")

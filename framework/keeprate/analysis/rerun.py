@@ -15,6 +15,7 @@ from ..request import (
     LoopOptions,
     ModelSpec,
     Options,
+    Part,
     Request,
     RunSpec,
 )
@@ -37,7 +38,8 @@ def request_of(run: RunInfo, batch_size: int = LoopOptions.batch_size) -> Reques
             LoopOptions(batch_size=batch_size, precision=run.precision),
             # a method that takes a seed has it among its parameters; this option is for the others
             seed=0 if "seed" in run.parameters else run.seed,
-            limit=data.images,
+            limit=data.part[2] if data.part else data.images,
+            part=Part(*data.part[:2]) if data.part else None,
             skip_bad=bool(data.skipped),
             empty_last_mlp=run.empty_last_mlp,
             calibration=_calibration(run.calibration),

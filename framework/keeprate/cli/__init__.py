@@ -28,6 +28,9 @@ COMMANDS = {
         "compare", "compare", "Run methods on a model and a data set; write a report."
     ),
     "run": CommandEntry("run", "run", "Run a study: a grid of methods, models and data sets."),
+    "search": CommandEntry(
+        "search", "search", "Search for a method's best schedule at a cost; confirm it."
+    ),
     "report": CommandEntry("report", "report", "Write reports of results already there."),
     "runs": CommandEntry("runs", "runs", "List, show, remove and merge finished runs."),
     "show": CommandEntry("show", "show", "Draw which patches survive, stage by stage."),

@@ -41,7 +41,7 @@ def execute(
     when a single request cannot be prepared.
     """
     first = is_first_process()
-    _read_sources()
+    read_sources()
     # before the store is made: a single request with a mistake leaves no folder behind
     alone = _prepare(requests[0], listen if first else _ignore) if len(requests) == 1 else None
     # one process writes a store: another study in the same folder is refused
@@ -142,7 +142,7 @@ def _untimed(results: Iterable[Result | None]) -> int:
     return sum(result.measured.throughput is None for result in reduced)
 
 
-def _read_sources() -> None:
+def read_sources() -> None:
     """Read the code of all plugins now, because files may change while a study runs."""
     plugins = registry()
     for offers in (plugins.methods, plugins.backbones, plugins.datasets, plugins.metrics):

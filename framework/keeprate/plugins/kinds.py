@@ -16,7 +16,10 @@ from .parameters import check_defaults, parameters_of
 T_co = TypeVar("T_co", covariant=True)
 
 RESERVED = frozenset(
-    {"model", "method", "schedule", "budget", "image_size", "empty_last_mlp", "trace"}
+    {
+        *("model", "method", "schedule", "budget", "calibration", "image_size"),
+        *("empty_last_mlp", "trace", "check_values"),
+    }
 )
 """Arguments of `keeprate.reduce`: a method's parameters stand beside them under other names."""
 
@@ -43,6 +46,9 @@ KINDS = {
     "metrics": PluginKind("metric", "keeprate_metrics", "metric", "Metric"),
     "reports": PluginKind("report", "keeprate_reports", "report", "Report"),
     "engines": PluginKind("engine", "keeprate_engines", "engine", "Engine", has_parameters=True),
+    "strategies": PluginKind(
+        "strategy", "keeprate_strategies", "strategy", "Strategy", has_parameters=True
+    ),
 }
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ..method import Method
     from ..metric import Metric
     from ..report import Report
+    from ..strategy import Strategy
 
 
 STUDIES = "studies"
@@ -91,6 +92,11 @@ class Registry:
         return self._index("engines")
 
     @cached_property
+    def strategies(self) -> Mapping[str, Registered[Strategy]]:
+        """The search strategies by name, in the order of their plugins."""
+        return self._index("strategies")
+
+    @cached_property
     def studies(self) -> Mapping[str, RegisteredStudy]:
         """The ready studies by name, in the order of their plugins."""
         return self._index(STUDIES)
@@ -143,6 +149,10 @@ class Registry:
     def engine(self, name: str) -> type[Engine]:
         """Return the engine of this name; KeeprateError with the nearest name if none is."""
         return _look_up("engine", name, self.engines)
+
+    def strategy(self, name: str) -> type[Strategy]:
+        """Return the strategy of this name; KeeprateError with the nearest name if none is."""
+        return _look_up("strategy", name, self.strategies)
 
     def study(self, name: str) -> RegisteredStudy:
         """Return the ready study of this name; KeeprateError with the nearest name if none is."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from .registry import Registry
 
-NEW: Final = {kind.rstrip("s"): kind for kind in KINDS if kind != "engines"}
+NEW: Final = {kind.rstrip("s"): kind for kind in KINDS if kind not in ("engines", "strategies")}
 """The word for each thing that can be made, such as "method", and its kind in `KINDS`."""
 
 _LIBRARIES: Final = {

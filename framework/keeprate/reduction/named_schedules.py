@@ -6,11 +6,18 @@ from ..costs import Budget
 from ..errors import KeeprateError, unknown_name
 from ..method import Method, Preset
 from .schedule import Schedule, parse_schedule
+from .schedule_file import PREFIX, read_schedule
 
 
 def preset_of(method: type[Method], schedule: str | None) -> Preset | None:
-    """Return the preset of `method` that `schedule` names, if it names one."""
-    return None if schedule is None else method.presets.get(schedule)
+    """Return the preset of `method` that `schedule` names, if it names one.
+
+    A file with a schedule of this method is a preset, too. Raises KeeprateError for a damaged one.
+    """
+    if schedule is None or not schedule.startswith(PREFIX):
+        return None if schedule is None else method.presets.get(schedule)
+    found = read_schedule(schedule)
+    return Preset(schedule, found.parameters) if found.method == method.name else None
 
 
 def _preset_of_another(schedule: str | None) -> Preset | None:
@@ -19,7 +26,7 @@ def _preset_of_another(schedule: str | None) -> Preset | None:
     None for a text of another form. Raises KeeprateError for unknown names.
     """
     name, colon, preset = (schedule or "").partition(":")
-    if not colon:
+    if not colon or name.startswith(PREFIX):
         return None
     # imported here: the registry loads every plugin
     from ..plugins.registry import registry

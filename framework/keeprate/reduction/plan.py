@@ -94,9 +94,13 @@ class Plan:
     def note(self, image_size: tuple[int, int]) -> str | None:
         """Return a sentence for the user if the budget was not met closely, else None."""
         solution = self._solution(self.runs_at(image_size))
+        scaled = None
+        if self.schedule is not None:
+            patches = self.backbone.num_patches(self.runs_at(image_size))
+            scaled = self.schedule.note(patches, self.backbone.depth)
         if isinstance(solution, Solution):
-            return solution.note
-        return None if self.resized is None else self.resized.note
+            return " ".join(filter(None, [scaled, solution.note])) or None
+        return scaled if self.resized is None else self.resized.note
 
     def costs(self, image_size: tuple[int, int]) -> Costs:
         """Return the costs of one image, part by part.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from torch import Tensor, nn
 
@@ -20,12 +21,13 @@ from .named_schedules import preset_of
 from .plan import make_plan, uncalibrated
 from .proof import require_proof
 from .reduced_model import ReducedModel
+from .schedule_file import PREFIX
 
 
 def reduce(
     model: nn.Module | str,
     method: Method | type[Method] | str,
-    schedule: str | None = None,
+    schedule: str | Path | None = None,
     *,
     budget: str | float | None = None,
     empty_last_mlp: bool = False,
@@ -40,8 +42,9 @@ def reduce(
     transformers); a name loads the published weights. Change the model before this call: forward
     hooks on the copy or its blocks are refused, and blocks put into it later are not run. `method`
     is a registered name or a class of method with its `parameters`, or a `Method`. `schedule` is a
-    spelling of `keeprate.reduction.schedule` or a preset of the method; `budget` (GMACs per image,
-    or "65%") solves its scale so that the total cost fits. `empty_last_mlp` drops all patch tokens
+    spelling of `keeprate.reduction.schedule`, a preset of the method, or the path of a schedule
+    that `keeprate search` has found; `budget` (GMACs per image, or "65%") solves its scale so that
+    the total cost fits. `empty_last_mlp` drops all patch tokens
     before the last MLP of models whose head reads only the class token; `trace` records where every
     patch goes. For a method that keeps a different number of tokens in every image the budget is
     that of the mean over `calibration`: images (B, C, H, W) that are not tested, or several such
@@ -55,6 +58,8 @@ def reduce(
     """
     if isinstance(model, str):
         model = load_model(model).model
+    if isinstance(schedule, Path):
+        schedule = f"{PREFIX}{schedule}"
     resolved_method = resolve_method(method, schedule, parameters)
     backbone = adapt(copied(model))
     plan = make_plan(backbone, resolved_method, schedule, budget, empty_last_mlp=empty_last_mlp)

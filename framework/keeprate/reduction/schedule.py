@@ -12,6 +12,7 @@ Spellings (blocks count from 0):
   1) or its square root; the running total is rounded down.
 - `137@3,96@6,67@9`: explicit counts after the stage, without what the method appends.
 - the name of one of the method's presets, or METHOD:PRESET for the schedule of another method's.
+- `@FILE`: what `keeprate search` has found, scaled to the model's depth and number of patches.
 
 Some methods limit how many tokens they remove at once (`Method.most_removed`): the `r` and profile
 forms then remove no more; a keep rate or count beyond the limit is an error. With a budget, the
@@ -34,6 +35,7 @@ from ..costs import refuse_long_numbers
 from ..errors import KeeprateError
 from ..method import Method, Place, Stage
 from .patch_count import PatchCount
+from .schedule_file import PREFIX, ScheduleFile, block_at, read_schedule
 
 _FREE_RATE = Fraction(exp(-1))
 """Keep rate of an open schedule; any rate below 1 would do, since a budget solves the exponent."""
@@ -45,9 +47,9 @@ _STAGGER = 1e-6
 class Schedule:
     """A parsed schedule: `text` as the user wrote it, and how to turn it into stages.
 
-    `form` is "keep", "remove" or "count"; `values` are keep rates, removals per block or counts;
-    `blocks` is None if the method or the depth decides; `is_linear` says that two values are the
-    ends of a line.
+    `form` is "keep", "remove", "count" or "share"; `values` are keep rates, removals per block,
+    counts, or shares of all patch tokens; `blocks` is None if the method or the depth decides;
+    `is_linear` says that two values are the ends of a line; `file` is that of "share".
     """
 
     text: str
@@ -56,6 +58,7 @@ class Schedule:
     blocks: tuple[int, ...] | None = None
     profile: Callable[[int], tuple[float, ...]] | None = None
     is_linear: bool = False
+    file: ScheduleFile | None = None
 
     @property
     def is_open(self) -> bool:
@@ -66,6 +69,18 @@ class Schedule:
     def is_scalable(self) -> bool:
         """Whether a budget can be solved with the schedule."""
         return self.form != "count"
+
+    def note(self, patches: int, depth: int) -> str | None:
+        """Return a sentence if it was found for another model than one with these sizes."""
+        if self.file is None:
+            return None
+        found = self.file.found_on
+        if (found.patches, found.blocks) == (patches, depth):
+            return None
+        return (
+            f"Schedule '{self.text}' was found for {found.blocks} blocks and {found.patches} "
+            f"patches, and is scaled to {depth} and {patches}."
+        )
 
     def stages(
         self, method: Method, patches: int, depth: int, scale: float | None = None
@@ -80,14 +95,27 @@ class Schedule:
         if self.form == "remove":
             keeps = self._keeps_by_removal(method, patches, depth, scale)
             return tuple(Stage(block, keep, depth, block) for block, keep in enumerate(keeps))
-        blocks = self._blocks(method, depth)
-        keeps = self._keeps_by_rate(method, patches, blocks, scale)
+        if self.file is not None:
+            blocks, keeps = self._from_file(self.file, method, patches, depth, scale)
+        else:
+            blocks = self._blocks(method, depth)
+            keeps = self._keeps_by_rate(method, patches, blocks, scale)
         if scale is not None:  # the solver chose the counts, so they are limited, not refused
             keeps = _limit_removals(PatchCount(method, patches), blocks, keeps)
         pairs = enumerate(zip(blocks, keeps, strict=True))
         stages = tuple(Stage(block, keep, depth, number) for number, (block, keep) in pairs)
         self._check(method, patches, stages)
         return stages
+
+    def _from_file(
+        self, file: ScheduleFile, method: Method, patches: int, depth: int, scale: float | None
+    ) -> tuple[tuple[int, ...], list[int]]:
+        # of two stages that fall on one block, the later one keeps fewer tokens
+        share_at = {block_at(method, stage.depth, depth): stage.tokens for stage in file.stages}
+        tokens = [
+            patches * share ** (1.0 if scale is None else scale) for share in share_at.values()
+        ]
+        return tuple(share_at), [max(1, floor(count + 0.5)) for count in tokens]
 
     def _blocks(self, method: Method, depth: int) -> tuple[int, ...]:
         blocks = self.blocks if self.blocks is not None else scaled_blocks(method, depth)
@@ -168,6 +196,8 @@ def parse_schedule(text: str) -> Schedule:
 
     Raises KeeprateError, with `text` and the list of spellings, if `text` is none of them.
     """
+    if text.startswith(PREFIX):
+        return Schedule(text, "share", (Fraction(1),), file=read_schedule(text))
     refuse_long_numbers(text)
     name, _, value = text.strip().partition("=")
     if re.fullmatch(r"\d+@\d+(,\d+@\d+)*", text.strip()):

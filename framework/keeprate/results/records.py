@@ -62,8 +62,9 @@ class DataInfo(Record):
     `variant` tells it from others of its name. `parameters` are those of the data set without its
     paths, which are in `places`; what has a path inside is in both, there in full. `fingerprint` is
     a hash of all samples, used or not. `transform_changes` are the parts of `transform` that the
-    user asked for. `notes` are what the data set says of its samples, as how many files were passed
-    over.
+    user asked for. `part` has the start and the end of a part of the samples
+    (`keeprate.request.Part`), and how many it was taken from. `notes` are what the data set says of
+    its samples, as how many files were passed over.
     """
 
     name: str
@@ -75,12 +76,14 @@ class DataInfo(Record):
     transform: Values
     transform_changes: Values = Field(default_factory=dict)
     skipped: dict[str, str]
+    part: tuple[float, float, int] | None = None
     notes: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
-        """The name with the variant, for people."""
-        return f"{self.name} ({self.variant})" if self.variant else self.name
+        """The name with the variant and the part, for people."""
+        title = f"{self.name} ({self.variant})" if self.variant else self.name
+        return f"{title}, part {self.part[0]:g} to {self.part[1]:g}" if self.part else title
 
     @property
     def values(self) -> dict[str, JsonValue]:
@@ -194,6 +197,7 @@ class RunInfo(Record):
             sorted(data.skipped),
             data.transform,
             self.precision,
+            *(data.part or ()),
         ]
         return json.dumps(parts, sort_keys=True)
 
@@ -210,8 +214,11 @@ class RunInfo(Record):
         )
         # the ids alone: reasons are messages of libraries, which other versions spell differently
         content["data"]["skipped"] = sorted(content["data"]["skipped"])
-        if self.input is None:  # older runs have no such field, and keep their ids
+        # older runs have no such fields, and keep their ids
+        if self.input is None:
             del content["input"]
+        if self.data.part is None:
+            del content["data"]["part"]
         if self.calibration is None:
             del content["calibration"]
         else:  # known before the stages are, so that a finished run is found without solving them

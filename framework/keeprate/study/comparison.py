@@ -53,6 +53,7 @@ class Comparison:
 
     `request` names what was asked for, so that another machine can be asked for it; it is None if
     something has no name. `bad` are the unusable samples, with reasons, if they are known already.
+    `wanted_ids` are the ids of the runs as they were asked for.
     `reference` are the unpruned model's logits (N, K) for `samples`, once they are known.
     `input_notes` tell of adapted weights and doubtful preprocessing; they go with every result.
     `unknown_code` has a line for each thing whose code cannot be compared.
@@ -87,6 +88,7 @@ class Comparison:
         methods = [method for plan in plans for method in (plan.asked, plan.method)]
         self.unknown_code = unknown_code(self, dict.fromkeys(methods))
         jobs = [self._make_run(plan) for plan in plans]
+        self.wanted_ids = [job.id for job in jobs[1:]]
         # two spellings of one schedule or budget are one run
         self.jobs = list({job.id: job for job in jobs}.values())
         budget_notes = [self._budget_note(job) for job in self.jobs]
@@ -179,6 +181,9 @@ class Comparison:
         limit = min(self.options.limit or len(usable), len(usable))
         # evenly spread: the first samples of a sorted folder would be of a few classes
         indices = [usable[position * len(usable) // limit] for position in range(limit)]
+        self.before_part, part = len(indices), self.options.part
+        if part is not None:
+            indices = [index for index in indices if part.holds(samples[index].id)]
         if not indices:
             raise KeeprateError(f"Data set '{self.data.name}' has no sample that can be used.")
         return sample_preparation.prepare(indices, self.options.cache_decoded, sizes), bad

@@ -140,7 +140,7 @@ def _backbone_info(loaded: LoadedModel, backbone: Backbone) -> BackboneInfo:
 
 
 def _data_info(comparison: Comparison) -> DataInfo:
-    data = comparison.data
+    data, part = comparison.data, comparison.options.part
     # kept apart, because where the files lie is no part of the run's id
     parameters, places = parameters_and_places(data)
     return DataInfo(
@@ -153,5 +153,6 @@ def _data_info(comparison: Comparison) -> DataInfo:
         transform=dict(comparison.prepared.transform),
         transform_changes=comparison.loaded.changes.given,
         skipped=comparison.skipped,
+        part=None if part is None else (part.start, part.end, comparison.before_part),
         notes=tuple(data.notes()),
     )

@@ -101,6 +101,7 @@ def _options(
     return Options(
         loop=loop,
         limit=spec.limit,
+        part=spec.part,
         skip_bad=spec.skip_bad,
         empty_last_mlp=spec.empty_last_mlp,
         force=force,

@@ -14,6 +14,7 @@ from ..plugins.parameters import parse_spec, values_of
 from ..plugins.registry import registry
 from ..reduction.named_schedules import preset_of
 from ..reduction.schedule import parse_schedule
+from ..reduction.schedule_file import PREFIX
 from ..request import DEFAULT_BUDGETS, Cost, RunSpec
 from ..resizing import InputMethod
 from .axes import axes_of, combinations, takes
@@ -197,7 +198,7 @@ class _Expansion:
 
     def _check_schedule(self, text: str) -> None:
         """Raise KeeprateError for what is neither a schedule nor a preset of the method."""
-        if preset_of(self.cls, text) is not None:
+        if preset_of(self.cls, text) is not None or text.startswith(PREFIX):
             return
         offers = registry().methods.values()
         owners = [offer.name for offer in offers if preset_of(offer.cls, text) is not None]

@@ -25,6 +25,7 @@ from .value_types import (
     Interpolation,
     Items,
     Name,
+    PartOfSamples,
     Precision,
     Share,
     Some,
@@ -206,6 +207,7 @@ class StudySpec(StudyEntry):
     calibration_seed: Seed = CalibrationSpec.seed
     exclude: Some[Exclusion] = ()
     limit: Count | None = None
+    part: PartOfSamples | None = None
     skip_bad: bool = Options.skip_bad
     empty_last_mlp: bool = Options.empty_last_mlp
     throughput: bool = Options.throughput

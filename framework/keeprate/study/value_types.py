@@ -17,6 +17,7 @@ from ..request import (
     MOST_PIXELS,
     MOST_PROCESSES,
     PRECISIONS,
+    Part,
     plain_folder,
 )
 from .whole_numbers import from_to, value_text
@@ -64,6 +65,18 @@ def _parse_channels(value: object) -> object:
     return tuple(numbers * (3 // len(numbers)))
 
 
+def _parse_part(value: object) -> object:
+    """Return "0.5..1" or [0.5, 1] as a part of the samples."""
+    try:
+        parts = value.split("..") if isinstance(value, str) else _as_list(value)
+        ends = [float(part) for part in parts]
+    except (TypeError, ValueError):
+        ends = []
+    if len(ends) != 2 or not 0 <= ends[0] < ends[1] <= 1:
+        raise ValueError("must be the start and the end of a part from 0 to 1, as 0.5..1.")
+    return Part(*ends)
+
+
 def _over_zero(value: tuple[float, ...]) -> tuple[float, ...]:
     if min(value) <= 0:
         raise ValueError("must be over 0.")
@@ -105,6 +118,7 @@ Text = Annotated[str, BeforeValidator(_number_to_text)]
 ImageSize = Annotated[tuple[int, int], BeforeValidator(_parse_pixels)]
 Channels = Annotated[tuple[float, float, float], BeforeValidator(_parse_channels)]
 Deviations = Annotated[Channels, AfterValidator(_over_zero)]
+PartOfSamples = Annotated[Part, BeforeValidator(_parse_part)]
 Share = Annotated[float, Field(strict=True, gt=0, le=1)]
 Name = Annotated[str, BeforeValidator(_check_name)]
 FolderName = Annotated[str, BeforeValidator(_number_to_text), AfterValidator(plain_folder)]

@@ -83,6 +83,8 @@ def _options(request: Request) -> list[str]:
     options, data = request.options, request.data
     words = [*_model(request.model), "--data", spec_text(data.name or "", data.values)]
     words += ["--limit", str(options.limit), "--precision", options.loop.precision]
+    if (part := options.part) is not None:
+        words += ["--part", f"{part.start!r}..{part.end!r}"]
     words += ["--batch-size", str(options.loop.batch_size)]
     words += _calibration(options.calibration)
     words += ["--skip-bad"] * options.skip_bad + ["--empty-last-mlp"] * options.empty_last_mlp

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from shutil import which
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
@@ -16,7 +16,7 @@ from ..options import INPUT_OPTIONS, Number, pictures_option, plugin_options
 if TYPE_CHECKING:
     from ...study import Study
 
-OPTIONS = (
+MODEL_OPTIONS = (
     click.option(
         "--data",
         metavar="NAME[:PARAMETERS]",
@@ -37,6 +37,56 @@ OPTIONS = (
     ),
     click.option("--image-size", metavar="PIXELS", help="Side, or HEIGHTxWIDTH, of images."),
     *INPUT_OPTIONS,
+)
+FOLDER_OPTIONS = (
+    click.option("--name", metavar="NAME", help="Folder of the results under --runs."),
+    click.option("--runs", type=click.Path(path_type=Path), default=Path("runs")),
+)
+RUN_OPTIONS = (
+    click.option("--limit", type=Number(), help="Only this many images, evenly spread."),
+    click.option("--skip-bad", is_flag=True, help="Leave out images that cannot be read."),
+    click.option("--empty-last-mlp", is_flag=True, help="Drop all patches before the last MLP."),
+    click.option("--batch-size", type=Number(), default=LoopOptions.batch_size, show_default=True),
+    click.option("--workers", type=Number(), help="Processes that decode images."),
+    click.option(
+        "--precision",
+        default=LoopOptions.precision,
+        show_default=True,
+        help="As in Lightning: 32-true, bf16-mixed, 16-mixed, bf16-true, 16-true, 64-true.",
+    ),
+    click.option(
+        "--accelerator",
+        default=LoopOptions.accelerator,
+        show_default=True,
+        help="auto, cpu, gpu, ...",
+    ),
+    click.option(
+        "--checkpoint-seconds",
+        type=Number(),
+        default=LoopOptions.checkpoint_seconds,
+        show_default=True,
+        help="Save unfinished rows this often.",
+    ),
+    click.option("--checkpoint-batches", type=Number(), help="And after so many batches."),
+    click.option(
+        "--runs-per-pass",
+        type=Number(),
+        default=Options.runs_per_pass,
+        show_default=True,
+        help="The most runs that share one pass over the data.",
+    ),
+    click.option(
+        "--cache-decoded",
+        type=click.Path(path_type=Path, file_okay=False),
+        metavar="DIR",
+        help="Keep decoded images there, and use those that are.",
+    ),
+    click.option(
+        "--engine", metavar="NAME[:PARAMETERS]", help="What runs the runs; default: here."
+    ),
+)
+OPTIONS = (
+    *MODEL_OPTIONS,
     click.option(
         "--method",
         "methods",
@@ -74,11 +124,7 @@ OPTIONS = (
         show_default=True,
         help="Draws them.",
     ),
-    click.option("--name", metavar="NAME", help="Folder of the results under --runs."),
-    click.option("--runs", type=click.Path(path_type=Path), default=Path("runs")),
-    click.option("--limit", type=Number(), help="Only this many images, evenly spread."),
-    click.option("--skip-bad", is_flag=True, help="Leave out images that cannot be read."),
-    click.option("--empty-last-mlp", is_flag=True, help="Drop all patches before the last MLP."),
+    *FOLDER_OPTIONS,
     click.option(
         "--seed",
         "seeds",
@@ -88,6 +134,9 @@ OPTIONS = (
         show_default=True,
         help="For methods that have a seed and name none; repeatable.",
     ),
+    click.option(
+        "--part", metavar="START..END", help="Only images whose hash is there, as 0.5..1."
+    ),
     click.option("--force", is_flag=True, help="Run again what is finished."),
     click.option(
         "--throughput/--no-throughput",
@@ -95,50 +144,13 @@ OPTIONS = (
         show_default=True,
         help="Measure speed as well.",
     ),
-    click.option("--batch-size", type=Number(), default=LoopOptions.batch_size, show_default=True),
-    click.option("--workers", type=Number(), help="Processes that decode images."),
-    click.option(
-        "--precision",
-        default=LoopOptions.precision,
-        show_default=True,
-        help="As in Lightning: 32-true, bf16-mixed, 16-mixed, bf16-true, 16-true, 64-true.",
-    ),
-    click.option(
-        "--accelerator",
-        default=LoopOptions.accelerator,
-        show_default=True,
-        help="auto, cpu, gpu, ...",
-    ),
+    *RUN_OPTIONS,
     click.option(
         "--devices",
         type=Number(),
         default=LoopOptions.devices,
         show_default=True,
         help="How many, or auto.",
-    ),
-    click.option(
-        "--checkpoint-seconds",
-        type=Number(),
-        default=LoopOptions.checkpoint_seconds,
-        show_default=True,
-        help="Save unfinished rows this often.",
-    ),
-    click.option("--checkpoint-batches", type=Number(), help="And after so many batches."),
-    click.option(
-        "--runs-per-pass",
-        type=Number(),
-        default=Options.runs_per_pass,
-        show_default=True,
-        help="The most runs that share one pass over the data.",
-    ),
-    click.option(
-        "--cache-decoded",
-        type=click.Path(path_type=Path, file_okay=False),
-        metavar="DIR",
-        help="Keep decoded images there, and use those that are.",
-    ),
-    click.option(
-        "--engine", metavar="NAME[:PARAMETERS]", help="What runs the runs; default: here."
     ),
     click.option(
         "--logger",
@@ -149,14 +161,22 @@ OPTIONS = (
 )
 
 
-def _with_options(command: Callable[..., None]) -> Callable[..., None]:
-    for option in reversed(OPTIONS):
-        command = option(command)
-    return command
+Option: TypeAlias = Callable[[Callable[..., None]], Callable[..., None]]
+
+
+def with_options(options: Sequence[Option]) -> Option:
+    """Return a decorator that gives a command all these options, in this order."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
 
 
 @click.command()
-@_with_options
+@with_options(OPTIONS)
 @pictures_option
 @plugin_options
 def compare(runs: Path, force: bool, **options: Any) -> None:

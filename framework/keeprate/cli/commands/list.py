@@ -113,7 +113,10 @@ def _is_terminal() -> bool:
 
 
 def _heading(kind: str) -> str:
-    return f"{KINDS[kind].word}s".capitalize() if kind in KINDS else kind.capitalize()
+    if kind not in KINDS:
+        return kind.capitalize()
+    word = KINDS[kind].word
+    return (f"{word[:-1]}ies" if word.endswith("y") else f"{word}s").capitalize()
 
 
 def _parameter_line(parameter: Parameter) -> str:
