@@ -84,6 +84,7 @@ def test_the_table_is_true_of_exporting(
 def assert_compiled_once(reduced: ReducedModel, backend: str, *, exact: bool) -> None:
     """One graph, made once, gives the logits and the trace of the model as it is."""
     images, others = images_for(reduced.model), images_for(reduced.model, seed=3)
+    reduced(images)  # a budget is solved in the first call
     torch._dynamo.reset()
     compiled = torch.compile(reduced, backend=backend, fullgraph=True)
     close = {"rtol": 0.0, "atol": 0.0} if exact else {"rtol": 1e-4, "atol": 1e-5}
@@ -180,13 +181,6 @@ def test_a_method_without_fixed_shapes_is_refused() -> None:
     assert reduced(images).shape == (3, 5)
     with pytest.raises(KeeprateError, match="Method 'likes' keeps a different number of tokens"):
         exported(reduced, images)
-
-
-@pytest.mark.slow
-def test_strict_export_gives_the_same_program() -> None:
-    reduced = reduced_by("tome")
-    images = images_for(reduced.model)
-    assert_same_logits(exported(reduced, images, strict=True)(images), reduced(images))
 
 
 @pytest.mark.slow
