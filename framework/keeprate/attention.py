@@ -146,7 +146,7 @@ def explicit_weights(q: Tensor, k: Tensor, scale: float, mask: Tensor | None) ->
 def chunks(q: Tensor) -> Iterator[slice]:
     """Split the images of q (B, H, N, d) so that a chunk's attention matrices stay in the cache."""
     batch, heads, count = q.shape[:3]
-    if torch.compiler.is_exporting():  # one program for batches of any size
+    if torch.compiler.is_compiling():  # one program for batches and counts of any size
         yield slice(None)
         return
     # on other devices the whole batch is one chunk

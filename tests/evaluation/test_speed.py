@@ -97,6 +97,13 @@ def test_the_floor_has_the_counts_of_the_method_in_every_half_block(
     assert (found.attention, found.feed_forward) == (wanted.attention, wanted.feed_forward)
 
 
+def test_no_measured_model_looks_at_values_at_its_end(backbone: Backbone) -> None:
+    reduced = reduced_by(backbone, registry().method("random")(), "keep=0.6@1", None)
+    floor = floor_of(reduced, backbone.image_size)
+    assert floor is not None
+    assert (reduced.check_values, floor.check_values) == (False, False)
+
+
 @pytest.mark.parametrize("method", [Early(), Appending(), Skipping(), SkippingEarly()])
 @pytest.mark.parametrize("schedule", ["keep=0.6@1,2", "12@0,5@3"])
 def test_the_floor_follows_methods_that_append_skip_or_act_before_a_block(

@@ -58,12 +58,17 @@ def switched_on(attention: nn.Module) -> Iterator[None]:
     """
     modules = [m for m in attention.modules() if getattr(m, "fused_attn", None) is False]
     # modules share configurations: by identity, each is set and restored once
-    configs = {id(config): config for m in attention.modules() if (config := _attention_config(m))}
+    configs = {id(config): config for config in map(_attention_config, attention.modules())}
     # read before the first is set: setting an outer configuration changes those inside it
-    implementations = [(config, config._attn_implementation) for config in configs.values()]
-    takes_shortcut = torch.backends.mha.get_fastpath_enabled()
+    implementations = [
+        (config, config._attn_implementation) for config in configs.values() if config is not None
+    ]
+    # asked only where it matters: a compiled graph cannot set it
+    has_shortcut = any(isinstance(m, nn.MultiheadAttention) for m in attention.modules())
+    takes_shortcut = has_shortcut and torch.backends.mha.get_fastpath_enabled()
     try:
-        torch.backends.mha.set_fastpath_enabled(False)
+        if takes_shortcut:
+            torch.backends.mha.set_fastpath_enabled(False)
         for module in modules:
             module.fused_attn = True  # type: ignore[assignment]
         for config, implementation in implementations:
@@ -71,7 +76,8 @@ def switched_on(attention: nn.Module) -> Iterator[None]:
                 config._attn_implementation = "sdpa"
         yield
     finally:
-        torch.backends.mha.set_fastpath_enabled(takes_shortcut)
+        if takes_shortcut:
+            torch.backends.mha.set_fastpath_enabled(True)
         for module in modules:
             module.fused_attn = False  # type: ignore[assignment]
         for config, implementation in implementations:  # outer ones first, for the same reason

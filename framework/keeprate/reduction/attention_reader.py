@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Final, cast
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +18,8 @@ from ..errors import KeeprateError
 from ..method import Method, Needs, Stage, has_score
 from ..tokens import Tokens
 from .method_calls import checked_score, score_in_chunks
+
+_ATEN_KERNEL: Final = torch.ops.aten.scaled_dot_product_attention.default
 
 
 class LookedAhead(Exception):
@@ -184,9 +187,12 @@ def _run_fused(attention: Attention, dropout_p: float) -> Tensor:
 
 
 def _run_kernel(attention: Attention, dropout_p: float) -> Tensor:
-    return F.scaled_dot_product_attention(
-        attention.q, attention.k, attention.v, attention.mask, dropout_p, scale=attention.scale
-    )
+    # where a compiled graph is only a part, it may run among the calls that are answered: this
+    # name of the same kernel is not one of them
+    compiling = torch.compiler.is_compiling()
+    kernel = _ATEN_KERNEL if compiling else F.scaled_dot_product_attention
+    q, k, v = attention.q, attention.k, attention.v
+    return cast(Tensor, kernel(q, k, v, attention.mask, dropout_p, scale=attention.scale))
 
 
 def _explicit(attention: Attention, dropout_p: float) -> Tensor:

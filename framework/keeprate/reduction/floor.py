@@ -50,4 +50,4 @@ def floor_of(reduced: ReducedModel, image_size: tuple[int, int]) -> ReducedModel
         return None
     schedule = parse_schedule(",".join(f"{keep}@{block}" for block, keep in counts.items()))
     same = replace(plan, method=Floor(place, method), schedule=schedule, budget=None, _solved={})
-    return ReducedModel(plan.backbone, same)
+    return ReducedModel(plan.backbone, same, check_values=False)

@@ -224,7 +224,6 @@ class ReducedModel(DescribedModel):
             return None
         return Stage(block, tokens.num_patch_tokens, self.backbone.depth)
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]  # would answer fused calls twice
     def _attend(
         self, block: int, tokens: Tokens, stage: Stage | None
     ) -> tuple[Tokens, AttentionReader]:
@@ -233,7 +232,6 @@ class ReducedModel(DescribedModel):
         attended = self.backbone.attend(block, tokens, reader)
         return replace(tokens, x=attended, reused=None), reader
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]  # would answer fused calls twice
     def _look_ahead(self, block: int, tokens: Tokens, stage: Stage) -> Attention:
         """Return the attention that a block would compute of `tokens`, without its output."""
         reader = self._reader(tokens, stage, ahead=True)

@@ -34,7 +34,7 @@ def change_fault(before: Tokens, after: object) -> tuple[str, str] | None:
     """Say what a function changed that may only set a state; None if it changed nothing else."""
     if not isinstance(after, Tokens):
         return f"returned a {type(after).__name__}, not Tokens.", "Return the tokens it was given."
-    for field in fields(Tokens):
+    for field in fields(before):
         # by identity: equality of tensors would wait for the device
         same = getattr(after, field.name) is getattr(before, field.name)
         if field.name not in _STATES and not same:
