@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
 from keeprate import Attention, Needs, Stage, Tokens
+from keeprate._value_checks import NEVER
 from keeprate.attention import explicit_weights
 from keeprate.backbone import Backbone
 from keeprate.method import has_score
@@ -71,7 +72,9 @@ class Layer:
         heads = (1, backbone.heads, count, backbone.head_dim)
         q, k, v = (torch.rand(heads, dtype=dtype, device=device) for _ in range(3))
         has_class = backbone.has_class_token
-        return cls(Tokens.of(x, num_prefix=backbone.num_prefix, has_class_token=has_class), q, k, v)
+        tokens = Tokens.of(x, num_prefix=backbone.num_prefix, has_class_token=has_class)
+        # checks of values belong to the pass: a stage leaves them until its end
+        return cls(replace(tokens, value_checks=NEVER), q, k, v)
 
     def live_bytes(self, work: Callable[[], object]) -> LiveBytes:
         """Return what `work` allocates beyond these tensors."""

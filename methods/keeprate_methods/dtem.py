@@ -50,7 +50,7 @@ class DTEM(Trained):
         metric = linear(attention.x_pre.to(layer["weight"].dtype), layer, "")  # (B, N, a)
         removed = tokens.num_patch_tokens - stage.keep
         pairs = bipartite_pairs(metric, tokens.num_prefix, removed)
-        return tokens.merge_to(pairs.place(), tokens.count - removed, pairs.order)
+        return tokens.merge_to(pairs.place(), pairs.kept, pairs.order)
 
     def most_removed(self, patches: int) -> int:
         """Return half of the patch tokens: only set A can merge away."""

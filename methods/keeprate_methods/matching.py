@@ -39,6 +39,11 @@ class Pairing:
     num_prefix: int
     count: int
 
+    @property
+    def kept(self) -> int:
+        """The number of tokens that stay, prefix tokens included."""
+        return self.count - self.gone.shape[1]
+
     def order(self) -> Tensor:
         """Return what stays (B, N - r): prefix tokens, what is left of set A, set B."""
         position = torch.arange(self.count, device=self.left.device)
@@ -51,7 +56,7 @@ class Pairing:
     def place(self) -> Tensor:
         """Return each token's new place in that order (B, N), its partner's if it goes."""
         left = self.left.shape[1]
-        place = torch.arange(self.count - self.gone.shape[1], device=self.left.device)
+        place = torch.arange(self.kept, device=self.left.device)
         place = place.expand(self.left.shape[0], -1)
         prefix, of_left = place[:, : self.num_prefix], place[:, self.num_prefix :][:, :left]
         of_b = place[:, self.num_prefix + left :]

