@@ -17,12 +17,12 @@ from keeprate.costs import TOLERANCE
 from keeprate.method import Method
 from keeprate.reduction.named_schedules import preset_of
 from keeprate.reduction.plan import Plan, make_plan
+from keeprate.reduction.schedule import file_of
 from keeprate.reduction.schedule_file import (
     Evidence,
     FoundOn,
     ScheduleFile,
     block_at,
-    read_schedule,
     share_stage,
 )
 from keeprate_methods.random_drop import RandomDrop
@@ -81,7 +81,7 @@ def stages(plan: Plan) -> list[tuple[int, int]]:
 
 def test_it_is_read_as_it_was_written(write: Callable[[ScheduleFile], str]) -> None:
     content = found(seed=3)
-    assert read_schedule(write(content)) == content
+    assert file_of(write(content)) == content
 
 
 def test_the_model_it_was_found_on_gets_the_same_stages(
@@ -190,7 +190,7 @@ def test_a_damaged_file_is_told_with_its_key(case: str, tmp_path: Path) -> None:
     path = tmp_path / "s.yaml"
     path.write_text(yaml.safe_dump(data), encoding="utf-8")
     with pytest.raises(KeeprateError) as raised:
-        read_schedule(f"@{path}")
+        file_of(f"@{path}")
     assert said in str(raised.value)
     assert f"'{path}'" in str(raised.value)
     assert str(raised.value).endswith("Write it anew with `keeprate search`.")
@@ -203,7 +203,7 @@ def test_what_is_no_such_file_is_an_error_of_one_line(content: bytes, tmp_path: 
     path = tmp_path / "s.yaml"
     path.write_bytes(content)
     with pytest.raises(KeeprateError, match=f"Schedule file '{path}'") as raised:
-        read_schedule(f"@{path}")
+        file_of(f"@{path}")
     assert "\n" not in str(raised.value)
 
 

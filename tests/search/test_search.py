@@ -15,7 +15,7 @@ from keeprate import KeeprateError
 from keeprate.analysis.metrics import compared_metric
 from keeprate.evaluation.comparison_runner import RunContext
 from keeprate.evaluation.events import Event, PassStarted
-from keeprate.reduction.schedule_file import read_schedule
+from keeprate.reduction.schedule import file_of
 from keeprate.request import Cost, Part, Request, RunSpec
 from keeprate.results.records import Result
 from keeprate.results.store import Store
@@ -150,7 +150,7 @@ def test_more_candidates_compute_the_new_ones_alone(done: Tried) -> None:
 def test_the_file_says_what_was_found_and_how_it_was_confirmed(done: Tried, tmp_path: Path) -> None:
     path = tmp_path / "schedule.yaml"
     path.write_text(schedule_file(question(), done.result).text(), encoding="utf-8")
-    read = read_schedule(f"@{path}")
+    read = file_of(f"@{path}")
     assert (read.method, read.parameters, read.budget) == ("random", {}, BUDGET)
     assert (read.found_on.blocks, read.found_on.patches) == (12, 64)
     assert read.evidence.strategy == "monte-carlo:seed=0"

@@ -5,8 +5,7 @@ from __future__ import annotations
 from ..costs import Budget
 from ..errors import KeeprateError, unknown_name
 from ..method import Method, Preset
-from .schedule import Schedule, parse_schedule
-from .schedule_file import PREFIX, read_schedule
+from .schedule import PREFIX, Schedule, file_of, parse_schedule
 
 
 def preset_of(method: type[Method], schedule: str | None) -> Preset | None:
@@ -16,7 +15,7 @@ def preset_of(method: type[Method], schedule: str | None) -> Preset | None:
     """
     if schedule is None or not schedule.startswith(PREFIX):
         return None if schedule is None else method.presets.get(schedule)
-    found = read_schedule(schedule)
+    found = file_of(schedule)
     return Preset(schedule, found.parameters) if found.method == method.name else None
 
 

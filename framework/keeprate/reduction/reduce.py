@@ -21,7 +21,7 @@ from .named_schedules import preset_of
 from .plan import make_plan, uncalibrated
 from .proof import require_proof
 from .reduced_model import ReducedModel
-from .schedule_file import PREFIX
+from .schedule import PREFIX
 
 
 def reduce(

@@ -30,13 +30,19 @@ from fractions import Fraction
 from functools import partial
 from itertools import accumulate
 from math import exp, floor
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from ..costs import refuse_long_numbers
 from ..errors import KeeprateError
 from ..method import Method, Place, Stage
 from .patch_count import PatchCount
-from .schedule_file import PREFIX, ScheduleFile, block_at, read_schedule
 
+if TYPE_CHECKING:
+    from .schedule_file import ScheduleFile
+
+PREFIX: Final = "@"
+"""What the spelling of a schedule in a file begins with."""
 _FREE_RATE = Fraction(exp(-1))
 """Keep rate of an open schedule; any rate below 1 would do, since a budget solves the exponent."""
 _STAGGER = 1e-6
@@ -72,15 +78,7 @@ class Schedule:
 
     def note(self, patches: int, depth: int) -> str | None:
         """Return a sentence if it was found for another model than one with these sizes."""
-        if self.file is None:
-            return None
-        found = self.file.found_on
-        if (found.patches, found.blocks) == (patches, depth):
-            return None
-        return (
-            f"Schedule '{self.text}' was found for {found.blocks} blocks and {found.patches} "
-            f"patches, and is scaled to {depth} and {patches}."
-        )
+        return None if self.file is None else self.file.note(self.text, patches, depth)
 
     def stages(
         self, method: Method, patches: int, depth: int, scale: float | None = None
@@ -96,7 +94,7 @@ class Schedule:
             keeps = self._keeps_by_removal(method, patches, depth, scale)
             return tuple(Stage(block, keep, depth, block) for block, keep in enumerate(keeps))
         if self.file is not None:
-            blocks, keeps = self._from_file(self.file, method, patches, depth, scale)
+            blocks, keeps = self.file.kept(method, patches, depth, scale)
         else:
             blocks = self._blocks(method, depth)
             keeps = self._keeps_by_rate(method, patches, blocks, scale)
@@ -106,16 +104,6 @@ class Schedule:
         stages = tuple(Stage(block, keep, depth, number) for number, (block, keep) in pairs)
         self._check(method, patches, stages)
         return stages
-
-    def _from_file(
-        self, file: ScheduleFile, method: Method, patches: int, depth: int, scale: float | None
-    ) -> tuple[tuple[int, ...], list[int]]:
-        # of two stages that fall on one block, the later one keeps fewer tokens
-        share_at = {block_at(method, stage.depth, depth): stage.tokens for stage in file.stages}
-        tokens = [
-            patches * share ** (1.0 if scale is None else scale) for share in share_at.values()
-        ]
-        return tuple(share_at), [max(1, floor(count + 0.5)) for count in tokens]
 
     def _blocks(self, method: Method, depth: int) -> tuple[int, ...]:
         blocks = self.blocks if self.blocks is not None else scaled_blocks(method, depth)
@@ -191,13 +179,21 @@ class Schedule:
             counted.reduce(stage.keep)
 
 
+def file_of(text: str) -> ScheduleFile:
+    """Return the schedule of `@FILE`; KeeprateError for one that cannot be read or is damaged."""
+    # imported here: its checks need pydantic, which is not everywhere that models run
+    from .schedule_file import read_schedule
+
+    return read_schedule(Path(text.removeprefix(PREFIX)).expanduser())
+
+
 def parse_schedule(text: str) -> Schedule:
     """Parse one of the spellings that this module's docstring lists.
 
     Raises KeeprateError, with `text` and the list of spellings, if `text` is none of them.
     """
     if text.startswith(PREFIX):
-        return Schedule(text, "share", (Fraction(1),), file=read_schedule(text))
+        return Schedule(text, "share", (Fraction(1),), file=file_of(text))
     refuse_long_numbers(text)
     name, _, value = text.strip().partition("=")
     if re.fullmatch(r"\d+@\d+(,\d+@\d+)*", text.strip()):

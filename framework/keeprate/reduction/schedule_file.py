@@ -13,8 +13,6 @@ from ..errors import KeeprateError
 from ..method import Method, Place
 from ..results.record import Record, Values
 
-PREFIX: Final = "@"
-"""What the spelling of a schedule in a file begins with: `@runs/search/schedule.yaml`."""
 _DIGITS: Final = 6
 _ADVICE: Final = "Write it anew with `keeprate search`."
 
@@ -76,6 +74,30 @@ class ScheduleFile(Record):
         dumped: str = yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, width=100)
         return dumped
 
+    def note(self, spelling: str, patches: int, depth: int) -> str | None:
+        """Return a sentence if it was found for another model than one with these sizes."""
+        found = self.found_on
+        if (found.patches, found.blocks) == (patches, depth):
+            return None
+        return (
+            f"Schedule '{spelling}' was found for {found.blocks} blocks and {found.patches} "
+            f"patches, and is scaled to {depth} and {patches}."
+        )
+
+    def kept(
+        self, method: Method, patches: int, depth: int, scale: float | None
+    ) -> tuple[tuple[int, ...], list[int]]:
+        """Return the blocks of the stages and the patch tokens that stay after each.
+
+        `scale` is the free scale of a budget: the exponent of all shares.
+        """
+        # of two stages that fall on one block, the later one keeps fewer tokens
+        share_at = {block_at(method, stage.depth, depth): stage.tokens for stage in self.stages}
+        tokens = [
+            patches * share ** (1.0 if scale is None else scale) for share in share_at.values()
+        ]
+        return tuple(share_at), [max(1, floor(count + 0.5)) for count in tokens]
+
 
 def share_stage(method: Method, block: int, keep: int, blocks: int, patches: int) -> ShareStage:
     """Return a stage of a model with so many blocks and patches as shares of these."""
@@ -95,12 +117,11 @@ def _end(method: Method) -> int:
     return 1 if method.place is Place.AFTER_BLOCK else 0
 
 
-def read_schedule(spelling: str) -> ScheduleFile:
-    """Return the schedule of `@FILE`.
+def read_schedule(path: Path) -> ScheduleFile:
+    """Return the schedule in a file.
 
     Raises KeeprateError, in one line, for a file that cannot be read or is damaged.
     """
-    path = Path(spelling.removeprefix(PREFIX)).expanduser()
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -15,8 +15,7 @@ from ..method import Method
 from ..plugins.parameters import parse_spec, values_of
 from ..plugins.registry import registry
 from ..reduction.named_schedules import preset_of
-from ..reduction.schedule import parse_schedule
-from ..reduction.schedule_file import PREFIX
+from ..reduction.schedule import PREFIX, parse_schedule
 from ..request import DEFAULT_BUDGETS, Cost, RunSpec
 from ..resizing import InputMethod
 from .axes import axes_of, choices, combinations, takes, too_many_runs
