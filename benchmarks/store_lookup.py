@@ -27,7 +27,8 @@ from keeprate.evaluation.comparison_runner import RunContext
 from keeprate.evaluation.runner import run
 from keeprate.request import Cost, DataSpec, LoopOptions, ModelSpec, Options, Request, RunSpec
 from keeprate.results.environment import environment
-from keeprate.results.records import ROW_SCHEMA, Macs, Measured, Result
+from keeprate.results.measured import Macs, Measured
+from keeprate.results.records import ROW_SCHEMA, Result
 from keeprate.results.store import Store
 from keeprate.study.build import build_engine, prepare
 from keeprate.study.comparison import Comparison

@@ -14,7 +14,7 @@ from keeprate.evaluation.events import Event, Note, SpeedAdvanced
 from keeprate.evaluation.speed import ModelSpeed, SpeedUp
 from keeprate.evaluation.throughput import _throughput
 from keeprate.evaluation.timing import Rounds, Treatment, in_turns
-from keeprate.results.records import Throughput
+from keeprate.results.measured import Throughput
 from keeprate.results.store import Store
 from results_factory import make_throughput
 from run_factory import request, run

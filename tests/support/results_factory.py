@@ -9,17 +9,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from keeprate.results.records import (
-    BackboneInfo,
-    DataInfo,
-    Environment,
-    Macs,
-    Measured,
-    Result,
-    RunInfo,
-    StageInfo,
-    Throughput,
-)
+from keeprate.results.measured import Macs, Measured, Throughput
+from keeprate.results.records import BackboneInfo, DataInfo, Environment, Result, RunInfo, StageInfo
 from keeprate.results.row_schemas import ROW_SCHEMA
 from keeprate.results.store import Store
 from keeprate.results.weights_origin import WeightsKind, WeightsOrigin

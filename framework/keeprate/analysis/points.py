@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..results.labels import text_of
-from ..results.records import Throughput
+from ..results.measured import Throughput
 from .model import GroupPoints, Interval, Point, ReportOptions
 from .runs import LoadedRuns, RunGroup, ScoredRun
 from .sections.paired import all_metrics, compared, scaled, score

@@ -11,8 +11,9 @@ from .._devices import device_name, device_of
 from ..engine import Engine, RowSink, RunError, Task
 from ..errors import SampleError
 from ..results.environment import environment
+from ..results.measured import Macs, Measured, Throughput
 from ..results.partial_rows import PartialRows
-from ..results.records import Environment, Failure, Macs, Measured, Result, Throughput
+from ..results.records import Environment, Failure, Result
 from ..results.store import Store
 from ..study.comparison import Comparison, Run
 from .calibration import calibration_note, solve_budgets

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from ..results.atomic_files import explained
+from ..results.measured import Measured
 from ..results.record import to_json
-from ..results.records import Measured, RunInfo
+from ..results.records import RunInfo
 from .events import (
     ComparisonLeft,
     ComparisonStarted,

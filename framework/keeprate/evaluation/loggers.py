@@ -14,7 +14,8 @@ from lightning.pytorch import loggers
 from lightning.pytorch.loggers import Logger
 
 from ..errors import KeeprateError, unknown_name
-from ..results.records import Measured, RunInfo
+from ..results.measured import Measured
+from ..results.records import RunInfo
 from .events import Event, Listener, RunFailed, RunFinished
 
 _PROJECT: Final = "keeprate"

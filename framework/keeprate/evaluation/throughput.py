@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from .._devices import device_name
 from ..reduction.reduced_model import ReducedModel
-from ..results.records import Throughput
+from ..results.measured import Throughput
 from .speed import SpeedUp, measure_speed
 from .timing import Rounds, Treatment, Watcher
 

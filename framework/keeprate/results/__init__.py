@@ -7,18 +7,8 @@ from typing import TYPE_CHECKING
 from .._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from .records import (
-        BackboneInfo,
-        DataInfo,
-        Environment,
-        Failure,
-        Macs,
-        Measured,
-        Result,
-        RunInfo,
-        StageInfo,
-        Throughput,
-    )
+    from .measured import Macs, Measured, Throughput
+    from .records import BackboneInfo, DataInfo, Environment, Failure, Result, RunInfo, StageInfo
     from .row_schemas import ROW_SCHEMA
     from .store import Store
 

@@ -10,7 +10,7 @@ from typing import Final
 
 import polars as pl
 
-from .records import Measured
+from .measured import Measured
 
 _SHARES: Final = ("top1", "top5", "agreement")
 _COLUMNS: Final = {"top1": "correct", "top5": "correct_top5", "agreement": "agrees", "kl": "kl"}

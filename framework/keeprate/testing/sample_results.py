@@ -7,16 +7,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from ..results.records import (
-    BackboneInfo,
-    DataInfo,
-    Environment,
-    Macs,
-    Measured,
-    Result,
-    RunInfo,
-    StageInfo,
-)
+from ..results.measured import Macs, Measured
+from ..results.records import BackboneInfo, DataInfo, Environment, Result, RunInfo, StageInfo
 from ..results.row_schemas import ROW_SCHEMA
 from ..results.store import Store
 from ..results.weights_origin import WeightsKind, WeightsOrigin
