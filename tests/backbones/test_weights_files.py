@@ -296,7 +296,8 @@ def test_files_of_jax_must_fit_as_well(
     gc.disable()  # the file is closed at once, not when garbage is collected
     try:
         assert reason in refusal(load_model, "test_vit", weights=tmp_path / "augreg.npz")
-        assert not [each for each in gc.get_objects() if isinstance(each, NpzFile)]
+        files = [each for each in gc.get_objects() if isinstance(each, NpzFile)]
+        assert not [each for each in files if each.zip is not None]
     finally:
         gc.enable()
 
