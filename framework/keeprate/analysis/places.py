@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from ..results.records import RunInfo
+from .mapped_texts import mapped_texts
 
 _Content = TypeVar("_Content")
 _START: Final = r"(?:file://|~|(?<!\w)[A-Za-z]:)?[/\\]"
@@ -40,17 +41,20 @@ def without_places(content: _Content, places: Iterable[str] = ()) -> _Content:
     empty in what is returned. Different paths with the same last part get a number: "best.pt" and
     "best.pt#2". The paths of pictures, which reports read, stay.
     """
-    known = [*places, *getattr(content, "places", ())]
+    own: tuple[str, ...] = getattr(content, "places", ())
+    known = [*places, *own]
+    if own:
+        content = replace(content, places=())  # type: ignore[type-var]  # a dataclass
     pattern, found = _pattern(known), set[str]()
 
     def collect(text: str) -> str:
         found.update(pattern.findall(text))
         return text
 
-    _mapped(content, collect)
+    mapped_texts(content, collect, _FILES)
     names = _names(found)
     shortened = cache(lambda text: pattern.sub(lambda match: names[match[0]], text))
-    shown: _Content = _mapped(content, shortened)
+    shown: _Content = mapped_texts(content, shortened, _FILES)
     return shown
 
 
@@ -94,26 +98,3 @@ def _names(paths: Iterable[str]) -> dict[str, str]:
 
 def _plain(path: str) -> str:
     return path.replace(_QUOTE, "'").rstrip("/\\")
-
-
-def _mapped(value: Any, change: Callable[[str], str]) -> Any:
-    """Return a value with every text in it changed; what holds no other text is the same object."""
-    if isinstance(value, str):
-        return change(value) if type(value) is str else value
-    if isinstance(value, tuple | list):
-        items = [_mapped(item, change) for item in value]
-        same = all(new is old for new, old in zip(items, value, strict=True))
-        return value if same else type(value)(items)
-    if isinstance(value, Mapping):
-        return {_mapped(key, change): _mapped(item, change) for key, item in value.items()}
-    if not is_dataclass(value) or isinstance(value, type):
-        return value
-    current = {field.name: getattr(value, field.name) for field in fields(value)}
-    changed = {
-        # an option has the same name
-        name: () if name == "places" and type(item) is tuple else _mapped(item, change)
-        for name, item in current.items()
-        if name not in _FILES
-    }
-    changed = {name: item for name, item in changed.items() if item is not current[name]}
-    return replace(value, **changed) if changed else value
